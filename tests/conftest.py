@@ -1,0 +1,30 @@
+"""Fixtures that every room shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+settings.register_profile("mpsheads", deadline=None, max_examples=30, derandomize=True)
+settings.load_profile("mpsheads")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded source of random numbers."""
+    return torch.Generator().manual_seed(7)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of golden numbers and real collections; a test that needs it skips without."""
+    folder = Path(os.environ.get("MPSHEADS_SHARED", ROOT.parent / "shared"))
+    if not (folder / "golden").is_dir():
+        pytest.skip("The golden numbers and collections are not at hand.")
+    return folder
