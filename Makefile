@@ -18,7 +18,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 STAMPS := .venv/.stamps
 TORCH_STAMP := $(STAMPS)/$(subst /,_,$(TORCH))
 
@@ -41,7 +41,7 @@ lint: $(STAMPS)/dev  ## Set up, then check style, types and the layers of import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(STAMPS)/dev  ## Set up, then rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
@@ -66,7 +66,7 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(TORCH_STAMP): | $(STAMPS)/venv
-	@echo "Installing $(TORCH)"
+	@echo "Installing $(TORCH), a large download the first time"
 	@$(PIP) "$(TORCH)" $(TORCH_INDEX_ARGS)
 	@touch $@
 
