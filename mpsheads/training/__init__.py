@@ -1,0 +1,19 @@
+"""Training of a head on embeddings that were computed once."""
+
+from mpsheads.training.config import TrainingConfig
+from mpsheads.training.data import Batch, TrainingData, training_data
+from mpsheads.training.loop import TrainingResult, train_head
+from mpsheads.training.losses import contrastive_loss, distillation_loss
+from mpsheads.training.mining import mine_hard_negatives
+
+__all__ = [
+    "Batch",
+    "TrainingConfig",
+    "TrainingData",
+    "TrainingResult",
+    "contrastive_loss",
+    "distillation_loss",
+    "mine_hard_negatives",
+    "train_head",
+    "training_data",
+]

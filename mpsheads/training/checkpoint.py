@@ -1,0 +1,76 @@
+"""The state of a training run on disk: written after each epoch, read to continue."""
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
+FORMAT_VERSION = 1
+
+
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write `state` to `folder`, under a temporary name first, so a kill leaves old or new.
+
+    Its `history`, one mapping an epoch, also becomes the lines of `metrics.jsonl`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = folder / f".{CHECKPOINT}.{os.getpid()}"
+    try:
+        torch.save({"format_version": FORMAT_VERSION, **state}, scratch)
+        scratch.replace(folder / CHECKPOINT)
+    finally:
+        scratch.unlink(missing_ok=True)
+    write_metrics(folder, state["history"])
+
+
+def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
+    """Write `metrics.jsonl`: a JSON object an epoch."""
+    scratch = folder / f".{METRICS}.{os.getpid()}"
+    try:
+        scratch.write_text("".join(json.dumps(line) + "\n" for line in history))
+        scratch.replace(folder / METRICS)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote. Only tensors and plain values are unpickled.
+
+    Raises:
+        ValueError: If the file is broken or of another format.
+    """
+    file = folder / CHECKPOINT
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        version = state["format_version"]
+    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{file} is not a readable checkpoint. Delete it to start anew."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{file} has format_version {version}; this mpsheads reads 1.")
+    return state
+
+
+def check_same_run(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise `ValueError` naming the first thing in which this run differs from the saved one.
+
+    Args:
+        folder: Where the checkpoint lies, for the message.
+        saved: Name to mapping of values, as the checkpoint holds it.
+        now: The same of this run.
+    """
+    for part in now:
+        for name in {**now[part], **saved[part]}:
+            before, after = saved[part].get(name), now[part].get(name)
+            if before != after:
+                came = "" if part == "data" else f": {before!r} then, {after!r} now"
+                raise ValueError(
+                    f"`resume`: the run in {folder} began with another {part} `{name}`{came}. "
+                    f"Give what it began with, or another `output_dir` for a new run."
+                )

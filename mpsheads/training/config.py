@@ -1,0 +1,66 @@
+"""The settings of a training run."""
+
+import math
+from dataclasses import dataclass
+
+from mpsheads._checks import check_choice, check_positive
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a head is trained. Two runs with equal settings, data and head give equal weights.
+
+    Attributes:
+        epochs: Passes over the pairs.
+        batch_size: Pairs a step. The documents of the other pairs are the negatives.
+        learning_rate: Peak rate of Adam; `None` takes 1e-3 for `DenseHead`, 1e-2 for circuits.
+        loss: "contrastive" (cross-entropy of the relevant document), "distillation" (KL from the
+            uncompressed similarities), or "both", their sum.
+        distillation_weight: Factor of the distillation term in "both".
+        temperature: The uncompressed cosine is divided by it to make the teacher's logits.
+        scale: Initial factor on the head's similarities; it is trained along. `None` chooses it so
+            that the untrained head's logits spread as much as cosine / temperature does. A
+            log-fidelity sums one term per qubit, so its scale falls as the head gets wider.
+        hard_negatives: Mined negatives that join the batch for each pair.
+        warmup: Part of all steps in which the rate rises linearly; then it falls along a cosine
+            to zero.
+        seed: Seed of the order of pairs.
+    """
+
+    epochs: int = 3
+    batch_size: int = 128
+    learning_rate: float | None = None
+    loss: str = "both"
+    distillation_weight: float = 1.0
+    temperature: float = 0.05
+    scale: float | None = None
+    hard_negatives: int = 0
+    warmup: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(epochs=self.epochs, batch_size=self.batch_size)
+        if self.batch_size < 2:
+            raise ValueError(
+                "`batch_size` must be at least 2: the others are the negatives, got 1."
+            )
+        check_choice("loss", self.loss, ("contrastive", "distillation", "both"))
+        for name in ("learning_rate", "distillation_weight", "temperature", "scale"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"`{name}` must be a positive finite number, got {value}.")
+        if isinstance(self.hard_negatives, bool) or not isinstance(self.hard_negatives, int):
+            raise TypeError(f"`hard_negatives` must be an integer, got {self.hard_negatives!r}.")
+        if self.hard_negatives < 0:
+            raise ValueError(f"`hard_negatives` must be at least 0, got {self.hard_negatives}.")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"`warmup` must lie in [0, 1), got {self.warmup}.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"`seed` must be an integer, got {self.seed!r}.")
+
+    def learning_rate_at(self, step: int, steps: int, peak: float) -> float:
+        """Rate of step `step` (from 0) of `steps`: linear warm-up to `peak`, then a cosine to 0."""
+        rising = int(self.warmup * steps)
+        if step < rising:
+            return peak * (step + 1) / (rising + 1)
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

@@ -1,0 +1,52 @@
+"""Losses over a batch of queries and the documents that they share."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mpsheads._checks import check_equal
+
+
+def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = None) -> Tensor:
+    """Cross-entropy of picking each query's relevant document among the batch's documents.
+
+    Args:
+        scores: Scaled similarities `(queries, documents)`, the logits.
+        target: For each query the column of its relevant document, int64 `(queries,)`.
+        ignored: True where a document does not count for a query, bool `(queries, documents)`:
+            other relevant documents of the query. A query's own target must not be ignored.
+
+    Returns:
+        The mean over queries of `logsumexp(scores of counted documents) - score of the target`.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+    check_equal("number of queries", scores=scores.shape[0], target=target.shape[0])
+    if ignored is not None:
+        check_equal("shape", scores=tuple(scores.shape), ignored=tuple(ignored.shape))
+        scores = scores.masked_fill(ignored, -torch.inf)
+    return functional.cross_entropy(scores, target)
+
+
+def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
+    """How far the ranking distribution of the head is from that of the uncompressed vectors.
+
+    Args:
+        scores: The head's scaled similarities `(queries, documents)`.
+        teacher_scores: Uncompressed similarities divided by the temperature, the same shape.
+
+    Returns:
+        The mean over queries of KL(softmax of the teacher, softmax of the head), in nats. No
+        gradient flows to the teacher.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Hinton et al. 2015 (arXiv:1503.02531), without the factor temperature**2, as the head
+    has a scale of its own.
+    """
+    check_equal("shape", scores=tuple(scores.shape), teacher_scores=tuple(teacher_scores.shape))
+    teacher = teacher_scores.detach().log_softmax(dim=1)
+    student = scores.log_softmax(dim=1)
+    return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
