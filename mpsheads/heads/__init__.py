@@ -2,5 +2,15 @@
 
 from mpsheads.heads.base import ProjectionHead, load_head
 from mpsheads.heads.dense import DenseHead, PCAHead, TruncationHead
+from mpsheads.heads.projection import MPSProjectionHead
+from mpsheads.heads.reference import ReferenceHead
 
-__all__ = ["DenseHead", "PCAHead", "ProjectionHead", "TruncationHead", "load_head"]
+__all__ = [
+    "DenseHead",
+    "MPSProjectionHead",
+    "PCAHead",
+    "ProjectionHead",
+    "ReferenceHead",
+    "TruncationHead",
+    "load_head",
+]

@@ -38,7 +38,8 @@ class ProjectionHead(nn.Module, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        ProjectionHead._kinds[cls.name] = cls
+        if "name" in vars(cls):
+            ProjectionHead._kinds[cls.name] = cls
 
     def __init__(self, in_features: int, out_features: int, **config: Any) -> None:
         super().__init__()

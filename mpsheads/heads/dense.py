@@ -14,8 +14,6 @@ from mpsheads.similarity import cosine
 class _CosineHead(ProjectionHead):
     """A head whose vectors are compared by their cosine."""
 
-    name = "_cosine"
-
     def __init__(self, in_features: int = 768, out_features: int = 256) -> None:
         super().__init__(in_features, out_features)
 

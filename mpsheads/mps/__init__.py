@@ -1,0 +1,39 @@
+"""Batched, differentiable matrix product states."""
+
+from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps.contract import (
+    fidelity_matrix,
+    log_fidelity,
+    log_fidelity_matrix,
+    log_norm,
+    overlap,
+    overlap_matrix,
+)
+from mpsheads.mps.density import one_site_density_matrices, reduced_density_matrix
+from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate
+from mpsheads.mps.observables import bloch_vectors, expectation
+from mpsheads.mps.state import MPS, basis_state, product_state, random_mps, to_dense, trim_bonds
+
+__all__ = [
+    "MPS",
+    "Circuit",
+    "Operation",
+    "apply_circuit",
+    "apply_controlled",
+    "apply_gate",
+    "basis_state",
+    "bloch_vectors",
+    "expectation",
+    "fidelity_matrix",
+    "log_fidelity",
+    "log_fidelity_matrix",
+    "log_norm",
+    "one_site_density_matrices",
+    "overlap",
+    "overlap_matrix",
+    "product_state",
+    "random_mps",
+    "reduced_density_matrix",
+    "to_dense",
+    "trim_bonds",
+]

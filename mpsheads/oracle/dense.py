@@ -1,0 +1,110 @@
+"""State vectors of up to about 12 sites, written as in a textbook."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def product_vector(amplitudes: Sequence[Tensor] | Tensor) -> Tensor:
+    """Kronecker product of one vector per site, the first site most significant.
+
+    Args:
+        amplitudes: One vector `(phys,)` for each site.
+
+    Returns:
+        The state vector `(phys**n_sites,)`, complex128.
+    """
+    vector = torch.ones(1, dtype=torch.complex128)
+    for site in amplitudes:
+        vector = torch.kron(vector, site.to(torch.complex128))
+    return vector
+
+
+def apply_matrix(vector: Tensor, matrix: Tensor, sites: Sequence[int], phys_dim: int = 2) -> Tensor:
+    """Apply a matrix to some sites of a state vector.
+
+    Args:
+        vector: State `(phys_dim**n_sites,)`.
+        matrix: `(phys_dim**k, phys_dim**k)` for k sites, `(out, in)`; the first of `sites` is its
+            most significant digit.
+        sites: Which sites, in any order, none twice.
+        phys_dim: Physical dimension of every site.
+
+    Returns:
+        The new state vector, complex128.
+
+    Raises:
+        ValueError: If a site is named twice or does not exist.
+    """
+    n_sites = _count_sites(vector.numel(), phys_dim)
+    _check_sites(sites, n_sites)
+    k = len(sites)
+    gate = matrix.to(torch.complex128).reshape([phys_dim] * (2 * k))
+    tensor = vector.to(torch.complex128).reshape([phys_dim] * n_sites)
+    tensor = torch.tensordot(gate, tensor, ([*range(k, 2 * k)], [*sites]))  # type: ignore[arg-type]
+    return torch.movedim(tensor, list(range(k)), list(sites)).reshape(-1)
+
+
+def controlled(matrix: Tensor) -> Tensor:
+    """The matrix `|0><0| (x) 1 + |1><1| (x) matrix`, the control first."""
+    full = torch.eye(2 * len(matrix), dtype=torch.complex128)
+    full[len(matrix) :, len(matrix) :] = matrix
+    return full
+
+
+def partial_trace(vector: Tensor, keep: Sequence[int], phys_dim: int = 2) -> Tensor:
+    """Reduced density matrix of the sites `keep`, in the order in which they are named.
+
+    Args:
+        vector: State `(phys_dim**n_sites,)`.
+        keep: The sites that stay.
+        phys_dim: Physical dimension of every site.
+
+    Returns:
+        Density matrix `(phys_dim**k, phys_dim**k)`, complex128; its trace is the squared norm.
+
+    Raises:
+        ValueError: If a site is named twice or does not exist.
+    """
+    n_sites = _count_sites(vector.numel(), phys_dim)
+    _check_sites(keep, n_sites)
+    tensor = vector.to(torch.complex128).reshape([phys_dim] * n_sites)
+    rows = torch.movedim(tensor, list(keep), list(range(len(keep))))
+    rows = rows.reshape(phys_dim ** len(keep), -1)
+    return rows @ rows.conj().T
+
+
+def fidelity(a: Tensor, b: Tensor) -> Tensor:
+    """`|<a|b>|**2 / (<a|a> <b|b>)` of two state vectors, a real number in [0, 1]."""
+    a, b = a.to(torch.complex128), b.to(torch.complex128)
+    norms = torch.vdot(a, a).real * torch.vdot(b, b).real
+    return torch.vdot(a, b).abs() ** 2 / norms
+
+
+def uhlmann_fidelity(rho: Tensor, sigma: Tensor) -> Tensor:
+    """Uhlmann fidelity `(tr sqrt(sqrt(rho) sigma sqrt(rho)))**2` of two density matrices.
+
+    Source: Uhlmann 1976; for pure states it is `|<a|b>|**2`.
+    """
+    root = _square_root(rho.to(torch.complex128))
+    return _square_root(root @ sigma.to(torch.complex128) @ root).trace().real ** 2
+
+
+def _square_root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.conj().T
+
+
+def _count_sites(size: int, phys_dim: int) -> int:
+    n_sites = 0
+    while phys_dim**n_sites < size:
+        n_sites += 1
+    if phys_dim**n_sites != size:
+        raise ValueError(f"`vector` must have {phys_dim}**n numbers, got {size}.")
+    return n_sites
+
+
+def _check_sites(sites: Sequence[int], n_sites: int) -> None:
+    if len(set(sites)) != len(sites) or not all(0 <= site < n_sites for site in sites):
+        raise ValueError(f"`sites` must be distinct and within 0..{n_sites - 1}, got {sites}.")
