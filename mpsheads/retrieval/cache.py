@@ -1,0 +1,154 @@
+"""Embeddings kept on disk, so that no text is encoded twice."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mpsheads._checks import check_positive
+from mpsheads._typing import PathLike
+from mpsheads.retrieval._files import replacing
+from mpsheads.retrieval._progress import progress_bar
+from mpsheads.retrieval.encoder import Encoder, Kind
+
+
+def default_cache_dir() -> Path:
+    """`$MPSHEADS_CACHE` if set, else `~/.cache/mpsheads`."""
+    return Path(os.environ.get("MPSHEADS_CACHE") or "~/.cache/mpsheads").expanduser()
+
+
+def encode_cached(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    kind: Kind,
+    cache_dir: PathLike | None = None,
+    shard_size: int = 2048,
+    progress: bool = False,
+) -> Tensor:
+    """Embeddings of texts, read from the cache where they are in it, else encoded and kept.
+
+    The cache has one folder per `encoder.fingerprint(kind)`, and in it shards: safetensors files
+    with embeddings, the SHA-256 of the text of each, and a checksum. A text is found by its
+    content, so collections and pools share what they have in common. Texts not yet there are
+    encoded longest first, and each shard is written as soon as it is full: a killed run that is
+    started again goes on at the first shard that is missing. Several processes may share a cache;
+    they may encode the same text twice, but do no other harm. A shard that is damaged is removed
+    with a warning, and its texts are encoded again.
+
+    Args:
+        encoder: What encodes the texts.
+        texts: Texts in any order; repeated ones are encoded once.
+        kind: `"document"` or `"query"`.
+        cache_dir: Folder of the cache, made if absent; by default `$MPSHEADS_CACHE` or
+            `~/.cache/mpsheads`.
+        shard_size: Most texts in a shard.
+        progress: Show a bar on stderr if something is to be encoded.
+
+    Returns:
+        `(len(texts), encoder.features)`, float32, on the CPU, in the order of `texts`.
+
+    Raises:
+        OSError: If the folder cannot be written.
+        TypeError, ValueError: As `Encoder.encode` does.
+    """
+    check_positive(shard_size=shard_size)
+    if isinstance(texts, str):
+        raise TypeError("`texts` must be a sequence of strings, got one string. Put it in a list.")
+    base = default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser()
+    folder = base / "embeddings" / encoder.fingerprint(kind)[:32]
+    result = torch.empty(len(texts), encoder.features)
+    rows: dict[bytes, list[int]] = {}
+    for row, text in enumerate(texts):
+        rows.setdefault(_digest(text, row), []).append(row)
+    missing = _fill_from_shards(folder, rows, result)
+    missing.sort(key=lambda digest: (-len(texts[rows[digest][0]]), digest))
+    if missing:
+        _describe(folder, encoder, kind)
+    with progress_bar(f"Encoding {kind} texts", len(missing), enabled=progress) as advance:
+        for start in range(0, len(missing), shard_size):
+            part = missing[start : start + shard_size]
+            first = [texts[rows[digest][0]] for digest in part]
+            embeddings = encoder.encode(first, kind=kind, advance=advance)
+            _write_shard(folder, part, embeddings)
+            for digest, embedding in zip(part, embeddings, strict=True):
+                result[rows[digest]] = embedding
+    return result
+
+
+def _digest(text: str, row: int) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"`texts`[{row}] must be a string, got {type(text).__name__}.")
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _fill_from_shards(folder: Path, rows: dict[bytes, list[int]], result: Tensor) -> list[bytes]:
+    """Copy what the shards hold into `result`; returns the digests of the texts not found."""
+    missing = set(rows)
+    for file in sorted(folder.glob("*.safetensors")):
+        if not missing:
+            break
+        try:
+            found = _read_shard(file, missing, result.shape[1])
+        except FileNotFoundError:  # another process found it damaged
+            continue
+        except (SafetensorError, ValueError):
+            warnings.warn(f"{file} is damaged; its texts are encoded again.", stacklevel=3)
+            file.unlink(missing_ok=True)
+            continue
+        for digest, embedding in found.items():
+            result[rows[digest]] = embedding
+        missing.difference_update(found)
+    return list(missing)
+
+
+def _read_shard(file: Path, wanted: set[bytes], features: int) -> dict[bytes, Tensor]:
+    """The embeddings of those of the `wanted` texts that the shard holds.
+
+    Raises:
+        SafetensorError, ValueError: If the shard is damaged.
+    """
+    with safe_open(file, framework="pt") as shard:
+        if set(shard.keys()) != {"digests", "embeddings"}:
+            raise ValueError("The shard does not hold the two tensors.")
+        digests = [row.tobytes() for row in shard.get_tensor("digests").numpy()]
+        places = {digest: i for i, digest in enumerate(digests) if digest in wanted}
+        if not places:
+            return {}
+        embeddings = shard.get_tensor("embeddings")
+        checksum = (shard.metadata() or {}).get("sha256")
+    if embeddings.shape != (len(digests), features) or checksum != _checksum(digests, embeddings):
+        raise ValueError("The shard does not fit its checksum.")
+    return {digest: embeddings[i] for digest, i in places.items()}
+
+
+def _write_shard(folder: Path, digests: list[bytes], embeddings: Tensor) -> None:
+    """Write a shard whose name is the hash of the texts it holds."""
+    name = hashlib.sha256(b"".join(digests)).hexdigest()[:32]
+    raw = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), 32)
+    tensors = {"digests": torch.from_numpy(raw.copy()), "embeddings": embeddings.contiguous()}
+    with replacing(folder / f"{name}.safetensors") as file:
+        save_file(tensors, file, metadata={"sha256": _checksum(digests, embeddings)})
+
+
+def _checksum(digests: list[bytes], embeddings: Tensor) -> str:
+    content = hashlib.sha256(b"".join(digests))
+    content.update(embeddings.contiguous().numpy().data)
+    return content.hexdigest()
+
+
+def _describe(folder: Path, encoder: Encoder, kind: Kind) -> None:
+    """Say in `about.json` which encoder the folder belongs to, for a person who looks."""
+    if (folder / "about.json").exists():
+        return
+    about = {"encoder": repr(encoder), "kind": kind, "prefix": encoder.prefixes[kind]}
+    with replacing(folder / "about.json") as file:
+        file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

