@@ -1,13 +1,14 @@
 """The state of a training run on disk: written after each epoch, read to continue."""
 
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from mpsheads.retrieval._files import replacing
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 FORMAT_VERSION = 1
@@ -18,24 +19,15 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 
     Its `history`, one mapping an epoch, also becomes the lines of `metrics.jsonl`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / f".{CHECKPOINT}.{os.getpid()}"
-    try:
-        torch.save({"format_version": FORMAT_VERSION, **state}, scratch)
-        scratch.replace(folder / CHECKPOINT)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with replacing(folder / CHECKPOINT) as file:
+        torch.save({"format_version": FORMAT_VERSION, **state}, file)
     write_metrics(folder, state["history"])
 
 
 def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
     """Write `metrics.jsonl`: a JSON object an epoch."""
-    scratch = folder / f".{METRICS}.{os.getpid()}"
-    try:
-        scratch.write_text("".join(json.dumps(line) + "\n" for line in history))
-        scratch.replace(folder / METRICS)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with replacing(folder / METRICS) as file:
+        file.write_text("".join(json.dumps(line) + "\n" for line in history))
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

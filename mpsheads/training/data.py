@@ -283,5 +283,5 @@ def _first_copies(vectors: Tensor) -> Tensor:
 
 def _hash(x: Tensor) -> str:
     digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
-    digest.update(memoryview(_bytes(x).numpy()))
+    digest.update(_bytes(x).numpy().data)
     return digest.hexdigest()

@@ -1,8 +1,7 @@
 """The training loop: one call that ends with a saved head, and continues where it was killed."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal
-from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead
+from mpsheads.retrieval._progress import progress_bar
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
     check_same_run,
@@ -95,14 +94,14 @@ def train_head(
     config = TrainingConfig() if config is None else config
     folder = Path(output_dir)
     _check(head, data, config, folder, resume=resume)
-    bar = optional_import("rich.progress", "retrieval") if progress else None
     run = _Run(head.to(device), data, config, folder, validation)
     if resume and (folder / CHECKPOINT).exists():
         run.restore()
     if len(run.history) < config.epochs:
         run.prepare()
     steps = len(data) // config.batch_size
-    with _progress(bar, steps, len(run.history), config.epochs) as advance:
+    left = steps * (config.epochs - len(run.history))
+    with progress_bar(f"training {head.name}", left, enabled=progress) as advance:
         while len(run.history) < config.epochs:
             run.epoch(steps, advance)
     return run.finish()
@@ -161,7 +160,7 @@ class _Run:
             )
         return ratio / self.config.temperature
 
-    def epoch(self, steps: int, advance: Callable[[int, float], None]) -> None:
+    def epoch(self, steps: int, advance: Callable[[int], None]) -> None:
         """Train for one epoch, validate, and write the checkpoint."""
         began = time.perf_counter()
         number = len(self.history) + 1
@@ -172,7 +171,7 @@ class _Run:
             done = (number - 1) * steps + step
             rate = self.config.learning_rate_at(done, steps * self.config.epochs, self.peak)
             total += self._step(rows.to(self.data.pairs.device), rate, number, step + 1)
-            advance(number, total / (step + 1))
+            advance(1)
         self._check_parameters(number)
         score = self._validate()
         line = {"epoch": number, "loss": total / steps, "learning_rate": rate}
@@ -309,23 +308,3 @@ def _check(
             f"`output_dir` {str(folder)!r} holds a run already. Continue it with `resume=True`, "
             f"or give another folder."
         )
-
-
-@contextmanager
-def _progress(
-    rich_progress: Any, steps: int, epochs_done: int, epochs: int
-) -> Iterator[Callable[[int, float], None]]:
-    """A progress bar over all steps, or nothing; yields what each step calls."""
-    if rich_progress is None:
-        yield lambda epoch, loss: None
-        return
-    console = optional_import("rich.console", "retrieval").Console(stderr=True)
-    with rich_progress.Progress(
-        *rich_progress.Progress.get_default_columns(), console=console, transient=True
-    ) as bar:
-        task = bar.add_task("training", total=steps * epochs, completed=steps * epochs_done)
-
-        def advance(epoch: int, loss: float) -> None:
-            bar.update(task, advance=1, description=f"epoch {epoch}/{epochs} loss {loss:.4f}")
-
-        yield advance
