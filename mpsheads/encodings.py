@@ -23,9 +23,15 @@ def qubit_amplitudes(angles: Float[Tensor, "*b"]) -> Float[Tensor, "*b 2"]:
     return torch.stack([(angles / 2).cos(), -(angles / 2).sin()], dim=-1)
 
 
-def bloch_components(angles: Float[Tensor, "*b"]) -> Float[Tensor, "*b 3"]:
-    """Expectation values of (1, X, Z) of each feature's qubit: `(1, -sin(angle), cos(angle))`."""
-    return torch.stack([torch.ones_like(angles), -angles.sin(), angles.cos()], dim=-1)
+def bloch_components(
+    angles: Float[Tensor, "*b inputs"],
+) -> Float[Tensor, "*b 2 inputs"]:
+    """Expectation values of X and Z of each feature's qubit, `(-sin(angle), cos(angle))`.
+
+    That of Y vanishes. The components come before the last axis, so that what runs over the inputs
+    stays contiguous.
+    """
+    return torch.stack([-angles.sin(), angles.cos()], dim=-2)
 
 
 def equalise_norm(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:

@@ -107,7 +107,7 @@ class MPSProjectionHead(FidelityHead):
             "1" * (self.registers - 1) + "Z", self.out_features, dtype=x.dtype
         ).to(x.device)
         observable = evolve_observable(observable, self.circuit, self.angles)
-        inputs = bloch_components(self._block_angles(x))  # site block batch component
+        inputs = bloch_components(self._block_angles(x))  # site block component batch
         return probability_angle(product_expectation(real_components(observable), inputs)).T
 
     def state(self, x: Float[Tensor, "batch {self.in_features}"]) -> MPS:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._checks import check_choice, check_positive
@@ -27,10 +29,6 @@ class Operation:
     def stop(self) -> int:
         """Index after its last parameter."""
         return self.start + FAMILIES[self.gate].num_parameters
-
-    def matrix(self, parameters: Tensor) -> Tensor:
-        """Its matrix `(*b, 2, 2)` from the circuit's parameters `(*b, num_parameters)`."""
-        return FAMILIES[self.gate].matrix(parameters[..., self.start : self.stop])
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,34 @@ class Circuit:
     def num_parameters(self) -> int:
         """Length of the parameter vector."""
         return self.operations[-1].stop if self.operations else 0
+
+    def matrices(self, parameters: Float[Tensor, "*b parameters"]) -> dict[str, Tensor]:
+        """The matrices of all gates, computed once for each family.
+
+        Args:
+            parameters: `(*b, num_parameters)`.
+
+        Returns:
+            For each family in the circuit `(gates, *b, 2, 2)`, in the order of the operations: of a
+            controlled gate the matrix on its target.
+
+        Raises:
+            ValueError: If there are more or fewer parameters than the circuit takes.
+        """
+        if parameters.shape[-1] != self.num_parameters:
+            raise ValueError(
+                f"`parameters` must hold {self.num_parameters} numbers on the last axis, "
+                f"got {parameters.shape[-1]}."
+            )
+        starts: dict[str, list[int]] = {}
+        for operation in self.operations:
+            starts.setdefault(operation.gate, []).append(operation.start)
+        matrices = {}
+        for gate, first in starts.items():
+            columns = torch.tensor(first)[:, None] + torch.arange(FAMILIES[gate].num_parameters)
+            angles = parameters[..., columns.to(parameters.device)].movedim(-2, 0)
+            matrices[gate] = FAMILIES[gate].matrix(angles)
+        return matrices
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self.operations)

@@ -85,13 +85,9 @@ def apply_circuit(state: MPS, circuit: Circuit, parameters: Float[Tensor, "*b pa
     """
     if state.n_sites != circuit.n_sites:
         raise ValueError(f"`state` has {state.n_sites} sites, `circuit` {circuit.n_sites}.")
-    if parameters.shape[-1] != circuit.num_parameters:
-        raise ValueError(
-            f"`parameters` must hold {circuit.num_parameters} numbers a state, "
-            f"got {parameters.shape[-1]}."
-        )
+    gates = {family: iter(m) for family, m in circuit.matrices(parameters).items()}
     for operation in circuit:
-        matrix = operation.matrix(parameters)
+        matrix = next(gates[operation.gate])
         if len(operation.sites) == 1:
             state = apply_gate(state, matrix, operation.sites)
         else:

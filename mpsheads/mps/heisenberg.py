@@ -13,6 +13,7 @@ from torch import Tensor
 from mpsheads._checks import check_equal
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.evolve import apply_one_site, apply_pair
+from mpsheads.mps.gates import FAMILIES
 from mpsheads.mps.state import MPS, product_state, trim_bonds
 
 PAULI = "1XYZ"
@@ -56,28 +57,32 @@ def evolve_observable(
     """
     check_equal("number of sites", observable=observable.n_sites, circuit=circuit.n_sites)
     check_equal("batch size", observable=observable.batch_size, parameters=len(parameters))
-    check_equal(
-        "number of parameters", circuit=circuit.num_parameters, parameters=parameters.shape[1]
-    )
+    maps = {
+        family: (_conjugation if FAMILIES[family].num_sites == 1 else _controlled_conjugation)(m)
+        for family, m in circuit.matrices(parameters).items()
+    }
+    gates = {family: iter(m.flip(0)) for family, m in maps.items()}
+    control = _control_maps(parameters)
     for operation in reversed(circuit.operations):
-        matrix = operation.matrix(parameters)
+        gate = next(gates[operation.gate])
         if len(operation.sites) == 1:
-            observable = apply_one_site(observable, _conjugation(matrix), operation.sites[0])
+            observable = apply_one_site(observable, gate, operation.sites[0])
         else:
-            control, target = _controlled_conjugation(matrix)
-            observable = apply_pair(observable, control, target, operation.sites)
+            observable = apply_pair(observable, control, gate, operation.sites)
     return observable
 
 
 def product_expectation(
-    observable: MPS, inputs: Float[Tensor, "sites observables inputs components"]
+    observable: MPS, inputs: Float[Tensor, "sites observables components inputs"]
 ) -> Float[Tensor, "observables inputs"]:
     """Expectation value of each observable in product states of qubits.
 
     Args:
-        observable: Pauli vectors of `components` entries a site.
-        inputs: `(sites, observables, inputs, components)`: for each observable its own input
-            qubits, as expectation values of the Pauli matrices in the order of its entries.
+        observable: Pauli vectors of `components + 1` entries a site, the identity first.
+        inputs: `(sites, observables, components, inputs)`: for each observable its own input
+            qubits, as expectation values of the Pauli matrices in the order of its entries; that of
+            the identity is 1 and left out. The inputs are the last axis, along which all of the
+            work is contiguous.
 
     Raises:
         ValueError: If sites or batch sizes do not fit.
@@ -87,11 +92,16 @@ def product_expectation(
     """
     check_equal("number of sites", observable=observable.n_sites, inputs=inputs.shape[0])
     check_equal("number of observables", observable=len(observable), inputs=inputs.shape[1])
-    value = inputs[0] @ observable.sites[0][:, 0]  # observables inputs r
-    for vectors, site in zip(inputs[1:], observable.sites[1:], strict=True):
-        outer = (value[..., :, None] * vectors[..., None, :]).flatten(-2)  # o i (l p)
-        value = outer @ site.flatten(1, 2)  # o i [l p] r
-    return value[..., 0] * observable.log_norm.exp()[:, None]
+    vectors = inputs.unbind(0)
+    first = observable.sites[0][:, 0].mT  # o r p
+    value = torch.baddbmm(first[..., :1], first[..., 1:], vectors[0])  # o r i
+    for components, site in zip(vectors[1:], observable.sites[1:], strict=True):
+        _, _, phys, right = site.shape
+        terms = site.permute(0, 2, 3, 1).flatten(1, 2) @ value  # o (p r) [l] i
+        value, *others = terms.unflatten(1, (phys, right)).unbind(1)  # the identity's, the rest
+        for term, component in zip(others, components.unbind(1), strict=True):
+            value = torch.addcmul(value, term, component[:, None])  # o [p] r i
+    return value[:, 0] * observable.log_norm.exp()[:, None]
 
 
 def real_components(observable: MPS) -> MPS:
@@ -112,30 +122,34 @@ def _paulis(like: Tensor) -> Complex[Tensor, "4 2 2"]:
 
 
 def _conjugation(unitary: Complex[Tensor, "*b 2 2"]) -> Float[Tensor, "*b 4 4"]:
-    """The real matrix of O -> U^dagger O U on Pauli vectors."""
+    """The real matrix of B -> U^dagger B U on Pauli vectors."""
     paulis = _paulis(unitary)
     moved = unitary.mH[..., None, :, :] @ paulis @ unitary[..., None, :, :]
     return torch.einsum("iab,...jba->...ij", paulis, moved).real / 2
 
 
-def _controlled_conjugation(
-    unitary: Complex[Tensor, "batch 2 2"],
-) -> tuple[Float[Tensor, "_ 4 4 4"], Float[Tensor, "batch 4 4 4"]]:
-    """O -> C^dagger O C of a controlled U, as four products of a control and a target map.
+def _controlled_conjugation(unitary: Complex[Tensor, "*b 2 2"]) -> Float[Tensor, "*b 4 4 4"]:
+    """Target maps of O -> C^dagger O C for a controlled U; `_control_maps` has the control's.
 
-    The part of the control's operator that is diagonal, 1 and Z, goes to the projectors on 0 and 1
-    with the target left alone or conjugated; the off-diagonal part, X and Y, is turned in its plane
-    by the target maps B -> (B U + U^dagger B)/2 and B -> i (B U - U^dagger B)/2.
+    The map is a sum of four products. The part of the control's operator that is diagonal, 1 and Z,
+    goes to the projectors on 0 and 1, with the target left alone or conjugated. The off-diagonal
+    part, X and Y, is turned in its plane, with B -> (B U + U^dagger B)/2 on the target, and with
+    B -> i (B U - U^dagger B)/2.
     """
     paulis = _paulis(unitary)
-    right, left = paulis @ unitary[:, None], unitary.mH[:, None] @ paulis
-    even = torch.einsum("iab,njba->nij", paulis, right + left).real / 4
-    odd = torch.einsum("iab,njba->nij", paulis, 1j * (right - left)).real / 4
+    right, left = paulis @ unitary[..., None, :, :], unitary.mH[..., None, :, :] @ paulis
+    even = torch.einsum("iab,...jba->...ij", paulis, right + left).real / 4
+    odd = torch.einsum("iab,...jba->...ij", paulis, 1j * (right - left)).real / 4
     eye = torch.eye(4, dtype=even.dtype, device=even.device).expand_as(even)
-    target = torch.stack([eye, _conjugation(unitary), even, odd], dim=1)
-    control = eye.new_zeros(1, 4, 4, 4)  # rank, out, in
-    control[0, 0, [0, 3], [[0], [3]]] = 0.5
-    control[0, 1, [0, 3], [[0], [3]]] = torch.tensor([[0.5, -0.5], [-0.5, 0.5]]).to(eye)
-    control[0, 2, 1, 1] = control[0, 2, 2, 2] = 1
-    control[0, 3, 2, 1], control[0, 3, 1, 2] = 1, -1
-    return control, target
+    return torch.stack([eye, _conjugation(unitary), even, odd], dim=-3)
+
+
+def _control_maps(like: Tensor) -> Float[Tensor, "1 4 4 4"]:
+    """Control maps, `(1, rank, out, in)`: to projectors on 0 and 1, X and Y kept, X and Y turned."""
+    maps = like.new_zeros(1, 4, 4, 4)
+    maps[0, 0, 0, 0] = maps[0, 0, 0, 3] = maps[0, 0, 3, 0] = maps[0, 0, 3, 3] = 0.5
+    maps[0, 1, 0, 0] = maps[0, 1, 3, 3] = 0.5
+    maps[0, 1, 0, 3] = maps[0, 1, 3, 0] = -0.5
+    maps[0, 2, 1, 1] = maps[0, 2, 2, 2] = 1
+    maps[0, 3, 2, 1], maps[0, 3, 1, 2] = 1, -1
+    return maps
