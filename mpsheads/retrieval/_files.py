@@ -21,10 +21,9 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
     Raises:
         ValueError: If the file is empty, not valid gzip or not UTF-8, when that point is reached.
     """
-    opened = gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb")
     number = 0
     try:
-        with opened as stream:
+        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if line.strip():

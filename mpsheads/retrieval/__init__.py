@@ -1,0 +1,35 @@
+"""Collections, encoders, the cache of embeddings, exact search and evaluation."""
+
+from mpsheads.retrieval.cache import default_cache_dir, encode_cached
+from mpsheads.retrieval.collections import Collection, candidate_pool, load_collection
+from mpsheads.retrieval.encoder import Encoder
+from mpsheads.retrieval.evaluation import (
+    Evaluation,
+    PairedTest,
+    bootstrap_interval,
+    evaluate,
+    paired_test,
+)
+from mpsheads.retrieval.runs import Run, read_run, write_run
+from mpsheads.retrieval.search import rank
+from mpsheads.retrieval.vectors import load_vectors, save_vectors
+
+__all__ = [
+    "Collection",
+    "Encoder",
+    "Evaluation",
+    "PairedTest",
+    "Run",
+    "bootstrap_interval",
+    "candidate_pool",
+    "default_cache_dir",
+    "encode_cached",
+    "evaluate",
+    "load_collection",
+    "load_vectors",
+    "paired_test",
+    "rank",
+    "read_run",
+    "save_vectors",
+    "write_run",
+]

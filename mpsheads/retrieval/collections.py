@@ -1,0 +1,227 @@
+"""Collections of documents, queries and judgments: BEIR folders and ir_datasets ids."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpsheads._typing import PathLike
+from mpsheads.retrieval._files import read_lines
+from mpsheads.retrieval._irds import load_irds
+from mpsheads.retrieval.runs import read_run
+
+_HEADER = ("query-id", "corpus-id", "score")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Documents, the queries of one split, and their judgments.
+
+    Attributes:
+        name: Name for tables, such as `trec-dl-mini/dl19`.
+        documents: doc_id -> text, title and text joined by a space. For an ir_datasets id it is
+            lazy: a text is read from disk when it is asked for.
+        queries: query_id -> text, of the queries with judgments in the split.
+        qrels: query_id -> doc_id -> grade; a grade above 0 is relevant.
+        folder: Where the collection lies, if it is a folder.
+    """
+
+    name: str
+    documents: Mapping[str, str]
+    queries: Mapping[str, str]
+    qrels: Mapping[str, Mapping[str, int]]
+    folder: Path | None = None
+
+
+def load_collection(source: PathLike, split: str | None = None) -> Collection:
+    """Load a BEIR folder or an ir_datasets id.
+
+    A BEIR folder holds `corpus.jsonl` (lines with `_id`, `text` and perhaps `title`),
+    `queries.jsonl` (`_id`, `text`) and `qrels/SPLIT.tsv` (tab-separated `query-id`, `corpus-id`,
+    `score` under a header line with these names). Each may be gzipped, with `.gz` added to its
+    name; where both are there, the plain file is read. As in BEIR, judgments of documents that the
+    corpus lacks are tolerated as long as one document is there, and of several judgments of the
+    same pair the last counts. A query of `queries.jsonl` that no split judges is an error.
+
+    Args:
+        source: Path of the folder, or an id such as `msmarco-passage/trec-dl-2019/judged`.
+        split: Name of the qrels, or of the part of an ir_datasets id. By default the only one
+            that there is, else `test`.
+
+    Raises:
+        FileNotFoundError: If the folder or one of its files is missing, or an ir_datasets id
+            could not be downloaded.
+        ValueError: If a file is malformed, with its name and line; if there is no such split.
+        ImportError: If ir_datasets is needed and missing.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return _load_folder(folder, split)
+    if folder.exists():
+        raise ValueError(f"`source` {folder} is a file. Give the folder of a BEIR collection.")
+    name = str(source)
+    if folder.is_absolute() or name.startswith((".", "~")) or name.endswith("/"):
+        raise FileNotFoundError(f"`source` {name!r} is not a folder.")
+    return Collection(*load_irds(name, split))
+
+
+def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, list[str]] | None:
+    """The documents that each query ranks.
+
+    Args:
+        collection: The collection.
+        pool: `"all"`: every document; `"judged"`: those with a judgment for the query; else the
+            path of a TREC run, also relative to the collection's folder: those that the run ranks
+            for the query.
+
+    Returns:
+        query_id -> doc_ids, best first for a run, or `None` for every document. Queries that a
+        run lacks are left out; `evaluate` counts them 0.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+        ValueError: If the run is malformed, ranks none of the queries, or names a document that
+            the collection lacks.
+    """
+    if pool == "all":
+        return None
+    documents = collection.documents
+    if pool == "judged":
+        return {
+            query_id: [doc_id for doc_id in grades if doc_id in documents]
+            for query_id, grades in collection.qrels.items()
+        }
+    path = Path(pool).expanduser()
+    if not path.is_file() and collection.folder is not None:
+        path = collection.folder / path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'`pool` {str(pool)!r} is neither "all" nor "judged" nor the path of a run.'
+        )
+    run = read_run(path)
+    candidates = {
+        q: sorted(run[q], key=lambda d: -run[q][d]) for q in collection.queries if q in run
+    }
+    if not candidates:
+        raise ValueError(f"{path} ranks none of the queries of {collection.name}.")
+    for query_id, doc_ids in candidates.items():
+        absent = next((doc_id for doc_id in doc_ids if doc_id not in documents), None)
+        if absent is not None:
+            raise ValueError(
+                f"{path} ranks document {absent!r} for query {query_id!r}, "
+                f"which {collection.name} does not hold."
+            )
+    return candidates
+
+
+def _load_folder(folder: Path, split: str | None) -> Collection:
+    corpus_file, queries_file = (_plain_or_gz(folder, f"{n}.jsonl") for n in ("corpus", "queries"))
+    splits = _splits(folder)
+    split = _choose_split(folder, splits, split)
+    texts = _read_texts(queries_file)
+    qrels: dict[str, dict[str, int]] = {}
+    for place, query_id, doc_id, grade in _read_qrels(splits[split]):
+        if query_id not in texts:
+            raise ValueError(f"{place}: query {query_id!r} is not in {queries_file}.")
+        qrels.setdefault(query_id, {})[doc_id] = grade
+    if not qrels:
+        raise ValueError(f"{splits[split]} holds no judgments.")
+    _check_all_judged(queries_file, texts, set(qrels), [splits[s] for s in splits if s != split])
+    documents = _read_texts(corpus_file)
+    if not any(doc_id in documents for grades in qrels.values() for doc_id in grades):
+        raise ValueError(f"{splits[split]} judges no document that {corpus_file} holds.")
+    queries = {query_id: texts[query_id] for query_id in qrels}
+    return Collection(f"{folder.resolve().name}/{split}", documents, queries, qrels, folder)
+
+
+def _plain_or_gz(folder: Path, name: str) -> Path:
+    for file in (folder / name, folder / f"{name}.gz"):
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"{folder / name} is missing, and so is {name}.gz: {folder} is no BEIR collection."
+    )
+
+
+def _splits(folder: Path) -> dict[str, Path]:
+    files = [*(folder / "qrels").glob("*.tsv.gz"), *(folder / "qrels").glob("*.tsv")]
+    splits = {file.name.removesuffix(".gz").removesuffix(".tsv"): file for file in sorted(files)}
+    if not splits:
+        raise FileNotFoundError(f"{folder / 'qrels'} holds no SPLIT.tsv or SPLIT.tsv.gz.")
+    return {name: _plain_or_gz(folder / "qrels", f"{name}.tsv") for name in splits}
+
+
+def _choose_split(folder: Path, splits: Mapping[str, Path], split: str | None) -> str:
+    known = ", ".join(splits)
+    if split is None:
+        split = next(iter(splits)) if len(splits) == 1 else "test"
+        if split not in splits:
+            raise ValueError(f"{folder} has several splits; give `split` as one of: {known}.")
+    if split not in splits:
+        raise ValueError(f"`split` {split!r} is not in {folder / 'qrels'}. There are: {known}.")
+    return split
+
+
+def _read_texts(file: Path) -> dict[str, str]:
+    """doc_id or query_id -> text, from a JSONL file."""
+    texts: dict[str, str] = {}
+    for place, line in read_lines(file):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{place}: not valid JSON: {error.msg} at {error.colno}.") from error
+        if not isinstance(record, dict):
+            raise ValueError(f'{place}: must be an object with "_id" and "text".')
+        key = _string(record, "_id", place)
+        if key in texts:
+            raise ValueError(f'{place}: "_id" {key!r} comes a second time.')
+        title = _string(record, "title", place) if record.get("title") else ""
+        texts[key] = f"{title} {_string(record, 'text', place)}".strip()
+    if not texts:
+        raise ValueError(f"{file} holds nothing but blank lines.")
+    return texts
+
+
+def _string(record: Mapping[str, object], field: str, place: str) -> str:
+    value = record.get(field)
+    if field == "_id" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or (field == "_id" and not value):
+        came = "it is missing" if field not in record else f"got {value!r}"
+        raise ValueError(f'{place}: "{field}" must be a string: {came}.')
+    return value
+
+
+def _read_qrels(file: Path) -> Iterator[tuple[str, str, str, int]]:
+    """Yield (place, query_id, doc_id, grade)."""
+    for number, (place, line) in enumerate(read_lines(file)):
+        fields = line.split("\t")
+        if number == 0 and tuple(field.strip().lower() for field in fields) == _HEADER:
+            continue
+        if len(fields) != 3:
+            raise ValueError(
+                f"{place}: must have 3 tab-separated fields (query-id, corpus-id, score), "
+                f"got {len(fields)}."
+            )
+        query_id, doc_id, grade = (field.strip() for field in fields)
+        try:
+            yield place, query_id, doc_id, int(grade)
+        except ValueError:
+            raise ValueError(f"{place}: the score must be an integer, got {grade!r}.") from None
+
+
+def _check_all_judged(
+    queries_file: Path, texts: Mapping[str, str], judged: set[str], other_splits: list[Path]
+) -> None:
+    """Raise if a query has judgments in no split."""
+    for file in other_splits:
+        if texts.keys() <= judged:
+            return
+        judged.update(query_id for _, query_id, _, _ in _read_qrels(file))
+    for place, line in read_lines(queries_file):
+        query_id = _string(json.loads(line), "_id", place)
+        if query_id not in judged:
+            raise ValueError(
+                f"{place}: query {query_id!r} has no judgments in any split. Remove the query or "
+                f"add its judgments to {queries_file.parent / 'qrels'}."
+            )

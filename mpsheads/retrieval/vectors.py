@@ -1,0 +1,128 @@
+"""Embeddings in files: .npy and .safetensors."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpsheads._checks import check_finite
+from mpsheads._typing import PathLike
+from mpsheads.retrieval._files import replacing
+
+
+def load_vectors(path: PathLike, *, name: str | None = None) -> tuple[Tensor, list[str] | None]:
+    """Read embeddings from a .npy or a .safetensors file.
+
+    Args:
+        path: The file. A .npy file holds one array; a .safetensors file one tensor, or several of
+            which `name` is taken.
+        name: Name of the tensor, such as `"queries"` or `"documents"`.
+
+    Returns:
+        The vectors `(rows, features)` as float32, and the ids of the rows if the file holds them
+        (JSON under `<name>_ids` in the metadata of a .safetensors file), else `None`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is empty or broken, has no such tensor, or the tensor is not a
+            non-empty matrix of finite floating-point numbers; the message names the first bad row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of vectors {path}.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty.")
+    if path.suffix == ".npy":
+        vectors, ids = _load_npy(path), None
+    elif path.suffix == ".safetensors":
+        vectors, ids = _load_safetensors(path, name)
+    else:
+        raise ValueError(f"{path} must end in .npy or .safetensors.")
+    if not vectors.is_floating_point():
+        raise ValueError(f"{path} must hold floating-point numbers, got {vectors.dtype}.")
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise ValueError(
+            f"{path} must hold a matrix (rows, features), got shape {tuple(vectors.shape)}."
+        )
+    if ids is not None and len(ids) != len(vectors):
+        raise ValueError(f"{path} holds {len(ids)} ids for {len(vectors)} rows.")
+    vectors = vectors.float()
+    check_finite(str(path), vectors)
+    return vectors, ids
+
+
+def save_vectors(
+    path: PathLike, *, ids: Mapping[str, Sequence[str]] | None = None, **tensors: Tensor
+) -> None:
+    """Write named matrices to a .safetensors file, or a single one to a .npy file.
+
+    Args:
+        path: The file, replaced if it is there. It appears when it is complete.
+        ids: For each name the ids of the rows; only for .safetensors.
+        **tensors: The matrices `(rows, features)`, such as `queries=zq, documents=zd`.
+
+    Raises:
+        ValueError: If the ending, the shapes or the ids do not fit.
+    """
+    path, ids = Path(path), dict(ids or {})
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2:
+            raise ValueError(f"`{name}` must be a matrix, got shape {tuple(tensor.shape)}.")
+        if name in ids and len(ids[name]) != len(tensor):
+            raise ValueError(f"`ids` has {len(ids[name])} for the {len(tensor)} rows of `{name}`.")
+    if unknown := set(ids) - set(tensors):
+        raise ValueError(f"`ids` names {sorted(unknown)}, which are not among the tensors.")
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    if path.suffix == ".safetensors" and plain:
+        from safetensors.torch import save_file
+
+        metadata = {f"{name}_ids": json.dumps(list(rows)) for name, rows in ids.items()}
+        with replacing(path) as file:
+            save_file(plain, file, metadata=metadata)
+    elif path.suffix == ".npy" and len(plain) == 1 and not ids:
+        with replacing(path) as file, file.open("wb") as stream:
+            np.save(stream, next(iter(plain.values())).float().numpy())
+    else:
+        raise ValueError(
+            f"{path} must end in .safetensors, or in .npy for a single tensor without ids."
+        )
+
+
+def _load_npy(path: Path) -> Tensor:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} is not a complete .npy file of numbers: {error}") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        raise ValueError(f"{path} must hold floating-point numbers.")
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def _load_safetensors(path: Path, name: str | None) -> tuple[Tensor, list[str] | None]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            chosen = names[0] if name not in names and len(names) == 1 else name
+            if chosen not in names:
+                asked = "give one by name" if name is None else f"none is called {name!r}"
+                raise ValueError(f"{path} holds the tensors {sorted(names)}; {asked}.")
+            vectors = file.get_tensor(chosen)
+            raw = (file.metadata() or {}).get(f"{chosen}_ids")
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a complete .safetensors file: {error}") from error
+    return vectors, None if raw is None else _ids(raw, path)
+
+
+def _ids(raw: str, path: Path) -> list[str]:
+    try:
+        ids = json.loads(raw)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} has ids that are not valid JSON: {error}.") from error
+    if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
+        raise ValueError(f"{path} has ids that are not a list of strings.")
+    return ids
