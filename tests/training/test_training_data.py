@@ -1,0 +1,199 @@
+"""Pairs, batches and their masks, against loops."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from mpsheads.training import TrainingData, mine_hard_negatives, training_data
+
+
+def relevant_by_loop(data: TrainingData, query: int, document: int) -> bool:
+    return any(
+        torch.equal(data.queries[q], data.queries[query])
+        and torch.equal(data.documents[d], data.documents[document])
+        for q, d in data.pairs.tolist()
+    )
+
+
+def test_relevance_counts_copies_of_queries_and_documents(make_data):
+    data = make_data(20)
+    everything = data.is_relevant(torch.arange(20), torch.arange(20))
+    by_loop = [[relevant_by_loop(data, q, d) for d in range(20)] for q in range(20)]
+    assert everything.tolist() == by_loop
+    assert everything[0, 1]  # document 1 is a copy of 0
+    assert everything[2, 3]  # query 3 is a copy of 2
+
+
+def test_relevant_documents_lists_what_is_relevant_without_copies(make_data):
+    data = make_data(20)
+    rows = torch.tensor([7, 0, 3, 7])
+    position, documents = data.relevant_documents(rows)
+    expected = [
+        (i, d)
+        for i, q in enumerate(rows.tolist())
+        for d in range(20)
+        if relevant_by_loop(data, q, d) and d != 1
+    ]
+    assert sorted(zip(position.tolist(), documents.tolist(), strict=True)) == expected
+
+
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 6)), min_size=1, max_size=25),
+    rows=st.data(),
+)
+def test_a_batch_masks_other_relevant_documents_and_holds_none_twice(pairs, rows):
+    queries = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    documents = torch.randn(7, 3, generator=torch.Generator().manual_seed(2))
+    documents[6] = documents[2]
+    queries[5] = queries[0]
+    mined = torch.randint(-1, 7, (len(pairs), 3), generator=torch.Generator().manual_seed(3))
+    data = TrainingData(queries, documents, torch.tensor(pairs), mined)
+    chosen = rows.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=8))
+    batch = data.batch(torch.tensor(chosen), hard_negatives=2)
+    assert len(batch.documents.unique(dim=0)) == len(batch.documents)
+    wanted = {pairs[i][1] for i in chosen} | {int(d) for i in chosen for d in mined[i, :2]} - {-1}
+    assert_close(batch.documents.unique(dim=0), documents[list(wanted)].unique(dim=0))
+    for row, i in enumerate(chosen):
+        query, target = pairs[i]
+        assert torch.equal(batch.queries[row], queries[query])
+        assert torch.equal(batch.documents[batch.target[row]], documents[target])
+        for column in range(len(batch.documents)):
+            copies = [d for d in range(7) if torch.equal(documents[d], batch.documents[column])]
+            relevant = any(relevant_by_loop(data, query, d) for d in copies)
+            is_target = column == int(batch.target[row])
+            assert bool(batch.ignored[row, column]) == (relevant and not is_target)
+
+
+def test_mined_negatives_are_the_nearest_documents_below_the_margin(make_data):
+    data = make_data(40)
+    mined = mine_hard_negatives(data, 4, margin=0.1, chunk=7).hard_negatives
+    assert mined is not None
+    cosine = torch.nn.functional.cosine_similarity(data.queries[:, None], data.documents, dim=2)
+    for (query, document), rows in zip(data.pairs.tolist(), mined.tolist(), strict=True):
+        limit = cosine[query, document] - 0.1
+        fit = [
+            d
+            for d in cosine[query].argsort(descending=True).tolist()
+            if cosine[query, d] < limit and d != 1 and not relevant_by_loop(data, query, d)
+        ][:4]
+        assert rows == fit + [-1] * (4 - len(fit))
+
+
+def test_mining_does_not_depend_on_the_chunk(make_data):
+    data = make_data(40)
+    first, second = (mine_hard_negatives(data, 3, chunk=c).hard_negatives for c in (1, None))
+    assert_close(first, second)
+
+
+def test_mining_more_than_there_are_documents_fills_up_with_minus_one(make_data):
+    mined = mine_hard_negatives(make_data(8), 20, margin=0).hard_negatives
+    assert mined is not None
+    assert mined.shape == (11, 20)
+    assert (mined[:, -12:] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"count": 0}, "`count` must be at least 1"),
+        ({"margin": -0.1}, r"`margin` must lie in \[0, 2\), got -0.1"),
+        ({"chunk": 0}, "`chunk` must be at least 1"),
+    ],
+)
+def test_mining_refuses_arguments_out_of_range(make_data, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        mine_hard_negatives(make_data(8), **arguments)
+
+
+@pytest.fixture
+def collection():
+    return SimpleNamespace(
+        documents={"d0": "zero", "d1": "one", "d2": "two"},
+        queries={"q0": "naught", "q1": "unity"},
+        qrels={"q0": {"d0": 2, "d2": 1, "d1": 0}, "q1": {"d1": 3}},
+    )
+
+
+def test_judgments_become_pairs_in_the_order_of_the_rows(collection):
+    data = training_data(collection, torch.eye(2, 4), torch.eye(3, 4))
+    assert data.pairs.tolist() == [[0, 0], [0, 2], [1, 1]]
+    strict = training_data(collection, torch.eye(2, 4), torch.eye(3, 4), min_grade=2)
+    assert strict.pairs.tolist() == [[0, 0], [1, 1]]
+
+
+def test_identifiers_of_rows_may_come_in_any_order(collection):
+    data = training_data(
+        collection,
+        torch.eye(2, 4),
+        torch.eye(4),
+        query_ids=["q1", "q0"],
+        document_ids=["d2", "other", "d1", "d0"],
+    )
+    assert data.pairs.tolist() == [[1, 3], [1, 0], [0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"query_vectors": torch.eye(3, 4)}, "one row for each query: 3 rows came for 2"),
+        ({"document_vectors": torch.eye(2, 4)}, "one row for each document: 2 rows came for 3"),
+        ({"query_ids": ["q0", "q7"]}, "no row for the judged query 'q1'"),
+        ({"document_ids": ["d0", "d7", "d2"]}, "no row for the document 'd1', .* query 'q1'"),
+        ({"document_ids": ["d0", "d1", "d1"]}, "must not repeat, but 'd1' occurs twice"),
+        ({"min_grade": 4}, "no judgment of grade 4 or more"),
+    ],
+)
+def test_vectors_that_do_not_fit_the_collection_are_refused(collection, arguments, message):
+    given = {"query_vectors": torch.eye(2, 4), "document_vectors": torch.eye(3, 4), **arguments}
+    with pytest.raises(ValueError, match=message):
+        training_data(collection, **given)
+
+
+def with_nan(x):
+    x = x.clone()
+    x[1, 0] = torch.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda d: {"queries": with_nan(d.queries)}, ValueError, "`queries` .* row 1 holds NaN"),
+        (lambda d: {"documents": with_nan(d.documents)}, ValueError, "`documents` .* row 1"),
+        (lambda d: {"queries": d.queries[:, :3]}, ValueError, r"`queries` .* \(batch, 12\)"),
+        (lambda d: {"queries": d.queries.double()}, ValueError, "The dtype must agree"),
+        (lambda d: {"documents": d.documents.long()}, TypeError, "`documents` must be a floating"),
+        (lambda d: {"documents": d.documents[0]}, ValueError, "`documents` must have shape"),
+        (lambda d: {"pairs": d.pairs[:0]}, ValueError, "`pairs` must hold at least one pair"),
+        (lambda d: {"pairs": d.pairs.int()}, TypeError, "`pairs` must be an int64 tensor"),
+        (lambda d: {"pairs": d.pairs.T}, ValueError, r"`pairs` must have shape \(n_pairs, 2\)"),
+        (lambda d: {"pairs": d.pairs - 1}, ValueError, r"`pairs\[:, 0\]` must lie in \[0, 20\)"),
+        (lambda d: {"documents": d.documents[:9]}, ValueError, r"`pairs\[:, 1\]` must lie in"),
+        (lambda d: {"hard_negatives": d.pairs[:5]}, ValueError, "number of pairs must agree"),
+        (lambda d: {"hard_negatives": d.pairs + 1}, ValueError, r"`hard_negatives` must lie in"),
+    ],
+)
+def test_broken_data_is_refused(make_data, change, error, message):
+    data = make_data(20)
+    with pytest.raises(error, match=message):
+        replace(data, **change(data))
+
+
+def test_the_fingerprint_names_the_part_that_changed(make_data):
+    data = make_data(20)
+    other = replace(data, queries=data.queries * 2)
+    differing = {k for k, v in data.fingerprint().items() if other.fingerprint()[k] != v}
+    assert differing == {"queries"}
+    assert make_data(20).fingerprint() == data.fingerprint()
+
+
+def test_half_precision_embeddings_are_taken(make_data):
+    data = make_data(20)
+    half = replace(data, queries=data.queries.bfloat16(), documents=data.documents.bfloat16())
+    assert half.batch(torch.arange(4)).documents.dtype == torch.bfloat16
+    assert half.fingerprint() != data.fingerprint()
