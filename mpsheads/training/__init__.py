@@ -5,6 +5,7 @@ from mpsheads.training.data import Batch, TrainingData, training_data
 from mpsheads.training.loop import TrainingResult, train_head
 from mpsheads.training.losses import contrastive_loss, distillation_loss
 from mpsheads.training.mining import mine_hard_negatives
+from mpsheads.training.validation import ranking_validation
 
 __all__ = [
     "Batch",
@@ -14,6 +15,7 @@ __all__ = [
     "contrastive_loss",
     "distillation_loss",
     "mine_hard_negatives",
+    "ranking_validation",
     "train_head",
     "training_data",
 ]

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite, check_vectors
+from mpsheads.retrieval.collections import Collection
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,19 +168,8 @@ class TrainingData:
         )
 
 
-class _Judged(Protocol):
-    """What `training_data` reads of a collection."""
-
-    @property
-    def documents(self) -> Mapping[str, str]: ...
-    @property
-    def queries(self) -> Mapping[str, str]: ...
-    @property
-    def qrels(self) -> Mapping[str, Mapping[str, int]]: ...
-
-
 def training_data(
-    collection: _Judged,
+    collection: Collection,
     query_vectors: Tensor,
     document_vectors: Tensor,
     *,
@@ -195,7 +185,8 @@ def training_data(
         document_vectors: One row for each document `(n_documents, features)`.
         query_ids: Identifier of each row of `query_vectors`; the collection's order if `None`.
         document_ids: The same for documents.
-        min_grade: Judgments of at least this grade make a pair.
+        min_grade: Judgments of at least this grade make a pair, unless the collection lacks the
+            document.
 
     Raises:
         ValueError: If rows and identifiers do not match, a judged query or document has no row,
@@ -205,7 +196,11 @@ def training_data(
     document_row = _rows("document", document_vectors, document_ids, collection.documents)
     pairs = []
     for query_id, judged in collection.qrels.items():
-        relevant = [doc_id for doc_id, grade in judged.items() if grade >= min_grade]
+        relevant = [
+            doc_id
+            for doc_id, grade in judged.items()
+            if grade >= min_grade and doc_id in collection.documents
+        ]
         if relevant and query_id not in query_row:
             raise ValueError(f"`query_vectors` has no row for the judged query {query_id!r}.")
         for doc_id in relevant:

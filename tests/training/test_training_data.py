@@ -1,7 +1,6 @@
 """Pairs, batches and their masks, against loops."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from mpsheads.retrieval import Collection
 from mpsheads.training import TrainingData, mine_hard_negatives, training_data
 
 
@@ -112,10 +112,11 @@ def test_mining_refuses_arguments_out_of_range(make_data, arguments, message):
 
 @pytest.fixture
 def collection():
-    return SimpleNamespace(
+    return Collection(
+        name="numbers",
         documents={"d0": "zero", "d1": "one", "d2": "two"},
         queries={"q0": "naught", "q1": "unity"},
-        qrels={"q0": {"d0": 2, "d2": 1, "d1": 0}, "q1": {"d1": 3}},
+        qrels={"q0": {"d0": 2, "d2": 1, "d1": 0}, "q1": {"d1": 3, "absent": 3}},
     )
 
 

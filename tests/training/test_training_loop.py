@@ -1,0 +1,351 @@
+"""The training loop: what it learns, what it writes, how it resumes, what it refuses."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mpsheads.heads import (
+    DenseHead,
+    MPSProjectionHead,
+    PCAHead,
+    ReferenceHead,
+    TruncationHead,
+    load_head,
+)
+from mpsheads.training import TrainingConfig, train_head
+from mpsheads.training.checkpoint import read_checkpoint
+
+HEADS = {
+    "dense": lambda g: DenseHead(12, 4, generator=g),
+    "mps": lambda g: MPSProjectionHead(12, 4, generator=g),
+    "reference": lambda g: ReferenceHead(12, 4, normalize=True, generator=g),
+}
+CONFIG = TrainingConfig(epochs=4, batch_size=16, hard_negatives=2)
+
+
+def new_head(kind="dense", seed=0):
+    return HEADS[kind](torch.Generator().manual_seed(seed))
+
+
+def accuracy(data):
+    """How often the nearest document of a query is its own; a validation for `train_head`."""
+
+    def validate(head):
+        assert not head.training
+        similarity = head.similarity(head(data.queries), head(data.documents))
+        return float((similarity.argmax(1) == torch.arange(len(data.queries))).float().mean())
+
+    return validate
+
+
+def failing_at(call, validation):
+    """The validation, which raises the first time it is called for the `call`th time."""
+    calls = []
+
+    def validate(head):
+        calls.append(None)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return validation(head)
+
+    return validate
+
+
+def without_seconds(lines):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("loss", ["contrastive", "distillation", "both"])
+def test_training_lowers_the_loss(kind, loss, make_data, tmp_path):
+    config = replace(CONFIG, loss=loss, epochs=8, learning_rate=0.02)
+    result = train_head(new_head(kind), make_data(), config, tmp_path, progress=False)
+    losses = [line["loss"] for line in result.history]
+    assert losses[-1] < 0.95 * losses[0]
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("killed_in", [1, 2, 4])
+def test_a_killed_and_resumed_run_ends_bit_identical(kind, killed_in, make_data, tmp_path):
+    data = make_data()
+    whole = train_head(
+        new_head(kind), data, CONFIG, tmp_path / "a", validation=accuracy(data), progress=False
+    )
+    stops = failing_at(killed_in, accuracy(data))
+    with pytest.raises(KeyboardInterrupt):
+        train_head(new_head(kind), data, CONFIG, tmp_path / "b", validation=stops, progress=False)
+    assert not (tmp_path / "b" / "model.safetensors").exists()
+    resumed = train_head(
+        new_head(kind, seed=5) if killed_in > 1 else new_head(kind),  # its weights are replaced
+        data,
+        CONFIG,
+        tmp_path / "b",
+        validation=accuracy(data),
+        resume=True,
+        progress=False,
+    )
+    assert without_seconds(resumed.history) == without_seconds(whole.history)
+    assert (resumed.best_epoch, resumed.scale) == (whole.best_epoch, whole.scale)
+    states = [read_checkpoint(tmp_path / folder) for folder in "ab"]
+    for name in ("head", "log_scale", "optimiser", "generator", "best"):
+        assert_close(states[1][name], states[0][name], rtol=0, atol=0)
+    for name, value in load_head(tmp_path / "b").state_dict().items():
+        assert torch.equal(value, load_head(tmp_path / "a").state_dict()[name])
+    lines = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").open()]
+    assert lines == resumed.history
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_finished_run_is_returned_on_resume_without_training(make_data, tmp_path):
+    data = make_data()
+    first = train_head(new_head(), data, CONFIG, tmp_path, progress=False)
+    again = train_head(new_head(seed=9), data, CONFIG, tmp_path, resume=True, progress=False)
+    assert again.history == first.history
+    assert_close(again.head.state_dict(), first.head.state_dict(), rtol=0, atol=0)
+
+
+def test_equal_seeds_give_equal_weights_and_the_global_generator_is_left_alone(make_data, tmp_path):
+    heads = [new_head() for _ in "abc"]
+    state = torch.get_rng_state()
+    for head, seed in zip(heads, (1, 1, 2), strict=True):
+        config, folder = replace(CONFIG, seed=seed), tmp_path / str(id(head))
+        train_head(head, make_data(), config, folder, progress=False)
+    weights = [head.linear.weight for head in heads]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_head_of_the_best_epoch_is_kept(make_data, tmp_path):
+    scores, weights = iter([0.1, 0.7, 0.7, 0.4]), []
+
+    def validate(head):
+        weights.append(head.linear.weight.detach().clone())
+        return next(scores)
+
+    result = train_head(
+        new_head(), make_data(), CONFIG, tmp_path, validation=validate, progress=False
+    )
+    assert (result.best_epoch, result.best_validation) == (2, 0.7)
+    assert torch.equal(load_head(tmp_path).linear.weight, weights[1])
+    assert torch.equal(result.head.linear.weight, weights[1])
+    assert [line["validation"] for line in result.history] == [0.1, 0.7, 0.7, 0.4]
+
+
+def test_without_validation_the_last_epoch_is_kept(make_data, tmp_path):
+    result = train_head(new_head(), make_data(), CONFIG, tmp_path, progress=False)
+    assert (result.best_epoch, result.best_validation) == (4, None)
+    last = read_checkpoint(tmp_path)["head"]["linear.weight"]
+    assert torch.equal(load_head(tmp_path).linear.weight, last)
+
+
+def test_the_folder_holds_the_head_the_metrics_and_the_checkpoint_and_nothing_else(
+    make_data, tmp_path
+):
+    train_head(new_head(), make_data(), CONFIG, tmp_path / "new" / "run", progress=True)
+    names = {file.name for file in (tmp_path / "new" / "run").iterdir()}
+    assert names == {"config.json", "model.safetensors", "metrics.jsonl", "checkpoint.pt"}
+
+
+def test_the_scale_is_trained_and_starts_where_logits_spread_as_the_teachers(make_data, tmp_path):
+    data, head = make_data(), new_head("mps")
+    still = replace(CONFIG, epochs=1, learning_rate=1e-30, temperature=0.1)
+    result = train_head(head, data, still, tmp_path / "a", progress=False)
+    with torch.no_grad():
+        student = head.similarity(head(data.queries), head(data.documents))
+    teacher = torch.nn.functional.cosine_similarity(data.queries[:, None], data.documents, dim=2)
+    assert_close(
+        result.scale, float(teacher.std() / student.std()) / 0.1, rtol=0.1, atol=0
+    )  # 60 rows
+    fixed = replace(CONFIG, scale=3.0, epochs=1, learning_rate=1e-30)
+    result = train_head(new_head("mps"), data, fixed, tmp_path / "b", progress=False)
+    assert_close(result.scale, 3.0, rtol=1e-6, atol=0)  # float32
+    moved = train_head(new_head("mps"), data, CONFIG, tmp_path / "c", progress=False).history
+    assert len({line["scale"] for line in moved}) == 4
+
+
+def test_the_learning_rate_rises_then_falls_to_zero():
+    config = TrainingConfig(warmup=0.25)
+    rates = [config.learning_rate_at(step, 40, 2.0) for step in range(40)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10] == 2.0 == max(rates)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[0] < 0.2
+    assert 0 < rates[-1] < 0.01
+    assert_close(rates[25], 1.0)
+
+
+def test_training_runs_in_double_precision_if_the_head_does(make_data, tmp_path):
+    result = train_head(new_head("mps").double(), make_data(), CONFIG, tmp_path, progress=False)
+    assert next(result.head.parameters()).dtype == torch.float64
+    assert all(math.isfinite(line["loss"]) for line in result.history)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": replace(CONFIG, epochs=5)}, "another setting `epochs`: 4 then, 5 now"),
+        ({"config": replace(CONFIG, learning_rate=0.5)}, "`learning_rate`: None then, 0.5 now"),
+        ({"head": "mps"}, "another head `name`: 'dense' then, 'mps' now"),
+        ({"seed": 3}, "another data `queries`"),
+        ({"validation": lambda head: 0.0}, "`validation`: 'none' then, 'given' now"),
+    ],
+)
+def test_resuming_another_run_is_refused_and_changes_nothing(change, message, make_data, tmp_path):
+    train_head(new_head(), make_data(), CONFIG, tmp_path, progress=False)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=message):
+        train_head(
+            new_head(change.get("head", "dense")),
+            make_data(seed=change.get("seed", 0)),
+            change.get("config", CONFIG),
+            tmp_path,
+            validation=change.get("validation"),
+            resume=True,
+            progress=False,
+        )
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_resume_where_nothing_was_saved_starts_anew(make_data, tmp_path):
+    result = train_head(new_head(), make_data(), CONFIG, tmp_path, resume=True, progress=False)
+    assert len(result.history) == 4
+
+
+def test_a_run_is_not_overwritten(make_data, tmp_path):
+    train_head(new_head(), make_data(), CONFIG, tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"holds a run already. Continue it with `resume=True`"):
+        train_head(new_head(), make_data(), CONFIG, tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_broken_checkpoint_is_refused(content, make_data, tmp_path):
+    train_head(new_head(), make_data(), CONFIG, tmp_path, progress=False)
+    file = tmp_path / "checkpoint.pt"
+    file.write_bytes(file.read_bytes()[:2000] if content is None else content)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is not a readable checkpoint"):
+        train_head(new_head(), make_data(), CONFIG, tmp_path, resume=True, progress=False)
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused(make_data, tmp_path):
+    train_head(new_head(), make_data(), CONFIG, tmp_path, progress=False)
+    torch.save({"format_version": 2}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="has format_version 2; this mpsheads reads 1"):
+        train_head(new_head(), make_data(), CONFIG, tmp_path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("head", "config", "error", "message"),
+    [
+        (
+            PCAHead(12, 4),
+            CONFIG,
+            TypeError,
+            "PCAHead, which has nothing to train. A PCAHead is fit",
+        ),
+        (TruncationHead(12, 4), CONFIG, TypeError, "TruncationHead, which has nothing to train.$"),
+        (DenseHead(10, 4), CONFIG, ValueError, "`head` has 10, `data` has 12"),
+        (
+            DenseHead(12, 4),
+            replace(CONFIG, batch_size=81),
+            ValueError,
+            "number of pairs 80, got 81",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+    head, config, error, message, make_data, tmp_path
+):
+    with pytest.raises(error, match=message):
+        train_head(head, make_data(), config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_hard_negatives_than_were_mined_are_refused(make_data, tmp_path):
+    data = make_data()
+    mined = replace(data, hard_negatives=torch.zeros(len(data), 1, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"`hard_negatives` must not exceed the 1 .* got 2"):
+        train_head(new_head(), mined, CONFIG, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_refused(make_data, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"'.*file' is a file; it must be a folder"):
+        train_head(new_head(), make_data(), CONFIG, tmp_path / "file", progress=False)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_head_without_usable_similarities_is_refused(make_data, tmp_path):
+    head = new_head()
+    with torch.no_grad():
+        head.linear.weight.zero_()
+    with pytest.raises(ValueError, match=r"no usable similarities before training: .* is 0.0"):
+        train_head(head, make_data(), CONFIG, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_becomes_nan_stops_with_epoch_and_step_and_keeps_the_checkpoint(
+    make_data, tmp_path
+):
+    data = make_data()
+
+    def poison(head):  # after the second epoch
+        if len(list((tmp_path / "run").glob("metrics.jsonl"))) and not head.poisoned:
+            head.poisoned = True
+        elif head.poisoned:
+            head.linear.weight[0, 0] = torch.nan
+        return 0.5
+
+    head = new_head()
+    head.poisoned = False
+    message = "The loss became nan in epoch 4, step 1. .*checkpoint.pt holds epoch 3; try a smaller"
+    with pytest.raises(ValueError, match=message):
+        train_head(head, data, CONFIG, tmp_path / "run", validation=poison, progress=False)
+
+
+@pytest.mark.parametrize("learning_rate", [1e30])
+def test_parameters_that_overflow_are_not_saved(learning_rate, make_data, tmp_path):
+    config = replace(CONFIG, learning_rate=learning_rate, scale=1e30)
+    with pytest.raises(
+        ValueError, match=r"became (nan|inf|NaN).* in epoch 1.*smaller `learning_ra"
+    ):
+        train_head(new_head(), make_data(), config, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_that_returns_nan_is_refused(make_data, tmp_path):
+    with pytest.raises(ValueError, match="`validation` returned NaN"):
+        train_head(
+            new_head(),
+            make_data(),
+            CONFIG,
+            tmp_path,
+            validation=lambda head: math.nan,
+            progress=False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"epochs": 0}, ValueError, "`epochs` must be at least 1"),
+        ({"batch_size": 1}, ValueError, "`batch_size` must be at least 2"),
+        ({"learning_rate": 0.0}, ValueError, "`learning_rate` must be a positive finite number"),
+        ({"learning_rate": math.nan}, ValueError, "`learning_rate` must be a positive finite"),
+        ({"temperature": -1.0}, ValueError, "`temperature` must be a positive finite number"),
+        ({"scale": math.inf}, ValueError, "`scale` must be a positive finite number"),
+        ({"loss": "mse"}, ValueError, "`loss` must be one of \"contrastive\", .* got 'mse'"),
+        ({"hard_negatives": -1}, ValueError, "`hard_negatives` must be at least 0, got -1"),
+        ({"hard_negatives": 0.5}, TypeError, "`hard_negatives` must be an integer, got 0.5"),
+        ({"warmup": 1.0}, ValueError, r"`warmup` must lie in \[0, 1\), got 1.0"),
+        ({"seed": "0"}, TypeError, "`seed` must be an integer, got '0'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, error, message):
+    with pytest.raises(error, match=message):
+        TrainingConfig(**settings)
