@@ -1,0 +1,84 @@
+"""To and from quimb, which holds one state an object."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from mpsheads._optional import optional_import
+from mpsheads.interop._batch import batch, unbatch
+from mpsheads.mps import MPS
+
+if TYPE_CHECKING:
+    from quimb.tensor import MatrixProductState
+
+
+def to_quimb(state: MPS) -> "list[MatrixProductState]":
+    """Each state of a batch as a quimb `MatrixProductState` of NumPy arrays.
+
+    Args:
+        state: The states. Gradients are cut, and tensors on a GPU are copied to the CPU.
+
+    Returns:
+        As many objects as the batch has states, with quimb's names: index `k0` and tag `I0` for
+        site 0, which is leftmost and most significant there too. The amplitudes are the same;
+        `exp(log_norm)` is spread over the sites.
+
+    Raises:
+        ImportError: If quimb is not installed.
+    """
+    tensor_module = optional_import("quimb.tensor", "interop")
+    return [
+        tensor_module.MatrixProductState(_drop_ends(arrays), shape="lpr")
+        for arrays in unbatch(state)
+    ]
+
+
+def from_quimb(states: "Sequence[MatrixProductState]") -> MPS:
+    """A batch from quimb's states, for example from `CircuitMPS(...).psi`.
+
+    Args:
+        states: States with open ends, alike in their number of sites and physical dimensions.
+            Bonds may differ: smaller ones are filled with zeros. Arrays of NumPy, torch or
+            anything that NumPy reads.
+
+    Returns:
+        The batch, with the same amplitudes; quimb's `exponent` becomes `log_norm`. The dtype is
+        the one that holds them all.
+
+    Raises:
+        ImportError: If quimb is not installed.
+        TypeError: If `states` is one state, or holds something else.
+        ValueError: If there is no state, one is cyclic, or they do not fit into one batch.
+    """
+    tensor_module = optional_import("quimb.tensor", "interop")
+    kind = tensor_module.MatrixProductState
+    if isinstance(states, kind):
+        raise TypeError("`states` must be a sequence of states; put the one you have in a list.")
+    for i, state in enumerate(states):
+        if not isinstance(state, kind):
+            raise TypeError(f"`states[{i}]` must be a MatrixProductState, got {type(state)}.")
+        if state.cyclic:
+            raise ValueError(f"`states[{i}]` must have open ends, but it is cyclic.")
+    log_norms = [float(state.exponent) * math.log(10) for state in states]
+    return batch([_site_arrays(state) for state in states], log_norms)
+
+
+def _drop_ends(arrays: list[Any]) -> list[Any]:
+    """The arrays without the outer bonds, as quimb's constructor takes open chains."""
+    arrays = [arrays[0][0], *arrays[1:]]
+    return [*arrays[:-1], arrays[-1][..., 0]]
+
+
+def _site_arrays(state: "MatrixProductState") -> list[Any]:
+    """The arrays of one state as `(left, phys, right)`, whatever order quimb holds them in."""
+    tensors: list[Any] = [state[site] for site in state.sites]
+    bonds = [left.bonds(right) for left, right in pairwise(tensors)]
+    arrays = []
+    for i, (site, tensor) in enumerate(zip(state.sites, tensors, strict=True)):
+        left = tuple(bonds[i - 1]) if i else ()
+        right = tuple(bonds[i]) if i < len(bonds) else ()
+        tensor = tensor.transpose(*left, state.site_ind(site), *right)
+        shape = tensor.shape if left else (1, *tensor.shape)
+        arrays.append(tensor.data.reshape(shape if right else (*shape, 1)))
+    return arrays
