@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,15 +19,12 @@ def load_irds(source: str, split: str | None) -> Parts:
         irds = optional_import("ir_datasets", "retrieval")
     except ImportError as error:
         raise ImportError(f"`source` {source!r} is not a folder here. {error}") from error
-    name = _choose_id(irds, source, split)
-    dataset = irds.load(name)
+    name, dataset = _choose(irds, source, split)
     _guard_user_files(name, dataset)
-    with _one_error(name):
-        qrels: dict[str, dict[str, int]] = {}
-        for judgment in dataset.qrels_iter():
-            grades = qrels.setdefault(judgment.query_id, {})
-            grades[judgment.doc_id] = int(judgment.relevance)
-        texts = {query.query_id: _text(query) for query in dataset.queries_iter()}
+    qrels: dict[str, dict[str, int]] = {}
+    for judgment in _records(name, "qrels", dataset.qrels_iter):
+        qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
+    texts = {q.query_id: _text(q) for q in _records(name, "queries", dataset.queries_iter)}
     if not qrels:
         raise ValueError(f"The ir_datasets id {name!r} holds no judgments.")
     unknown = next((query_id for query_id in qrels if query_id not in texts), None)
@@ -35,6 +32,23 @@ def load_irds(source: str, split: str | None) -> Parts:
         raise ValueError(f"The qrels of {name!r} name query {unknown!r}, which it does not hold.")
     queries = {query_id: texts[query_id] for query_id in qrels}
     return name, _Documents(name, dataset), queries, qrels
+
+
+def _records(name: str, what: str, iterate: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    """The queries or judgments of an id; a malformed one is named by its place."""
+    done = 0
+    with _one_error(name):
+        try:
+            for record in iterate():
+                yield record
+                done += 1
+        except (ValueError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "expected" not in str(error):
+                raise
+            raise ValueError(
+                f"The {what} of the ir_datasets id {name!r} are malformed at record {done + 1}: "
+                f"{error}."
+            ) from error
 
 
 class _Documents(Mapping[str, str]):
@@ -77,40 +91,39 @@ def _text(record: Any) -> str:
     return str(record.default_text()).strip()
 
 
-def _choose_id(irds: ModuleType, source: str, split: str | None) -> str:
-    """The id that has queries and judgments: `source`, or `source/split`."""
-    if not _is_known(irds, source):
+def _choose(irds: ModuleType, source: str, split: str | None) -> tuple[str, Any]:
+    """The id that has queries and judgments, `source` or `source/split`, and its data set."""
+    whole = _find(irds, source)
+    if whole is None:
         raise FileNotFoundError(
             f"`source` {source!r} is neither a folder here nor an id that ir_datasets knows."
         )
-    if split is not None:
-        if _is_complete(irds, f"{source}/{split}"):
-            return f"{source}/{split}"
-    elif _is_complete(irds, source):
-        return source
-    ids = (name for name in irds.registry if name.startswith(f"{source}/"))
-    splits = sorted(name[len(source) + 1 :] for name in ids if _is_complete(irds, name))
+    if split is None and _is_complete(whole):
+        return source, whole
+    if split is not None and _is_complete(part := _find(irds, f"{source}/{split}")):
+        return f"{source}/{split}", part
+    ids = [name for name in irds.registry if name.startswith(f"{source}/")]
+    splits = sorted(name[len(source) + 1 :] for name in ids if _is_complete(_find(irds, name)))
     if split is None and (len(splits) == 1 or "test" in splits):
-        return f"{source}/{splits[0] if len(splits) == 1 else 'test'}"
+        name = f"{source}/{splits[0] if len(splits) == 1 else 'test'}"
+        return name, _find(irds, name)
     known = f"There are: {', '.join(splits)}." if splits else "It has no splits."
     if split is not None:
         raise ValueError(f"`split` {split!r} is not one of the ir_datasets id {source!r}. {known}")
     raise ValueError(f"The ir_datasets id {source!r} has no judgments. Give `split`. {known}")
 
 
-def _is_known(irds: ModuleType, name: str) -> bool:
+def _find(irds: ModuleType, name: str) -> Any:
     try:
-        irds.load(name)
+        return irds.load(name)
     except KeyError:
-        return False
-    return True
+        return None
 
 
-def _is_complete(irds: ModuleType, name: str) -> bool:
-    if not _is_known(irds, name):
+def _is_complete(dataset: Any) -> bool:
+    if dataset is None:
         return False
-    dataset = irds.load(name)
-    return dataset.has_docs() and dataset.has_queries() and dataset.has_qrels()
+    return bool(dataset.has_docs() and dataset.has_queries() and dataset.has_qrels())
 
 
 def _guard_user_files(name: str, dataset: Any) -> None:
@@ -137,22 +150,39 @@ def _guard_user_files(name: str, dataset: Any) -> None:
         )
 
 
+class _DropFailures(logging.Filter):
+    """Keep what the one error will say, and notes on opened files, off the screen."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        dropped = ("download error", "Download failed", "[error]", "Opening ")
+        return not record.getMessage().startswith(dropped)
+
+
 @contextmanager
 def _one_error(name: str) -> Iterator[None]:
-    """Turn the errors of a download or of files that are not there into one that says so."""
+    """Turn the errors of a download, or of files that are not there, into one that says so."""
     logger = logging.getLogger("ir_datasets")
-    level = logger.level
+    quiet = _DropFailures()
+    logger.addFilter(quiet)
     try:
         yield
     except (OSError, RuntimeError, EOFError) as error:
+        home = os.environ.get("IR_DATASETS_HOME", "~/.ir_datasets")
         raise FileNotFoundError(
-            f"The ir_datasets id {name!r} is not complete on this machine and could not be "
-            f"fetched: {_reason(error)}"
+            f"Files of the ir_datasets id {name!r} are not in {home} and could not be fetched: "
+            f"{_reason(error)}."
         ) from error
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(quiet)
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+    """The innermost cause in one line: ir_datasets lists failed sources, urllib3 nests reasons."""
+    if len(error.args) == 2 and isinstance(error.args[1], list) and error.args[1]:
+        return _reason(error.args[1][-1][1])
+    nested = error.args[0] if error.args else None
+    if isinstance(cause := getattr(nested, "reason", None), BaseException):
+        return _reason(cause)
+    if isinstance(error, FileNotFoundError) and isinstance(nested, Path):
+        return f"{nested} is missing"
+    return (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")
