@@ -11,7 +11,7 @@ _CHUNK_ELEMENTS = 1 << 24
 
 
 def log_fidelity(
-    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents n"], *, chunk: int | None = None
+    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents _"], *, chunk: int | None = None
 ) -> Float[Tensor, "queries documents"]:
     """Log-fidelity of all pairs of product states given by their angles.
 
@@ -47,7 +47,7 @@ def log_fidelity(
 
 
 def fidelity(
-    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents n"], *, chunk: int | None = None
+    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents _"], *, chunk: int | None = None
 ) -> Float[Tensor, "queries documents"]:
     """Fidelity of all pairs of product states given by their angles: `log_fidelity(...).exp()`.
 
@@ -57,7 +57,7 @@ def fidelity(
 
 
 def cosine(
-    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents n"]
+    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents _"]
 ) -> Float[Tensor, "queries documents"]:
     """Cosine of all pairs of vectors, in [-1, 1]; 0 where a vector is zero.
 

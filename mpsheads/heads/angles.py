@@ -28,7 +28,7 @@ class FidelityHead(ProjectionHead):
         return self.in_features // self.out_features
 
     def similarity(
-        self, zq: Float[Tensor, "queries {self.out_features}"], zd: Float[Tensor, "documents _"]
+        self, zq: Float[Tensor, "queries _"], zd: Float[Tensor, "documents _"]
     ) -> Float[Tensor, "queries documents"]:
         """Log-fidelity of all pairs, at most 0; higher is closer.
 

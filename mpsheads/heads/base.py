@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from mpsheads._checks import check_equal, check_positive, check_vectors
 from mpsheads._typing import PathLike
+
+Head = TypeVar("Head", bound="ProjectionHead")
 
 FORMAT_VERSION = 1
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
@@ -49,14 +51,12 @@ class ProjectionHead(nn.Module, ABC):
         self.config = {"in_features": in_features, "out_features": out_features, **config}
 
     @abstractmethod
-    def forward(
-        self, x: Float[Tensor, "batch {self.in_features}"]
-    ) -> Float[Tensor, "batch {self.out_features}"]:
+    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings `(batch, in_features)` to vectors `(batch, out_features)`."""
 
     @abstractmethod
     def similarity(
-        self, zq: Float[Tensor, "queries {self.out_features}"], zd: Float[Tensor, "documents _"]
+        self, zq: Float[Tensor, "queries _"], zd: Float[Tensor, "documents _"]
     ) -> Float[Tensor, "queries documents"]:
         """Similarity of all pairs of compressed vectors; higher is closer."""
 
@@ -94,7 +94,9 @@ class ProjectionHead(nn.Module, ABC):
                 shutil.move(Path(scratch) / file, folder / file)
 
     @classmethod
-    def from_pretrained(cls, path: PathLike, *, device: torch.device | str = "cpu") -> Self:
+    def from_pretrained(
+        cls: type[Head], path: PathLike, *, device: torch.device | str = "cpu"
+    ) -> Head:
         """Read a head from a folder, or from a repository on the Hugging Face hub.
 
         Args:

@@ -1,7 +1,5 @@
 """The classical heads: a linear layer with tanh (the paper's), PCA, and truncation."""
 
-from typing import Self
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,7 +16,7 @@ class _CosineHead(ProjectionHead):
         super().__init__(in_features, out_features)
 
     def similarity(
-        self, zq: Float[Tensor, "queries {self.out_features}"], zd: Float[Tensor, "documents _"]
+        self, zq: Float[Tensor, "queries _"], zd: Float[Tensor, "documents _"]
     ) -> Float[Tensor, "queries documents"]:
         """Cosine of all pairs, in [-1, 1]; higher is closer."""
         check_pair(self, zq, zd)
@@ -54,9 +52,7 @@ class DenseHead(_CosineHead):
             for parameter in self.linear.parameters():
                 parameter.uniform_(-bound, bound, generator=generator)
 
-    def forward(
-        self, x: Float[Tensor, "batch {self.in_features}"]
-    ) -> Float[Tensor, "batch {self.out_features}"]:
+    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress `(batch, in_features)` to `(batch, out_features)`, each number in (-1, 1)."""
         check_vectors("x", x, self.in_features)
         return torch.tanh(self.linear(x))
@@ -82,7 +78,7 @@ class PCAHead(_CosineHead):
         self.register_buffer("mean", torch.zeros(in_features))
         self.register_buffer("components", torch.zeros(out_features, in_features))
 
-    def fit(self, x: Float[Tensor, "samples {self.in_features}"]) -> Self:
+    def fit(self, x: Float[Tensor, "samples _"]) -> "PCAHead":
         """Set the mean and the principal axes from embeddings; returns the head itself.
 
         Args:
@@ -108,9 +104,7 @@ class PCAHead(_CosineHead):
         self.components.copy_(axes * largest.sign())
         return self
 
-    def forward(
-        self, x: Float[Tensor, "batch {self.in_features}"]
-    ) -> Float[Tensor, "batch {self.out_features}"]:
+    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Coordinates of `x - mean` along the principal axes.
 
         Raises:
@@ -134,9 +128,7 @@ class TruncationHead(_CosineHead):
                 f"`out_features` must not exceed `in_features` {in_features}, got {out_features}."
             )
 
-    def forward(
-        self, x: Float[Tensor, "batch {self.in_features}"]
-    ) -> Float[Tensor, "batch {self.out_features}"]:
+    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """The first `out_features` columns of `x`."""
         check_vectors("x", x, self.in_features)
         return x[:, : self.out_features]

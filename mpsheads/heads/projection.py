@@ -89,9 +89,7 @@ class MPSProjectionHead(FidelityHead):
         self.angles = nn.Parameter(_INITIAL_ANGLE * torch.randn(shape, generator=generator))
         self.scale = nn.Parameter(torch.ones(()))
 
-    def forward(
-        self, x: Float[Tensor, "batch {self.in_features}"]
-    ) -> Float[Tensor, "batch {self.out_features}"]:
+    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings to angles in [0, pi].
 
         Computed in the Heisenberg picture: `<Z>` of each kept qubit is one observable per block,
@@ -110,7 +108,7 @@ class MPSProjectionHead(FidelityHead):
         inputs = bloch_components(self._block_angles(x))  # site block component batch
         return probability_angle(product_expectation(real_components(observable), inputs)).T
 
-    def state(self, x: Float[Tensor, "batch {self.in_features}"]) -> MPS:
+    def state(self, x: Float[Tensor, "batch _"]) -> MPS:
         """The states behind the output: the whole register after the circuit, before measurement.
 
         Args:
@@ -136,9 +134,7 @@ class MPSProjectionHead(FidelityHead):
         """Sites of `state` that are read out, in the order of the output."""
         return range(self.registers - 1, self.in_features, self.registers)
 
-    def _block_angles(
-        self, x: Float[Tensor, "batch {self.in_features}"]
-    ) -> Float[Tensor, "sites blocks batch"]:
+    def _block_angles(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "sites blocks batch"]:
         """Angle of each feature's qubit, far end of each block first."""
         check_vectors("x", x, self.in_features)
         angles = feature_angles(self.scale * equalise_norm(x))

@@ -53,11 +53,9 @@ class ReferenceHead(FidelityHead):
         super().__init__(in_features, out_features, normalize=normalize)
         self.normalize = normalize
         shape = (self.registers - 1, 3, out_features, 4)
-        self.angles_raw = nn.Parameter(0.02 * torch.randn(shape, generator=generator))
+        self.angles_raw = nn.Parameter(0.01 * torch.randn(shape, generator=generator))
 
-    def forward(
-        self, x: Float[Tensor, "batch {self.in_features}"]
-    ) -> Float[Tensor, "batch {self.out_features}"]:
+    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings to angles in [0, pi].
 
         Args:

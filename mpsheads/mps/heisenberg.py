@@ -145,7 +145,7 @@ def _controlled_conjugation(unitary: Complex[Tensor, "*b 2 2"]) -> Float[Tensor,
 
 
 def _control_maps(like: Tensor) -> Float[Tensor, "1 4 4 4"]:
-    """Control maps, `(1, rank, out, in)`: to projectors on 0 and 1, X and Y kept, X and Y turned."""
+    """Control maps `(1, rank, out, in)`: to the projectors on 0 and 1; X and Y kept; turned."""
     maps = like.new_zeros(1, 4, 4, 4)
     maps[0, 0, 0, 0] = maps[0, 0, 0, 3] = maps[0, 0, 3, 0] = maps[0, 0, 3, 3] = 0.5
     maps[0, 1, 0, 0] = maps[0, 1, 3, 3] = 0.5

@@ -1,0 +1,90 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from mpsheads import oracle
+from mpsheads.ansatz import staircase
+from mpsheads.encodings import bloch_components, qubit_amplitudes
+from mpsheads.mps.heisenberg import (
+    evolve_observable,
+    pauli_string,
+    product_expectation,
+    real_components,
+)
+from mpsheads.mps.state import to_dense
+from tests.mps.circuits import circuits, dense_circuit
+
+PAULIS = {
+    "1": torch.eye(2, dtype=torch.complex128),
+    "X": torch.tensor([[0, 1], [1, 0]], dtype=torch.complex128),
+    "Y": torch.tensor([[0, -1j], [1j, 0]], dtype=torch.complex128),
+    "Z": torch.tensor([[1, 0], [0, -1]], dtype=torch.complex128),
+}
+
+
+def expectation(vector, string):
+    moved = vector
+    for site, letter in enumerate(string):
+        moved = oracle.apply_matrix(moved, PAULIS[letter], [site])
+    return torch.vdot(vector, moved).real
+
+
+@given(circuit=circuits(max_sites=5, max_gates=10), data=st.data(), seed=st.integers(0, 1000))
+def test_evolved_observables_have_the_expectation_of_evolved_states(circuit, data, seed):
+    letters = st.text("1XYZ", min_size=circuit.n_sites, max_size=circuit.n_sites)
+    string = data.draw(letters)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, circuit.num_parameters)
+    parameters = torch.randn(shape, dtype=torch.float64, generator=generator)
+    angles = 3 * torch.rand(circuit.n_sites, 2, 3, dtype=torch.float64, generator=generator)
+
+    observable = evolve_observable(
+        pauli_string(string, 2, dtype=torch.float64), circuit, parameters
+    )
+    found = product_expectation(real_components(observable), bloch_components(angles))
+
+    for member in range(2):
+        for i in range(3):
+            vector = oracle.product_vector(qubit_amplitudes(angles[:, member, i]))
+            vector = dense_circuit(vector, circuit, parameters[member])
+            assert_close(found[member, i], expectation(vector, string), atol=1e-12, rtol=0)
+
+
+def test_bonds_are_4_for_each_crossing_gate_and_at_most_3_to_the_k_for_real_inputs():
+    circuit = staircase(7, 2)
+    observable = evolve_observable(
+        pauli_string("111111Z"), circuit, torch.ones(1, circuit.num_parameters)
+    )
+    assert observable.bond_dims == (4, 16, 16, 16, 16, 4)
+    assert real_components(observable).bond_dims == (3, 9, 16, 16, 9, 3)
+
+
+def test_a_pauli_string_is_one_entry_among_all_strings():
+    dense = to_dense(pauli_string("1Z", 2))
+    assert_close(dense, torch.eye(16)[[3, 3]])
+
+
+def test_gradients_agree_with_finite_differences_also_at_the_identity(generator):
+    circuit = staircase(3, 2)
+    angles = 3 * torch.rand(3, 1, 2, dtype=torch.float64, generator=generator)
+
+    def value(parameters):
+        observable = pauli_string("11Z", dtype=torch.float64)
+        observable = evolve_observable(observable, circuit, parameters)
+        return product_expectation(real_components(observable), bloch_components(angles))
+
+    for point in (torch.zeros(1, 34), torch.randn(1, 34, generator=generator)):
+        assert torch.autograd.gradcheck(value, (point.double().requires_grad_(),))
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="letters of 1XYZ"):
+        pauli_string("1A")
+    with pytest.raises(ValueError, match="number of sites must agree"):
+        evolve_observable(pauli_string("1Z"), staircase(3), torch.zeros(1, 17))
+    with pytest.raises(ValueError, match="batch size must agree"):
+        evolve_observable(pauli_string("11Z"), staircase(3), torch.zeros(2, 17))
+    with pytest.raises(ValueError, match="number of sites must agree"):
+        product_expectation(pauli_string("11Z"), torch.zeros(2, 1, 3, 5))
