@@ -1,0 +1,82 @@
+"""The benchmarks run, and what they time against each other computes the same numbers."""
+
+import importlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mpsheads.heads import ReferenceHead
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Import a script of the folder under its name."""
+    monkeypatch.syspath_prepend(FOLDER)
+    threads = torch.get_num_threads()
+    yield importlib.import_module
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("out_features", [64, 128, 256, 384])
+def test_the_plain_reference_reproduces_the_golden_numbers(out_features, benchmark, shared):
+    plain = benchmark("plain_reference")
+    golden = np.load(shared / "golden" / f"reference_768_to_{out_features}.npz")
+    tensors = {name: torch.from_numpy(np.asarray(golden[name])) for name in golden}
+    angles_raw = tensors["angles_raw"].double().requires_grad_()
+    amplitudes = plain.amplitudes(tensors["embeddings"].double(), angles_raw)
+    # the golden numbers are float32 themselves; tolerances are their own errors
+    assert_close(amplitudes.float(), tensors["amplitudes"], rtol=0, atol=5e-6)
+    fidelity = plain.fidelity(amplitudes[:2], amplitudes[2:])
+    assert_close(fidelity.float(), tensors["fidelity"], rtol=0, atol=5e-5)
+    target = torch.zeros(2, dtype=torch.int64)
+    torch.nn.functional.cross_entropy(20 * fidelity, target, reduction="sum").backward()
+    assert angles_raw.grad is not None
+    expected = tensors["grad_angles_raw"]
+    assert_close(angles_raw.grad.float(), expected, rtol=0, atol=5e-4)
+
+
+@pytest.mark.parametrize("out_features", [12, 4, 2])
+def test_the_plain_reference_agrees_with_the_closed_form(out_features, benchmark, generator):
+    plain = benchmark("plain_reference")
+    head = ReferenceHead(12, out_features, generator=generator).double()
+    x = torch.randn(5, 12, dtype=torch.float64, generator=generator)
+    half = head(x) / 2
+    expected = torch.stack([half.cos(), half.sin()], dim=-1)
+    assert_close(plain.amplitudes(x, head.angles_raw), expected)
+
+
+def test_the_benchmark_of_heads_runs_and_its_sides_agree(benchmark, capsys):
+    sizes = ["--batch", "3", "--in-features", "12", "--out-features", "4", "2"]
+    benchmark("heads").main([*sizes, "--repeats", "2", "--warmup", "1"])
+    printed = capsys.readouterr().out
+    differences = re.findall(r"plain reference: (\S+) in an amplitude", printed)
+    assert len(differences) == 2
+    assert max(float(difference) for difference in differences) < 1e-5
+    for name in ("plain reference", "ReferenceHead", "MPSProjectionHead, depth 2", "DenseHead"):
+        assert len(re.findall(rf"^{name}  .*x$", printed, re.MULTILINE)) == 2
+
+
+def test_the_benchmark_of_peers_runs_and_its_sides_agree(benchmark, capsys):
+    pytest.importorskip("quimb")
+    pytest.importorskip("tensornetwork")
+    sizes = ["--sites", "6", "--batch", "2", "--layers", "2"]
+    benchmark("peers").main([*sizes, "--repeats", "1", "--warmup", "0"])
+    printed = capsys.readouterr().out
+    for name in ("quimb", "tensornetwork"):
+        (row,) = re.findall(rf"^{name}  .*$", printed, re.MULTILINE)
+        assert float(row.split()[-1]) < 1e-12
+    assert re.search(r"^mpsheads .* 1\.0x", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["heads", "peers"])
+def test_the_benchmarks_explain_themselves(name, benchmark, capsys):
+    with pytest.raises(SystemExit) as exit_status:
+        benchmark(name).main(["--help"])
+    assert exit_status.value.code == 0
+    assert f"python benchmarks/{name}.py" in capsys.readouterr().out
