@@ -33,7 +33,7 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
             f"{file} is not a complete gzip file: {str(error).rstrip('.')}. Fetch or pack it again."
         ) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}, line {number + 1}: not UTF-8 text ({error.reason}).") from error
+        raise ValueError(f"{file}, line {number}: not UTF-8 text ({error.reason}).") from error
     if number == 0:
         raise ValueError(f"{file} is empty.")
 

@@ -1,0 +1,211 @@
+"""BEIR folders: what is read, and what every malformed one says."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mpsheads.retrieval import candidate_pool, load_collection
+from tests.retrieval.tiny import CORPUS, QUERIES, BeirWriter, jsonl, tsv, write
+
+
+@pytest.mark.parametrize("gz", [(), ("corpus", "queries", "test", "train"), ("corpus", "test")])
+def test_a_beir_folder_loads_plain_gzipped_or_mixed(beir: BeirWriter, gz: tuple[str, ...]) -> None:
+    collection = load_collection(beir(gz=gz))
+    assert collection.name == "tiny/test"
+    assert dict(collection.documents) == {
+        "d1": "Qubits The qubit is a state.",
+        "d2": "A tensor network.",
+        "d3": "Search with a head.",
+    }
+    assert dict(collection.queries) == {"q1": "what is a qubit", "q2": "tensor network"}
+    assert collection.qrels == {"q1": {"d1": 2, "d3": 0}, "q2": {"d2": 1}}
+
+
+def test_the_split_chooses_queries_and_judgments(beir: BeirWriter) -> None:
+    collection = load_collection(beir(), split="train")
+    assert list(collection.queries) == ["q3"]
+    assert collection.qrels == {"q3": {"d3": 1}}
+
+
+def test_a_single_split_is_taken_whatever_its_name(beir: BeirWriter) -> None:
+    folder = beir(queries=jsonl(QUERIES[2:]))
+    write(folder / "qrels" / "test.tsv", None)
+    assert load_collection(folder).name == "tiny/train"
+
+
+def test_the_plain_file_wins_over_the_gzipped_one(beir: BeirWriter) -> None:
+    folder = beir()
+    write(folder / "qrels" / "test.tsv.gz", tsv([("q1", "d2", 3)]))
+    assert load_collection(folder).qrels["q1"] == {"d1": 2, "d3": 0}
+
+
+def test_windows_line_ends_blank_lines_a_byte_order_mark_and_integer_ids_are_read(
+    beir: BeirWriter,
+) -> None:
+    folder = beir(corpus="\ufeff" + jsonl([{"_id": 1, "title": None, "text": "A B"}]) + "\n\n")
+    write(
+        folder / "qrels" / "test.tsv", tsv([("q1", "1", 1), ("q2", "1", 0)]).replace("\n", "\r\n")
+    )
+    collection = load_collection(folder)
+    assert dict(collection.documents) == {"1": "A B"}
+    assert collection.qrels == {"q1": {"1": 1}, "q2": {"1": 0}}
+
+
+def test_judged_documents_that_the_corpus_lacks_are_tolerated_if_one_is_there(
+    beir: BeirWriter,
+) -> None:
+    collection = load_collection(beir(test=tsv([("q1", "d1", 1), ("q1", "x", 1), ("q2", "y", 1)])))
+    assert collection.qrels["q1"] == {"d1": 1, "x": 1}
+    assert candidate_pool(collection, "judged") == {"q1": ["d1"], "q2": []}
+
+
+def test_of_several_judgments_of_a_pair_the_last_counts(beir: BeirWriter) -> None:
+    judgments = [("q1", "d1", 1), ("q2", "d2", 1), ("q1", "d1", 3)]
+    assert load_collection(beir(test=tsv(judgments))).qrels["q1"] == {"d1": 3}
+
+
+def test_no_header_line_is_needed(beir: BeirWriter) -> None:
+    collection = load_collection(beir(test="q1\td1\t1\nq2\td2\t1\n"))
+    assert collection.qrels == {"q1": {"d1": 1}, "q2": {"d2": 1}}
+
+
+MALFORMED = [
+    ("corpus.jsonl", "", r"corpus\.jsonl is empty"),
+    ("corpus.jsonl", "\n \n", r"corpus\.jsonl holds nothing but blank lines"),
+    (
+        "corpus.jsonl",
+        jsonl(CORPUS) + '{"_id": "d4", "text',
+        r"corpus\.jsonl, line 4: not valid JSON",
+    ),
+    ("corpus.jsonl", jsonl(CORPUS) + "[1]\n", r"corpus\.jsonl, line 4: must be an object"),
+    ("corpus.jsonl", jsonl([*CORPUS, CORPUS[0]]), r"line 4: \"_id\" 'd1' comes a second time"),
+    ("corpus.jsonl", jsonl([{"text": "a"}]), r"corpus\.jsonl, line 1: \"_id\" .*missing"),
+    ("corpus.jsonl", jsonl([{"_id": "", "text": "a"}]), r"line 1: \"_id\" must be a string"),
+    ("corpus.jsonl", jsonl([{"_id": "a"}]), r"line 1: \"text\" must be a string: it is missing"),
+    ("corpus.jsonl", jsonl([{"_id": "a", "text": 3}]), r"line 1: \"text\" must be a string: got 3"),
+    ("corpus.jsonl", jsonl([{"_id": "a", "title": 3, "text": ""}]), r"\"title\" must be a string"),
+    ("corpus.jsonl", b'{"_id": "d1", "text": "\xff"}\n', r"corpus\.jsonl, line 1: not UTF-8"),
+    ("corpus.jsonl", jsonl([{"_id": "x", "text": "a"}]), r"judges no document that .*corpus"),
+    ("queries.jsonl", "", r"queries\.jsonl is empty"),
+    ("queries.jsonl", jsonl([*QUERIES, QUERIES[1]]), r"queries\.jsonl, line 4: .*'q2' comes a sec"),
+    ("queries.jsonl", jsonl(QUERIES[1:]), r"test\.tsv, line 2: query 'q1' is not in .*queries"),
+    (
+        "queries.jsonl",
+        jsonl([*QUERIES, {"_id": "q9", "text": "?"}]),
+        r"queries\.jsonl, line 4: query 'q9' has no judgments in any split",
+    ),
+    ("qrels/test.tsv", "", r"test\.tsv is empty"),
+    ("qrels/test.tsv", tsv([]), r"test\.tsv holds no judgments"),
+    ("qrels/test.tsv", tsv([]) + "q1\td1\n", r"test\.tsv, line 2: must have 3 tab.* got 2"),
+    ("qrels/test.tsv", tsv([]) + "q1\t0\td1\t1\n", r"test\.tsv, line 2: must have 3 tab.* got 4"),
+    ("qrels/test.tsv", tsv([]) + "q1 d1 1\n", r"test\.tsv, line 2: must have 3 tab.* got 1"),
+    ("qrels/test.tsv", tsv([]) + "q1\td1\t1.5\n", r"line 2: the score must be an integer.*'1.5'"),
+    ("qrels/test.tsv", tsv([("q8", "d1", 1)]), r"test\.tsv, line 2: query 'q8' is not in"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "match"), MALFORMED)
+def test_a_malformed_file_is_named_with_its_line(
+    beir: BeirWriter, name: str, content: str | bytes, match: str
+) -> None:
+    folder = beir()
+    write(folder / name, content)
+    with pytest.raises(ValueError, match=match) as caught:
+        load_collection(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: b"not gzip" + raw,
+        lambda raw: raw[:-5] + b"\0\0\0\0\0",
+    ],
+    ids=["cut short", "no gzip", "a wrong checksum"],
+)
+@pytest.mark.parametrize("name", ["corpus", "queries", "test"])
+def test_a_broken_gzip_file_is_named(beir: BeirWriter, name: str, damage) -> None:
+    folder = beir(gz=(name,))
+    file = next(folder.rglob(f"{name}*.gz"))
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=re.escape(f"{file} is not a complete gzip file")):
+        load_collection(folder)
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl"])
+def test_a_missing_file_is_named(beir: BeirWriter, name: str) -> None:
+    folder = beir()
+    write(folder / name, None)
+    with pytest.raises(FileNotFoundError, match=f"{name} is missing, and so is {name}.gz"):
+        load_collection(folder)
+
+
+def test_missing_qrels_are_named(beir: BeirWriter) -> None:
+    folder = beir()
+    for file in (folder / "qrels").iterdir():
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match="qrels holds no SPLIT"):
+        load_collection(folder)
+
+
+def test_a_split_that_is_not_there_is_answered_with_those_that_are(beir: BeirWriter) -> None:
+    with pytest.raises(ValueError, match=r"`split` 'dev' is not in .*There are: test, train"):
+        load_collection(beir(), split="dev")
+
+
+def test_several_splits_without_test_ask_for_one(beir: BeirWriter) -> None:
+    folder = beir()
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dl19.tsv")
+    with pytest.raises(ValueError, match="several splits; give `split` as one of: dl19, train"):
+        load_collection(folder)
+
+
+def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"`source` '.*nothing' is not a folder"):
+        load_collection(tmp_path / "nothing")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match=r"is a file\. Give the folder"):
+        load_collection(tmp_path / "file")
+
+
+def test_the_pool_is_all_the_judged_or_those_of_a_run(beir: BeirWriter, tmp_path: Path) -> None:
+    folder = beir()
+    collection = load_collection(folder)
+    run = "q1 Q0 d3 1 0.5 x\nq1 Q0 d2 2 0.7 x\nq7 Q0 d9 1 1 x\n"
+    write(folder / "runs" / "first.trec", run)
+    write(tmp_path / "second.trec.gz", run)
+    assert candidate_pool(collection, "all") is None
+    assert candidate_pool(collection, "judged") == {"q1": ["d1", "d3"], "q2": ["d2"]}
+    assert candidate_pool(collection, "runs/first.trec") == {"q1": ["d2", "d3"]}
+    assert candidate_pool(collection, tmp_path / "second.trec.gz") == {"q1": ["d2", "d3"]}
+
+
+@pytest.mark.parametrize(
+    ("run", "match"),
+    [
+        ("q1 Q0 d9 1 0.5 x\n", "ranks document 'd9' for query 'q1', which tiny/test does not hold"),
+        ("q7 Q0 d1 1 0.5 x\n", "ranks none of the queries of tiny/test"),
+        ("q1 d1 0.5\n", "run.trec, line 1: a run has 6 fields.* got 3"),
+        ("", "run.trec is empty"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_named(beir: BeirWriter, run: str, match: str) -> None:
+    folder = beir()
+    write(folder / "run.trec", run)
+    with pytest.raises(ValueError, match=match):
+        candidate_pool(load_collection(folder), folder / "run.trec")
+
+
+def test_a_pool_that_is_no_file_is_named(beir: BeirWriter) -> None:
+    with pytest.raises(FileNotFoundError, match='\'bm25\' is neither "all" nor "judged" nor the'):
+        candidate_pool(load_collection(beir()), "bm25")
+
+
+def test_the_writers_of_these_tests_write_what_beir_writes(beir: BeirWriter) -> None:
+    folder = beir(gz=("corpus",))
+    with gzip.open(folder / "corpus.jsonl.gz", "rt") as stream:
+        assert [json.loads(line) for line in stream] == CORPUS
