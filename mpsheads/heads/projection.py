@@ -17,7 +17,8 @@ from mpsheads.mps.heisenberg import (
     real_components,
 )
 
-_INITIAL_ANGLE = 0.1
+_INITIAL_ANGLE = 0.05
+_INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
 
 
 class MPSProjectionHead(FidelityHead):
@@ -87,7 +88,7 @@ class MPSProjectionHead(FidelityHead):
         self.circuit = ANSATZE[ansatz](self.registers, depth)
         shape = (out_features, self.circuit.num_parameters)
         self.angles = nn.Parameter(_INITIAL_ANGLE * torch.randn(shape, generator=generator))
-        self.scale = nn.Parameter(torch.ones(()))
+        self.scale = nn.Parameter(torch.tensor(_INITIAL_SCALE))
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings to angles in [0, pi].
