@@ -29,7 +29,7 @@ def sentence_transformers_embeddings(folder: Path, texts: list[str], max_length:
     modules = pytest.importorskip("sentence_transformers.models")
     st = pytest.importorskip("sentence_transformers")
     transformer = modules.Transformer(str(folder), max_seq_length=max_length)
-    pooling = modules.Pooling(transformer.get_word_embedding_dimension(), "mean")
+    pooling = modules.Pooling(Encoder(folder, device="cpu").features, "mean")
     model = st.SentenceTransformer(modules=[transformer, pooling], device="cpu")
     return model.encode(texts, convert_to_tensor=True, show_progress_bar=False)
 
@@ -202,11 +202,13 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_place(
 
 
 def test_features_and_fingerprint_need_no_weights_in_memory(model_folder: Path) -> None:
-    code = (
-        "import sys; from mpsheads.retrieval import Encoder;"
-        f"e = Encoder({str(model_folder)!r}, device='cpu'); print(e.features, len(e.fingerprint()));"
-        "sys.exit('transformers' in sys.modules)"
-    )
+    code = f"""
+import sys
+from mpsheads.retrieval import Encoder
+encoder = Encoder({str(model_folder)!r}, device="cpu")
+print(encoder.features, len(encoder.fingerprint()))
+sys.exit("transformers" in sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["32", "64"]
 
@@ -364,5 +366,5 @@ def test_a_model_of_unknown_kind_is_one_error(model_folder: Path, tmp_path: Path
     folder = shutil.copytree(model_folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "no-such-model"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="cannot be loaded: .*no-such-model"):
+    with pytest.raises(ValueError, match=r"cannot be loaded: .*no-such-model"):
         Encoder(folder, device="cpu").encode(["a"])

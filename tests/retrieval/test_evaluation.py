@@ -1,0 +1,205 @@
+"""Measures against their definitions, intervals and tests against SciPy."""
+
+import itertools
+import math
+import random
+import sys
+
+import numpy as np
+import pytest
+
+from mpsheads.retrieval import bootstrap_interval, evaluate, paired_test
+
+pytest.importorskip("pytrec_eval")
+
+QRELS = {"q1": {"a": 3, "b": 1, "c": 0, "d": 2}, "q2": {"a": 1}, "q3": {"b": 0}}
+
+
+def make_run(order: str) -> dict[str, float]:
+    return {doc_id: float(len(order) - i) for i, doc_id in enumerate(order)}
+
+
+def ndcg(order: str, grades: dict[str, int], cut: int) -> float:
+    """By its definition: linear gains, discount log2(rank + 1)."""
+    gains = [grades.get(doc_id, 0) for doc_id in order][:cut]
+    ideal = sorted(grades.values(), reverse=True)[:cut]
+    total, best = (sum(g / math.log2(i + 2) for i, g in enumerate(row)) for row in (gains, ideal))
+    return total / best if best else 0.0
+
+
+def one(order: str, measure: str, qrels=QRELS) -> float:
+    return evaluate({"q1": make_run(order)}, {"q1": qrels["q1"]}, [measure]).mean[measure]
+
+
+@pytest.mark.parametrize("order", ["adbc", "xcbda", "bxxa", "cx", "dbaxyzuvwst"])
+@pytest.mark.parametrize("cut", [1, 2, 3, 10])
+def test_ndcg_agrees_with_its_definition(order: str, cut: int) -> None:
+    order = "".join(dict.fromkeys(order))
+    assert one(order, f"nDCG@{cut}") == pytest.approx(ndcg(order, QRELS["q1"], cut))
+
+
+@pytest.mark.parametrize(
+    ("order", "measure", "expected"),
+    [
+        ("cxb", "RR@10", 1 / 3),
+        ("cxb", "RR@2", 0.0),
+        ("cxb", "RR", 1 / 3),
+        ("cbxa", "RR(rel=2)@10", 1 / 4),
+        ("cbxa", "RR(rel=2)@3", 0.0),
+        ("cbxa", "R@2", 1 / 3),
+        ("cbxa", "R@100", 2 / 3),
+        ("cbxa", "R(rel=2)@100", 1 / 2),
+        ("cbxa", "P@4", 1 / 2),
+        ("cbxa", "P(rel=3)@4", 1 / 4),
+        ("cbxa", "AP", (1 / 2 + 2 / 4) / 3),
+        ("cbxa", "AP@2", (1 / 2) / 3),
+        ("cbxa", "AP(rel=3)", 1 / 4),
+        ("cbxa", "Success@1", 0.0),
+        ("cbxa", "Success@2", 1.0),
+        ("ab", "nDCG", ndcg("ab", QRELS["q1"], 10)),
+    ],
+)
+def test_a_measure_agrees_with_its_definition(order: str, measure: str, expected: float) -> None:
+    assert one(order, measure) == pytest.approx(expected)
+
+
+def test_queries_without_a_ranking_or_a_relevant_document_count_zero() -> None:
+    result = evaluate({"q1": make_run("adbc"), "q7": make_run("a"), "q2": {}}, QRELS, ["nDCG@10"])
+    assert result.per_query == {
+        "q1": {"nDCG@10": 1.0},
+        "q2": {"nDCG@10": 0.0},
+        "q3": {"nDCG@10": 0.0},
+    }
+    assert result.mean["nDCG@10"] == pytest.approx(1 / 3)
+    assert result.values("nDCG@10") == [1.0, 0.0, 0.0]
+
+
+def test_an_empty_run_scores_zero() -> None:
+    assert evaluate({}, QRELS).mean == {"nDCG@10": 0.0, "RR@10": 0.0, "R@100": 0.0}
+
+
+def test_equal_scores_are_ordered_by_doc_id_also_if_float32_cannot_tell_scores_apart() -> None:
+    tied = {"q1": {"d": 0.5, "a": 0.5, "c": 0.5}}
+    assert evaluate(tied, {"q1": {"a": 1}}, ["RR@10"]).mean["RR@10"] == 1.0
+    near = {"q1": {"a": 0.5, "z": 0.5 + 1e-12}}
+    assert evaluate(near, {"q1": {"a": 1}}, ["RR@10"]).mean["RR@10"] == 0.5
+
+
+def test_a_large_run_agrees_with_pytrec_eval_used_directly() -> None:
+    import pytrec_eval
+
+    source = random.Random(0)
+    documents = [f"d{i}" for i in range(300)]
+    qrels = {
+        f"q{i}": {d: source.randrange(4) for d in source.sample(documents, 40)} for i in range(9)
+    }
+    run = {q: {d: source.random() for d in source.sample(documents, 200)} for q in qrels}
+    ours = evaluate(run, qrels, ["nDCG@10", "R@100", "AP", "P@5"])
+    names = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100", "AP": "map", "P@5": "P_5"}
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut", "recall", "map", "P"}).evaluate(run)
+    for query_id, row in ours.per_query.items():
+        assert row == pytest.approx({m: theirs[query_id][name] for m, name in names.items()})
+
+
+@pytest.mark.parametrize(
+    ("measure", "match"),
+    [
+        ("ndcg@10", r"`measures` holds 'ndcg@10'; known are nDCG"),
+        ("nDCG(rel=2)@10", "nDCG uses the grades"),
+        ("R", "needs a cut, such as R@10"),
+        ("RR@0", "a cut must be at least 1"),
+        ("nDCG@", "known are"),
+    ],
+)
+def test_an_unknown_measure_is_named(measure: str, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        evaluate({}, QRELS, [measure])
+
+
+def test_other_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="`measures` must name at least one"):
+        evaluate({}, QRELS, [])
+    with pytest.raises(ValueError, match="`qrels` must hold at least one judgment"):
+        evaluate({}, {})
+    with pytest.raises(ValueError, match=r"`measure` must be one of \['AP'\], got 'RR'"):
+        evaluate({}, QRELS, ["AP"]).values("RR")
+    with pytest.raises(ValueError, match="The score of document 'a' is NaN"):
+        evaluate({"q1": {"a": math.nan}}, QRELS)
+
+
+def test_without_pytrec_eval_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytrec_eval", None)
+    with pytest.raises(ImportError, match=r"mpsheads\[retrieval\]"):
+        evaluate({"q1": make_run("a")}, QRELS)
+
+
+def test_the_bootstrap_interval_agrees_with_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(1).beta(2, 3, size=60)
+    ours = bootstrap_interval(values, level=0.9, samples=20_000)
+    theirs = stats.bootstrap(
+        (values,), np.mean, confidence_level=0.9, n_resamples=20_000, method="percentile", rng=2
+    ).confidence_interval
+    # the Monte Carlo error of a quantile of 20,000 resamples
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.002)
+
+
+def test_the_bootstrap_is_seeded_and_shrinks_with_the_level() -> None:
+    values = [0.1, 0.5, 0.9, 0.3, 0.7]
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert bootstrap_interval(values, seed=1, samples=99) != bootstrap_interval(values, samples=99)
+    wide, narrow = bootstrap_interval(values), bootstrap_interval(values, level=0.5)
+    assert wide[0] < narrow[0] < 0.5 < narrow[1] < wide[1]
+    assert bootstrap_interval([0.4]) == (0.4, 0.4)
+
+
+def test_blocks_of_resamples_do_not_change_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [0.1, 0.5, 0.9, 0.3, 0.7]
+    whole, test = (
+        bootstrap_interval(values, samples=999),
+        paired_test(values, [0.2] * 5, samples=999),
+    )
+    monkeypatch.setattr("mpsheads.retrieval.evaluation._BLOCK", 32)
+    assert bootstrap_interval(values, samples=999) == whole
+    assert paired_test(values, [0.2] * 5, samples=999).p_value == pytest.approx(
+        test.p_value, abs=0.05
+    )
+
+
+def test_the_randomisation_test_agrees_with_all_sign_patterns() -> None:
+    a, b = [0.9, 0.4, 0.8, 0.35, 0.6, 0.7, 0.2], [0.5, 0.5, 0.6, 0.3, 0.1, 0.65, 0.3]
+    difference = np.subtract(a, b)
+    means = [np.dot(signs, difference) / 7 for signs in itertools.product([-1, 1], repeat=7)]
+    exact = np.mean(np.abs(means) >= abs(difference.mean()) - 1e-12)
+    result = paired_test(a, b, samples=100_000)
+    assert result.mean_difference == pytest.approx(difference.mean())
+    assert result.p_value == pytest.approx(exact, abs=0.005)  # 1.6 standard errors are 0.002
+
+
+def test_the_t_test_agrees_with_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    source = np.random.default_rng(3)
+    a = source.random(50)
+    b = a + source.normal(0.03, 0.1, size=50)
+    assert paired_test(a, b).t_p_value == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
+def test_equal_systems_do_not_differ_and_a_constant_shift_does() -> None:
+    same = paired_test([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+    assert (same.mean_difference, same.p_value, same.t_p_value) == (0.0, 1.0, 1.0)
+    shifted = paired_test([2.0] * 30, [1.0] * 30)
+    assert (shifted.mean_difference, shifted.t_p_value) == (1.0, 0.0)
+    assert shifted.p_value == 1 / 10_001
+
+
+def test_wrong_samples_are_named() -> None:
+    with pytest.raises(ValueError, match="`values` must be a non-empty list"):
+        bootstrap_interval([])
+    with pytest.raises(ValueError, match=r"`values`\[1\] is not finite"):
+        bootstrap_interval([0.0, math.nan])
+    with pytest.raises(ValueError, match=r"`level` must lie in \(0, 1\), got 1"):
+        bootstrap_interval([0.0], level=1)
+    with pytest.raises(ValueError, match=r"`a` and `b` must hold the same queries.* 2 and 3"):
+        paired_test([0.1, 0.2], [0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="at least 2: got 1 and 1"):
+        paired_test([0.1], [0.2])

@@ -1,0 +1,124 @@
+"""Exact ranking against a plain sort of all pairs."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mpsheads.retrieval import rank
+from mpsheads.similarity import cosine, log_fidelity
+
+
+def dot(zq: Tensor, zd: Tensor) -> Tensor:
+    return zq @ zd.T
+
+
+def names(prefix: str, n: int) -> list[str]:
+    return [f"{prefix}{i}" for i in range(n)]
+
+
+def plain_rank(scores: Tensor, doc_ids: list[str], top_k: int) -> list[list[tuple[str, float]]]:
+    """Sort every row of scores, equal ones by doc_id."""
+    rows = [
+        sorted(zip(doc_ids, row, strict=True), key=lambda p: (-p[1], p[0]))
+        for row in scores.tolist()
+    ]
+    return [row[:top_k] for row in rows]
+
+
+@given(
+    st.integers(1, 5), st.integers(0, 40), st.integers(1, 45), st.integers(0, 2**31), st.booleans()
+)
+def test_ranks_as_a_plain_sort_does_over_blocks_and_ties(
+    n_queries: int, n_documents: int, top_k: int, seed: int, negative: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    zq, zd = (
+        torch.randint(-2, 3, (n, 3), generator=generator).float() for n in (n_queries, n_documents)
+    )
+    order = torch.randperm(n_documents, generator=generator).tolist()
+    doc_ids = [names("d", n_documents)[i] for i in order]
+
+    def similarity(a: Tensor, b: Tensor) -> Tensor:
+        return -(dot(a, b) ** 2) * 0.1 if negative else dot(a, b)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mpsheads.retrieval.search._QUERIES", 2)
+        patch.setattr("mpsheads.retrieval.search._DOCUMENTS", 7)
+        run = rank(zq, names("q", n_queries), zd, doc_ids, similarity, top_k=top_k)
+    assert list(run) == names("q", n_queries)
+    expected = plain_rank(similarity(zq, zd), doc_ids, top_k)
+    assert [list(row.items()) for row in run.values()] == expected
+
+
+def test_scores_far_apart_keep_their_values_and_order() -> None:
+    scores = torch.tensor(
+        [[-1e30, 5e-39, 0.0, -0.0, -3.0, 1e30, float("-inf"), float("inf"), 1e-45]]
+    )
+    ids = ["a", "b", "d", "c", "e", "f", "g", "h", "i"]
+    run = rank(torch.ones(1, 1), ["q"], torch.ones(9, 1), ids, lambda a, b: scores)
+    assert "".join(run["q"]) == "hfbicdeag"
+    assert run["q"]["a"] == scores[0, 0].item()
+
+
+@pytest.mark.parametrize("similarity", [cosine, log_fidelity])
+def test_a_pool_gives_the_same_order_as_the_whole_collection(similarity, generator) -> None:
+    zq, zd = (3 * torch.rand(n, 8, generator=generator) for n in (4, 30))
+    queries, documents = names("q", 4), names("d", 30)
+    pool = {"q0": documents[:9], "q2": [documents[5]], "q3": documents[::-1], "q9": ["x"]}
+    everything = rank(zq, queries, zd, documents, similarity)
+    run = rank(zq, queries, zd, documents, similarity, pool=pool)
+    assert list(run) == ["q0", "q2", "q3"]
+    for query_id, row in run.items():
+        kept = [d for d in everything[query_id] if d in pool[query_id]]
+        assert list(row) == kept
+        torch.testing.assert_close(
+            torch.tensor(list(row.values())), torch.tensor([everything[query_id][d] for d in kept])
+        )
+    assert [
+        len(row)
+        for row in rank(zq, queries, zd, documents, similarity, pool=pool, top_k=3).values()
+    ] == [3, 1, 3]
+
+
+def test_float64_vectors_and_repeated_candidates_are_taken(generator) -> None:
+    z = torch.rand(3, 4, generator=generator, dtype=torch.float64)
+    run = rank(z[:1], ["q"], z, ["a", "b", "c"], cosine, pool={"q": ["b", "a", "b"]})
+    assert list(run["q"]) == ["a", "b"]
+
+
+def test_memory_does_not_grow_with_the_collection() -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def similarity(a: Tensor, b: Tensor) -> Tensor:
+        sizes.append((len(a), len(b)))
+        return dot(a, b)
+
+    zq, zd = torch.randn(300, 2), torch.randn(40_000, 2)
+    run = rank(zq, names("q", 300), zd, names("d", 40_000), similarity, top_k=2)
+    assert max(a * b for a, b in sizes) <= 256 * 16384
+    best = dot(zq, zd).topk(2).indices
+    assert [list(row) for row in run.values()] == [[f"d{i}" for i in row] for row in best.tolist()]
+
+
+def test_nothing_to_rank_gives_empty_rows() -> None:
+    z = torch.ones(2, 3)
+    assert rank(z, ["a", "b"], z[:0], [], cosine) == {"a": {}, "b": {}}
+    assert rank(z, ["a", "b"], z[:0], [], cosine, pool={"a": []}) == {}
+
+
+def test_wrong_arguments_are_named() -> None:
+    z = torch.ones(2, 3)
+    with pytest.raises(ValueError, match="`query_ids` must have one id per row of `zq`: got 1 and"):
+        rank(z, ["a"], z, ["x", "y"], cosine)
+    with pytest.raises(ValueError, match="`doc_ids` must hold every id once, but 'x' comes twice"):
+        rank(z, ["a", "b"], z, ["x", "x"], cosine)
+    with pytest.raises(ValueError, match="`pool` names document 'w' for query 'b', but `doc_ids`"):
+        rank(z, ["a", "b"], z, ["x", "y"], cosine, pool={"b": ["x", "w"]})
+    with pytest.raises(ValueError, match="`top_k` must be at least 1"):
+        rank(z, ["a", "b"], z, ["x", "y"], cosine, top_k=0)
+    with pytest.raises(ValueError, match="`similarity` returned NaN"):
+        rank(z * float("nan"), ["a", "b"], z, ["x", "y"], dot)
+    with pytest.raises(ValueError, match=r"`similarity` must return shape \(2, 2\).*got \(2,\)"):
+        rank(z, ["a", "b"], z, ["x", "y"], lambda a, b: (a * b).sum(1))
