@@ -102,7 +102,7 @@ def draw_block() -> Axes:
         wire(ax, (1.9, 16.6), (y, y))
         write(ax, 0.75, y, name, 14)
         box(ax, 2.6, y, r"$|\theta\rangle$", w=1.1, edge=INK, fill=GREY_FILL, fontsize=13)
-        write(ax, 3.55, y + 0.28, f"site {site}", 7.5, MUTED)
+        write(ax, 3.55, y + 0.28, f"site {site}", 8.5, MUTED)
     for layer, start in enumerate((4.9, 10.7)):
         for y in rows:
             box(ax, start, y, "$R$", fontsize=14)
@@ -125,8 +125,8 @@ def draw_block() -> Axes:
         10.3,
         0.35,
         r"$R = R_z(\beta)\,R_y(\gamma)\,R_z(\delta)$,      "
-        r"$U = e^{i\alpha}R_z(\beta)\,R_y(\gamma)\,R_z(\delta)$,      each gate has its own angles",
-        11.5,
+        r"$U = e^{i\alpha}R_z(\beta)\,R_y(\gamma)\,R_z(\delta)$,     each gate has its own angles",
+        13,
         MUTED,
     )
     return ax
@@ -168,7 +168,7 @@ def draw_rank_two_gate() -> Axes:
         0.4,
         r"$C_U = P_0\otimes 1 + P_1\otimes U$,      $P_0=|0\rangle\langle 0|$,   "
         r"$P_1=|1\rangle\langle 1|$:   no SVD, nothing is cut off",
-        11.5,
+        13,
         MUTED,
     )
     return ax
