@@ -105,6 +105,12 @@ def test_the_numbers_of_parameters():
     assert 196_864 // 6_144 == 32
 
 
+def test_where_the_head_starts():
+    head = MPSProjectionHead(96, 32)
+    assert head.scale.item() == pytest.approx(0.35)
+    assert head.angles.abs().max() < 0.5
+
+
 def test_an_amplitude_is_a_product_of_site_matrices(generator):
     state = random_mps(3, 2, dtype=torch.float64, generator=generator)
     state = MPS(state.sites, state.log_norm + 0.4)
