@@ -70,6 +70,7 @@ class ReferenceHead(FidelityHead):
         angles = feature_angles(x).unflatten(1, (self.registers, self.out_features)).unbind(1)
         if self.registers == 1:
             return angles[0]
+        tiny = torch.finfo(x.dtype).tiny
         bloch_x, bloch_z = -angles[-1].sin(), angles[-1].cos()  # Y vanishes: amplitudes are real
         coefficients = _bloch_rows(2 * math.pi * (torch.tanh(self.angles_raw) + 1))
         for rows, target in zip(coefficients.unbind(0), angles[-2::-1], strict=True):
@@ -80,9 +81,7 @@ class ReferenceHead(FidelityHead):
             turned = turned_x * target_x + turned_z * target_z
             bloch_z = plain + p1 * (turned - plain)
             squared = (1 - bloch_z) * (1 + bloch_z)
-            bloch_x = squared.clamp_min(
-                torch.finfo(x.dtype).tiny
-            ).sqrt()  # written back: real, >= 0
+            bloch_x = squared.clamp_min(tiny).sqrt()  # written back: real, not negative
         return probability_angle(bloch_z)
 
 
