@@ -2,6 +2,7 @@
 
 from mpsheads.retrieval.cache import default_cache_dir, encode_cached
 from mpsheads.retrieval.collections import Collection, candidate_pool, load_collection
+from mpsheads.retrieval.docstrings import docstring_collection
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import (
     Evaluation,
@@ -23,6 +24,7 @@ __all__ = [
     "bootstrap_interval",
     "candidate_pool",
     "default_cache_dir",
+    "docstring_collection",
     "encode_cached",
     "evaluate",
     "load_collection",

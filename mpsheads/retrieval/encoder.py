@@ -218,7 +218,8 @@ class Encoder:
 def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """`(batch, tokens, features)` to `(batch, features)`."""
     if pooling == "cls":
-        return hidden[torch.arange(len(mask)), mask.argmax(dim=1)]  # also with padding on the left
+        rows = torch.arange(len(mask), device=mask.device)
+        return hidden[rows, mask.argmax(dim=1)]  # also with padding on the left
     weights = mask.to(hidden.dtype).unsqueeze(-1)
     return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
 

@@ -53,6 +53,8 @@ def test_cached_embeddings_are_those_of_the_encoder_in_the_order_of_the_texts(
     z = encode_cached(encoder, TEXTS, kind="document", cache_dir=tmp_path, shard_size=6)
     assert_close(z, Encoder.encode(encoder, TEXTS))
     assert len(shards(tmp_path)) == 4
+    lengths = [len(text) for text in encoder.seen[: len(TEXTS)]]
+    assert lengths == sorted(lengths, reverse=True)
     assert (z.dtype, z.device.type) == (torch.float32, "cpu")
 
 

@@ -123,9 +123,10 @@ def test_a_malformed_file_is_named_with_its_line(
     [
         lambda raw: raw[: len(raw) // 2],
         lambda raw: b"not gzip" + raw,
+        lambda raw: raw[:10] + b"\xff\xff" + raw[12:],
         lambda raw: raw[:-5] + b"\0\0\0\0\0",
     ],
-    ids=["cut short", "no gzip", "a wrong checksum"],
+    ids=["cut short", "no gzip", "no such block", "a wrong checksum"],
 )
 @pytest.mark.parametrize("name", ["corpus", "queries", "test"])
 def test_a_broken_gzip_file_is_named(beir: BeirWriter, name: str, damage) -> None:
