@@ -151,7 +151,7 @@ class _Run:
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
         batch = batch.to(self.device, self.dtype)
-        similarity = self.head.similarity(self.head(batch.queries), self.head(batch.documents))
+        similarity = self._similarity(batch)
         ratio = float(_teacher(batch).std() / similarity.std())
         if not 0 < ratio < float("inf"):
             raise ValueError(
@@ -189,8 +189,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        zq, zd = self.head(batch.queries), self.head(batch.documents)
-        loss = _loss(self.head.similarity(zq, zd) * self.log_scale.exp(), batch, self.config)
+        loss = _loss(self._similarity(batch) * self.log_scale.exp(), batch, self.config)
         value = loss.item()
         if value - value != 0:  # NaN or infinite
             raise ValueError(
@@ -199,6 +198,12 @@ class _Run:
         loss.backward()
         self.optimiser.step()
         return value
+
+    def _similarity(self, batch: Batch) -> Tensor:
+        """Of all pairs; in one forward pass, as a circuit's observables are evolved in each."""
+        z = self.head(torch.cat([batch.queries, batch.documents]))
+        zq, zd = z.split([len(batch.queries), len(batch.documents)])
+        return self.head.similarity(zq, zd)
 
     def _check_parameters(self, epoch: int) -> None:
         for name, parameter in self.head.named_parameters():
