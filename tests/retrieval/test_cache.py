@@ -79,6 +79,8 @@ def test_repeated_texts_are_encoded_once(counting, tmp_path: Path) -> None:
     z = encode_cached(encoder, ["b", "a", "b", "b"], kind="query", cache_dir=tmp_path)
     assert sorted(encoder.seen) == ["a", "b"]
     assert torch.equal(z[0], z[3])
+    again = encode_cached(encoder, ["b", "a", "b", "b"], kind="query", cache_dir=tmp_path)
+    assert torch.equal(again, z)
 
 
 def test_kinds_and_settings_do_not_mix(counting, tmp_path: Path) -> None:
