@@ -52,7 +52,8 @@ class TrainingData:
         documents: Embeddings `(n_documents, features)`, the same dtype and device.
         pairs: Rows of a query and of a document relevant for it, int64 `(n_pairs, 2)`.
         hard_negatives: Rows of documents that look relevant but are not, for each pair, int64
-            `(n_pairs, k)`, nearest first; -1 where there are fewer than k.
+            `(n_pairs, k)`, nearest first; -1 where there are fewer than k. Training uses as many
+            as `TrainingConfig.hard_negatives` says.
 
     Raises:
         TypeError: If a tensor has the wrong dtype.

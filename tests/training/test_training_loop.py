@@ -215,6 +215,16 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     assert_close(rates[25], 1.0)
 
 
+def test_the_schedule_runs_over_all_epochs(make_data, tmp_path):
+    config = replace(CONFIG, learning_rate=0.02)
+    history = train_head(new_head(), make_data(), config, tmp_path, progress=False).history
+    last_steps = (4, 9, 14, 19)  # 80 pairs, 16 a step
+    assert_close(
+        [line["learning_rate"] for line in history],
+        [config.learning_rate_at(step, 20, 0.02) for step in last_steps],
+    )
+
+
 def test_training_runs_in_double_precision_if_the_head_does(make_data, tmp_path):
     result = train_head(new_head("mps").double(), make_data(), CONFIG, tmp_path, progress=False)
     assert next(result.head.parameters()).dtype == torch.float64
