@@ -4,8 +4,7 @@
 import torch
 
 from mpsheads import MPSProjectionHead
-from mpsheads.retrieval import Encoder, encode_cached, evaluate, rank
-from mpsheads.retrieval.docstrings import docstring_collection
+from mpsheads.retrieval import Encoder, docstring_collection, encode_cached, evaluate, rank
 from mpsheads.training import TrainingConfig, train_head, training_data
 
 parts = docstring_collection(["torch", "numpy", "transformers"], limit=600)  # three splits
@@ -21,7 +20,7 @@ def embed(collection):
 
 head = MPSProjectionHead(in_features=384, out_features=128, bond_dim=4)
 data = training_data(parts["train"], *embed(parts["train"]))
-config = TrainingConfig(epochs=2, batch_size=64, seed=0)
+config = TrainingConfig(epochs=2, batch_size=32, seed=0)
 train_head(head, data, config, "trained-head", progress=False)
 
 test = parts["test"]
