@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -163,11 +164,13 @@ def test_a_damaged_shard_is_found_and_its_texts_are_encoded_again(
     broken.write_bytes(DAMAGES[name](broken.read_bytes()))
     encoder = counting()
     with pytest.warns(UserWarning, match=f"{broken.name} is damaged"):
-        again = encode_cached(encoder, TEXTS, kind="document", cache_dir=tmp_path, shard_size=5)
+        again = encode_cached(encoder, TEXTS, kind="document", cache_dir=tmp_path, shard_size=3)
     assert len(encoder.seen) == 5
-    assert torch.equal(again, first)
+    assert_close(again, first)
     third = counting()
-    assert torch.equal(encode_cached(third, TEXTS, kind="document", cache_dir=tmp_path), first)
+    with warnings.catch_warnings(action="error"):
+        third_time = encode_cached(third, TEXTS, kind="document", cache_dir=tmp_path)
+    assert torch.equal(third_time, again)
     assert third.seen == []
 
 

@@ -52,14 +52,13 @@ def test_ranks_as_a_plain_sort_does_over_blocks_and_ties(
     assert [list(row.items()) for row in run.values()] == expected
 
 
-def test_scores_far_apart_keep_their_values_and_order() -> None:
-    scores = torch.tensor(
-        [[-1e30, 5e-39, 0.0, -0.0, -3.0, 1e30, float("-inf"), float("inf"), 1e-45]]
-    )
-    ids = ["a", "b", "d", "c", "e", "f", "g", "h", "i"]
-    run = rank(torch.ones(1, 1), ["q"], torch.ones(9, 1), ids, lambda a, b: scores)
+def test_scores_far_apart_and_zeros_of_both_signs_keep_their_order() -> None:
+    scores = {"a": -1e30, "b": 5e-39, "d": 0.0, "c": -0.0, "e": -3.0, "f": 1e30, "i": 1e-45}
+    scores |= {"g": float("-inf"), "h": float("inf")}
+    zd = torch.tensor(list(scores.values()))[:, None]
+    run = rank(torch.ones(1, 1), ["q"], zd, list(scores), lambda zq, zd: zd.T)
     assert "".join(run["q"]) == "hfbicdeag"
-    assert run["q"]["a"] == scores[0, 0].item()
+    assert run["q"]["a"] == zd[0].item()
 
 
 @pytest.mark.parametrize("similarity", [cosine, log_fidelity])
@@ -82,9 +81,16 @@ def test_a_pool_gives_the_same_order_as_the_whole_collection(similarity, generat
     ] == [3, 1, 3]
 
 
-def test_float64_vectors_and_repeated_candidates_are_taken(generator) -> None:
+def test_float64_vectors_are_taken(generator) -> None:
     z = torch.rand(3, 4, generator=generator, dtype=torch.float64)
-    run = rank(z[:1], ["q"], z, ["a", "b", "c"], cosine, pool={"q": ["b", "a", "b"]})
+    run = rank(z[:1], ["q"], z, ["a", "b", "c"], cosine, pool={"q": ["b", "a"]})
+    assert list(run["q"]) == ["a", "b"]
+
+
+def test_equal_scores_and_repeated_candidates_of_a_pool_are_ordered_by_doc_id() -> None:
+    z = torch.ones(3, 4)
+    pool = {"q": ["c", "c", "b", "a"]}
+    run = rank(z[:1], ["q"], z, ["a", "b", "c"], cosine, pool=pool, top_k=2)
     assert list(run["q"]) == ["a", "b"]
 
 
