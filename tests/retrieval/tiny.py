@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-IRDS_HOME = Path(tempfile.mkdtemp(prefix="mpsheads-irds-"))
+_HOME = tempfile.TemporaryDirectory(prefix="mpsheads-irds-")  # removed when Python ends
+IRDS_HOME = Path(_HOME.name)
 BeirWriter = Callable[..., Path]
 
 CORPUS = [
