@@ -33,7 +33,9 @@ class Collection:
     folder: Path | None = None
 
 
-def load_collection(source: PathLike, split: str | None = None) -> Collection:
+def load_collection(
+    source: PathLike, split: str | None = None, *, all_judged: bool = False
+) -> Collection:
     """Load a BEIR folder or an ir_datasets id.
 
     A BEIR folder holds `corpus.jsonl` (lines with `_id`, `text` and perhaps `title`),
@@ -41,12 +43,14 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
     `score` under a header line with these names). Each may be gzipped, with `.gz` added to its
     name; where both are there, the plain file is read. As in BEIR, judgments of documents that the
     corpus lacks are tolerated as long as one document is there, and of several judgments of the
-    same pair the last counts. A query of `queries.jsonl` that no split judges is an error.
+    same pair the last counts. Queries without judgments in the split are left out.
 
     Args:
         source: Path of the folder, or an id such as `msmarco-passage/trec-dl-2019/judged`.
         split: Name of the qrels, or of the part of an ir_datasets id. By default the only one
             that there is, else `test`.
+        all_judged: Refuse a folder with a query that no split judges: in data to train on, it
+            mostly means that judgments went missing.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing, or an ir_datasets id
@@ -56,7 +60,7 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return _load_folder(folder, split)
+        return _load_folder(folder, split, all_judged)
     if folder.exists():
         raise ValueError(f"`source` {folder} is a file. Give the folder of a BEIR collection.")
     name = str(source)
@@ -114,7 +118,7 @@ def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, 
     return candidates
 
 
-def _load_folder(folder: Path, split: str | None) -> Collection:
+def _load_folder(folder: Path, split: str | None, all_judged: bool) -> Collection:
     corpus_file, queries_file = (_plain_or_gz(folder, f"{n}.jsonl") for n in ("corpus", "queries"))
     splits = _splits(folder)
     split = _choose_split(folder, splits, split)
@@ -126,7 +130,9 @@ def _load_folder(folder: Path, split: str | None) -> Collection:
         qrels.setdefault(query_id, {})[doc_id] = grade
     if not qrels:
         raise ValueError(f"{splits[split]} holds no judgments.")
-    _check_all_judged(queries_file, texts, set(qrels), [splits[s] for s in splits if s != split])
+    if all_judged:
+        others = [splits[s] for s in splits if s != split]
+        _check_all_judged(queries_file, texts, set(qrels), others)
     documents = _read_texts(corpus_file)
     if not any(doc_id in documents for grades in qrels.values() for doc_id in grades):
         raise ValueError(f"{splits[split]} judges no document that {corpus_file} holds.")

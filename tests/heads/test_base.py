@@ -121,7 +121,7 @@ def test_an_unknown_hub_name_is_an_error_of_one_line(monkeypatch):
     ("changes", "message"),
     [
         ({"format_version": 99}, "format_version 99; this mpsheads reads 1"),
-        ({"head": "oracle"}, "names the head 'oracle'; known are dense, mps"),
+        ({"head": "oracle"}, "names the head 'oracle'; known are .*dense.*mps"),
         ({"colour": "red"}, "does not fit DenseHead.*colour"),
         ({"in_features": 7}, "does not fit its config.json"),
     ],

@@ -92,11 +92,6 @@ MALFORMED = [
     ("queries.jsonl", "", r"queries\.jsonl is empty"),
     ("queries.jsonl", jsonl([*QUERIES, QUERIES[1]]), r"queries\.jsonl, line 4: .*'q2' comes a sec"),
     ("queries.jsonl", jsonl(QUERIES[1:]), r"test\.tsv, line 2: query 'q1' is not in .*queries"),
-    (
-        "queries.jsonl",
-        jsonl([*QUERIES, {"_id": "q9", "text": "?"}]),
-        r"queries\.jsonl, line 4: query 'q9' has no judgments in any split",
-    ),
     ("qrels/test.tsv", "", r"test\.tsv is empty"),
     ("qrels/test.tsv", tsv([]), r"test\.tsv holds no judgments"),
     ("qrels/test.tsv", tsv([]) + "q1\td1\n", r"test\.tsv, line 2: must have 3 tab.* got 2"),
@@ -116,6 +111,16 @@ def test_a_malformed_file_is_named_with_its_line(
     with pytest.raises(ValueError, match=match) as caught:
         load_collection(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_query_without_judgments_is_left_out_unless_all_must_be_judged(beir: BeirWriter) -> None:
+    folder = beir()
+    load_collection(folder, all_judged=True)
+    write(folder / "queries.jsonl", jsonl([*QUERIES, {"_id": "q9", "text": "?"}]))
+    assert "q9" not in load_collection(folder).queries
+    message = r"queries\.jsonl, line 4: query 'q9' has no judgments in any split"
+    with pytest.raises(ValueError, match=message):
+        load_collection(folder, all_judged=True)
 
 
 @pytest.mark.parametrize(
