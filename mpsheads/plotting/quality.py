@@ -68,6 +68,7 @@ def quality_vs_bytes(
         ImportError: If matplotlib is missing.
     """
     path = Path(path)
+    check_format(path)
     points = [_point(result, measure, row) for row, result in enumerate(results)]
     heads = [point for point in points if point.head]
     if not heads:
@@ -75,7 +76,6 @@ def quality_vs_bytes(
     uncompressed = next((point for point in points if not point.head), None)
     figure_module = optional_import("matplotlib.figure", "retrieval")
     figure = figure_module.Figure(figsize=(11, 6.4), dpi=160, facecolor="white")
-    _check_format(figure, path)
     axes = figure.add_axes((0.075, 0.145, 0.9, 0.665))
     kinds = list(dict.fromkeys(point.head for point in heads))
     shifts = {k: 2.0 ** (_DODGE * (i - (len(kinds) - 1) / 2)) for i, k in enumerate(kinds)}
@@ -283,8 +283,10 @@ def _round(value: float) -> int:
     return int(float(f"{value:.0e}"))
 
 
-def _check_format(figure: Any, path: Path) -> None:
-    known = figure.canvas.get_supported_filetypes()
+def check_format(path: Path) -> None:
+    """Raise `ValueError` unless the ending of `path` is that of a picture format."""
+    module = optional_import("matplotlib.backend_bases", "retrieval")
+    known = module.FigureCanvasBase.get_supported_filetypes()
     if path.suffix.lower().lstrip(".") not in known:
         raise ValueError(f"`path` {str(path)!r} must end in one of .{', .'.join(sorted(known))}.")
 

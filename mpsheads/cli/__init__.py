@@ -1,0 +1,13 @@
+"""The command line: `mpsheads demo | encode | train | evaluate | compare | info`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `mpsheads` script."""
+    try:
+        from mpsheads.cli.app import app
+    except ImportError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        sys.exit(2)
+    app()

@@ -1,0 +1,78 @@
+"""The application: its commands, and how errors become one line and exit code 2."""
+
+import re
+import sys
+from typing import Any
+
+from mpsheads.cli.compare import compare
+from mpsheads.cli.demo import demo
+from mpsheads.cli.encode import encode
+from mpsheads.cli.evaluate import evaluate
+from mpsheads.cli.info import info
+from mpsheads.cli.options import in_groups, typer
+from mpsheads.cli.train import train
+
+_ALIASES = {
+    "source": "dataset",
+    "model": "encoder",
+    "output_dir": "output",
+    "measures": "measure",
+    "path": "head",
+}
+
+
+class _OneLineGroup(typer.core.TyperGroup):
+    """Commands whose errors are one line on stderr, with exit code 2 and no half-told story."""
+
+    def main(self, args: Any = None, **extra: Any) -> Any:
+        args = [str(arg) for arg in (sys.argv[1:] if args is None else args)] or ["--help"]
+        code = 2
+        try:
+            code = super().main(args, **{**extra, "standalone_mode": False})
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            if "--debug" in args:
+                raise
+            self._fail(_one_line(error), args[0])
+        except Exception as error:
+            if type(error).__name__ == "Abort":
+                sys.exit(130)
+            if not hasattr(error, "format_message"):  # not a usage error
+                raise
+            self._fail(_usage(error), args[0])
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def _fail(self, message: str, command: str) -> None:
+        options = getattr(self.commands.get(command), "params", ())
+        flags = {option.name: option.opts[0] for option in options}
+        flags |= {name: flags[to] for name, to in _ALIASES.items() if to in flags}
+        message = re.sub(
+            r"`(\w+)(=True)?`", lambda m: f"`{flags[m[1]]}`" if m[1] in flags else m[0], message
+        )
+        sys.stderr.write(f"Error: {message}\n")
+        sys.exit(2)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" Try '{context.command_path} --help'." if context is not None else ""
+    return " ".join(str(error.format_message()).split()) + hint
+
+
+app = typer.Typer(
+    cls=_OneLineGroup,
+    name="mpsheads",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Compress text embeddings with a simulated quantum circuit, and measure what it costs.",
+    epilog="Start with [bold]mpsheads demo[/bold]. Each command has its own --help.",
+)
+for _command in (demo, encode, train, evaluate, compare, info):
+    app.command()(in_groups(_command))

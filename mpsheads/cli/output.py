@@ -1,0 +1,51 @@
+"""What the commands print: tables on a terminal, JSON on request."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mpsheads._optional import optional_import
+
+_WIDTH = 110  # of a page that is not a terminal
+
+
+def console() -> Any:
+    """Where tables go: stdout, as wide as the terminal, or 110 columns in a file or a pipe."""
+    rich = optional_import("rich.console", "retrieval")
+    width = None if sys.stdout.isatty() else _WIDTH
+    return rich.Console(width=width, highlight=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object to stdout."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Any:
+    """A table whose first column is text and whose others are numbers.
+
+    A row whose first cell is empty draws a line instead.
+    """
+    rich = optional_import("rich.table", "retrieval")
+    boxes = optional_import("rich.box", "retrieval")
+    made = rich.Table(title=title or None, title_justify="left", box=boxes.SIMPLE_HEAD)
+    for place, name in enumerate(columns):
+        made.add_column(name, justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*row) if row and row[0] else made.add_section()
+    return made
+
+
+def with_interval(measure: Mapping[str, Any]) -> str:
+    """A mean with its interval: `0.691 [0.630, 0.749]`."""
+    low, high = measure["interval"]
+    return f"{measure['mean']:.3f} \\[{low:.3f}, {high:.3f}]"
+
+
+def probability(p: float | None) -> str:
+    """A p-value to two digits, or a dash."""
+    if p is None:
+        return "–"
+    return f"{p:.3f}" if p >= 0.001 else f"{math.ceil(p * 1e4) / 1e4:.4f}"
