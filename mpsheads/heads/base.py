@@ -81,14 +81,14 @@ class ProjectionHead(nn.Module, ABC):
         Each file is written under a temporary name and renamed, the weights first, so a killed
         process leaves either the old head or the new one.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         config = {"format_version": FORMAT_VERSION, "head": self.name, **self.config}
         tensors = {k: v.detach().contiguous() for k, v in self.state_dict().items()}
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-            save_file(tensors, Path(scratch) / _WEIGHTS)
+            (Path(scratch) / _WEIGHTS).write_bytes(save(tensors))
             (Path(scratch) / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
             for file in (_WEIGHTS, _CONFIG):
                 shutil.move(Path(scratch) / file, folder / file)

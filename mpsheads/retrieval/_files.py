@@ -42,13 +42,17 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
 def replacing(path: PathLike) -> Iterator[Path]:
     """Give a temporary name beside `path`, renamed to `path` when the block ends without an error.
 
-    So a reader sees the old file or the whole new one, and several writers do no harm.
+    So a reader sees the old file or the whole new one, and several writers do no harm. The file
+    gets the user's usual permissions, also from libraries that write files for the owner alone.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

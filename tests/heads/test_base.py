@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,6 +69,13 @@ def test_a_saved_head_comes_back_the_same(head, dtype, tmp_path, generator):
     assert names == ["config.json", "model.safetensors"]
 
 
+def test_the_files_have_the_users_usual_permissions(tmp_path):
+    DenseHead(6, 2).save_pretrained(tmp_path / "head")
+    (tmp_path / "usual").touch()
+    modes = {path.stat().st_mode for path in [tmp_path / "usual", *(tmp_path / "head").iterdir()]}
+    assert len(modes) == 1
+
+
 def test_saving_over_a_head_replaces_it(tmp_path):
     DenseHead(6, 2).save_pretrained(tmp_path)
     MPSProjectionHead(12, 4).save_pretrained(tmp_path)
@@ -75,15 +83,13 @@ def test_saving_over_a_head_replaces_it(tmp_path):
 
 
 def test_a_failed_save_leaves_the_old_head(tmp_path, monkeypatch):
-    import safetensors.torch
-
     DenseHead(6, 2).save_pretrained(tmp_path)
 
-    def full_disk(tensors, path):
+    def full_disk(path, text):
         path.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
+    monkeypatch.setattr(Path, "write_text", full_disk)
     with pytest.raises(OSError, match="No space"):
         DenseHead(8, 2).save_pretrained(tmp_path)
     assert load_head(tmp_path).in_features == 6

@@ -35,6 +35,14 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert {f.name: f.read_text() for f in tmp_path.iterdir()} == {"x.txt": "old"}
 
 
+def test_a_file_gets_the_usual_permissions_whoever_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with replacing(tmp_path / "file") as temporary:
+        temporary.write_text("x")
+        temporary.chmod(0o600)
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_lines_carry_their_place_and_blank_ones_still_count(tmp_path: Path) -> None:
     file = tmp_path / "x.txt"
     file.write_text("a\n\n b \n")
