@@ -24,6 +24,7 @@ from mpsheads.plotting.quality import check_format
 from mpsheads.retrieval import evaluate as evaluate_run
 
 UNCOMPRESSED = "uncompressed"
+_WIDE = 100  # columns of a terminal
 
 
 def compare(
@@ -98,17 +99,25 @@ def _print(report: dict[str, Any], rows: list[Row], measures: list[str]) -> None
         f"{report['dataset']}, {report['queries']:,} queries, {report['documents']:,} documents, "
         f"pool {report['pool']}. Brackets: 95% bootstrap intervals."
     )
-    columns = ["head", "parameters", "bytes", *measures, "difference", "p (Holm)"]
+    intervals = len(measures) if out.width >= _WIDE else 1  # of how many measures they are shown
     cells = [
         [
             row["label"],
             f"{row['parameters']:,}",
             f"{row['bytes_per_vector']:,}",
-            *(with_interval(row["measures"][name]) for name in measures),
+            *(
+                with_interval(row["measures"][name], "\n")
+                if place < intervals
+                else f"{row['measures'][name]['mean']:.3f}"
+                for place, name in enumerate(measures)
+            ),
             "–" if row["difference"] is None else f"{row['difference']:+.3f}",
             probability(row["p_value_holm"]),
         ]
         for row in rows
     ]
-    out.print(table(columns, cells))
-    out.print(f"Difference of {measures[0]} to {report['baseline']}, paired over queries.")
+    out.print(table(["head", "params", "bytes", *measures, "Δ", "p"], cells))
+    out.print(
+        f"Δ: {measures[0]} less that of {report['baseline']}, paired over queries; p: "
+        f"randomisation test, corrected by Holm's method for {len(rows) - 1} heads."
+    )

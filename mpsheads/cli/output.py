@@ -23,25 +23,27 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> Any:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     """A table whose first column is text and whose others are numbers.
 
     A row whose first cell is empty draws a line instead.
     """
     rich = optional_import("rich.table", "retrieval")
     boxes = optional_import("rich.box", "retrieval")
-    made = rich.Table(title=title or None, title_justify="left", box=boxes.SIMPLE_HEAD)
+    made = rich.Table(box=boxes.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, name in enumerate(columns):
-        made.add_column(name, justify="right" if place else "left", no_wrap=True)
+        made.add_column(
+            name, justify="right" if place else "left", no_wrap=place > 0, overflow="fold"
+        )
     for row in rows:
         made.add_row(*row) if row and row[0] else made.add_section()
     return made
 
 
-def with_interval(measure: Mapping[str, Any]) -> str:
+def with_interval(measure: Mapping[str, Any], separator: str = " ") -> str:
     """A mean with its interval: `0.691 [0.630, 0.749]`."""
     low, high = measure["interval"]
-    return f"{measure['mean']:.3f} \\[{low:.3f}, {high:.3f}]"
+    return f"{measure['mean']:.3f}{separator}\\[{low:.3f}, {high:.3f}]"
 
 
 def probability(p: float | None) -> str:

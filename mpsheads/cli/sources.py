@@ -46,12 +46,20 @@ class Source:
         options: What the command line says.
         device: Where an encoder runs.
         default_pool: The pool if the options name none.
+        all_judged: Refuse a collection with queries that no split judges.
 
     Raises:
         ValueError, FileNotFoundError: If the collection or the pool cannot be read.
     """
 
-    def __init__(self, options: DataOptions, device: str | None, default_pool: str = "all") -> None:
+    def __init__(
+        self,
+        options: DataOptions,
+        device: str | None,
+        *,
+        default_pool: str = "all",
+        all_judged: bool = False,
+    ) -> None:
         if options.dataset is None:
             raise ValueError(
                 "Give `dataset`: the folder of a BEIR collection or an ir_datasets id."
@@ -59,7 +67,9 @@ class Source:
         self.options = options
         self.device = device
         self.pool_name = options.pool or default_pool
-        self.collection: Collection = load_collection(options.dataset, options.split)
+        self.collection: Collection = load_collection(
+            options.dataset, options.split, all_judged=all_judged
+        )
         self.pool: Pool = candidate_pool(self.collection, self.pool_name)
 
     @property

@@ -121,7 +121,7 @@ def train(
         )
     if data.dataset and data.split is None and _has_split(data.dataset, "train"):
         data = replace(data, split="train")
-    source = Source(data, run.device, default_pool="judged")
+    source = Source(data, run.device, default_pool="judged", all_judged=True)
     made = make_head(head, source.features, shape, run.seed, device)
     if not any(parameter.requires_grad for parameter in made.parameters()):
         raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")

@@ -141,7 +141,7 @@ def _axes(axes: Any, points: Sequence[_Point], measure: str) -> None:
         "bytes a vector (log scale)", fontsize=_FONT, color=_INK, labelpad=6, loc="left"
     )
     axes.set_title(measure, loc="left", x=-0.061, fontsize=_FONT, color=_INK, pad=10)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2f}")
+    axes.locator_params(axis="y", steps=[1, 2, 5, 10])  # so that two or three decimals are exact
     axes.grid(axis="y", color="#E6E6E6", linewidth=1)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():

@@ -64,9 +64,9 @@ def docstring_collection(
     A query is the summary of a docstring; its one relevant document is the rest, with the
     object's name, the dotted parts of that name and the summary taken out, and without doctests.
     Left out are private objects, tests, vendored copies, files that are nearly all code, short or
-    mostly non-English texts, and texts whose summary or body came before. Order, choice and split are decided by a hash of
-    each text, so the same environment gives the same collection, and a new package moves no
-    text from one split to another.
+    mostly non-English texts, and texts whose summary or body came before. Order, choice and split
+    are decided by a hash of each text, so the same environment gives the same collection, and a
+    new package moves no text from one split to another.
 
     Args:
         packages: Import names of top-level packages or modules, of the standard library or
