@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import mpsheads
+from mpsheads.cli.heads import one_thread
 from mpsheads.cli.sources import Embedded, show_progress
 from mpsheads.heads import (
     DenseHead,
@@ -128,20 +129,21 @@ def _train(
     """The trained head; a run that the cache holds is finished, not begun again."""
     began = time.perf_counter()
     train, dev = material.embedded["train"], material.embedded["dev"]
-    config = TrainingConfig(epochs=EPOCHS, seed=seed)
+    config = TrainingConfig(epochs=EPOCHS, batch_size=min(128, len(train.query_ids)), seed=seed)
     state = [material.fingerprint, vars(config), _hash_of_code("")]
     folder = _cache() / f"heads-{_digest(state)}" / f"{head.name}-{head.out_features}"
     known = (folder / "model.safetensors").is_file()
-    result = train_head(
-        head,
-        training_data(material.collections["train"], train.queries, train.documents),
-        config,
-        folder,
-        validation=ranking_validation(material.collections["dev"], dev.queries, dev.documents),
-        resume=True,
-        progress=show_progress(),
-        device=device,
-    )
+    with one_thread():
+        result = train_head(
+            head,
+            training_data(material.collections["train"], train.queries, train.documents),
+            config,
+            folder,
+            validation=ranking_validation(material.collections["dev"], dev.queries, dev.documents),
+            resume=True,
+            progress=show_progress(),
+            device=device,
+        )
     how = "from the cache" if known else f"in {time.perf_counter() - began:.0f} s"
     score = f"nDCG@10 {result.best_validation:.3f} on the dev split"
     say(f"  {head.name} {head.out_features}: {head.num_parameters:,} parameters, {score}, {how}")

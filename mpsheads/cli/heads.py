@@ -84,6 +84,21 @@ def fit(head: ProjectionHead, documents: Tensor) -> None:
         head.fit(documents.to(head.mean.device))
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread on the CPU: training a head takes many small steps.
+
+    On these, several threads gain little, and where the cores are shared they wait for each other:
+    ten times slower was seen.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _new(kind: str, size: str, features: int, shape: ShapeOptions, seed: int) -> ProjectionHead:
     if size and not size.isdecimal():
         raise ValueError(f"`head` {kind}:{size} must end in a number, as in {kind}:64.")

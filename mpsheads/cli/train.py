@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from mpsheads.cli.heads import make_head
+from mpsheads.cli.heads import make_head, one_thread
 from mpsheads.cli.options import DataOptions, HeadToTrain, RunOptions, ShapeOptions, option
 from mpsheads.cli.output import console, print_json, table
 from mpsheads.cli.scores import rank_compressed
@@ -140,16 +140,17 @@ def train(
         query_ids=embedded.query_ids,
         document_ids=embedded.doc_ids,
     )
-    result = train_head(
-        made,
-        pairs,
-        config,
-        training.output,
-        validation=validation.scorer(),
-        resume=training.resume,
-        progress=show_progress(),
-        device=device,
-    )
+    with one_thread():
+        result = train_head(
+            made,
+            pairs,
+            config,
+            training.output,
+            validation=validation.scorer(),
+            resume=training.resume,
+            progress=show_progress(),
+            device=device,
+        )
     report = _report(result, source, validation, len(pairs))
     if run.as_json:
         print_json(report)

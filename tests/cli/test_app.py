@@ -1,0 +1,108 @@
+"""What holds for every command: help, exit codes, errors, and the script itself."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from typer.main import get_command
+
+import mpsheads
+from mpsheads.cli.app import app
+from mpsheads.heads import PCAHead
+
+COMMANDS = ["demo", "encode", "train", "evaluate", "compare", "info"]
+EVERYWHERE = {"--device", "--seed", "--json", "--debug"}
+DATA = {"--dataset", "--split", "--pool", "--encoder", "--query-vectors", "--document-vectors"}
+
+
+def script(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", "from mpsheads.cli import main; main()", *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_that_can_be_parsed(command, name):
+    ran = command(name, "--help")
+    assert ran.code == 0
+    assert re.search(r"Examples?\b", ran.out)
+    made = get_command(app).commands[name]
+    examples = re.findall(r"\[cyan\]mpsheads (\w+) (.*?)\[/cyan\]", made.help, re.DOTALL)
+    assert examples
+    for called, arguments in examples:
+        assert called == name
+        made.make_context(name, arguments.split())
+
+
+def test_flags_are_the_same_everywhere():
+    commands = get_command(app).commands
+    assert list(commands) == COMMANDS
+    texts = {}
+    for name, made in commands.items():
+        flags = {option.opts[0]: option for option in made.params}
+        wanted = EVERYWHERE | (set() if name in ("demo", "info") else DATA | {"--head"})
+        assert wanted <= set(flags)
+        for flag in EVERYWHERE | DATA:
+            if flag in flags and not (flag == "--encoder" and name == "demo"):
+                texts.setdefault(flag, set()).add(flags[flag].help)
+    assert all(len(found) == 1 for found in texts.values())
+
+
+def test_no_command_shows_the_help(command):
+    ran = command()
+    assert ran.code == 0
+    assert all(name in ran.out for name in COMMANDS)
+
+
+def test_an_unknown_command_is_one_line(fails):
+    assert "No such command 'evalute'" in fails("evalute")
+
+
+def test_the_script_fails_with_one_line_and_code_2(tmp_path):
+    ran = script("evaluate", "--dataset", "./nosuch")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "Error: `--dataset` './nosuch' is not a folder.\n"
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    ran = script("evaluate", "--dataset", "./nosuch", "--debug")
+    assert ran.returncode == 1
+    assert "Traceback" in ran.stderr
+    assert "FileNotFoundError" in ran.stderr
+
+
+def test_a_missing_package_is_one_line_that_says_how_to_install_it(tmp_path):
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No typer', name='typer')")
+    ran = script("info", PYTHONPATH=str(tmp_path))
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert 'pip install "mpsheads[retrieval]"' in ran.stderr
+
+
+def test_info_tells_versions_device_and_cache(command, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "shard").write_bytes(bytes(1000))
+    report = command("info", "--json").json
+    assert report["mpsheads"] == mpsheads.__version__
+    assert report["torch"] == torch.__version__
+    assert report["cache"] == str(tmp_path / "cache")
+    assert report["cache_bytes"] == 1000
+    assert isinstance(report["bfloat16"], bool)
+    assert "head" not in report
+    assert "transformers" in command("info").out
+
+
+def test_info_describes_a_saved_head(command, fails):
+    PCAHead(48, 4).save_pretrained("my-head")
+    report = command("info", "--head", "my-head", "--json").json["head"]
+    assert (report["kind"], report["parameters"], report["bytes_per_vector"]) == ("pca", 240, 16)
+    assert report["config"] == {"in_features": 48, "out_features": 4}
+    assert "in_features" in command("info", "--head", "my-head").out
+    assert "'./nosuch' is not a folder" in fails("info", "--head", "./nosuch")

@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+from mpsheads.cli import demo_steps
+from mpsheads.heads import MPSProjectionHead
+from mpsheads.retrieval import Encoder
+from mpsheads.retrieval.docstrings import docstring_collection
+from mpsheads.training import loop
+
+HEADS = ["mps", "reference", "dense", "pca", "truncation"]
+PACKAGES = ["asyncio", "email", "logging", "unittest", "typing", "http"]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(demo_steps, "EPOCHS", 1)
+    monkeypatch.setattr(
+        demo_steps,
+        "docstring_collection",
+        lambda **options: docstring_collection(PACKAGES, **options),
+    )
+
+
+@pytest.fixture
+def demo(command, model_folder):
+    """Run the demo with the tiny model; further options may follow."""
+    return lambda *options: command("demo", "--encoder", model_folder, "--pairs", "150", *options)
+
+
+def test_the_demo_prints_a_table_and_samples_and_leaves_its_files(demo):
+    ran = demo()
+    assert ran.code == 0
+    for label in ("uncompressed", *(f"{head} {n}" for head in HEADS for n in (16, 6))):
+        assert label in ran.out
+    assert "nDCG@10" in ran.out
+    assert "…" not in ran.out
+    assert ran.out.count("192 bytes") == 3  # before and after, for three sample queries
+    assert {file.name for file in Path("demo-out").iterdir()} == {
+        "results.json",
+        "quality_vs_bytes.png",
+        "mps-16",
+    }
+    assert imread("demo-out/quality_vs_bytes.png").shape[2] == 4
+    assert MPSProjectionHead.from_pretrained("demo-out/mps-16").out_features == 16
+
+
+def test_the_results_hold_everything_that_the_table_shows(demo):
+    report = demo("--json").json
+    assert report == json.loads(Path("demo-out/results.json").read_text())
+    labels = [row["label"] for row in report["results"]]
+    assert labels == ["uncompressed", *(f"{head} {n}" for n in (16, 6) for head in HEADS)]
+    for row in report["results"]:
+        low, high = row["measures"]["nDCG@10"]["interval"]
+        assert low <= row["measures"]["nDCG@10"]["mean"] <= high
+        assert (row["encode_microseconds"] is None) == (row["head"] is None)
+    assert [row["bytes_per_vector"] for row in report["results"]] == [192] + 5 * [64] + 5 * [24]
+    assert sum(report["pairs"].values()) == 150
+    assert len(report["samples"]) == 3
+    assert all(len(s["before"]) == len(s["after"]) == 3 for s in report["samples"])
+
+
+def test_a_second_run_encodes_and_trains_nothing(demo, monkeypatch):
+    first = demo("--json").json
+
+    def never(*_, **__):
+        raise AssertionError("done again")
+
+    monkeypatch.setattr(Encoder, "encode", never)
+    monkeypatch.setattr(loop._Run, "epoch", never)
+    monkeypatch.setattr(demo_steps, "docstring_collection", never)
+    second = demo("--json").json
+    for report in (first, second):
+        for row in report["results"]:
+            row.pop("encode_microseconds")
+        report.pop("seconds")
+    assert second == first
+
+
+def test_a_damaged_cache_of_the_collection_is_built_again(demo, tmp_path):
+    first = demo("--json").json
+    file = next((tmp_path / "cache" / "demo").glob("docstrings-*.json"))
+    file.write_text('{"train": ')
+    assert demo("--json").json["pairs"] == first["pairs"]
+    assert json.loads(file.read_text())
+
+
+def test_bad_usage_is_one_line_before_any_work(fails, model_folder):
+    Path("file").touch()
+    options = ["demo", "--encoder", model_folder]
+    assert "`--output` file is a file" in fails(*options, "--output", "file")
+    assert "`--encoder` 'no/such/model' is not a folder" in fails(
+        "demo", "--encoder", "no/such/model"
+    )

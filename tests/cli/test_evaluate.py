@@ -1,0 +1,183 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mpsheads.heads import DenseHead, MPSProjectionHead
+from mpsheads.retrieval import Encoder, evaluate, load_collection, load_vectors, rank, read_run
+from mpsheads.similarity import cosine
+from tests.cli.conftest import FEATURES, gzipped
+
+
+def test_without_a_head_the_uncompressed_cosine_is_measured(command, data, vectors, beir):
+    report = command("evaluate", *data, "--split", "test", "--json").json
+    collection = load_collection(beir, "test")
+    (queries, query_ids), (documents, doc_ids) = (
+        load_vectors(vectors["both"], name=name) for name in ("queries", "documents")
+    )
+    run = rank(queries[30:], query_ids[30:], documents, doc_ids, cosine)
+    expected = evaluate(run, collection.qrels).mean
+    assert {name: values["mean"] for name, values in report["measures"].items()} == expected
+    assert 0 < expected["nDCG@10"] < 1
+    assert (report["queries"], report["documents"], report["encoder"]) == (10, 60, None)
+    assert (report["head"], report["parameters"], report["bytes_per_vector"]) == (None, 0, 192)
+    low, high = report["measures"]["nDCG@10"]["interval"]
+    assert low <= expected["nDCG@10"] <= high
+
+
+def test_the_table_shows_each_measure_with_its_interval(command, data):
+    options = ["--measure", "nDCG@10", "--measure", "RR(rel=1)@5"]
+    ran = command("evaluate", *data, "--split", "test", *options)
+    assert ran.code == 0
+    assert "nDCG@10" in ran.out
+    assert "RR(rel=1)@5" in ran.out
+    assert "tiny/test, 10 queries, 60 documents, pool all" in ran.out
+
+
+@pytest.mark.parametrize("pool", ["judged", "pool.trec", "runs/inside.trec"])
+def test_only_the_pool_is_ranked(command, data, beir, pool):
+    lines = "".join(f"q{i} Q0 d{i + j} 1 {9 - j} x\n" for i in range(30, 40) for j in range(3))
+    (beir / "runs").mkdir()
+    (beir / "runs" / "inside.trec").write_text(lines)
+    Path("pool.trec").write_text(lines)
+    options = ["--pool", pool, "--run-output", "out/run.trec.gz", "--json"]
+    report = command("evaluate", *data, "--split", "test", *options).json
+    run = read_run("out/run.trec.gz")
+    expected = {"d30", "d37"} if pool == "judged" else {"d30", "d31", "d32"}
+    assert set(run["q30"]) == expected
+    assert report["documents"] == (17 if pool == "judged" else 12)
+    assert len(run) == 10
+
+
+def test_only_the_documents_of_the_pool_are_encoded(command, beir, model_folder, monkeypatch):
+    encoded = []
+    encode = Encoder.encode
+
+    def counted(self, texts, **options):
+        encoded.extend(texts)
+        return encode(self, texts, **options)
+
+    monkeypatch.setattr(Encoder, "encode", counted)
+    arguments = ["evaluate", "--dataset", beir, "--split", "test", "--encoder", model_folder]
+    arguments += ["--query-prefix", "the "]
+    report = command(*arguments, "--pool", "judged", "--json").json
+    assert len(encoded) == 10 + 17
+    assert report["encoder"] == str(model_folder)
+    assert command(*arguments, "--pool", "judged", "--json").json == report
+    assert len(encoded) == 27  # the second run reads the cache
+    command(*arguments)
+    assert len(encoded) == 10 + 60
+
+
+def test_per_query_values_come_on_request(command, data):
+    report = command("evaluate", *data, "--split", "test", "--json", "--per-query").json
+    values = [measures["nDCG@10"] for measures in report["per_query"].values()]
+    assert len(values) == 10
+    assert sum(values) / 10 == pytest.approx(report["measures"]["nDCG@10"]["mean"])
+    assert "q33" in command("evaluate", *data, "--split", "test", "--per-query").out
+
+
+def test_rows_without_ids_are_in_the_order_of_the_collection(command, data, beir, vectors):
+    with_ids = command("evaluate", *data, "--split", "test", "--json").json
+    plain = ["--query-vectors", vectors["test_queries"], "--document-vectors", vectors["documents"]]
+    report = command("evaluate", "--dataset", beir, "--split", "test", *plain, "--json").json
+    assert report == with_ids
+
+
+def test_a_saved_head_and_new_ones_can_be_named(command, data):
+    head = DenseHead(FEATURES, 8, generator=torch.Generator().manual_seed(3))
+    head.save_pretrained("my-head")
+    saved = command("evaluate", *data, "--split", "test", "--head", "my-head", "--json").json
+    assert (saved["head"], saved["parameters"], saved["bytes_per_vector"]) == ("dense", 392, 32)
+    sizes = {"mps": 16, "reference:12": 12, "dense": 16, "pca:5": 5, "truncation": 16}
+    for named, size in sizes.items():
+        report = command("evaluate", *data, "--split", "test", "--head", named, "--json").json
+        assert (report["head"], report["out_features"]) == (named.split(":")[0], size)
+    options = ["--head", "mps", "--out-features", "8", "--depth", "3", "--bond-dim", "8", "--json"]
+    config = command("evaluate", *data, "--split", "test", *options).json["config"]
+    assert (config["out_features"], config["depth"], config["bond_dim"]) == (8, 3, 8)
+
+
+def test_the_seed_decides_a_new_head(command, data):
+    run = ["evaluate", *data, "--split", "test", "--head", "dense:4", "--json", "--seed"]
+    assert command(*run, 1).json == command(*run, 1).json
+    assert command(*run, 1).json["measures"] != command(*run, 2).json["measures"]
+
+
+def test_an_ir_datasets_id_works_as_a_folder_does(command, tmp_path, model_folder):
+    import ir_datasets
+
+    (tmp_path / "docs.tsv").write_text("d1\ttensor network\nd2\tquantum gate\nd3\tthe head\n")
+    (tmp_path / "queries.tsv").write_text("q1\tquantum gate\n")
+    (tmp_path / "qrels.txt").write_text("q1 0 d2 1\n")
+    dataset = ir_datasets.create_dataset(
+        docs_tsv=str(tmp_path / "docs.tsv"),
+        queries_tsv=str(tmp_path / "queries.tsv"),
+        qrels_trec=str(tmp_path / "qrels.txt"),
+    )
+    name = f"mpsheads-cli-{os.getpid()}"
+    if name not in ir_datasets.registry:
+        ir_datasets.registry.register(name, dataset)
+    report = command("evaluate", "--dataset", name, "--encoder", model_folder, "--json").json
+    assert report["measures"]["nDCG@10"]["mean"] == 1.0
+    assert report["documents"] == 3
+
+
+def test_a_gzipped_folder_works_as_a_plain_one_does(command, data, beir):
+    plain = command("evaluate", *data, "--split", "test", "--json").json
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        gzipped(beir / name)
+    assert command("evaluate", *data, "--split", "test", "--json").json == plain
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--split", "dl19"], r"`--split` 'dl19' is not in .*There are: test, train"),
+        (["--split", "test", "--pool", "nosuch.trec"], r"`--pool` 'nosuch.trec' is neither"),
+        (["--split", "test", "--measure", "NDCG"], r"`--measure` holds 'NDCG'; known are"),
+        (["--split", "test", "--head", "nosuch"], r"'nosuch' is not a folder.* New heads are mps"),
+        (["--split", "test", "--head", "mps:7"], r"`--out-features` must divide .* 48, got 7"),
+        (["--split", "test", "--head", "mps:x"], r"must end in a number"),
+        (["--split", "test", "--head", "pca", "--depth", "2"], r"`--depth` is of mps heads"),
+        (["--split", "test", "--head", "pca:60"], r"`--out-features` must not exceed"),
+        (["--split", "test", "--device", "nosuch"], r"`--device` 'nosuch' is not to be had"),
+        (["--split", "test", "--top-k", "0"], r"`--top-k` must be at least 1"),
+        (["--split"], r"--split.* requires an argument"),
+        (["--splits", "test"], r"No such option.*mpsheads evaluate --help"),
+        (["--split", "test", "--seed", "x"], r"Invalid value for '--seed'"),
+    ],
+)
+def test_bad_usage_is_one_line_that_names_the_flag(fails, data, options, message):
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(fails("evaluate", *data, *options))
+
+
+def test_a_head_of_another_width_is_refused(fails, data):
+    MPSProjectionHead(96, 32).save_pretrained("wide")
+    line = fails("evaluate", *data, "--split", "test", "--head", "wide")
+    assert "`--head` 'wide' takes embeddings of 96 numbers, but these have 48" in line
+    line = fails("evaluate", *data, "--split", "test", "--head", "wide", "--out-features", "8")
+    assert "shape a new head" in line
+
+
+def test_vectors_that_do_not_fit_are_refused(fails, beir, vectors):
+    options = ["evaluate", "--dataset", beir, "--split", "test"]
+    files = ["--query-vectors", vectors["both"], "--document-vectors", vectors["test_queries"]]
+    assert "holds 10 rows, but the collection has 60 documents" in fails(*options, *files)
+    files = ["--query-vectors", vectors["both"], "--document-vectors", "nosuch.npy"]
+    assert "There is no file of vectors nosuch.npy" in fails(*options, *files)
+
+
+def test_a_dataset_must_be_named_and_exist(fails):
+    assert "Give `--dataset`" in fails("evaluate")
+    assert "`--dataset` './nosuch' is not a folder" in fails("evaluate", "--dataset", "./nosuch")
+    assert "nosuch-id" in fails("evaluate", "--dataset", "nosuch-id")
+
+
+def test_json_goes_to_stdout_alone(command, data):
+    ran = command("evaluate", *data, "--split", "test", "--json")
+    assert json.loads(ran.out)
+    assert ran.err == ""

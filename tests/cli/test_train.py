@@ -1,0 +1,211 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mpsheads.heads import DenseHead, MPSProjectionHead, load_head
+from tests.cli.conftest import gzipped
+
+QUICK = ["--epochs", "2", "--batch-size", "8"]
+
+
+def weights(folder):
+    return load_head(folder).state_dict()
+
+
+def test_a_head_is_trained_validated_and_saved(command, data):
+    ran = command("train", *data, "--split", "train", *QUICK, "--out-features", "16")
+    assert ran.code == 0
+    assert "saved in trained-head" in ran.out
+    assert "mps head" in ran.out
+    files = {file.name for file in Path("trained-head").iterdir()}
+    assert files == {"config.json", "model.safetensors", "metrics.jsonl", "checkpoint.pt"}
+    head = MPSProjectionHead.from_pretrained("trained-head")
+    assert (head.in_features, head.out_features) == (48, 16)
+    assert not torch.equal(head.angles, MPSProjectionHead(48, 16).angles)
+    evaluated = command("evaluate", *data, "--split", "test", "--head", "trained-head", "--json")
+    assert evaluated.json["head"] == "mps"
+
+
+def test_the_report_says_what_was_trained_on_what(command, data):
+    options = ["--head", "dense", "--out-features", "8", "--learning-rate", "0.01", "--json"]
+    report = command("train", *data, *QUICK, *options, "--output", "out/dense").json
+    assert report["dataset"] == "tiny/train"  # the split train goes before test here
+    assert report["pairs"] == 27  # three of thirty are held out
+    assert report["validation"]["on"] == "3 held-out queries"
+    assert 0 <= report["validation"]["uncompressed"] <= 1
+    assert report["validation"]["best"] == max(line["validation"] for line in report["history"])
+    assert [line["epoch"] for line in report["history"]] == [1, 2]
+    assert json.loads(Path("out/dense/config.json").read_text())["head"] == "dense"
+
+
+def test_the_seed_decides_everything(command, data):
+    for folder, seed in {"a": 1, "b": 1, "c": 2}.items():
+        command("train", *data, *QUICK, "--output", folder, "--seed", seed)
+    assert_close(weights("a"), weights("b"), rtol=0, atol=0)
+    assert not torch.equal(weights("a")["angles"], weights("c")["angles"])
+
+
+def test_validation_takes_the_split_dev_if_there_is_one(command, beir, model_folder):
+    (beir / "qrels" / "test.tsv").rename(beir / "qrels" / "dev.tsv")
+    options = ["--dataset", beir, "--encoder", model_folder, *QUICK, "--json"]
+    report = command("train", *options).json
+    assert report["validation"]["on"] == "tiny/dev"
+    assert report["pairs"] == 30
+    report = command("train", *options, "--output", "b", "--validation-split", "train").json
+    assert report["validation"]["on"] == "tiny/train"
+
+
+def test_validation_takes_another_split_and_pool(command, data):
+    options = ["--validation-split", "test", "--json"]
+    every = command("train", *data, *QUICK, *options, "--output", "a").json
+    judged = ["--validation-pool", "judged"]
+    few = command("train", *data, *QUICK, *options, *judged, "--output", "b").json
+    assert every["validation"]["on"] == few["validation"]["on"] == "tiny/test"
+    # two judged documents a query are easier than the seventeen judged ones together
+    assert few["validation"]["uncompressed"] > every["validation"]["uncompressed"]
+
+
+def test_a_saved_head_is_trained_on(command, data):
+    before = DenseHead(48, 8)
+    before.save_pretrained("start")
+    command("train", *data, *QUICK, "--head", "start")
+    after = DenseHead.from_pretrained("trained-head")
+    change = (after.linear.weight - before.linear.weight).abs().max()
+    assert 0 < change < 0.1
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(command, data, monkeypatch):
+    from mpsheads.training.loop import _Run
+
+    options = ["train", *data, "--epochs", "3", "--batch-size", "8", "--output"]
+    command(*options, "whole")
+    epoch = _Run.epoch
+
+    def interrupted(self, steps, advance):
+        if len(self.history) == 2:
+            raise KeyboardInterrupt
+        epoch(self, steps, advance)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Run, "epoch", interrupted)
+        assert command(*options, "cut").code == 130
+    assert command(*options, "cut", "--resume").code == 0
+    assert_close(weights("cut"), weights("whole"), rtol=0, atol=0)
+
+
+def test_hard_negatives_are_mined_from_the_pool(command, data):
+    options = ["--hard-negatives", "2", "--pool", "all", "--loss", "contrastive"]
+    assert command("train", *data, *QUICK, *options).code == 0
+
+
+def test_judgments_of_documents_that_are_not_there_are_passed_over(command, beir, data):
+    with (beir / "qrels" / "train.tsv").open("a") as file:
+        file.write("q0\tgone\t1\n")
+    assert command("train", *data, *QUICK).code == 0
+
+
+def _remove(name):
+    return lambda folder, _: (folder / name).unlink()
+
+
+def _write(name, content):
+    return lambda folder, _: (folder / name).write_text(content)
+
+
+def _append(name, line):
+    def apply(folder, _):
+        with (folder / name).open("a") as file:
+            file.write(line)
+
+    return apply
+
+
+def _cut_gzip(folder, _):
+    packed = gzipped(folder / "corpus.jsonl")
+    packed.write_bytes(packed.read_bytes()[:-20])
+
+
+def _not_finite(_, vectors):
+    documents = np.load(vectors["documents"])
+    documents[4, 2] = np.nan
+    np.save(vectors["documents"], documents)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_remove("corpus.jsonl"), r"corpus\.jsonl is missing"),
+        (_remove("queries.jsonl"), r"queries\.jsonl is missing"),
+        (_write("corpus.jsonl", ""), r"corpus\.jsonl is empty"),
+        (_write("qrels/train.tsv", ""), r"qrels/train\.tsv is empty"),
+        (_write("corpus.jsonl", '{"_id": "d0"}\n'), r'corpus\.jsonl, line 1: "text" must be'),
+        (_append("corpus.jsonl", "{broken\n"), r"corpus\.jsonl, line 61: not valid JSON"),
+        (
+            _append("queries.jsonl", '{"_id": "x", "text": "y"}\n'),
+            r"queries\.jsonl, line 41: .*'x'",
+        ),
+        (_append("qrels/train.tsv", "q0\td0\tmuch\n"), r"qrels/train\.tsv, line 62: the score"),
+        (_append("qrels/train.tsv", "q0 d0 1\n"), r"qrels/train\.tsv, line 62: must have 3"),
+        (_append("qrels/train.tsv", "q0\td0\n"), r"qrels/train\.tsv, line 62: must have 3"),
+        (_append("qrels/train.tsv", "zz\td0\t1\n"), r"qrels/train\.tsv, line 62: query 'zz'"),
+        (_cut_gzip, r"corpus\.jsonl\.gz is not a complete gzip file"),
+        (_not_finite, r"documents\.npy.* row 4 holds NaN"),
+    ],
+)
+def test_what_is_malformed_is_named_and_leaves_nothing(
+    fails, tmp_path, beir, vectors, spoil, message
+):
+    spoil(beir, vectors)
+    files = ["--query-vectors", vectors["both"], "--document-vectors", vectors["documents"]]
+    line = fails("train", "--dataset", beir, *files, *QUICK)
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(line)
+    assert not list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--head", "pca"], "`--head` pca has nothing to train. Use mps, reference or dense."),
+        (["--out-features", "7"], "`--out-features` must divide `in_features` 48, got 7"),
+        (["--depth", "0"], "`--depth` must be at least 1, got 0"),
+        (["--bond-dim", "1"], "`--bond-dim` must be at least 2"),
+        (["--epochs", "0"], "`--epochs` must be at least 1, got 0"),
+        (["--batch-size", "500"], "`--batch-size` must not exceed the number of pairs 27"),
+        (["--loss", "hinge"], '`--loss` must be one of "contrastive"'),
+        (["--learning-rate", "-1"], "`--learning-rate` must be a positive finite number"),
+        (["--validation-pool", "all"], "`--validation-pool` needs `--validation-split`"),
+        (["--validation-split", "nosuch"], "'nosuch' is not in"),
+    ],
+)
+def test_bad_settings_are_named_and_leave_nothing(fails, data, options, message):
+    assert message in fails("train", *data, *options)
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_head_of_another_width_is_refused_before_anything_is_encoded(fails, beir, model_folder):
+    MPSProjectionHead(96, 32).save_pretrained("wide")
+    options = ["--dataset", beir, "--encoder", model_folder, "--head", "wide"]
+    assert "takes embeddings of 96 numbers, but these have 48" in fails("train", *options)
+    assert [entry.name for entry in Path.cwd().iterdir()] == ["wide"]
+
+
+def test_a_finished_run_is_not_overwritten(command, fails, data):
+    command("train", *data, *QUICK)
+    before = Path("trained-head/model.safetensors").read_bytes()
+    line = fails("train", *data, *QUICK, "--seed", "5")
+    assert "`--output` trained-head holds a run already. Continue it with `--resume`" in line
+    line = fails("train", *data, *QUICK, "--seed", "5", "--resume")
+    assert "another setting `--seed`: 0 then, 5 now" in line
+    assert Path("trained-head/model.safetensors").read_bytes() == before
+
+
+def test_too_few_queries_to_hold_some_out_is_an_error(fails, beir, data):
+    (beir / "qrels" / "test.tsv").unlink()
+    rows = "".join(f"q{i}\td{i}\t{int(i < 3)}\n" for i in range(40))
+    (beir / "qrels" / "train.tsv").write_text(rows)
+    assert "only 3 queries with relevant documents" in fails("train", *data)
