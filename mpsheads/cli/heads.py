@@ -1,5 +1,7 @@
 """What `--head` names: a saved head, or a new one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
