@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -186,6 +187,18 @@ def _load_weights(head: ProjectionHead, file: Path) -> None:
     first = next(iter(tensors.values()), None)
     if first is not None:
         head.to(first.dtype)
+
+
+def check_input(head: ProjectionHead, x: Tensor) -> None:
+    """Raise unless `x` is `(batch, in_features)`, of the dtype and on the device of the head."""
+    check_vectors("x", x, head.in_features)
+    own = next(chain(head.parameters(), head.buffers()), x)
+    check_equal("device", x=x.device, head=own.device)
+    if x.dtype != own.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(
+            f"`x` must have the head's dtype {own.dtype}, got {x.dtype}. "
+            f"Convert one of them: `x.to({own.dtype})` or `head.to({x.dtype})`."
+        )
 
 
 def check_pair(head: ProjectionHead, zq: Tensor, zd: Tensor) -> None:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._checks import check_finite, check_vectors
-from mpsheads.heads.base import ProjectionHead, check_pair
+from mpsheads.heads.base import ProjectionHead, check_input, check_pair
 from mpsheads.similarity import cosine
 
 
@@ -54,7 +54,7 @@ class DenseHead(_CosineHead):
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress `(batch, in_features)` to `(batch, out_features)`, each number in (-1, 1)."""
-        check_vectors("x", x, self.in_features)
+        check_input(self, x)
         return torch.tanh(self.linear(x))
 
 
@@ -110,7 +110,7 @@ class PCAHead(_CosineHead):
         Raises:
             RuntimeError: If the head was not fitted.
         """
-        check_vectors("x", x, self.in_features)
+        check_input(self, x)
         if not self.components.any():
             raise RuntimeError("This PCAHead is not fitted. Call `head.fit(embeddings)` first.")
         return (x - self.mean) @ self.components.T
@@ -130,5 +130,5 @@ class TruncationHead(_CosineHead):
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """The first `out_features` columns of `x`."""
-        check_vectors("x", x, self.in_features)
+        check_input(self, x)
         return x[:, : self.out_features]

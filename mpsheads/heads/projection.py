@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpsheads._checks import check_choice, check_positive, check_vectors
+from mpsheads._checks import check_choice, check_positive
 from mpsheads.ansatz import ANSATZE
 from mpsheads.encodings import bloch_components, equalise_norm, feature_angles, qubit_amplitudes
 from mpsheads.heads.angles import FidelityHead
+from mpsheads.heads.base import check_input
 from mpsheads.heads.readouts import probability_angle
 from mpsheads.mps import MPS, apply_circuit, product_state
 from mpsheads.mps.heisenberg import (
@@ -102,11 +103,11 @@ class MPSProjectionHead(FidelityHead):
         Returns:
             `(batch, out_features)`: `2 asin(sqrt(p1))` of each kept qubit.
         """
+        inputs = bloch_components(self._block_angles(x))  # site block component batch
         observable = pauli_string(
             "1" * (self.registers - 1) + "Z", self.out_features, dtype=x.dtype
         ).to(x.device)
         observable = evolve_observable(observable, self.circuit, self.angles)
-        inputs = bloch_components(self._block_angles(x))  # site block component batch
         return probability_angle(product_expectation(real_components(observable), inputs)).T
 
     def state(self, x: Float[Tensor, "batch _"]) -> MPS:
@@ -137,6 +138,6 @@ class MPSProjectionHead(FidelityHead):
 
     def _block_angles(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "sites blocks batch"]:
         """Angle of each feature's qubit, far end of each block first."""
-        check_vectors("x", x, self.in_features)
+        check_input(self, x)
         angles = feature_angles(self.scale * equalise_norm(x))
         return angles.T.unflatten(0, (self.registers, self.out_features)).flip(0)

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpsheads._checks import check_vectors
 from mpsheads.encodings import equalise_norm, feature_angles
 from mpsheads.heads.angles import FidelityHead
+from mpsheads.heads.base import check_input
 from mpsheads.heads.readouts import probability_angle
 
 
@@ -64,7 +64,7 @@ class ReferenceHead(FidelityHead):
         Returns:
             `(batch, out_features)`: `2 asin(sqrt(p1))` of each qubit of register 0.
         """
-        check_vectors("x", x, self.in_features)
+        check_input(self, x)
         if self.normalize:
             x = equalise_norm(x)
         angles = feature_angles(x).unflatten(1, (self.registers, self.out_features)).unbind(1)

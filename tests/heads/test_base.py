@@ -159,3 +159,11 @@ def test_bad_inputs_are_named(head):
         head.similarity(torch.zeros(3, 4), torch.zeros(3, 5))
     with pytest.raises(TypeError, match="`in_features` must be an integer, got True"):
         type(head)(True, 4)
+
+
+def test_an_input_of_another_dtype_is_named_with_the_way_out(head):
+    if not head.num_parameters:
+        return  # truncation has no dtype of its own
+    message = r"head's dtype torch.float32, got torch.float64.*`x.to\(torch.float32\)`"
+    with pytest.raises(TypeError, match=message):
+        head(torch.zeros(3, 12, dtype=torch.float64))

@@ -125,7 +125,7 @@ def test_names_doctests_markup_and_the_repeated_summary_are_taken_out(library):
         'def short():\n    """Say very little here.\n\n    Little."""',
         'def terse():\n    """Terse.\n\n    {rest}"""',
         'def shown():\n    """Show how it works.\n\n    >>> {rest}\n    """',
-        'def signed():\n    """signed(rivers) -> the number of all of their waters\n\n    {rest}"""',
+        'def signed():\n    """signed(rivers) -> the number of their waters\n\n    {rest}"""',
         'def table():\n    """Give a table of numbers.\n\n    %s"""' % ("1 2 3 " * 30),
         'def again():\n    """Say how waaa flows down.\n\n    Other {rest}"""',
         'def copied():\n    """Say what was said.\n\n    waab {rest}"""',
