@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from mpsheads.retrieval._files import replacing
 
 _MEASURE = "nDCG@10"
 _SAMPLES, _HITS = 3, 3
+_NAME_WIDTH = 35  # so that two names fit a line of 80 columns
 
 
 def demo(
@@ -44,20 +46,21 @@ def demo(
     [cyan]mpsheads demo --output demo-out[/cyan]
     """
     began = time.perf_counter()
+    say = _teller(began)
     device = pick_device(run.device)
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"`output` {output} is a file; it must be a folder.")
     model = Encoder(encoder, max_length=demo_steps.MAX_LENGTH, device=run.device)
     demo_steps.sizes(model.features)
-    _say("Reading docstrings of the standard library and of installed packages")
+    say("Reading docstrings of the standard library and of installed packages")
     collections = demo_steps.collect(pairs, run.seed)
     counts = {split: len(collection.documents) for split, collection in collections.items()}
-    _say(f"  {sum(counts.values()):,}: " + ", ".join(f"{n:,} {s}" for s, n in counts.items()))
-    _say(f"Encoding them with {encoder}, {demo_steps.MAX_LENGTH} tokens")
+    say(f"  {sum(counts.values()):,}: " + ", ".join(f"{n:,} {s}" for s, n in counts.items()))
+    say(f"Encoding them with {encoder}, {demo_steps.MAX_LENGTH} tokens")
     material = demo_steps.embed(collections, model)
-    _say(f"Training heads, {model.features} numbers to {demo_steps.sizes(model.features)}")
-    heads = demo_steps.make_heads(material, run.seed, device, _say)
-    _say("Measuring on the test split")
+    say(f"Training heads, {model.features} numbers to {demo_steps.sizes(model.features)}")
+    heads = demo_steps.make_heads(material, run.seed, device, say)
+    say("Measuring on the test split")
     test, judged = material.embedded["test"], collections["test"]
     rows = measure_heads(
         heads, test, judged.qrels, [_MEASURE], baseline="uncompressed", seed=run.seed
@@ -84,10 +87,14 @@ def demo(
         _print(report, judged, output, best)
 
 
-def _say(text: str) -> None:
-    """Tell on stderr what is being done, so that stdout holds the results alone."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+def _teller(began: float) -> Callable[[str], None]:
+    """Tell on stderr what is being done, and when; stdout holds the results alone."""
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"{time.perf_counter() - began:4.0f} s  {text}\n")
+        sys.stderr.flush()
+
+    return say
 
 
 def _samples(collection: Collection, test: Embedded, head: ProjectionHead) -> list[dict[str, Any]]:
@@ -122,17 +129,15 @@ def _print(
     out.print(_table(report["results"]))
     out.print(
         f"Brackets: 95% bootstrap intervals over {report['pairs']['test']:,} queries. Encoding: "
-        f"the head alone, batches of 256, {report['threads']} threads. {report['seconds']:.0f} s "
-        f"in all.\n"
+        f"the head alone, batches of 256, one thread. {report['seconds']:.0f} s in all.\n"
     )
     for sample in report["samples"]:
         out.print(f"[bold]{_escaped(sample['query'])}[/bold]")
         hits = [
             [_hit(sample, "before", place), _hit(sample, "after", place)] for place in range(_HITS)
         ]
-        out.print(
-            table([f"{4 * head.in_features:,} bytes", f"{head.bytes_per_vector:,} bytes"], hits)
-        )
+        columns = [f"{4 * head.in_features:,} bytes", f"{head.bytes_per_vector:,} bytes"]
+        out.print(table(columns, hits, left=2))
     out.print("[green]✓[/green] the docstring that the query is from\n")
     out.print(
         f"Written to {output}: results.json, quality_vs_bytes.png, and the head "
@@ -141,8 +146,10 @@ def _print(
 
 
 def _hit(sample: dict[str, Any], when: str, place: int) -> str:
+    """A document found, its name cut on the left if it is long, and whether it is the right one."""
     found = sample[when][place] if place < len(sample[when]) else ""
-    return f"[green]✓ {found}[/green]" if found == sample["relevant"] else f"  {found}"
+    shown = found if len(found) <= _NAME_WIDTH else f"..{found[2 - _NAME_WIDTH :]}"
+    return f"[green]✓ {shown}[/green]" if found == sample["relevant"] else f"  {shown}"
 
 
 def _escaped(text: str) -> str:

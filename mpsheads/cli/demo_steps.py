@@ -151,12 +151,12 @@ def _train(
 
 
 def encode_microseconds(head: ProjectionHead, vectors: Tensor) -> float:
-    """Time of the head's forward pass per vector: the median over batches of 256."""
+    """Time of the head's forward pass per vector, on one thread: the median over batches of 256."""
     like = next(iter([*head.parameters(), *head.buffers()]), vectors)
     rows = torch.arange(_BATCH) % len(vectors)
     batch = vectors[rows].to(like.device)
     seconds = []
-    with torch.no_grad():
+    with torch.no_grad(), one_thread():
         for _ in range(_TIMED + 5):
             began = time.perf_counter()
             head(batch)

@@ -23,8 +23,8 @@ def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    """A table whose first column is text and whose others are numbers.
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Any:
+    """A table whose first `left` columns are text and whose others are numbers.
 
     A row whose first cell is empty draws a line instead.
     """
@@ -33,7 +33,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     made = rich.Table(box=boxes.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, name in enumerate(columns):
         made.add_column(
-            name, justify="right" if place else "left", no_wrap=place > 0, overflow="fold"
+            name, justify="left" if place < left else "right", no_wrap=place > 0, overflow="fold"
         )
     for row in rows:
         made.add_row(*row) if row and row[0] else made.add_section()

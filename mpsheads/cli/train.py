@@ -34,7 +34,7 @@ class TrainingOptions:
     )
     learning_rate: Annotated[
         float | None,
-        option(_TRAINING, "Peak rate of Adam.  [dim]\\[default: 0.01, dense 0.001][/dim]"),
+        option(_TRAINING, "Peak rate of Adam.  [dim]\\[default: mps 0.03, reference 0.01, dense 0.001][/dim]"),
     ] = None
     loss: Annotated[
         str, option(_TRAINING, "What is minimised.", "contrastive|distillation|both")

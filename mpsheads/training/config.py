@@ -13,7 +13,8 @@ class TrainingConfig:
     Attributes:
         epochs: Passes over the pairs.
         batch_size: Pairs a step. The documents of the other pairs are the negatives.
-        learning_rate: Peak rate of Adam; `None` takes 1e-3 for `DenseHead`, 1e-2 for circuits.
+        learning_rate: Peak rate of Adam; `None` takes 3e-2 for `MPSProjectionHead`, 1e-2 for
+            `ReferenceHead`, 1e-3 for `DenseHead`.
         loss: "contrastive" (cross-entropy of the relevant document), "distillation" (KL from the
             uncompressed similarities), or "both", their sum.
         distillation_weight: Factor of the distillation term in "both".

@@ -29,8 +29,7 @@ from mpsheads.training.mining import mine_hard_negatives
 Validation = Callable[[ProjectionHead], float]
 """Scores a head, higher is better; for example its nDCG@10 on held-out queries."""
 
-_LEARNING_RATE = {"dense": 1e-3}
-_CIRCUIT_LEARNING_RATE = 1e-2
+_LEARNING_RATE = {"mps": 3e-2, "reference": 1e-2, "dense": 1e-3}
 _SCALE_SAMPLE = 256
 
 
@@ -132,7 +131,7 @@ class _Run:
         self.log_scale = nn.Parameter(torch.zeros((), device=self.device))
         trained = [p for p in head.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam([*trained, self.log_scale])
-        self.peak = config.learning_rate or _LEARNING_RATE.get(head.name, _CIRCUIT_LEARNING_RATE)
+        self.peak = config.learning_rate or _LEARNING_RATE.get(head.name, 1e-3)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
 
