@@ -30,7 +30,7 @@ def demo(
         str,
         option(ENCODER, "minilm, a model's folder, or a name on the Hugging Face hub.", "MODEL"),
     ] = "minilm",
-    pairs: Annotated[int, option(RUN, "Most docstrings, over all splits.")] = 6000,
+    pairs: Annotated[int, option(RUN, "Most docstrings, over all splits.")] = 4000,
     output: Annotated[Path, option(RUN, "Folder of results, picture and head.", "FOLDER")] = Path(
         "demo-out"
     ),
