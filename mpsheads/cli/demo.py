@@ -14,9 +14,10 @@ from mpsheads.cli.options import ENCODER, RUN, RunOptions, option
 from mpsheads.cli.output import console, print_json, table, with_interval
 from mpsheads.cli.scores import Row, measure_heads, rank_compressed
 from mpsheads.cli.sources import Embedded, pick_device
+from mpsheads.cli.threads import ParallelEncoder
 from mpsheads.heads import ProjectionHead
 from mpsheads.plotting import quality_vs_bytes
-from mpsheads.retrieval import Collection, Encoder
+from mpsheads.retrieval import Collection
 from mpsheads.retrieval._files import replacing
 
 _MEASURE = "nDCG@10"
@@ -50,7 +51,7 @@ def demo(
     device = pick_device(run.device)
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"`output` {output} is a file; it must be a folder.")
-    model = Encoder(encoder, max_length=demo_steps.MAX_LENGTH, device=run.device)
+    model = ParallelEncoder(encoder, max_length=demo_steps.MAX_LENGTH, device=run.device)
     demo_steps.sizes(model.features)
     say("Reading docstrings of the standard library and of installed packages")
     collections = demo_steps.collect(pairs, run.seed)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 import mpsheads
-from mpsheads.cli.heads import one_thread
 from mpsheads.cli.sources import Embedded, show_progress
+from mpsheads.cli.threads import torch_threads
 from mpsheads.heads import (
     DenseHead,
     MPSProjectionHead,
@@ -133,7 +133,7 @@ def _train(
     state = [material.fingerprint, vars(config), _hash_of_code("")]
     folder = _cache() / f"heads-{_digest(state)}" / f"{head.name}-{head.out_features}"
     known = (folder / "model.safetensors").is_file()
-    with one_thread():
+    with torch_threads(1):
         result = train_head(
             head,
             training_data(material.collections["train"], train.queries, train.documents),
@@ -156,7 +156,7 @@ def encode_microseconds(head: ProjectionHead, vectors: Tensor) -> float:
     rows = torch.arange(_BATCH) % len(vectors)
     batch = vectors[rows].to(like.device)
     seconds = []
-    with torch.no_grad(), one_thread():
+    with torch.no_grad(), torch_threads(1):
         for _ in range(_TIMED + 5):
             began = time.perf_counter()
             head(batch)

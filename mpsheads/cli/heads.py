@@ -1,7 +1,5 @@
 """What `--head` names: a saved head, or a new one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -84,21 +82,6 @@ def fit(head: ProjectionHead, documents: Tensor) -> None:
     """Fit a new PCA head on the documents; other heads stay as they are."""
     if isinstance(head, PCAHead) and not head.components.any():
         head.fit(documents.to(head.mean.device))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread on the CPU: training a head takes many small steps.
-
-    On these, several threads gain little, and where the cores are shared they wait for each other:
-    ten times slower was seen.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _new(kind: str, size: str, features: int, shape: ShapeOptions, seed: int) -> ProjectionHead:

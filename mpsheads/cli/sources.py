@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mpsheads.cli.options import DataOptions
+from mpsheads.cli.threads import ParallelEncoder
 from mpsheads.retrieval import (
     Collection,
     Encoder,
@@ -134,7 +135,7 @@ class Source:
 
 def make_encoder(options: DataOptions, device: str | None) -> Encoder:
     """The encoder that the options describe."""
-    return Encoder(
+    return ParallelEncoder(
         options.encoder,
         pooling=options.pooling,  # pyright: ignore[reportArgumentType]  # checked there
         max_length=options.max_length,

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from mpsheads.cli.heads import make_head, one_thread
+from mpsheads.cli.heads import make_head
 from mpsheads.cli.options import DataOptions, HeadToTrain, RunOptions, ShapeOptions, option
 from mpsheads.cli.output import console, print_json, table
 from mpsheads.cli.scores import rank_compressed
 from mpsheads.cli.sources import Embedded, Pool, Source, pick_device, show_progress
+from mpsheads.cli.threads import torch_threads
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval import Collection, load_collection
 from mpsheads.retrieval import evaluate as evaluate_run
@@ -34,7 +35,10 @@ class TrainingOptions:
     )
     learning_rate: Annotated[
         float | None,
-        option(_TRAINING, "Peak rate of Adam.  [dim]\\[default: mps 0.03, reference 0.01, dense 0.001][/dim]"),
+        option(
+            _TRAINING,
+            "Peak rate of Adam.  [dim]\\[default: mps 0.03, reference 0.01, dense 0.001][/dim]",
+        ),
     ] = None
     loss: Annotated[
         str, option(_TRAINING, "What is minimised.", "contrastive|distillation|both")
@@ -140,7 +144,7 @@ def train(
         query_ids=embedded.query_ids,
         document_ids=embedded.doc_ids,
     )
-    with one_thread():
+    with torch_threads(1):
         result = train_head(
             made,
             pairs,
