@@ -22,7 +22,8 @@ class TrainingConfig:
         scale: Initial factor on the head's similarities; it is trained along. `None` chooses it so
             that the untrained head's logits spread as much as cosine / temperature does. A
             log-fidelity sums one term per qubit, so its scale falls as the head gets wider.
-        hard_negatives: Mined negatives that join the batch for each pair.
+        hard_negatives: Mined negatives that join the batch for each pair, 0 for none. A few often
+            help; each adds up to `batch_size` documents to a step.
         warmup: Part of all steps in which the rate rises linearly; then it falls along a cosine
             to zero.
         seed: Seed of the order of pairs.
