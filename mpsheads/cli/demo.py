@@ -64,7 +64,7 @@ def demo(
     say("Measuring on the test split")
     test, judged = material.embedded["test"], collections["test"]
     rows = measure_heads(
-        heads, test, judged.qrels, [_MEASURE], baseline="uncompressed", seed=run.seed
+        heads, test, judged.qrels, [_MEASURE], baseline="uncompressed", top_k=10, seed=run.seed
     )
     for row in rows:
         head = heads[row["label"]]

@@ -65,6 +65,7 @@ def measure_heads(
     *,
     pool: Pool = None,
     baseline: str,
+    top_k: int = 1000,
     seed: int = 0,
 ) -> list[Row]:
     """One row a head: its size, its measures, and a paired test against the baseline.
@@ -76,6 +77,7 @@ def measure_heads(
         measures: Names; the first one is tested.
         pool: The candidates of each query.
         baseline: The label that the others are tested against.
+        top_k: Documents ranked for each query; no measure may look deeper.
         seed: Seed of intervals and tests.
 
     Returns:
@@ -84,7 +86,7 @@ def measure_heads(
         the number of rows by Holm's method. `None` for the baseline itself.
     """
     evaluations = {
-        label: evaluate(rank_compressed(head, embedded, pool), qrels, measures)
+        label: evaluate(rank_compressed(head, embedded, pool, top_k), qrels, measures)
         for label, head in heads.items()
     }
     base = evaluations[baseline].values(measures[0])
