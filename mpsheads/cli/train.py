@@ -118,11 +118,7 @@ def train(
     """
     device = pick_device(run.device)
     config = _config(training, run.seed)
-    if (training.output / CHECKPOINT).exists() and not training.resume:
-        raise ValueError(
-            f"`output` {training.output} holds a run already. Continue it with `resume`, or give "
-            f"another folder."
-        )
+    _check_output(training)
     if data.dataset and data.split is None and _has_split(data.dataset, "train"):
         data = replace(data, split="train")
     source = Source(data, run.device, default_pool="judged", all_judged=True)
@@ -160,6 +156,15 @@ def train(
         print_json(report)
     else:
         _print(report)
+
+
+def _check_output(training: TrainingOptions) -> None:
+    """Raise before anything is encoded if the folder holds a run that is not to be continued."""
+    if (training.output / CHECKPOINT).exists() and not training.resume:
+        raise ValueError(
+            f"`output` {training.output} holds a run already. Continue it with `resume`, or give "
+            f"another folder."
+        )
 
 
 def _config(training: TrainingOptions, seed: int) -> TrainingConfig:
