@@ -39,8 +39,17 @@ def check_vectors(name: str, x: Tensor, features: int) -> None:
         )
 
 
+def is_concrete(x: Tensor) -> bool:
+    """Whether the numbers of `x` can be looked at: not while torch traces or transforms code."""
+    return (
+        not torch.compiler.is_compiling() and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+    )
+
+
 def check_finite(name: str, x: Tensor) -> None:
     """Raise `ValueError` where `x` holds NaN or infinity, naming the first such row."""
+    if not is_concrete(x):
+        return
     bad = ~torch.isfinite(x)
     if bad.any():
         row = int(bad.reshape(len(x), -1).any(dim=1).nonzero()[0])

@@ -12,19 +12,33 @@ from mpsheads.mps.contract import (
 from mpsheads.mps.density import one_site_density_matrices, reduced_density_matrix
 from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate
 from mpsheads.mps.observables import bloch_vectors, expectation
-from mpsheads.mps.state import MPS, basis_state, product_state, random_mps, to_dense, trim_bonds
+from mpsheads.mps.state import (
+    MPS,
+    basis_state,
+    concatenate,
+    ghz_state,
+    product_state,
+    random_mps,
+    to_dense,
+    trim_bonds,
+    w_state,
+)
+from mpsheads.mps.truncation import Truncation
 
 __all__ = [
     "MPS",
     "Circuit",
     "Operation",
+    "Truncation",
     "apply_circuit",
     "apply_controlled",
     "apply_gate",
     "basis_state",
     "bloch_vectors",
+    "concatenate",
     "expectation",
     "fidelity_matrix",
+    "ghz_state",
     "log_fidelity",
     "log_fidelity_matrix",
     "log_norm",
@@ -36,4 +50,5 @@ __all__ = [
     "reduced_density_matrix",
     "to_dense",
     "trim_bonds",
+    "w_state",
 ]

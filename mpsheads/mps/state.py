@@ -1,5 +1,7 @@
 """A batch of matrix product states, and the makers of simple ones."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -7,21 +9,29 @@ from typing import Any
 import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
+from torch.utils import _pytree
 
-from mpsheads._checks import check_positive
+from mpsheads._checks import check_equal, check_finite, check_positive, is_concrete
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class MPS:
     """A batch of different matrix product states with open boundary.
 
-    The amplitude of a basis state is `exp(log_norm)` times the product of the site matrices.
+    The amplitude of a basis state is `exp(log_norm)` times the product of the site matrices. A
+    batch is a pytree of `torch.utils._pytree`, so `torch.func` and `torch.compile` take it.
 
     Attributes:
         sites: One tensor `(batch, left, phys, right)` per site, site 0 leftmost and most
             significant. The first left and the last right bond have dimension 1.
         log_norm: Natural logarithm of a factor that multiplies each state, `(batch,)`, real. It
             keeps long chains within the range of floats.
+        center: Orthogonality centre: the sites left of it are left-canonical, those right of it
+            right-canonical. `None` where nothing is known.
+        discarded_weight: `(batch, n_sites - 1)`: for each bond the weight that truncation dropped
+            there so far, relative to the whole, summed over the truncations. Zero by default.
+        truncation_angle: `(batch,)`, radians: upper bound on the angle between each state and the
+            state that no truncation had touched. See `fidelity_bound`.
 
     Raises:
         ValueError: If there is no site, or batch sizes, bonds, dtypes or devices do not fit.
@@ -29,6 +39,9 @@ class MPS:
 
     sites: tuple[Inexact[Tensor, "batch _left _phys _right"], ...]
     log_norm: Float[Tensor, " batch"]
+    center: int | None = None
+    discarded_weight: Float[Tensor, "batch _bonds"] = None  # type: ignore[assignment]
+    truncation_angle: Float[Tensor, " batch"] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if not self.sites:
@@ -36,12 +49,12 @@ class MPS:
         if any(site.ndim != 4 for site in self.sites):
             raise ValueError("Every tensor of `sites` must be (batch, left, phys, right).")
         left = 1
+        wanted = (len(self.log_norm), self.dtype, self.device)
         for i, site in enumerate(self.sites):
             if site.shape[1] != left:
                 raise ValueError(f"Site {i} must have left bond {left}, got {site.shape[1]}.")
             left = site.shape[3]
             found = (len(site), site.dtype, site.device)
-            wanted = (len(self.log_norm), self.dtype, self.device)
             if found != wanted:
                 raise ValueError(
                     f"Site {i} must have the batch size of `log_norm` and the dtype and device of "
@@ -49,16 +62,38 @@ class MPS:
                 )
         if left != 1:
             raise ValueError(f"The last right bond must be 1, got {left}.")
+        if self.center is not None and not 0 <= self.center < self.n_sites:
+            raise ValueError(
+                f"`center` must be None or within 0..{self.n_sites - 1}, got {self.center}."
+            )
+        _fill_losses(self)
 
-    def with_sites(self, tensors: dict[int, Tensor]) -> "MPS":
-        """The same states with some site tensors replaced; for algorithms, not checked again."""
+    @classmethod
+    def unchecked(cls, sites: Sequence[Tensor], log_norm: Tensor, **fields: Any) -> "MPS":
+        """A batch from tensors that are known to fit; for algorithms, where checks cost time."""
+        state = object.__new__(cls)
+        values = {"center": None, "discarded_weight": None, "truncation_angle": None, **fields}
+        for name, value in {"sites": tuple(sites), "log_norm": log_norm, **values}.items():
+            object.__setattr__(state, name, value)
+        _fill_losses(state)
+        return state
+
+    def with_sites(self, tensors: dict[int, Tensor], **fields: Any) -> "MPS":
+        """The same states with some site tensors replaced; for algorithms, not checked again.
+
+        Args:
+            tensors: New tensors by site.
+            fields: New values of other fields. The centre is forgotten unless it is named here.
+        """
         sites = list(self.sites)
         for i, tensor in tensors.items():
             sites[i] = tensor
-        state = object.__new__(MPS)
-        object.__setattr__(state, "sites", tuple(sites))
-        object.__setattr__(state, "log_norm", self.log_norm)
-        return state
+        known = {
+            "log_norm": self.log_norm,
+            "discarded_weight": self.discarded_weight,
+            "truncation_angle": self.truncation_angle,
+        }
+        return MPS.unchecked(sites, **{**known, **fields})
 
     @property
     def n_sites(self) -> int:
@@ -73,12 +108,12 @@ class MPS:
     @property
     def phys_dims(self) -> tuple[int, ...]:
         """Physical dimension of each site."""
-        return tuple(site.shape[2] for site in self.sites)
+        return tuple([site.shape[2] for site in self.sites])
 
     @property
     def bond_dims(self) -> tuple[int, ...]:
         """Bond dimension of each of the `n_sites - 1` inner bonds."""
-        return tuple(site.shape[3] for site in self.sites[:-1])
+        return tuple([site.shape[3] for site in self.sites[:-1]])
 
     @property
     def max_bond(self) -> int:
@@ -95,34 +130,113 @@ class MPS:
         """Where the site tensors live."""
         return self.sites[0].device
 
+    @property
+    def fidelity_bound(self) -> Float[Tensor, " batch"]:
+        """Lower bound, in [0, 1], on the fidelity with the state that no truncation had touched.
+
+        `cos(truncation_angle)**2`. One truncation is an orthogonal projection, and its angle is
+        exact; the angles of several add up, by the triangle inequality of the Fubini-Study
+        distance.
+        """
+        return self.truncation_angle.clamp(max=math.pi / 2).cos() ** 2
+
     def to(self, *args: Any, **kwargs: Any) -> "MPS":
         """The same states on another device or in another dtype, as `Tensor.to` takes them.
 
-        `log_norm` follows to the real dtype of the same precision.
+        The real fields follow to the real dtype of the same precision.
         """
         sites = tuple(site.to(*args, **kwargs) for site in self.sites)
-        return MPS(sites, self.log_norm.to(sites[0].device, sites[0].real.dtype))
+        real, device = sites[0].real.dtype, sites[0].device
+        return MPS(
+            sites,
+            self.log_norm.to(device, real),
+            self.center,
+            self.discarded_weight.to(device, real),
+            self.truncation_angle.to(device, real),
+        )
 
     def detach(self) -> "MPS":
         """The same states without their gradient history."""
-        return MPS(tuple(site.detach() for site in self.sites), self.log_norm.detach())
+        return _pytree.tree_map(Tensor.detach, self)
 
     def __len__(self) -> int:
         return self.batch_size
 
-    def __getitem__(self, index: int | slice | Tensor) -> "MPS":
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "MPS":
         """Some states of the batch; an integer keeps the batch axis, with one state."""
         if isinstance(index, int):
             if not -self.batch_size <= index < self.batch_size:
                 raise IndexError(f"`index` {index} is outside a batch of {self.batch_size}.")
             index = slice(index, index + 1 or None)
-        return MPS(tuple(site[index] for site in self.sites), self.log_norm[index])
+        chosen: Any = index if isinstance(index, slice | Tensor) else list(index)
+        return _pytree.tree_map(lambda tensor: tensor[chosen], self)
 
     def __repr__(self) -> str:
         return (
             f"MPS(batch_size={self.batch_size}, n_sites={self.n_sites}, max_bond={self.max_bond}, "
             f"dtype={self.dtype}, device={self.device})"
         )
+
+
+def _fill_losses(state: MPS) -> None:
+    """Zeros where nothing was truncated yet."""
+    if state.discarded_weight is None:
+        shape = (*state.log_norm.shape, len(state.sites) - 1)
+        object.__setattr__(state, "discarded_weight", state.log_norm.new_zeros(shape))
+    if state.truncation_angle is None:
+        object.__setattr__(state, "truncation_angle", torch.zeros_like(state.log_norm))
+
+
+def _flatten(state: MPS) -> tuple[list[Any], int | None]:
+    leaves = [*state.sites, state.log_norm, state.discarded_weight, state.truncation_angle]
+    return leaves, state.center
+
+
+def _unflatten(leaves: Any, center: int | None) -> MPS:
+    *sites, log_norm, weight, angle = leaves
+    return MPS.unchecked(
+        sites, log_norm, center=center, discarded_weight=weight, truncation_angle=angle
+    )
+
+
+_pytree.register_pytree_node(MPS, _flatten, _unflatten, serialized_type_name="mpsheads.MPS")
+
+
+def concatenate(states: Sequence[MPS]) -> MPS:
+    """One batch from several, in their order; smaller bonds are filled with zeros.
+
+    Args:
+        states: At least one, alike in their physical dimensions, dtype and device.
+
+    Raises:
+        ValueError: If there is none, or they differ.
+    """
+    if not states:
+        raise ValueError("`states` must hold at least one batch.")
+    for i, state in enumerate(states[1:], start=1):
+        check_equal(
+            f"physical dimensions of states 0 and {i}", a=states[0].phys_dims, b=state.phys_dims
+        )
+        check_equal(f"dtype of states 0 and {i}", a=states[0].dtype, b=state.dtype)
+        check_equal(f"device of states 0 and {i}", a=states[0].device, b=state.device)
+    centers = {state.center for state in states}
+    same_bonds = len({state.bond_dims for state in states}) == 1
+    return MPS.unchecked(
+        [_pad_and_join(column) for column in zip(*(state.sites for state in states), strict=True)],
+        torch.cat([state.log_norm for state in states]),
+        center=centers.pop() if len(centers) == 1 and same_bonds else None,
+        discarded_weight=torch.cat([state.discarded_weight for state in states]),
+        truncation_angle=torch.cat([state.truncation_angle for state in states]),
+    )
+
+
+def _pad_and_join(tensors: Sequence[Tensor]) -> Tensor:
+    left, right = (max(tensor.shape[axis] for tensor in tensors) for axis in (1, 3))
+    padded = []
+    for tensor in tensors:
+        missing = (0, right - tensor.shape[3], 0, 0, 0, left - tensor.shape[1])
+        padded.append(torch.nn.functional.pad(tensor, missing) if any(missing) else tensor)
+    return torch.cat(padded)
 
 
 def product_state(amplitudes: Inexact[Tensor, "batch sites phys"]) -> MPS:
@@ -133,10 +247,16 @@ def product_state(amplitudes: Inexact[Tensor, "batch sites phys"]) -> MPS:
             1; others are taken as they are.
 
     Raises:
-        ValueError: If there is no site.
+        ValueError: If there is no state or no site, or an amplitude is NaN or infinite.
     """
-    sites = tuple(site[:, None, :, None] for site in amplitudes.unbind(1))
-    return MPS(sites, amplitudes.real.new_zeros(len(amplitudes)))
+    if 0 in amplitudes.shape:
+        raise ValueError(
+            f"`amplitudes` must hold at least one state, site and level, got shape "
+            f"{tuple(amplitudes.shape)}."
+        )
+    check_finite("amplitudes", amplitudes)
+    sites = amplitudes.permute(1, 0, 2)[:, :, None, :, None].unbind()
+    return MPS.unchecked(sites, amplitudes.real.new_zeros(len(amplitudes)))
 
 
 def basis_state(
@@ -156,10 +276,68 @@ def basis_state(
         ValueError: If a bit is neither 0 nor 1, or `batch_size` is less than 1.
     """
     check_positive(batch_size=batch_size)
-    if not ((bits == 0) | (bits == 1)).all():
+    if is_concrete(bits) and not ((bits == 0) | (bits == 1)).all():
         raise ValueError(f"`bits` must be 0 or 1, got {bits.tolist()}.")
     amplitudes = torch.nn.functional.one_hot(bits.long(), 2).to(dtype)
     return product_state(amplitudes.expand(batch_size, -1, -1))
+
+
+def ghz_state(
+    n_sites: int,
+    batch_size: int = 1,
+    *,
+    dtype: torch.dtype = torch.complex64,
+    device: torch.device | str = "cpu",
+) -> MPS:
+    """The state `(|00...0> + |11...1>) / sqrt(2)` of qubits, with bond dimension 2.
+
+    Args:
+        n_sites: Number of qubits. One qubit is in the state `|+>`.
+        batch_size: Number of copies.
+        dtype: Real or complex dtype.
+        device: Where the tensors are made.
+
+    Raises:
+        ValueError: If a number is less than 1.
+    """
+    check_positive(n_sites=n_sites, batch_size=batch_size)
+    copy = torch.zeros(2, 2, 2, dtype=dtype, device=device)
+    copy[0, 0, 0] = copy[1, 1, 1] = 1
+    return _uniform(copy, copy.new_ones(2) * 0.5**0.5, copy.new_ones(2), n_sites, batch_size)
+
+
+def w_state(
+    n_sites: int,
+    batch_size: int = 1,
+    *,
+    dtype: torch.dtype = torch.complex64,
+    device: torch.device | str = "cpu",
+) -> MPS:
+    """The state `(|10...0> + |01...0> + ... + |0...01>) / sqrt(n_sites)`, with bond dimension 2.
+
+    Args:
+        n_sites: Number of qubits.
+        batch_size: Number of copies.
+        dtype: Real or complex dtype.
+        device: Where the tensors are made.
+
+    Raises:
+        ValueError: If a number is less than 1.
+    """
+    check_positive(n_sites=n_sites, batch_size=batch_size)
+    step = torch.zeros(2, 2, 2, dtype=dtype, device=device)
+    step[0, 0, 0] = step[1, 0, 1] = step[0, 1, 1] = 1  # bond 1: the one is already placed
+    first, last = step.new_tensor([n_sites**-0.5, 0]), step.new_tensor([0, 1])
+    return _uniform(step, first, last, n_sites, batch_size)
+
+
+def _uniform(bulk: Tensor, first: Tensor, last: Tensor, n_sites: int, batch_size: int) -> MPS:
+    """The same tensor on every site, closed by a vector at each end."""
+    sites = [bulk] * n_sites
+    sites[0] = torch.einsum("l,lpr->pr", first, sites[0])[None]
+    sites[-1] = torch.einsum("lpr,r->lp", sites[-1], last)[..., None]
+    log_norm = bulk.real.new_zeros(batch_size)
+    return MPS.unchecked([site.expand(batch_size, -1, -1, -1) for site in sites], log_norm)
 
 
 def random_mps(
@@ -226,20 +404,24 @@ def trim_bonds(state: MPS, first: int = 0, last: int | None = None) -> MPS:
     Cost: O(bond**3) for each bond that is too large, nothing elsewhere.
     """
     last = state.n_sites - 1 if last is None else last
-    tensors = {i: state.sites[i] for i in range(first, last + 1)}
+    tensors: dict[int, Tensor] = {}
+    dims = [1, *state.bond_dims, 1]  # left bond of each site, then the last right one
+    phys = state.phys_dims
     for i in range(first, last):  # left to right
-        b, left, phys, right = tensors[i].shape
-        if right > left * phys:
-            carry = tensors[i].reshape(b, left * phys, right)
-            tensors[i] = _identity(state, left, phys, left * phys)
-            tensors[i + 1] = torch.einsum("bxl,blpr->bxpr", carry, tensors[i + 1])
+        fills = dims[i] * phys[i]
+        if dims[i + 1] > fills:
+            site, following = (tensors.get(k, state.sites[k]) for k in (i, i + 1))
+            tensors[i] = _identity(state, dims[i], phys[i], fills)
+            tensors[i + 1] = torch.einsum("bxl,blpr->bxpr", site.flatten(1, 2), following)
+            dims[i + 1] = fills
     for i in range(last, first, -1):  # right to left
-        b, left, phys, right = tensors[i].shape
-        if left > phys * right:
-            carry = tensors[i].reshape(b, left, phys * right)
-            tensors[i] = _identity(state, phys * right, phys, right)
-            tensors[i - 1] = torch.einsum("blpr,brx->blpx", tensors[i - 1], carry)
-    return state.with_sites(tensors)
+        fills = phys[i] * dims[i + 1]
+        if dims[i] > fills:
+            before, site = (tensors.get(k, state.sites[k]) for k in (i - 1, i))
+            tensors[i] = _identity(state, fills, phys[i], dims[i + 1])
+            tensors[i - 1] = torch.einsum("blpr,brx->blpx", before, site.flatten(2, 3))
+            dims[i] = fills
+    return state.with_sites(tensors) if tensors else state
 
 
 def _identity(state: MPS, left: int, phys: int, right: int) -> Tensor:
