@@ -1,0 +1,268 @@
+"""QR, SVD and eigendecompositions that one can train through; nothing else here calls LAPACK.
+
+The factors of a decomposition are unique only up to a rotation (a gauge), and torch differentiates
+that arbitrary choice: the result is NaN where singular values repeat or vanish, which is every
+product state. The backward passes here leave the gauge fixed and move only what a loss can see:
+the space that is kept against the space that is dropped. So they are right for every loss that is
+**gauge-invariant**, that is, unchanged when the kept vectors are rotated among themselves and the
+rest of the network is rotated back: fidelities, expectation values, densities, entropies,
+discarded weights. Only a kept value that equals a dropped one can hurt, where the kept space
+itself is not unique; differences are broadened there, so gradients stay finite.
+
+Matrices are scaled to size 1 and entries below the range of normal numbers are cleared first:
+LAPACK returns NaN, or does not converge, on finite matrices that hold subnormal numbers.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The double-precision dtype of the same kind: what Gram matrices are computed in.
+
+    Squaring singular values halves the digits; in twice the precision none are lost.
+    """
+    return torch.complex128 if dtype.is_complex else torch.float64
+
+
+def qr(matrix: Inexact[Tensor, "*b m n"]) -> tuple[Tensor, Tensor]:
+    """Reduced QR decomposition `matrix = Q R`.
+
+    Args:
+        matrix: `(*b, m, n)`, of any rank.
+
+    Returns:
+        Q `(*b, m, k)` with orthonormal columns and R `(*b, k, n)`, k = min(m, n). The gradient is
+        right for losses that do not change under Q -> Q W, R -> W^dagger R. Where columns are
+        linearly dependent, the pseudo-inverse of R takes its place: the part of a perturbation
+        that no QR of the same size can follow gets no gradient.
+
+    Source: Liao et al. 2019 (arXiv:1903.09650), eq. 5, for gauge-invariant losses.
+    Cost: O(m * n * k).
+    """
+    return _QR.apply(matrix)  # type: ignore[return-value]
+
+
+def svd(
+    matrix: Inexact[Tensor, "*b m n"], max_rank: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Truncated singular value decomposition `matrix ~ U W Vh`.
+
+    Args:
+        matrix: `(*b, m, n)`, of any rank.
+        max_rank: Singular values to keep, the largest ones; all of them if `None`.
+
+    Returns:
+        U `(*b, m, k)`, W `(*b, k, k)` and Vh `(*b, k, n)`. W is the diagonal matrix of the kept
+        singular values, computed as `U^dagger matrix V`, so that its gradient holds off the
+        diagonal too. The gradient is right for losses that do not change when U and V are rotated
+        among themselves and W is rotated along.
+
+    Source: Francuz et al. 2023 (arXiv:2311.11894), the kept against the dropped space.
+    Cost: O(m * n * min(m, n)).
+    """
+    limit = min(matrix.shape[-2:])
+    k = limit if max_rank is None else min(max_rank, limit)
+    u, _, v = _SVD.apply(matrix, k)  # type: ignore[misc]
+    u, v = u[..., :k], v[..., :k]
+    return u, u.mH @ matrix @ v, v.mH
+
+
+def singular_values(matrix: Inexact[Tensor, "*b m n"]) -> Float[Tensor, "*b k"]:
+    """All singular values, largest first.
+
+    The gradient is right for every function that does not depend on the order of equal values.
+    """
+    return _SVD.apply(matrix, 0)[1]  # type: ignore[index]
+
+
+def eigvalsh(matrix: Inexact[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
+    """Eigenvalues of Hermitian matrices, smallest first.
+
+    The gradient is right for every function that does not depend on the order of equal values.
+    """
+    return _Eigvalsh.apply(matrix)[0]  # type: ignore[index]
+
+
+def kept_space(
+    rows: Inexact[Tensor, "batch m n"],
+    gram: Inexact[Tensor, "batch n n"],
+    factor: Inexact[Tensor, "batch n c"] | None,
+    keep: int,
+) -> tuple[Inexact[Tensor, "batch m keep"], Float[Tensor, "batch m"]]:
+    """The space that holds most of the weight of `rows factor`, and the weights.
+
+    These are the leading eigenvectors of `rows gram rows^dagger`, where gram is
+    `factor factor^dagger`: with rows the left part of a state and gram the overlaps of the right
+    part, the best space to keep.
+
+    Args:
+        rows: `(batch, m, n)`.
+        gram: `(batch, n, n)`, Hermitian and non-negative, in the `wide` dtype. Gradients go through
+            it.
+        factor: A square root of `gram`, `(batch, n, c)`, without gradients, from which the space is
+            taken as singular vectors, to full precision. `None`: from the eigenvectors, to half of
+            the digits of the wide dtype, which is all of single precision.
+        keep: Vectors to keep, at most m.
+
+    Returns:
+        Orthonormal columns `(batch, m, keep)` in the dtype of `rows`, right up to a rotation among
+        themselves, and all m squared singular values, largest first, in the dtype of `gram`.
+    """
+    vectors, weights = _KeptSpace.apply(rows, gram, factor, keep)  # type: ignore[misc]
+    return vectors[..., :keep].to(rows.dtype), weights
+
+
+class _QR(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        scaled, size = _prepare(matrix)
+        q, r = torch.linalg.qr(scaled)
+        return q, r * size
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (q, r), (grad_q, grad_r) = ctx.saved_tensors, grads
+        grad = q @ grad_r
+        if q.shape[-2] > q.shape[-1]:
+            outside = grad_q - q @ (q.mH @ grad_q)
+            grad = grad + outside @ _pseudo_inverse(r).mH
+        return grad
+
+
+class _SVD(torch.autograd.Function):
+    """All singular vectors and values; gradients reach the first `keep` vectors and all values."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor, keep: int) -> tuple[Tensor, Tensor, Tensor]:
+        scaled, size = _prepare(matrix)
+        u, s, vh = torch.linalg.svd(scaled, full_matrices=False)
+        return u, s * size[..., 0], vh.mH.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.keep = inputs[1]
+        ctx.save_for_backward(*output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (u, s, v), k = ctx.saved_tensors, ctx.keep
+        grad_u, grad_s, grad_v = grads
+        grad = (u * grad_s[..., None, :].to(u.dtype)) @ v.mH
+        if k:
+            grad_u, grad_v = grad_u[..., :k], grad_v[..., :k]
+            inside, outside = s[..., None, :k], s[..., k:, None]
+            gaps = _inverse_gaps(inside, outside, s)  # ... dropped kept
+            a, b = u[..., k:].mH @ grad_u, v[..., k:].mH @ grad_v
+            left, right = gaps * (inside * a + outside * b), gaps * (outside * a + inside * b)
+            grad = grad + u[..., k:] @ left @ v[..., :k].mH + u[..., :k] @ right.mH @ v[..., k:].mH
+            inverse = inside / (inside**2 + _broadening(s)[..., None] ** 2)
+            beyond_u = (grad_u - u @ (u.mH @ grad_u)) * inverse
+            beyond_v = (grad_v - v @ (v.mH @ grad_v)) * inverse
+            grad = grad + beyond_u @ v[..., :k].mH + u[..., :k] @ beyond_v.mH
+        return grad, None
+
+
+class _Eigvalsh(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        scaled, size = _prepare(matrix)
+        values, vectors = torch.linalg.eigh(scaled)
+        return values * size[..., 0], vectors
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (vectors,) = ctx.saved_tensors
+        return (vectors * grads[0][..., None, :].to(vectors.dtype)) @ vectors.mH
+
+
+class _KeptSpace(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        rows: Tensor, gram: Tensor, factor: Tensor | None, keep: int
+    ) -> tuple[Tensor, Tensor]:
+        if factor is None:
+            spread = rows.to(gram.dtype)
+            scaled, size = _prepare(spread @ gram @ spread.mH)
+            values, vectors = torch.linalg.eigh(scaled)
+            values, vectors = values.flip(-1).clamp_min(0), vectors.flip(-1)
+            weights = values * size[..., 0]
+        else:
+            scaled, size = _prepare(rows @ factor)
+            vectors, s, _ = torch.linalg.svd(scaled, full_matrices=True)
+            missing = vectors.shape[-1] - s.shape[-1]
+            weights = torch.nn.functional.pad((s * size[..., 0]) ** 2, (0, missing))
+        return vectors, weights
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        rows, gram, _, ctx.keep = inputs
+        ctx.save_for_backward(rows, gram, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (rows, gram, vectors, weights), k = ctx.saved_tensors, ctx.keep
+        grad_vectors, grad_weights = grads
+        s = weights.sqrt()
+        gaps = _inverse_gaps(s[..., None, :k], s[..., k:, None], s)
+        turned = gaps * (vectors[..., k:].mH @ grad_vectors[..., :k])
+        spread = rows.to(gram.dtype)
+        image = vectors.mH @ spread  # all kept first: m n
+        # the gradient of rows gram rows^dagger is vectors `core` vectors^dagger
+        core = torch.diag_embed(grad_weights.to(vectors.dtype))
+        core = core + torch.nn.functional.pad(turned, (0, s.shape[-1] - k, k, 0))
+        grad_gram = image.mH @ core @ image
+        grad_rows = vectors @ ((core + core.mH) @ (image @ gram))
+        return grad_rows.to(rows.dtype), grad_gram, None, None
+
+
+def _prepare(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrix brought to size 1 with negligible entries cleared, and its size `(*b, 1, 1)`."""
+    size = matrix.abs().amax(dim=(-2, -1), keepdim=True)
+    size = torch.where(size > 0, size, torch.ones_like(size))
+    scaled = matrix / size
+    floor = torch.finfo(matrix.dtype).tiny / torch.finfo(matrix.dtype).eps
+    if matrix.is_complex():
+        parts = torch.view_as_real(scaled)
+        return torch.view_as_complex(torch.where(parts.abs() < floor, 0.0, parts)), size
+    return torch.where(scaled.abs() < floor, 0.0, scaled), size
+
+
+def _broadening(s: Tensor) -> Tensor:
+    """Differences of singular values below this one, `(*b, 1)`, count as none."""
+    largest = s.amax(dim=-1, keepdim=True)
+    return largest * torch.finfo(s.dtype).eps ** 0.5 + torch.finfo(s.dtype).tiny
+
+
+def _inverse_gaps(kept: Tensor, dropped: Tensor, s: Tensor) -> Tensor:
+    """`1 / (kept**2 - dropped**2)`, finite where the two agree."""
+    width = _broadening(s)[..., None]
+    gap = kept - dropped
+    return gap / (gap**2 + width**2) / (kept + dropped + width)
+
+
+def _pseudo_inverse(r: Tensor) -> Tensor:
+    u, s, vh = torch.linalg.svd(_prepare(r)[0], full_matrices=False)
+    size = _prepare(r)[1]
+    inverse = s / (s**2 + _broadening(s) ** 2)
+    return (vh.mH * inverse[..., None, :].to(vh.dtype)) @ u.mH / size
