@@ -11,6 +11,13 @@ from mpsheads.mps.contract import (
 )
 from mpsheads.mps.density import one_site_density_matrices, reduced_density_matrix
 from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate
+from mpsheads.mps.mpo import (
+    MPO,
+    heisenberg_hamiltonian,
+    ising_hamiltonian,
+    mpo_to_dense,
+    pauli_sum,
+)
 from mpsheads.mps.observables import bloch_vectors, expectation
 from mpsheads.mps.state import (
     MPS,
@@ -26,6 +33,7 @@ from mpsheads.mps.state import (
 from mpsheads.mps.truncation import Truncation
 
 __all__ = [
+    "MPO",
     "MPS",
     "Circuit",
     "Operation",
@@ -39,12 +47,16 @@ __all__ = [
     "expectation",
     "fidelity_matrix",
     "ghz_state",
+    "heisenberg_hamiltonian",
+    "ising_hamiltonian",
     "log_fidelity",
     "log_fidelity_matrix",
     "log_norm",
+    "mpo_to_dense",
     "one_site_density_matrices",
     "overlap",
     "overlap_matrix",
+    "pauli_sum",
     "product_state",
     "random_mps",
     "reduced_density_matrix",

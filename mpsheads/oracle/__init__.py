@@ -9,7 +9,10 @@ from mpsheads.oracle.dense import (
     controlled,
     fidelity,
     partial_trace,
+    pauli_matrix,
     product_vector,
+    renyi_entropy,
+    schmidt_values,
     uhlmann_fidelity,
 )
 
@@ -18,6 +21,9 @@ __all__ = [
     "controlled",
     "fidelity",
     "partial_trace",
+    "pauli_matrix",
     "product_vector",
+    "renyi_entropy",
+    "schmidt_values",
     "uhlmann_fidelity",
 ]

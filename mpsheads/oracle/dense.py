@@ -1,5 +1,6 @@
 """State vectors of up to about 12 sites, written as in a textbook."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -73,6 +74,50 @@ def partial_trace(vector: Tensor, keep: Sequence[int], phys_dim: int = 2) -> Ten
     rows = torch.movedim(tensor, list(keep), list(range(len(keep))))
     rows = rows.reshape(phys_dim ** len(keep), -1)
     return rows @ rows.conj().T
+
+
+def pauli_matrix(string: str) -> Tensor:
+    """The Kronecker product of Pauli matrices named by letters of `1XYZ`, complex128."""
+    letters = {
+        "1": [[1, 0], [0, 1]],
+        "X": [[0, 1], [1, 0]],
+        "Y": [[0, -1j], [1j, 0]],
+        "Z": [[1, 0], [0, -1]],
+    }
+    matrix = torch.ones(1, 1, dtype=torch.complex128)
+    for letter in string:
+        matrix = torch.kron(matrix, torch.tensor(letters[letter], dtype=torch.complex128))
+    return matrix
+
+
+def schmidt_values(vector: Tensor, left_levels: int) -> Tensor:
+    """Singular values of a normalised state between its first `left_levels` levels and the rest.
+
+    Args:
+        vector: State of `left_levels * right_levels` numbers; its norm is divided out.
+        left_levels: The product of the dimensions of the sites on the left.
+
+    Returns:
+        Largest first, real double precision.
+    """
+    matrix = vector.to(torch.complex128).reshape(left_levels, -1)
+    return torch.linalg.svdvals(matrix / matrix.norm())
+
+
+def renyi_entropy(rho: Tensor, alpha: float) -> Tensor:
+    """Entropy `log(tr rho**alpha) / (1 - alpha)` in nats; von Neumann's for `alpha` 1.
+
+    Args:
+        rho: Density matrix of trace 1. Eigenvalues below 1e-14 count as zero.
+        alpha: Order above 0, also `math.inf`.
+    """
+    p = torch.linalg.eigvalsh(rho.to(torch.complex128))
+    p = p[p > 1e-14]
+    if alpha == 1:
+        return -(p * p.log()).sum()
+    if alpha == math.inf:
+        return -p.max().log()
+    return (p**alpha).sum().log() / (1 - alpha)
 
 
 def fidelity(a: Tensor, b: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -55,6 +57,29 @@ def test_uhlmann_fidelity_of_pure_states_and_of_one_qubit_by_its_bloch_formula(g
     rho, sigma = (random_density(2, generator) for _ in range(2))
     det = (torch.linalg.det(rho) * torch.linalg.det(sigma)).real.sqrt()
     assert_close(oracle.uhlmann_fidelity(rho, sigma), (rho @ sigma).trace().real + 2 * det)
+
+
+def test_a_pauli_matrix_applies_each_letter_to_its_site(generator):
+    vector = random_vector(3, generator)
+    expected = vector
+    for site, letter in enumerate("ZYX"):
+        expected = oracle.apply_matrix(expected, oracle.pauli_matrix(letter), [site])
+    assert_close(oracle.pauli_matrix("ZYX") @ vector, expected)
+    one, x, y, z = (oracle.pauli_matrix(letter) for letter in "1XYZ")
+    assert_close(x @ y, 1j * z)
+    assert_close(y @ y, one)
+
+
+def test_schmidt_values_and_entropies_of_known_states(generator):
+    bell = torch.tensor([1.0, 0, 0, 2], dtype=torch.complex128)
+    values = oracle.schmidt_values(bell, 2)
+    assert_close(values**2, torch.tensor([0.8, 0.2], dtype=torch.float64))
+    rho = oracle.partial_trace(bell, [0]) / 5
+    assert_close(oracle.renyi_entropy(rho, 1).item(), -0.8 * math.log(0.8) - 0.2 * math.log(0.2))
+    assert_close(oracle.renyi_entropy(rho, 2).item(), -math.log(0.68))
+    assert_close(oracle.renyi_entropy(rho, math.inf).item(), -math.log(0.8))
+    pure = random_vector(2, generator)
+    assert oracle.renyi_entropy(torch.outer(pure, pure.conj()), 1).abs() < 1e-12
 
 
 @pytest.mark.parametrize("sites", [[0, 0], [3], [-1]])
