@@ -1,0 +1,303 @@
+"""Canonical forms, truncation and sums of batches of MPS."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Inexact
+from torch import Tensor
+
+from mpsheads._checks import check_equal, check_finite, is_concrete
+from mpsheads.mps.linalg import kept_space, qr, wide
+from mpsheads.mps.state import MPS, trim_bonds
+from mpsheads.mps.truncation import Truncation
+
+_RESCALE_EVERY = 16  # sites: between two of them double precision neither over- nor underflows
+
+
+def canonicalize(state: MPS, center: int | None = None) -> MPS:
+    """The same states in canonical form: every site but one an isometry.
+
+    Args:
+        state: The states.
+        center: The site that holds the norm; sites left of it become left-canonical, sites right
+            of it right-canonical. By default the last site.
+
+    Returns:
+        The same vectors, in bonds no larger than before. Sites that are canonical already, by
+        `state.center`, are not touched. The gradient is right for losses that do not depend on
+        the gauge; see `mpsheads.mps.linalg.qr` where bonds have vanishing singular values.
+
+    Raises:
+        ValueError: If `center` is not a site.
+
+    Source: Schollwöck 2011 (arXiv:1008.3477), sec. 4.4. Cost: O(n_sites * max_bond**3) a state.
+    """
+    center = state.n_sites - 1 if center is None else center
+    if not 0 <= center < state.n_sites:
+        raise ValueError(f"`center` must lie within 0..{state.n_sites - 1}, got {center}.")
+    state = trim_bonds(state)
+    first, last = (0, state.n_sites - 1) if state.center is None else (state.center,) * 2
+    tensors: dict[int, Tensor] = {}
+    for i in range(first, center):  # left to right
+        site, following = (tensors.get(k, state.sites[k]) for k in (i, i + 1))
+        q, r = qr(site.flatten(1, 2))
+        tensors[i] = q.unflatten(1, site.shape[1:3])
+        tensors[i + 1] = torch.einsum("bxl,blpr->bxpr", r, following)
+    for i in range(last, center, -1):  # right to left
+        before, site = (tensors.get(k, state.sites[k]) for k in (i - 1, i))
+        q, r = qr(site.flatten(2, 3).mH)
+        tensors[i] = q.mH.unflatten(2, site.shape[2:4])
+        tensors[i - 1] = torch.einsum("blpr,bxr->blpx", before, r.conj())
+    return state.with_sites(tensors, center=center)
+
+
+def compress(state: MPS, truncation: Truncation, *, first: int = 0, last: int | None = None) -> MPS:
+    """The states with bonds cut down to what a truncation allows, each cut optimal.
+
+    A sweep from the left keeps at each bond the leading Schmidt vectors of the whole state, whose
+    right part enters through its overlaps (Gram matrices). Every cut is an orthogonal projection
+    and norms are not restored: the norm that is missing is the weight that was dropped.
+
+    Args:
+        state: The states, in any gauge. With a `center` at the sites in question the work is local.
+        truncation: What to keep. Nothing happens to bonds that already obey it.
+        first: First site whose right bond may be cut.
+        last: Last such site; by default all bonds are looked at.
+
+    Returns:
+        States whose `discarded_weight` and `truncation_angle` have grown by what was dropped. Where
+        the cutoff leaves the states of a batch with different ranks, the largest rules, and the
+        others are filled with zeros.
+
+    Raises:
+        ValueError: If a site does not exist, or a state is zero or not finite.
+
+    Source: Schollwöck 2011 (arXiv:1008.3477), sec. 4.5.1, with Gram matrices in twice the
+    precision in place of a QR sweep for single precision; gradients as in Francuz et al. 2023
+    (arXiv:2311.11894). Cost: O(n_sites * max_bond**3) a state, one eigendecomposition of
+    (phys * kept bond)**2 a site.
+    """
+    last = state.n_sites - 2 if last is None else last
+    if not 0 <= first <= max(last, 0) <= max(state.n_sites - 2, 0):
+        raise ValueError(
+            f"`first` and `last` must be sites with a bond to their right, first <= last, within "
+            f"0..{state.n_sites - 2}, got {first} and {last}."
+        )
+    state = trim_bonds(state)
+    start, stop = (0, state.n_sites - 1) if state.center is None else (state.center,) * 2
+    return truncate_window(state, truncation, first, last, min(start, first), max(stop, last + 1))
+
+
+def truncate_window(
+    state: MPS, truncation: Truncation, first: int, last: int, start: int, stop: int
+) -> MPS:
+    """`compress` where sites left of `start` and right of `stop` are canonical, towards them.
+
+    An end of the chain counts as canonical. Nothing outside `start..stop` is looked at.
+    """
+    cut = [i for i in range(first, last + 1) if truncation.applies_to(state.sites[i].shape[3])]
+    if not cut:
+        return state
+    overlaps = _right_overlaps(state, start, stop)
+    tensors: dict[int, Tensor] = {}
+    losses: dict[int, Tensor] = {}
+    log_norm, carry = state.log_norm, None
+    for i in range(start, cut[-1] + 1):
+        site = (
+            state.sites[i]
+            if carry is None
+            else torch.einsum("bxl,blpr->bxpr", carry, state.sites[i])
+        )
+        rows = site.flatten(1, 2)  # b (l p) r
+        if i in cut:
+            kept, losses[i] = _keep(rows, *overlaps[i], truncation)
+            carry = kept.mH @ rows
+        elif rows.shape[1] <= rows.shape[2]:
+            kept = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device).expand(
+                len(rows), -1, -1
+            )
+            carry = rows
+        else:
+            kept, carry = qr(rows)
+        tensors[i] = kept.unflatten(1, site.shape[1:3])
+        if (i - start) % _RESCALE_EVERY == _RESCALE_EVERY - 1:
+            carry, log_norm = _rescale(carry, log_norm)
+    end = cut[-1] + 1
+    tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])
+    return _with_losses(state, tensors, losses, log_norm, end if end == stop else None)
+
+
+def _keep(
+    rows: Tensor, gram: Tensor, factor: Tensor | None, truncation: Truncation
+) -> tuple[Tensor, Tensor]:
+    """Orthonormal columns of the space that is kept, `(batch, m, kept)`, and the weight dropped."""
+    most = min(rows.shape[1:])
+    keep = min(most, truncation.max_bond or most)
+    columns, weights = kept_space(rows, gram, factor, keep)
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    tails = weights.flip(-1).cumsum(-1).flip(-1)  # what dropping all from here on would cost
+    tails = torch.nn.functional.pad(tails, (0, 1))
+    if truncation.cutoff == 0.0:
+        return columns, tails[:, keep]
+    ranks = (tails > truncation.cutoff).sum(dim=-1).clamp(1, keep)
+    columns = columns[..., : int(ranks.max())]
+    used = torch.arange(columns.shape[2], device=rows.device) < ranks[:, None]
+    return columns * used[:, None], tails.gather(1, ranks[:, None])[:, 0]
+
+
+def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor, Tensor | None]]:
+    """For each bond from `start` to `stop`, the overlaps of what lies right of it, and their root.
+
+    The overlaps (Gram matrices) carry the gradient. Double precision takes a square root of them as
+    well, by QR and without gradients, since no wider numbers are at hand.
+    """
+    dtype = wide(state.dtype)
+    bond = state.sites[stop].shape[3]
+    gram = torch.eye(bond, dtype=dtype, device=state.device).expand(state.batch_size, -1, -1)
+    factor = gram if dtype == state.dtype else None
+    overlaps = {}
+    for i in range(stop, start - 1, -1):
+        site = state.sites[i].to(dtype)
+        spread = (site.flatten(1, 2) @ gram).unflatten(1, site.shape[1:3])  # b l p [r] r*
+        gram = spread.flatten(2) @ site.flatten(2).mH  # b l [p r*] l*
+        if factor is not None:
+            with torch.no_grad():
+                root = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)
+                factor = qr(root.mH)[1].mH  # b l c
+        if (stop - i) % _RESCALE_EVERY == _RESCALE_EVERY - 1:
+            size = gram.detach().abs().amax(dim=(1, 2), keepdim=True)
+            size = torch.where(size > 0, size, torch.ones_like(size))
+            gram, factor = gram / size, None if factor is None else factor / size.sqrt()
+        overlaps[i - 1] = (gram, factor)
+    _check_norms(overlaps.pop(start - 1)[0])
+    return overlaps
+
+
+def _check_norms(gram: Tensor) -> None:
+    """Raise unless every state has a norm; `gram` holds the overlaps of the whole."""
+    if not is_concrete(gram):
+        return
+    norms = torch.einsum("bll->b", gram).real
+    check_finite("state", norms)
+    if (norms == 0).any():
+        zero = int((norms == 0).nonzero()[0])
+        raise ValueError(
+            f"`state` must have a norm above zero, but state {zero} of the batch is zero."
+        )
+
+
+def _rescale(carry: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor]:
+    size = carry.detach().abs().amax(dim=(1, 2))
+    size = torch.where(size > 0, size, torch.ones_like(size))
+    return carry / size[:, None, None], log_norm + size.log()
+
+
+def _with_losses(
+    state: MPS,
+    tensors: dict[int, Tensor],
+    losses: dict[int, Tensor],
+    log_norm: Tensor,
+    center: int | None,
+) -> MPS:
+    """New states whose records of truncation have grown by the weight dropped at each bond."""
+    dropped = torch.stack(list(losses.values()), dim=1)
+    bonds = torch.tensor(list(losses), device=state.device)
+    weight = state.discarded_weight.index_add(1, bonds, dropped.to(log_norm.dtype))
+    infidelity = -torch.log1p(-dropped.detach().clamp(max=1.0)).sum(dim=1).expm1()
+    angle = state.truncation_angle + infidelity.clamp(0.0, 1.0).sqrt().asin().to(log_norm.dtype)
+    return state.with_sites(
+        tensors,
+        log_norm=log_norm,
+        center=center,
+        discarded_weight=weight,
+        truncation_angle=angle,
+    )
+
+
+def add(first: MPS, second: MPS) -> MPS:
+    """The sums `first + second` of two batches of states, vector by vector.
+
+    Args:
+        first: States.
+        second: As many, on the same sites.
+
+    Returns:
+        States whose bond dimensions are the sums of those of the two; `compress` makes them
+        smaller. The records of truncation start anew.
+
+    Raises:
+        ValueError: If the batch sizes, physical dimensions, dtypes or devices differ.
+    """
+    check_equal("physical dimensions", first=first.phys_dims, second=second.phys_dims)
+    check_equal("batch size", first=first.batch_size, second=second.batch_size)
+    check_equal("dtype", first=first.dtype, second=second.dtype)
+    check_equal("device", first=first.device, second=second.device)
+    log_norm = torch.maximum(first.log_norm, second.log_norm)
+    factors = [(state.log_norm - log_norm).exp() for state in (first, second)]
+    ends = [
+        state.sites[0] * f[:, None, None, None]
+        for state, f in zip((first, second), factors, strict=True)
+    ]
+    if first.n_sites == 1:
+        return MPS.unchecked([ends[0] + ends[1]], log_norm)
+    sites = [torch.cat(ends, dim=3)]
+    for a, b in zip(first.sites[1:-1], second.sites[1:-1], strict=True):
+        above = torch.nn.functional.pad(a, (0, b.shape[3]))
+        below = torch.nn.functional.pad(b, (a.shape[3], 0))
+        sites.append(torch.cat([above, below], dim=1))
+    sites.append(torch.cat([first.sites[-1], second.sites[-1]], dim=1))
+    return MPS.unchecked(sites, log_norm)
+
+
+def from_dense(
+    vectors: Inexact[Tensor, "batch amplitudes"],
+    phys_dims: int | Sequence[int] = 2,
+    truncation: Truncation | None = None,
+) -> MPS:
+    """States from their vectors, exactly, or cut down to what a truncation allows.
+
+    Args:
+        vectors: `(batch, product of phys_dims)`, site 0 the most significant digit.
+        phys_dims: Physical dimension of every site, or one for each.
+        truncation: What to keep; by default everything, in bonds of min(left, right) dimensions.
+
+    Raises:
+        ValueError: If the number of amplitudes is no product of the dimensions, or a number is NaN
+            or infinite.
+
+    Cost: O(batch * amplitudes), and that of `compress`.
+    """
+    check_finite("vectors", vectors)
+    dims = _split_dimension(vectors.shape[1], phys_dims)
+    sizes = [1]
+    for dim in dims:
+        sizes.append(sizes[-1] * dim)
+    middle = next(i for i in range(len(dims)) if sizes[i + 1] ** 2 >= sizes[-1])
+    sites = []
+    for i, (size, dim) in enumerate(zip(sizes, dims, strict=False)):
+        left, right = min(size, sizes[-1] // size), min(size * dim, sizes[-1] // (size * dim))
+        if i == middle:
+            sites.append(vectors.reshape(-1, left, dim, right))
+        else:  # the digits of a bond, spelled out
+            eye = torch.eye(max(left, right), dtype=vectors.dtype, device=vectors.device)
+            sites.append(eye.reshape(1, left, dim, right).expand(len(vectors), -1, -1, -1))
+    state = MPS(tuple(sites), vectors.real.new_zeros(len(vectors)), center=middle)
+    return state if truncation is None else compress(state, truncation)
+
+
+def _split_dimension(amplitudes: int, phys_dims: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(phys_dims, int):
+        dims, size = [], 1
+        while size < amplitudes and phys_dims > 1:
+            dims.append(phys_dims)
+            size *= phys_dims
+        dims = dims or [phys_dims]
+    else:
+        dims = list(phys_dims)
+    if math.prod(dims) != amplitudes:
+        raise ValueError(
+            f"`vectors` must hold as many amplitudes as the sites' dimensions multiply to, got "
+            f"{amplitudes} for `phys_dims` {phys_dims}."
+        )
+    return tuple(dims)
