@@ -1,24 +1,52 @@
 """Random circuits for property-based tests, and the same on dense vectors."""
 
+import math
+
 import torch
 from hypothesis import strategies as st
 
 from mpsheads import oracle
 from mpsheads.mps import Circuit
+from mpsheads.mps.gates import FAMILIES
 
-ONE_SITE = ("rx", "ry", "rz", "zyz")
+FIRST_FAMILIES = ("rx", "ry", "rz", "zyz", "controlled-unitary")
+ALL_FAMILIES = (*sorted(FAMILIES), "matrix")
+
+
+def haar_unitary(size, generator):
+    """A random unitary, complex128."""
+    matrix = torch.randn(size, size, dtype=torch.complex128, generator=generator)
+    q, r = torch.linalg.qr(matrix)
+    return q * torch.sgn(r.diagonal())
 
 
 @st.composite
-def circuits(draw, max_sites=10, max_gates=16):
-    """Circuits of one-site and controlled gates, near and far, in either direction."""
-    n_sites = draw(st.integers(1, max_sites))
-    site = st.integers(0, n_sites - 1)
-    gate = st.tuples(st.sampled_from(ONE_SITE), st.tuples(site))
-    if n_sites > 1:
-        pair = st.tuples(site, site).filter(lambda sites: sites[0] != sites[1])
-        gate = gate | st.tuples(st.just("controlled-unitary"), pair)
-    return Circuit.of(n_sites, draw(st.lists(gate, max_size=max_gates)))
+def circuits(draw, max_sites=10, max_gates=16, families=FIRST_FAMILIES):
+    """Circuits of gates near and far, in any order of their sites.
+
+    With `families=ALL_FAMILIES` there are fixed matrices among them, and adjoints, and angles.
+    """
+    num_sites = draw(st.integers(1, max_sites))
+    gates = []
+    for _ in range(draw(st.integers(0, max_gates))):
+        gate = draw(st.sampled_from(families))
+        count = draw(st.integers(1, 3)) if gate == "matrix" else FAMILIES[gate].num_sites
+        if count > num_sites:
+            continue
+        sites = draw(st.permutations(range(num_sites)))[:count]
+        if gate == "matrix":
+            generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+            gate = haar_unitary(2**count, generator)
+        gates.append((gate, tuple(sites)))
+    circuit = Circuit.of(num_sites, gates)
+    if families == ALL_FAMILIES:
+        if draw(st.booleans()):
+            circuit = circuit.inverse()
+        seed = draw(st.integers(0, 1000))
+        generator = torch.Generator().manual_seed(seed)
+        angles = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=generator)
+        circuit = circuit.with_parameters(angles * math.pi)
+    return circuit
 
 
 def random_product(batch, n_sites, dtype, generator):
@@ -29,12 +57,8 @@ def random_product(batch, n_sites, dtype, generator):
 
 def dense_circuit(vector, circuit, parameters):
     """The oracle's state after a circuit with parameters `(num_parameters,)`, in complex128."""
-    gates = circuit.matrices(parameters.double())
-    gates = {family: iter(matrices) for family, matrices in gates.items()}
-    for operation in circuit:
-        matrix = next(gates[operation.gate])
-        if len(operation.sites) == 2:
-            matrix = oracle.controlled(matrix)
+    matrices = circuit.unitaries(parameters.double())
+    for operation, matrix in zip(circuit, matrices, strict=True):
         vector = oracle.apply_matrix(vector, matrix, operation.sites)
     return vector
 
