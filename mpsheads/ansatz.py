@@ -1,9 +1,15 @@
-"""Ansätze: families of circuits, as data. A new one goes here, and into `ANSATZE`."""
+"""Ansätze, families of circuits to train, and named circuits. A new one is a function here.
 
-from collections.abc import Callable
+Parameters of an ansatz are zero at first, which makes every layer the identity.
+"""
+
+import math
+from collections.abc import Callable, Iterable
 
 from mpsheads._checks import check_positive
-from mpsheads.mps.circuit import Circuit
+from mpsheads.mps.circuit import Circuit, Operation
+
+_TURN, _CONTROLLED = "zyz", "controlled-unitary"
 
 
 def staircase(n_sites: int, depth: int = 1) -> Circuit:
@@ -21,10 +27,149 @@ def staircase(n_sites: int, depth: int = 1) -> Circuit:
     control is traced out after each gate; here the entanglement stays.
     """
     check_positive(n_sites=n_sites, depth=depth)
-    rotations = [("zyz", (site,)) for site in range(n_sites)]
-    steps = [("controlled-unitary", (site, site + 1)) for site in range(n_sites - 1)]
-    return Circuit.of(n_sites, [*rotations, *steps] * depth)
+    steps = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
+    return Circuit.of(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+
+
+def brickwork(n_sites: int, depth: int = 1) -> Circuit:
+    """Layers of a rotation on every site, then controlled gates on all even, then all odd bonds.
+
+    A layer is ZYZ on every site, then a controlled unitary from site 0 to 1, from 2 to 3, and so
+    on, then from 1 to 2, from 3 to 4, and so on: 3 * n_sites + 4 * (n_sites - 1) parameters. Each
+    bond is crossed once a layer, so the state needs bond dimension at most 2**depth. What is
+    measured on one site depends on at most 2 * depth sites to either side.
+
+    Args:
+        n_sites: Length of the chain.
+        depth: Number of layers.
+
+    Source: the alternating layered ansatz, Cerezo et al. 2021 (arXiv:2001.00550), figure 1, with
+    the gates of Kankeu et al. 2025 (arXiv:2501.04591).
+    """
+    check_positive(n_sites=n_sites, depth=depth)
+    bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
+    steps = [(_CONTROLLED, (site, site + 1)) for site in bonds]
+    return Circuit.of(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+
+
+def ladder(n_sites: int, depth: int = 1) -> Circuit:
+    """Layers of a rotation on every site, then controlled gates down the chain and back up.
+
+    A layer is a layer of `staircase`, then a controlled unitary from the last site to the one
+    before it, and so on up to site 0: 3 * n_sites + 8 * (n_sites - 1) parameters. One layer lets
+    every site depend on every other. Each bond is crossed twice a layer, so the state needs bond
+    dimension at most 4**depth.
+
+    Args:
+        n_sites: Length of the chain.
+        depth: Number of layers.
+
+    Source: our own, from the sequential circuits that make every MPS of bond dimension 2, Schön et
+    al. 2005 (quant-ph/0501096), run in both directions.
+    """
+    check_positive(n_sites=n_sites, depth=depth)
+    down = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
+    up = [(_CONTROLLED, (site + 1, site)) for site in reversed(range(n_sites - 1))]
+    return Circuit.of(n_sites, [*_turns(range(n_sites)), *down, *up] * depth)
+
+
+def tree(n_sites: int, depth: int = 1) -> Circuit:
+    """Binary trees of two-qubit gates that lead from all sites to the last one.
+
+    A tree has a level of gates on pairs of neighbours, then one on pairs of those that were second
+    in their pair, and so on until the last site is left. Pairs are counted from the end, so a site
+    without a partner is the first and waits for the next level. A gate is ZYZ on both sites and a
+    controlled unitary from the first to the second: 10 * (n_sites - 1) parameters a tree. A bond is
+    crossed by at most ceil(log2(n_sites)) gates a tree. One site alone has a ZYZ.
+
+    Args:
+        n_sites: Length of the chain, any number.
+        depth: Number of trees, one after the other.
+
+    Source: the tree tensor network of Grant et al. 2018 (arXiv:1804.03680), figure 1.
+    """
+    check_positive(n_sites=n_sites, depth=depth)
+    gates = _turns(range(n_sites)) if n_sites == 1 else []
+    left = list(range(n_sites))
+    while len(left) > 1:
+        odd = len(left) % 2
+        for pair in zip(left[odd::2], left[odd + 1 :: 2], strict=True):
+            gates += [*_turns(pair), (_CONTROLLED, pair)]
+        left = left[:odd] + left[odd + 1 :: 2]
+    return Circuit.of(n_sites, gates * depth)
+
+
+def ghz(n_sites: int) -> Circuit:
+    """From `|00..0>` to `(|00..0> + |11..1>) / sqrt(2)`: a Hadamard gate, then CX down the chain.
+
+    Source: Greenberger, Horne and Zeilinger 1989 (arXiv:0712.0921).
+    """
+    check_positive(n_sites=n_sites)
+    return Circuit.of(n_sites, [("h", 0), *(("cx", (i, i + 1)) for i in range(n_sites - 1))])
+
+
+def qft(n_sites: int) -> Circuit:
+    """The quantum Fourier transform: `|j>` to the sum of `exp(2 pi i j k / 2**n) |k> / 2**(n/2)`.
+
+    With the swaps at its end, so that j and k are both read with site 0 most significant.
+
+    Source: Nielsen and Chuang, section 5.1, figure 5.1.
+    """
+    check_positive(n_sites=n_sites)
+    gates: list[tuple] = []
+    for i in range(n_sites):
+        gates.append(("h", i))
+        gates += [("cp", (j, i), [math.pi / 2 ** (j - i)]) for j in range(i + 1, n_sites)]
+    gates += [("swap", (i, n_sites - 1 - i)) for i in range(n_sites // 2)]
+    return Circuit.of(n_sites, gates)
+
+
+def trotter_ising(
+    n_sites: int, steps: int, time: float = 1.0, coupling: float = 1.0, field: float = 1.0
+) -> Circuit:
+    """Evolution of an Ising chain in a transverse field, `exp(-i time H)`, in Trotter steps.
+
+    `H = -coupling sum_i Z_i Z_{i+1} - field sum_i X_i`. A step of length t is half of the field's
+    part, the bonds, and the other half: its error is of order t**3.
+
+    Args:
+        n_sites: Length of the open chain.
+        steps: Number of steps.
+        time: Time of the whole evolution, in inverse units of the energies.
+        coupling: Energy of a bond.
+        field: Energy of a site in the field.
+
+    Source: Suzuki 1991 (doi:10.1063/1.529425), equation 2.
+    """
+    check_positive(n_sites=n_sites, steps=steps)
+    step = time / steps
+    half = [("rx", i, [-field * step]) for i in range(n_sites)]
+    bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
+    whole = [("rzz", (i, i + 1), [-2 * coupling * step]) for i in bonds]
+    return Circuit.of(n_sites, [*half, *whole, *half] * steps)
+
+
+def qaoa_ring(n_sites: int, depth: int = 1) -> Circuit:
+    """QAOA for the largest cut of a ring: a Hadamard gate on every site, then `depth` layers.
+
+    Layer l is `exp(-i gamma_l Z Z / 2)` on every bond of the ring and `exp(-i beta_l X / 2)` on
+    every site. There are two parameters a layer, `(gamma_1, beta_1, gamma_2, ...)`, which all gates
+    of the layer share. The ring of two sites has one bond.
+
+    Source: Farhi, Goldstone and Gutmann 2014 (arXiv:1411.4028), sections 2 and 4.
+    """
+    check_positive(n_sites=n_sites, depth=depth)
+    bonds = [(i, i + 1) for i in range(n_sites - 1)] + [(n_sites - 1, 0)] * (n_sites > 2)
+    operations = [Operation("h", (i,), 0) for i in range(n_sites)]
+    for start in range(0, 2 * depth, 2):
+        operations += [Operation("rzz", bond, start) for bond in bonds]
+        operations += [Operation("rx", (i,), start + 1) for i in range(n_sites)]
+    return Circuit(n_sites, tuple(operations), (0.0,) * (2 * depth))
 
 
 ANSATZE: dict[str, Callable[[int, int], Circuit]] = {"staircase": staircase}
 """The ansätze that a head can name: from (n_sites, depth) to a circuit."""
+
+
+def _turns(sites: Iterable[int]) -> list[tuple[str, tuple[int, ...]]]:
+    return [(_TURN, (site,)) for site in sites]

@@ -114,7 +114,8 @@ class Group:
 
     def _angles(self, parameters: Tensor) -> Float[Tensor, "count b angles"]:
         (index,) = self._load("index", parameters)
-        return parameters[:, index].movedim(1, 0)
+        angles = parameters.index_select(1, index.flatten())  # faster than parameters[:, index]
+        return angles.unflatten(1, index.shape).movedim(1, 0)
 
     def _load(self, name: str, parameters: Tensor) -> tuple[Tensor, ...]:
         """Arrays as tensors that fit the parameters; copies on a GPU are kept."""
