@@ -11,14 +11,8 @@ from mpsheads.mps.contract import (
 )
 from mpsheads.mps.density import one_site_density_matrices, reduced_density_matrix
 from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate
-from mpsheads.mps.mpo import (
-    MPO,
-    heisenberg_hamiltonian,
-    ising_hamiltonian,
-    mpo_to_dense,
-    pauli_sum,
-)
-from mpsheads.mps.observables import bloch_vectors, expectation
+from mpsheads.mps.mpo import MPO, heisenberg_hamiltonian, ising_hamiltonian, mpo_to_dense, pauli_sum
+from mpsheads.mps.observables import bloch_vectors, correlation, expectation, variance
 from mpsheads.mps.state import (
     MPS,
     basis_state,
@@ -44,6 +38,7 @@ __all__ = [
     "basis_state",
     "bloch_vectors",
     "concatenate",
+    "correlation",
     "expectation",
     "fidelity_matrix",
     "ghz_state",
@@ -62,5 +57,6 @@ __all__ = [
     "reduced_density_matrix",
     "to_dense",
     "trim_bonds",
+    "variance",
     "w_state",
 ]

@@ -1,11 +1,22 @@
-"""Reduced density matrices of batches of MPS."""
+"""Reduced density matrices of batches of MPS, and the environments that they are made of.
+
+An environment is all that lies to one side of a bond, contracted over bra and ket. Only ratios
+matter here, so environments are scaled to size 1 at every site and never over- or underflow.
+"""
+
+import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
+from mpsheads._checks import is_concrete
 from mpsheads.mps.contract import einsum
 from mpsheads.mps.state import MPS
+
+MAX_LEVELS = 4096
+"""Largest dimension of a density matrix that `reduced_density_matrix` writes out."""
 
 
 def one_site_density_matrices(state: MPS) -> Inexact[Tensor, "batch sites phys phys"]:
@@ -18,59 +29,166 @@ def one_site_density_matrices(state: MPS) -> Inexact[Tensor, "batch sites phys p
         `(batch, sites, phys, phys)`: Hermitian, non-negative.
 
     Raises:
-        ValueError: If the physical dimensions differ from site to site.
+        ValueError: If the physical dimensions differ from site to site, or a state is zero or not
+            finite.
 
     Cost: O(n_sites * max_bond**3) a state, for all sites together.
     """
     if len(set(state.phys_dims)) > 1:
         raise ValueError(f"`state` must have one physical dimension, got {state.phys_dims}.")
-    rights = right_environments(state)
-    left = state.sites[0].new_ones(state.batch_size, 1, 1)  # b l l*
-    matrices = []
-    for site, right in zip(state.sites, rights, strict=True):
-        opened = einsum("bxy,bxpu->bypu", left, site)
-        rho = einsum("bypu,byqv,buv->bpq", opened, site.conj(), right)
-        matrices.append(rho)
-        left = _normalise(einsum("bypu,bypv->buv", opened, site.conj()))
-    stacked = torch.stack(matrices, dim=1)
-    trace = torch.einsum("bspp->bs", stacked).real
-    return stacked / trace[..., None, None]
+    lefts, rights = left_environments(state), right_environments(state)
+    groups: dict[torch.Size, list[int]] = {}
+    for i, site in enumerate(state.sites):
+        groups.setdefault(site.shape, []).append(i)
+    parts = []
+    for group in groups.values():  # sites of one shape together
+        left, site, right = (
+            torch.stack([tensors[i] for i in group]) for tensors in (lefts, state.sites, rights)
+        )
+        parts.append(einsum("sbml,sblpu,sbmqv,sbuv->bspq", left, site, site.conj(), right))
+    order = [i for group in groups.values() for i in group]
+    position = sorted(range(len(order)), key=order.__getitem__)
+    return normalise_density(torch.cat(parts, dim=1)[:, position])
 
 
-def reduced_density_matrix(state: MPS, site: int) -> Inexact[Tensor, "batch phys phys"]:
-    """Reduced density matrix of one site, of trace 1.
+def reduced_density_matrix(
+    state: MPS, sites: int | Sequence[int]
+) -> Inexact[Tensor, "batch levels levels"]:
+    """Reduced density matrix of some sites, of trace 1.
 
     Args:
         state: States of any norm but zero.
-        site: Which site.
+        sites: One site or several, distinct, in any order; the first is the most significant digit
+            of the rows. Neighbours are cheapest. Together they may have `MAX_LEVELS` (4,096)
+            levels: 12 qubits.
+
+    Returns:
+        `(batch, levels, levels)`, levels the product of the sites' dimensions: Hermitian,
+        non-negative.
 
     Raises:
-        ValueError: If the site does not exist.
+        ValueError: If a site does not exist or is named twice, the sites have too many levels, or a
+            state is zero or not finite.
 
-    Cost: O(n_sites * max_bond**3) a state. For all sites use `one_site_density_matrices`.
+    Cost: O(n_sites * max_bond**3 + levels**2 * max_bond**2) a state; sites between distant ones
+    cost as much as the product of both at the levels named before. For every single site use
+    `one_site_density_matrices`.
     """
-    if not 0 <= site < state.n_sites:
-        raise ValueError(f"`site` must lie within 0..{state.n_sites - 1}, got {site}.")
-    left = state.sites[0].new_ones(state.batch_size, 1, 1)
-    for tensor in state.sites[:site]:
-        left = _normalise(einsum("bxy,bxpu,bypv->buv", left, tensor, tensor.conj()))
-    right = right_environments(state, site)[0]
-    tensor = state.sites[site]
-    rho = einsum("bxy,bxpu,byqv,buv->bpq", left, tensor, tensor.conj(), right)
-    return rho / torch.einsum("bpp->b", rho).real[:, None, None]
+    wanted = check_sites(sites, state.n_sites)
+    order = sorted(wanted)
+    dims = [state.phys_dims[i] for i in order]
+    if math.prod(dims) > MAX_LEVELS:
+        raise ValueError(
+            f"`sites` must have at most {MAX_LEVELS} levels together, got {math.prod(dims)}. "
+            f"`purity`, `partial_trace` and `expectation` of strings need no such matrix."
+        )
+    right = right_environments(state, order[-1])[0]
+    env = left_environments(state, order[0])[-1][:, None, None]  # b P Q m l
+    runs = _runs(order)
+    for before, run in zip([None, *runs], runs, strict=False):
+        for site in state.sites[before[-1] + 1 : run[0]] if before else ():
+            env = _rescale_open(einsum("bxyml,blpu,bmpv->bxyvu", env, site, site.conj()))
+        block = state.sites[run[0]]
+        for site in state.sites[run[0] + 1 : run[-1] + 1]:
+            block = einsum("blpu,buqv->blpqv", block, site).flatten(2, 3)
+        if run is runs[-1]:
+            env = einsum("bxyml,blpu,bmqv,buv->bxpyq", env, block, block.conj(), right)
+        else:
+            env = einsum("bxyml,blpu,bmqv->bxpyqvu", env, block, block.conj())
+            env = _rescale_open(env.flatten(3, 4).flatten(1, 2))
+    rho = env.reshape(-1, *dims, *dims)
+    axes = [1 + order.index(i) for i in wanted]
+    rho = rho.permute(0, *axes, *(len(order) + axis for axis in axes))
+    levels = math.prod(dims)
+    return normalise_density(rho.reshape(-1, levels, levels))
+
+
+def left_environments(state: MPS, last: int | None = None) -> list[Inexact[Tensor, "batch _l _l"]]:
+    """What lies to the left of each site up to `last`, contracted: `(batch, l*, l)`, scaled."""
+    env = state.sites[0].new_ones(state.batch_size, 1, 1)  # b l* l
+    environments = [env]
+    for site in state.sites[: state.n_sites - 1 if last is None else last]:
+        env = rescale(step_right(env, site, site))
+        environments.append(env)
+    return environments
 
 
 def right_environments(state: MPS, first: int = 0) -> list[Inexact[Tensor, "batch _r _r"]]:
     """What lies to the right of each site from `first` on, contracted: `(batch, r, r*)`, scaled."""
-    right = state.sites[0].new_ones(state.batch_size, 1, 1)  # b r r*
-    environments = [right]
-    for tensor in state.sites[:first:-1]:
-        right = _normalise(einsum("blpu,bmpv,buv->blm", tensor, tensor.conj(), right))
-        environments.append(right)
+    env = state.sites[0].new_ones(state.batch_size, 1, 1)  # b r r*
+    environments = [env]
+    for site in state.sites[:first:-1]:
+        spread = (site.flatten(1, 2) @ env).unflatten(1, site.shape[1:3])  # b l p [r] r*
+        env = rescale(spread.flatten(2) @ site.flatten(2).mH)  # b l [p r*] l*
+        environments.append(env)
     return environments[::-1]
 
 
-def _normalise(env: Tensor) -> Tensor:
-    """Divide by the largest element: only ratios matter here."""
-    size = env.detach().abs().amax(dim=(1, 2), keepdim=True)
-    return env / torch.where(size > 0, size, torch.ones_like(size))
+def step_right(
+    env: Inexact[Tensor, "*b m l"],
+    ket: Inexact[Tensor, "*c l phys u"],
+    bra: Inexact[Tensor, "*d m phys v"],
+) -> Inexact[Tensor, "*e v u"]:
+    """A left environment `(*b, l*, l)` moved past one site; the bra is conjugated here."""
+    opened = (env @ ket.flatten(-2)).unflatten(-1, ket.shape[-2:])  # b m [l] p u
+    return bra.flatten(-3, -2).mH @ opened.flatten(-3, -2)  # b v [m p] u
+
+
+def rescale(env: Inexact[Tensor, "*b r r"]) -> Inexact[Tensor, "*b r r"]:
+    """Divide environments by their largest element, which is on the diagonal."""
+    return env / environment_size(env)[..., None, None]
+
+
+def environment_size(env: Inexact[Tensor, "*b r r"]) -> Inexact[Tensor, "*b"]:
+    """The largest element of environments, real, without gradients; above zero."""
+    diagonal = env.detach().diagonal(dim1=-2, dim2=-1).real
+    return diagonal.amax(dim=-1).clamp_min(torch.finfo(env.dtype).tiny)
+
+
+def normalise_density(rho: Inexact[Tensor, "*b n n"]) -> Inexact[Tensor, "*b n n"]:
+    """Density matrices of trace 1; a trace that is zero or not finite raises."""
+    trace = rho.diagonal(dim1=-2, dim2=-1).sum(dim=-1).real
+    check_weights(trace)
+    return rho / trace[..., None, None]
+
+
+def check_weights(weight: Tensor) -> None:
+    """Raise `ValueError` unless every state, along the first axis, has a norm to divide out."""
+    if not is_concrete(weight):
+        return
+    good = (weight > 0) & weight.isfinite()
+    if not good.all():
+        row = int((~good).reshape(len(weight), -1).any(dim=1).nonzero()[0])
+        what = "is zero" if (weight[row] == 0).any() else "holds NaN or infinity"
+        raise ValueError(
+            f"`state` must be finite with a norm above zero, but state {row} of the batch {what}."
+        )
+
+
+def check_sites(sites: int | Sequence[int], n_sites: int) -> tuple[int, ...]:
+    """The sites as a tuple; `ValueError` unless they are distinct and exist."""
+    named = (sites,) if isinstance(sites, int) else tuple(sites)
+    if not named:
+        raise ValueError("`sites` must name at least one site.")
+    if len(set(named)) != len(named) or not all(0 <= site < n_sites for site in named):
+        raise ValueError(
+            f"`sites` must be distinct and lie within 0..{n_sites - 1}, got {list(named)}."
+        )
+    return named
+
+
+def _runs(order: Sequence[int]) -> list[list[int]]:
+    """Sorted sites, cut into runs of neighbours."""
+    runs: list[list[int]] = []
+    for i in order:
+        if runs and runs[-1][-1] == i - 1:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    return runs
+
+
+def _rescale_open(env: Tensor) -> Tensor:
+    """`rescale` with open legs `(batch, P, Q, m, l)`: one factor for each state."""
+    size = env.detach().abs().amax(dim=(1, 2, 3, 4), keepdim=True)
+    return env / size.clamp_min(torch.finfo(env.dtype).tiny)

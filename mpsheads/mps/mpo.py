@@ -167,9 +167,7 @@ def pauli_sum(
     values = _coefficients([value for _, value in pairs], strings, dtype, device)
     columns, sites = _bond_states(strings, n_sites)
     edges = _edges(strings, columns, sites, n_sites)
-    letters = torch.tensor(
-        [[1, 0, 0, 1], [0, 1, 1, 0], [0, -1, 1, 0], [1, 0, 0, -1]], dtype=dtype, device=device
-    )  # the third is Y / i
+    letters = real_paulis(dtype, device).flatten(1)
     tensors = []
     for i in range(n_sites):
         left, right = len(columns[i]), len(columns[i + 1])
@@ -178,6 +176,12 @@ def pauli_sum(
         tensor = letters.new_zeros(len(values), left * right, 4).index_add(1, position, blocks)
         tensors.append(tensor.reshape(-1, left, right, 2, 2).permute(0, 1, 3, 4, 2))
     return MPO.unchecked(tensors)
+
+
+def real_paulis(dtype: torch.dtype, device: torch.device | str) -> Inexact[Tensor, "4 2 2"]:
+    """The Pauli matrices 1, X, Y / i and Z: real, so that real states need no complex numbers."""
+    rows = [[1, 0, 0, 1], [0, 1, 1, 0], [0, -1, 1, 0], [1, 0, 0, -1]]
+    return torch.tensor(rows, dtype=dtype, device=device).reshape(4, 2, 2)
 
 
 def ising_hamiltonian(

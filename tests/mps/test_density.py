@@ -7,9 +7,9 @@ from torch.testing import assert_close
 from mpsheads import oracle
 from mpsheads.mps import (
     MPS,
-    bloch_vectors,
-    expectation,
+    ghz_state,
     one_site_density_matrices,
+    product_state,
     random_mps,
     reduced_density_matrix,
     to_dense,
@@ -17,11 +17,38 @@ from mpsheads.mps import (
 from tests.mps.circuits import tolerance
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
-PAULIS = {
-    "X": torch.tensor([[0, 1], [1, 0]], dtype=torch.complex128),
-    "Y": torch.tensor([[0, -1j], [1j, 0]], dtype=torch.complex128),
-    "Z": torch.tensor([[1, 0], [0, -1]], dtype=torch.complex128),
-}
+
+
+@st.composite
+def chosen_sites(draw, max_sites=8, most=4):
+    """A number of sites, and some of them in any order."""
+    n_sites = draw(st.integers(1, max_sites))
+    order = draw(st.permutations(range(n_sites)))
+    return n_sites, order[: draw(st.integers(1, min(most, n_sites)))]
+
+
+@given(
+    case=chosen_sites(),
+    bond=st.integers(1, 6),
+    phys=st.integers(2, 3),
+    dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 1000),
+)
+def test_density_matrices_of_any_sites_agree_with_the_oracle(case, bond, phys, dtype, seed):
+    n_sites, sites = case
+    n_sites, sites = (n_sites, sites) if phys == 2 else (min(n_sites, 4), [min(sites) % 4])
+    sites = [site for site in sites if site < n_sites] or [0]
+    generator = torch.Generator().manual_seed(seed)
+    state = random_mps(n_sites, bond, batch_size=2, phys_dim=phys, dtype=dtype, generator=generator)
+    found = reduced_density_matrix(state, sites)
+    assert found.dtype == dtype
+    for rho, vector in zip(found, to_dense(state).to(torch.complex128), strict=True):
+        expected = oracle.partial_trace(vector / vector.norm(), sites, phys)
+        assert_close(rho.to(torch.complex128), expected, atol=tolerance(dtype), rtol=0)
+    trace = torch.einsum("bpp->b", found).real
+    assert_close(trace, torch.ones_like(trace))
+    assert_close(found, found.mH, atol=tolerance(dtype), rtol=0)
+    assert torch.linalg.eigvalsh(found.to(torch.complex128)).min() > -tolerance(dtype)
 
 
 @given(
@@ -30,49 +57,105 @@ PAULIS = {
     dtype=st.sampled_from(DTYPES),
     seed=st.integers(0, 1000),
 )
-def test_reduced_density_matrices_agree_with_the_oracle(n_sites, bond, dtype, seed):
+def test_all_single_sites_together_equal_each_alone(n_sites, bond, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
     state = random_mps(n_sites, bond, batch_size=2, dtype=dtype, generator=generator)
     together = one_site_density_matrices(state)
     assert together.dtype == dtype
-    for i, vector in enumerate(to_dense(state).to(torch.complex128)):
-        for site in range(n_sites):
-            expected = oracle.partial_trace(vector / vector.norm(), [site])
-            alone = reduced_density_matrix(state, site)[i]
-            for found in (together[i, site], alone):
-                assert_close(found.to(torch.complex128), expected, atol=tolerance(dtype), rtol=0)
+    for site in range(n_sites):
+        alone = reduced_density_matrix(state, site)
+        assert_close(together[:, site], alone, atol=tolerance(dtype), rtol=0)
+        assert_close(reduced_density_matrix(state[1], [site]), alone[1:])
 
 
-def test_expectations_and_bloch_vectors_are_traces_with_pauli_matrices(generator):
-    state = random_mps(4, 3, batch_size=2, dtype=torch.complex128, generator=generator)
-    vectors = bloch_vectors(state)
-    rho = one_site_density_matrices(state)
-    for axis, pauli in enumerate(PAULIS.values()):
-        expected = torch.einsum("bspq,qp->bs", rho, pauli)
-        assert_close(vectors[..., axis], expected.real)
-        for site in range(4):
-            assert_close(expectation(state, pauli, site), expected[:, site])
+def test_sites_of_different_dimensions(generator):
+    shapes = [(2, 1, 2, 3), (2, 3, 3, 2), (2, 2, 4, 1)]
+    sites = tuple(torch.randn(s, dtype=torch.complex128, generator=generator) for s in shapes)
+    state = MPS(sites, torch.zeros(2, dtype=torch.float64))
+    psi = to_dense(state).reshape(2, 2, 3, 4)
+    psi = psi / psi.flatten(1).norm(dim=1)[:, None, None, None]
+    expected = torch.einsum("bijk,bxjz->bkizx", psi, psi.conj()).reshape(2, 8, 8)
+    assert_close(reduced_density_matrix(state, (2, 0)), expected)
 
 
-def test_real_states_have_no_y_component(generator):
-    state = random_mps(3, 2, dtype=torch.float64, generator=generator)
-    assert_close(bloch_vectors(state)[..., 1], torch.zeros(1, 3, dtype=torch.float64))
+def test_any_site_of_a_ghz_state_is_fully_mixed():
+    state = ghz_state(12, dtype=torch.float64)
+    half = torch.eye(2, dtype=torch.float64) / 2
+    assert_close(one_site_density_matrices(state), half.expand(1, 12, 2, 2))
+    pair = torch.diag(torch.tensor([0.5, 0, 0, 0.5], dtype=torch.float64))
+    assert_close(reduced_density_matrix(state, [11, 0])[0], pair)
 
 
-def test_a_long_chain_keeps_unit_trace_in_single_precision(generator):
-    state = random_mps(2000, 3, dtype=torch.complex64, generator=generator)
+def test_long_chains_keep_unit_trace_in_single_precision(generator):
+    state = random_mps(4096, 3, dtype=torch.complex64, generator=generator)
     quiet = MPS(tuple(site / 7 for site in state.sites), state.log_norm)
     rho = one_site_density_matrices(quiet)
-    assert_close(torch.einsum("bspp->bs", rho).real, torch.ones(1, 2000))
-    assert_close(rho, one_site_density_matrices(state), atol=1e-4, rtol=0)  # 2000 steps
+    assert_close(torch.einsum("bspp->bs", rho).real, torch.ones(1, 4096))
+    assert_close(rho, one_site_density_matrices(state), atol=1e-4, rtol=0)  # 4096 steps
+    pair = reduced_density_matrix(quiet, [4000, 7])
+    apart = torch.einsum("ab,cd->acbd", rho[0, 4000], rho[0, 7]).reshape(1, 4, 4)
+    assert_close(pair, apart, atol=1e-4, rtol=0)  # so far apart that nothing correlates
 
 
-def test_bad_sites_and_mixed_dimensions_are_refused(generator):
-    state = random_mps(3, 2, generator=generator)
-    with pytest.raises(ValueError, match=r"`site` must lie within 0\.\.2, got 3"):
-        reduced_density_matrix(state, 3)
+@pytest.mark.parametrize("sites", [1, (0, 1), (2, 0)])
+def test_gradients_agree_with_finite_differences_also_from_a_product_state(sites, generator):
+    def value(*tensors):
+        state = MPS(tensors, tensors[0].real.new_zeros(2))
+        rho = reduced_density_matrix(state, sites)
+        everywhere = one_site_density_matrices(state)
+        return rho.real, rho.imag, everywhere.real, everywhere.imag
+
+    amplitudes = torch.randn(2, 3, 2, dtype=torch.complex128, generator=generator)
+    for state in (
+        random_mps(3, 2, batch_size=2, dtype=torch.complex128, generator=generator),
+        product_state(amplitudes),
+        ghz_state(3, 2, dtype=torch.complex128),
+    ):
+        tensors = [site.clone().requires_grad_() for site in state.sites]
+        assert torch.autograd.gradcheck(value, tensors)
+
+
+def test_vmap_agrees_with_its_members(generator):
+    sites = [torch.randn(5, 2, *s, generator=generator) for s in [(1, 2, 2), (2, 2, 1)]]
+    states = [MPS(tuple(site[i] for site in sites), torch.zeros(2)) for i in range(5)]
+
+    def both(*tensors):
+        state = MPS.unchecked(tensors, tensors[0].new_zeros(2))
+        return one_site_density_matrices(state), reduced_density_matrix(state, (1, 0))
+
+    together = torch.func.vmap(both)(*sites)
+    for i, state in enumerate(states):
+        for found, alone in zip(together, both(*state.sites), strict=True):
+            assert_close(found[i], alone)
+
+
+@pytest.mark.parametrize(
+    ("sites", "message"),
+    [
+        (3, r"`sites` must be distinct and lie within 0\.\.2, got \[3\]"),
+        (-1, "`sites` must be distinct and lie within"),
+        ((1, 1), r"distinct and lie within 0\.\.2, got \[1, 1\]"),
+        ((), "`sites` must name at least one site"),
+    ],
+)
+def test_bad_sites_are_refused(sites, message, generator):
+    with pytest.raises(ValueError, match=message):
+        reduced_density_matrix(random_mps(3, 2, generator=generator), sites)
+
+
+def test_too_many_levels_and_mixed_dimensions_are_refused(generator):
+    with pytest.raises(ValueError, match="at most 4096 levels together, got 8192"):
+        reduced_density_matrix(random_mps(13, 2, generator=generator), range(13))
     mixed = MPS((torch.zeros(1, 1, 2, 1), torch.zeros(1, 1, 3, 1)), torch.zeros(1))
     with pytest.raises(ValueError, match="one physical dimension"):
         one_site_density_matrices(mixed)
-    with pytest.raises(ValueError, match="must be one of qubits"):
-        bloch_vectors(mixed)
+
+
+@pytest.mark.parametrize(("value", "what"), [(0.0, "is zero"), (torch.nan, "holds NaN or infin")])
+def test_states_without_a_norm_are_refused(value, what, generator):
+    state = random_mps(3, 2, batch_size=2, generator=generator)
+    scale = torch.tensor([1.0, value])[:, None, None, None]
+    bad = state.with_sites({1: state.sites[1] * scale})
+    for compute in (one_site_density_matrices, lambda state: reduced_density_matrix(state, (0, 2))):
+        with pytest.raises(ValueError, match=f"`state` must be finite .* state 1 of the .* {what}"):
+            compute(bad)
