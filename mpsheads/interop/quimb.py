@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from mpsheads._optional import optional_import
 from mpsheads.interop._batch import batch, unbatch
-from mpsheads.mps import MPS
+from mpsheads.mps import MPS, Circuit
 
 if TYPE_CHECKING:
-    from quimb.tensor import MatrixProductState
+    from quimb.tensor import Gate, MatrixProductState
 
 
 def to_quimb(state: MPS) -> "list[MatrixProductState]":
@@ -62,6 +66,38 @@ def from_quimb(states: "Sequence[MatrixProductState]") -> MPS:
             raise ValueError(f"`states[{i}]` must have open ends, but it is cyclic.")
     log_norms = [float(state.exponent) * math.log(10) for state in states]
     return batch([_site_arrays(state) for state in states], log_norms)
+
+
+def to_quimb_gates(
+    circuit: Circuit, parameters: Float[Tensor, " parameters"] | None = None
+) -> "list[Gate]":
+    """The gates of a circuit for any of quimb's simulators, with numbers for its parameters.
+
+    `quimb.tensor.Circuit(n).apply_gates(gates)` and `CircuitMPS(n, max_bond=8).apply_gates(gates)`
+    take them; site i is qubit i, and amplitudes come in the same order as here.
+
+    Args:
+        circuit: What to convert.
+        parameters: `(num_parameters,)`; the circuit's own values if `None`.
+
+    Returns:
+        One gate for each operation, as a complex128 matrix.
+
+    Raises:
+        ImportError: If quimb is not installed.
+        ValueError: If the parameters are not as many as the circuit takes.
+    """
+    gate = optional_import("quimb.tensor", "interop").Gate
+    if parameters is None:
+        parameters = circuit.parameters(torch.float64)
+    values = parameters.detach().double().cpu()
+    unitaries = circuit.unitaries(values)
+    if values.ndim != 1:
+        raise ValueError(f"`parameters` must be one vector, got shape {tuple(values.shape)}.")
+    return [
+        gate.from_raw(unitary.resolve_conj().numpy(), operation.sites)
+        for operation, unitary in zip(circuit, unitaries, strict=True)
+    ]
 
 
 def _drop_ends(arrays: list[Any]) -> list[Any]:

@@ -264,6 +264,39 @@ class Circuit:
             matrices[gate] = matrix(angles)
         return matrices
 
+    @classmethod
+    def from_qasm(cls, text: str) -> "Circuit":
+        """A circuit from OpenQASM 2 or 3, as Qiskit reads it; the same up to a global phase.
+
+        Args:
+            text: The program. Qubit i becomes site i, registers follow each other. Barriers are
+                left out; gates without a counterpart here are taken apart.
+
+        Raises:
+            ImportError: If Qiskit is not installed.
+            ValueError: If the program is not OpenQASM, or does more than apply gates.
+        """
+        from mpsheads.interop.qiskit import from_qasm
+
+        return from_qasm(text)
+
+    def to_qasm(self, version: int = 3, parameters: Tensor | None = None) -> str:
+        """The circuit as OpenQASM, as Qiskit writes it; the same up to a global phase.
+
+        Gates without a counterpart there go out as rotations and CX gates.
+
+        Args:
+            version: 2 or 3.
+            parameters: `(num_parameters,)`; `values` if `None`.
+
+        Raises:
+            ImportError: If Qiskit is not installed.
+            ValueError: If the parameters are not as many as the circuit takes.
+        """
+        from mpsheads.interop.qiskit import to_qasm
+
+        return to_qasm(self, version, parameters)
+
     def _check(self, parameters: Tensor) -> None:
         if parameters.ndim not in (1, 2) or parameters.shape[-1] != self.num_parameters:
             raise ValueError(

@@ -1,0 +1,242 @@
+"""To and from Qiskit and OpenQASM 2 and 3, which Qiskit reads and writes.
+
+Site i is qubit i. Qiskit writes basis states with qubit 0 last, and we with site 0 first: amplitude
+`b_0 b_1 ... b_n` here is amplitude `b_n ... b_1 b_0` there, that of `Statevector(circuit.
+reverse_bits())`.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mpsheads._optional import optional_import
+from mpsheads.mps import Circuit, Operation
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+_SAME = {  # gates with the same name, angles and order of qubits
+    "rx": "RXGate",
+    "ry": "RYGate",
+    "rz": "RZGate",
+    "p": "PhaseGate",
+    "id": "IGate",
+    "h": "HGate",
+    "x": "XGate",
+    "y": "YGate",
+    "z": "ZGate",
+    "s": "SGate",
+    "sdg": "SdgGate",
+    "t": "TGate",
+    "tdg": "TdgGate",
+    "cx": "CXGate",
+    "cz": "CZGate",
+    "cp": "CPhaseGate",
+    "swap": "SwapGate",
+    "iswap": "iSwapGate",
+    "ccx": "CCXGate",
+    "rxx": "RXXGate",
+    "ryy": "RYYGate",
+    "rzz": "RZZGate",
+}
+_HALF_PI = math.pi / 2
+_OTHER = {  # its U(t, f, d) is exp(i (f + d) / 2) Rz(f) Ry(t) Rz(d)
+    "UGate": ("zyz", lambda t, f, d: (f, t, d)),
+    "U3Gate": ("zyz", lambda t, f, d: (f, t, d)),
+    "U2Gate": ("zyz", lambda f, d: (f, _HALF_PI, d)),
+    "U1Gate": ("p", lambda d: (d,)),
+    "CUGate": ("controlled-unitary", lambda t, f, d, g: (g + (f + d) / 2, f, t, d)),
+    "CU3Gate": ("controlled-unitary", lambda t, f, d: ((f + d) / 2, f, t, d)),
+    "CU1Gate": ("cp", lambda d: (d,)),
+    "CRXGate": ("controlled-unitary", lambda t: (0.0, -_HALF_PI, t, _HALF_PI)),
+    "CRYGate": ("controlled-unitary", lambda t: (0.0, 0.0, t, 0.0)),
+    "CRZGate": ("controlled-unitary", lambda t: (0.0, t, 0.0, 0.0)),
+}
+_EXTRA = "interop"
+
+
+def to_qiskit(
+    circuit: Circuit, parameters: Float[Tensor, " parameters"] | None = None
+) -> "QuantumCircuit":
+    """The circuit for Qiskit, with numbers for its parameters.
+
+    Gates that Qiskit has keep their names; `zyz` becomes `u`, `controlled-unitary` becomes `cu`,
+    and the others become matrices.
+
+    Args:
+        circuit: What to convert.
+        parameters: `(num_parameters,)`; the circuit's own values if `None`.
+
+    Returns:
+        A `QuantumCircuit` of the same unitary, its global phase included. Site i is qubit i.
+
+    Raises:
+        ImportError: If Qiskit is not installed.
+        ValueError: If the parameters are not as many as the circuit takes.
+    """
+    package = optional_import("qiskit", _EXTRA)
+    if parameters is None:
+        parameters = circuit.parameters(torch.float64)
+    values = parameters.detach().double().cpu()
+    unitaries = circuit.unitaries(values)
+    if values.ndim != 1:
+        raise ValueError(f"`parameters` must be one vector, got shape {tuple(values.shape)}.")
+    sent = package.QuantumCircuit(circuit.num_sites)
+    for operation, unitary in zip(circuit, unitaries, strict=True):
+        angles = values[operation.start : operation.stop].tolist()
+        gate, phase = _to_gate(operation, angles, unitary)
+        reverse = gate.name == "unitary"  # the first qubit is the least significant there
+        sent.append(gate, operation.sites[::-1] if reverse else operation.sites)
+        sent.global_phase += phase
+    return sent
+
+
+def from_qiskit(circuit: "QuantumCircuit") -> Circuit:
+    """A circuit from one of Qiskit's, the same up to a global phase.
+
+    Gates without a counterpart here are taken apart into those that their definition names; of
+    those without parameters on up to three qubits the matrix is taken. Barriers are left out.
+
+    Args:
+        circuit: Gates on qubits, with numbers for its parameters. Qubit i becomes site i.
+
+    Raises:
+        ImportError: If Qiskit is not installed.
+        ValueError: If the circuit measures, resets, depends on classical bits, or has parameters
+            without numbers.
+    """
+    optional_import("qiskit", _EXTRA)
+    if circuit.parameters:
+        names = ", ".join(parameter.name for parameter in circuit.parameters)
+        raise ValueError(
+            f"`circuit` must hold numbers for its parameters, got {names}. "
+            f"Use `circuit.assign_parameters` first."
+        )
+    return Circuit.of(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits))))
+
+
+def to_qasm(circuit: Circuit, version: int, parameters: Tensor | None) -> str:
+    """See `Circuit.to_qasm`."""
+    if version not in (2, 3):
+        raise ValueError(f"`version` must be 2 or 3, got {version!r}.")
+    package = optional_import("qiskit", _EXTRA)
+    sent = to_qiskit(circuit, parameters)
+    if "unitary" in sent.count_ops():
+        basis = [*_SAME, "u", "cu"]
+        sent = package.transpile(sent, basis_gates=basis, optimization_level=0)
+    return optional_import(f"qiskit.qasm{version}", _EXTRA).dumps(sent)
+
+
+def from_qasm(text: str) -> Circuit:
+    """See `Circuit.from_qasm`."""
+    found = re.search(r"^\s*OPENQASM\s+(\d+)", text, re.MULTILINE)
+    version = int(found[1]) if found else 3  # which may leave it out
+    if version not in (2, 3):
+        raise ValueError(f"`text` must be OpenQASM 2 or 3, got version {version}.")
+    read, mistake = _reader(version)
+    try:
+        circuit = read(text)
+    except mistake as error:
+        raise ValueError(f"`text` must be OpenQASM {version}: {error}") from error
+    return from_qiskit(circuit)
+
+
+def _reader(version: int) -> "tuple[Callable[[str], QuantumCircuit], type[Exception]]":
+    """What reads OpenQASM, and what it raises."""
+    qasm = optional_import(f"qiskit.qasm{version}", _EXTRA)
+    if version == 2:
+        names = qasm.LEGACY_CUSTOM_INSTRUCTIONS  # the gates that Qiskit's qelib1.inc holds
+        return lambda text: qasm.loads(text, custom_instructions=names), qasm.QASM2ParseError
+    optional_import("qiskit_qasm3_import", _EXTRA)
+    return qasm.loads, qasm.QASM3ImporterError
+
+
+def _to_gate(operation: Operation, angles: list[float], unitary: Tensor) -> tuple[Any, float]:
+    """Qiskit's gate, and the phase that ours has beyond it."""
+    library = optional_import("qiskit.circuit.library", _EXTRA)
+    phase = 0.0
+    if operation.gate in _SAME:
+        gate = getattr(library, _SAME[operation.gate])(*angles)
+    elif operation.gate == "zyz":
+        beta, gamma, delta = angles
+        gate, phase = library.UGate(gamma, beta, delta), -(beta + delta) / 2
+    elif operation.gate == "controlled-unitary":
+        alpha, beta, gamma, delta = angles
+        gate = library.CUGate(gamma, beta, delta, alpha - (beta + delta) / 2)
+    else:
+        return library.UnitaryGate(unitary.resolve_conj().numpy()), 0.0
+    return (gate.inverse(), -phase) if operation.adjoint else (gate, phase)
+
+
+def _gates(circuit: Any, sites: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """What `Circuit.of` takes, for a circuit whose qubits are the given sites."""
+    place = dict(zip(circuit.qubits, sites, strict=True))
+    for instruction in circuit.data:
+        operation = instruction.operation
+        where = tuple(place[qubit] for qubit in instruction.qubits)
+        if operation.name == "barrier":
+            continue
+        angles = [float(angle) for angle in getattr(operation, "params", ()) if _is_number(angle)]
+        name = operation.base_class.__name__ if _is_closed(operation) else ""
+        definition = getattr(operation, "definition", None)
+        if name in _OTHER:
+            family, convert = _OTHER[name]
+            yield family, where, convert(*angles)
+        elif (family := _family(operation, name, angles)) is not None:
+            yield family, where, angles
+        elif not angles and len(where) <= 3 and _is_unitary(operation):
+            yield _matrix(operation), where[::-1]
+        elif definition is not None and not instruction.clbits:
+            yield from _gates(definition, where)
+        else:
+            raise ValueError(
+                f'`circuit` must hold gates only, got "{operation.name}" on qubit '
+                f"{', '.join(map(str, where))}. Measurements at the end go with "
+                f"`circuit.remove_final_measurements()`."
+            )
+
+
+def _family(operation: Any, name: str, angles: list[float]) -> str | None:
+    """Our name of a gate that we share with Qiskit, if this is one.
+
+    OpenQASM 3 has no `rzz`, `iswap` and so on: files define them, so a gate that has such a name
+    is compared with what the name says.
+    """
+    if name in _SAME.values():
+        return next(family for family, known in _SAME.items() if known == name)
+    if operation.name not in _SAME or name in ("", "UnitaryGate"):
+        return None
+    library = optional_import("qiskit.circuit.library", _EXTRA)
+    try:
+        known = getattr(library, _SAME[operation.name])(*angles)
+    except TypeError:  # another number of angles
+        return None
+    operator = optional_import("qiskit.quantum_info", _EXTRA).Operator
+    same = known.num_qubits == operation.num_qubits and operator(known).equiv(operator(operation))
+    return operation.name if same else None
+
+
+def _is_closed(operation: Any) -> bool:
+    """Whether it acts where all controls are 1, as gates do without further notice."""
+    controls = getattr(operation, "num_ctrl_qubits", 0)
+    return hasattr(operation, "base_class") and (
+        getattr(operation, "ctrl_state", None) in (None, 2**controls - 1)
+    )
+
+
+def _is_number(angle: Any) -> bool:
+    return isinstance(angle, (int, float)) or type(angle).__name__ == "ParameterExpression"
+
+
+def _is_unitary(operation: Any) -> bool:
+    circuit_module = optional_import("qiskit.circuit", _EXTRA)
+    return isinstance(operation, (circuit_module.Gate, circuit_module.AnnotatedOperation))
+
+
+def _matrix(operation: Any) -> Any:
+    return optional_import("qiskit.quantum_info", _EXTRA).Operator(operation).data

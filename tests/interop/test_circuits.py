@@ -1,0 +1,273 @@
+"""Circuits that go to another package and come back do the same to a state."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from mpsheads import oracle
+from mpsheads.ansatz import brickwork, ghz, ladder, qaoa_ring, qft, trotter_ising
+from mpsheads.interop import from_qiskit, to_qiskit, to_quimb_gates
+from mpsheads.mps import Circuit, gates
+from tests.mps.circuits import ALL_FAMILIES, circuits, dense_circuit
+
+qiskit = pytest.importorskip("qiskit")
+qtn = pytest.importorskip("quimb.tensor")
+library = pytest.importorskip("qiskit.circuit.library")
+info = pytest.importorskip("qiskit.quantum_info")
+
+ANY = circuits(max_sites=5, max_gates=10, families=ALL_FAMILIES)
+EVERY = [(name, tuple(range(family.num_sites))) for name, family in gates.FAMILIES.items()]
+
+
+def angled(circuit, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    angles = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=generator)
+    return circuit.with_parameters(3 * angles)
+
+
+def dense_state(circuit, parameters=None):
+    """The circuit on a product state without symmetry, by the oracle."""
+    vector = oracle.product_vector(start(circuit.num_sites))
+    parameters = circuit.parameters(torch.float64) if parameters is None else parameters
+    return dense_circuit(vector, circuit, parameters)
+
+
+def start(n_sites):
+    angles = torch.arange(1, n_sites + 1, dtype=torch.float64)
+    return torch.stack([angles.cos(), angles.sin()], -1).to(torch.complex128)
+
+
+def state_of_qiskit(circuit):
+    """The same by Qiskit, its amplitudes with qubit 0 most significant."""
+    little = oracle.product_vector(start(circuit.num_qubits).flip(0))
+    evolved = info.Statevector(little.numpy()).evolve(circuit)
+    return torch.from_numpy(evolved.reverse_qargs().data)
+
+
+def assert_same_up_to_phase(found, expected):
+    phase = torch.vdot(found, expected)
+    assert_close(found * (phase / phase.abs()), expected, atol=1e-9, rtol=0)
+
+
+@given(circuit=ANY)
+def test_qiskit_computes_the_same_state_global_phase_included(circuit):
+    assert_close(state_of_qiskit(to_qiskit(circuit)), dense_state(circuit))
+
+
+@pytest.mark.parametrize("gate", EVERY, ids=lambda gate: gate[0])
+def test_every_family_and_its_adjoint_go_to_qiskit_and_come_back(gate):
+    circuit = angled(Circuit.of(3, [gate]))
+    for one in (circuit, circuit.inverse()):
+        assert_close(state_of_qiskit(to_qiskit(one)), dense_state(one))
+        assert_same_up_to_phase(dense_state(from_qiskit(to_qiskit(one))), dense_state(one))
+        for version in (2, 3):
+            back = Circuit.from_qasm(one.to_qasm(version))
+            assert back.num_sites == 3
+            assert_same_up_to_phase(dense_state(back), dense_state(one))
+
+
+@given(circuit=ANY, version=st.sampled_from([2, 3]))
+@settings(max_examples=15)  # Qiskit takes a while
+def test_a_round_trip_through_qasm_keeps_the_state(circuit, version):
+    text = circuit.to_qasm(version)
+    assert text.startswith(f"OPENQASM {version}.0;")
+    assert_same_up_to_phase(dense_state(Circuit.from_qasm(text)), dense_state(circuit))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_gates_that_both_know_come_back_under_their_names(version):
+    names = [gate for gate in EVERY if gate[0] not in ("fsim", "givens", "su2", "su4", "id")]
+    circuit = angled(Circuit.of(3, names))
+    back = Circuit.from_qasm(circuit.to_qasm(version))
+    assert [op.gate for op in back] == [op.gate for op in circuit]
+    assert [op.sites for op in back] == [op.sites for op in circuit]
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [ghz(4), qft(4), brickwork(4, 2), ladder(3), qaoa_ring(5, 2), trotter_ising(4, 2)],
+    ids=["ghz", "qft", "brickwork", "ladder", "qaoa", "trotter"],
+)
+def test_named_circuits_keep_their_gates(circuit):
+    circuit = angled(circuit)
+    back = Circuit.from_qasm(circuit.to_qasm())
+    assert [op.gate for op in back] == [op.gate for op in circuit]
+    assert_same_up_to_phase(dense_state(back), dense_state(circuit))
+
+
+def test_parameters_replace_the_values_of_the_circuit(generator):
+    circuit = brickwork(3)
+    parameters = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=generator)
+    expected = dense_state(circuit, parameters)
+    assert_close(state_of_qiskit(to_qiskit(circuit, parameters.requires_grad_())), expected)
+    back = Circuit.from_qasm(circuit.to_qasm(parameters=parameters))
+    assert_same_up_to_phase(dense_state(back), expected)
+    simulator = qtn.Circuit(3)
+    simulator.apply_gates(to_quimb_gates(circuit, parameters))
+    zero = oracle.product_vector(torch.eye(2, dtype=torch.complex128)[[0, 0, 0]])
+    expected = dense_circuit(zero, circuit, parameters.detach())
+    assert_close(torch.from_numpy(np.array(simulator.psi.to_dense()))[:, 0], expected)
+
+
+@given(circuit=ANY)
+def test_simulators_of_quimb_compute_the_same_state(circuit):
+    sent = to_quimb_gates(circuit)
+    n_sites = circuit.num_sites
+    zero = oracle.product_vector(torch.eye(2, dtype=torch.complex128)[[0] * n_sites])
+    expected = dense_circuit(zero, circuit, circuit.parameters(torch.float64))
+    for simulator in (qtn.Circuit(n_sites), qtn.CircuitMPS(n_sites, cutoff=0.0)):
+        simulator.apply_gates(sent)
+        found = torch.from_numpy(np.array(simulator.psi.to_dense()))[:, 0]
+        assert_close(found.to(torch.complex128), expected, atol=1e-9, rtol=0)
+
+
+def quantum_circuit(n_qubits, *instructions):
+    circuit = qiskit.QuantumCircuit(n_qubits)
+    for gate, qubits in instructions:
+        circuit.append(gate, qubits)
+    return circuit
+
+
+FOREIGN = {
+    "one qubit": [
+        (library.U2Gate(0.3, -0.4), [0]),
+        (library.U1Gate(0.2), [1]),
+        (library.U3Gate(0.3, 0.5, 0.7), [2]),
+        (library.SXGate(), [0]),
+        (library.RGate(0.3, 0.4), [1]),
+    ],
+    "controlled": [
+        (library.CU1Gate(0.3), [2, 0]),
+        (library.CU3Gate(0.3, 0.5, 0.7), [0, 2]),
+        (library.CRXGate(0.3), [0, 1]),
+        (library.CRYGate(0.4), [2, 1]),
+        (library.CRZGate(0.5), [1, 2]),
+        (library.CHGate(), [0, 2]),
+        (library.CYGate(), [2, 1]),
+        (library.CSXGate(), [1, 0]),
+        (library.CSwapGate(), [2, 0, 1]),
+    ],
+    "open controls": [
+        (library.CXGate(ctrl_state=0), [0, 1]),
+        (library.CPhaseGate(0.4, ctrl_state=0), [1, 2]),
+        (library.CUGate(0.1, 0.2, 0.3, 0.4, ctrl_state=0), [2, 0]),
+    ],
+    "more": [
+        (library.XXPlusYYGate(0.3, 0.4), [0, 2]),
+        (library.RZXGate(0.3), [2, 0]),
+        (library.ECRGate(), [1, 2]),
+        (library.C3XGate(), [3, 1, 0, 2]),
+        (library.MCPhaseGate(0.3, 3), [0, 1, 2, 3]),
+        (library.UnitaryGate(info.random_unitary(16, seed=1)), [2, 0, 1, 3]),
+        (library.UnitaryGate(info.random_unitary(8, seed=1)), [2, 0, 3]),
+        (library.XGate().control(2, annotated=True), [2, 0, 3]),
+        (quantum_circuit(2, (library.CXGate(), [1, 0])).to_instruction(), [3, 1]),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_gates_that_we_lack_are_taken_apart_or_taken_as_matrices(name):
+    sent = quantum_circuit(4, *FOREIGN[name])
+    assert_same_up_to_phase(dense_state(from_qiskit(sent)), state_of_qiskit(sent))
+
+
+def test_barriers_are_left_out_and_registers_follow_each_other():
+    text = """
+    // a comment
+    OPENQASM 2.0; include "qelib1.inc";
+    qreg a[1]; qreg b[2];
+    h a[0]; barrier a, b; cx a[0], b[1]; rz(pi/4) b;
+    """
+    circuit = Circuit.from_qasm(text)
+    assert circuit.num_sites == 3
+    assert [(op.gate, op.sites) for op in circuit] == [
+        ("h", (0,)),
+        ("cx", (0, 2)),
+        ("rz", (1,)),
+        ("rz", (2,)),
+    ]
+    assert circuit.values == (math.pi / 4,) * 2
+
+
+def test_qasm_3_may_define_and_modify_gates():
+    text = """
+    OPENQASM 3; include "stdgates.inc";
+    gate rzz(t) a, b { rz(t) a; rz(t) b; }
+    qubit[3] q;
+    ctrl @ x q[2], q[0]; inv @ s q[1]; ctrl(2) @ z q[0], q[2], q[1]; rzz(0.3) q[0], q[1];
+    """
+    expected = Circuit.of(
+        3,
+        [
+            ("cx", (2, 0)),
+            ("sdg", 1),
+            (torch.diag(torch.tensor([1.0] * 7 + [-1])), (0, 2, 1)),
+            ("rz", 0, [0.3]),
+            ("rz", 1, [0.3]),
+        ],
+    )
+    assert_same_up_to_phase(dense_state(Circuit.from_qasm(text)), dense_state(expected))
+
+
+HEADER = 'OPENQASM 3; include "stdgates.inc"; qubit[2] q; bit[2] c; '
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER + "h q[0]; c[0] = measure q[1];", 'gates only, got "measure" on qubit 1'),
+        (HEADER + "reset q[0];", 'gates only, got "reset" on qubit 0'),
+        (HEADER + "if (c[0]) { x q[0]; }", 'gates only, got "if_else" on qubit 0'),
+        (HEADER + "nonsense q[0];", "`text` must be OpenQASM 3: .*nonsense"),
+        ("OPENQASM 2.0; nonsense", "`text` must be OpenQASM 2: .*nonsense"),
+        ("OPENQASM 4; nonsense", "`text` must be OpenQASM 2 or 3, got version 4"),
+        ('OPENQASM 2.0; include "qelib1.inc"; gate a b {}', "`num_sites` must be at least 1"),
+    ],
+)
+def test_what_is_not_a_circuit_of_gates_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        Circuit.from_qasm(text)
+
+
+def test_other_mistakes_are_named():
+    free = qiskit.QuantumCircuit(1)
+    free.rx(qiskit.circuit.Parameter("angle"), 0)
+    with pytest.raises(ValueError, match="numbers for its parameters, got angle"):
+        from_qiskit(free)
+    with pytest.raises(ValueError, match="`version` must be 2 or 3, got 1"):
+        ghz(2).to_qasm(1)
+    for send in (to_qiskit, to_quimb_gates):
+        with pytest.raises(ValueError, match="must hold 17 numbers"):
+            send(brickwork(3), torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("package", "call"),
+    [
+        ("qiskit", "interop.to_qiskit(circuit)"),
+        ("qiskit", "interop.from_qiskit(None)"),
+        ("qiskit", "mps.Circuit.from_qasm('OPENQASM 3;')"),
+        ("qiskit_qasm3_import", "mps.Circuit.from_qasm('OPENQASM 3;')"),
+        ("qiskit", "circuit.to_qasm()"),
+        ("quimb", "interop.to_quimb_gates(circuit)"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(package, call):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from mpsheads import ansatz, interop, mps\n"
+        f"circuit = ansatz.ghz(2)\n{call}"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "ImportError: This needs the package `" + package in result.stderr
+    assert 'pip install "mpsheads[interop]"' in result.stderr
