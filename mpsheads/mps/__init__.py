@@ -10,9 +10,20 @@ from mpsheads.mps.contract import (
     overlap_matrix,
 )
 from mpsheads.mps.density import one_site_density_matrices, reduced_density_matrix
+from mpsheads.mps.entropy import entanglement_entropy, purity, renyi_entropy, schmidt_values
 from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate
 from mpsheads.mps.mpo import MPO, heisenberg_hamiltonian, ising_hamiltonian, mpo_to_dense, pauli_sum
 from mpsheads.mps.observables import bloch_vectors, correlation, expectation, variance
+from mpsheads.mps.purified import (
+    PurifiedMPS,
+    mixed_expectation,
+    mixed_fidelity,
+    mixed_purity,
+    mixed_to_dense,
+    mixed_trace,
+    partial_trace,
+    purification,
+)
 from mpsheads.mps.state import (
     MPS,
     basis_state,
@@ -31,6 +42,7 @@ __all__ = [
     "MPS",
     "Circuit",
     "Operation",
+    "PurifiedMPS",
     "Truncation",
     "apply_circuit",
     "apply_controlled",
@@ -39,6 +51,7 @@ __all__ = [
     "bloch_vectors",
     "concatenate",
     "correlation",
+    "entanglement_entropy",
     "expectation",
     "fidelity_matrix",
     "ghz_state",
@@ -47,14 +60,24 @@ __all__ = [
     "log_fidelity",
     "log_fidelity_matrix",
     "log_norm",
+    "mixed_expectation",
+    "mixed_fidelity",
+    "mixed_purity",
+    "mixed_to_dense",
+    "mixed_trace",
     "mpo_to_dense",
     "one_site_density_matrices",
     "overlap",
     "overlap_matrix",
+    "partial_trace",
     "pauli_sum",
     "product_state",
+    "purification",
+    "purity",
     "random_mps",
     "reduced_density_matrix",
+    "renyi_entropy",
+    "schmidt_values",
     "to_dense",
     "trim_bonds",
     "variance",

@@ -13,7 +13,7 @@ from torch.utils import _pytree
 from mpsheads._checks import check_positive
 
 PauliTerm = str | Mapping[int, str]
-Coefficient = float | complex | Tensor
+Coefficient = int | float | complex | Tensor
 _Key = tuple[str, tuple[tuple[int, str], ...]]
 
 
@@ -56,7 +56,7 @@ class MPO:
             raise ValueError(f"The last right bond must be 1, got {left}.")
 
     @classmethod
-    def unchecked(cls, sites: Sequence[Tensor]) -> "MPO":
+    def unchecked(cls, sites: Sequence[Any]) -> "MPO":
         """An operator from tensors that are known to fit; for algorithms."""
         operator = object.__new__(cls)
         object.__setattr__(operator, "sites", tuple(sites))
