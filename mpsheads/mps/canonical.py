@@ -101,17 +101,18 @@ def truncate_window(
         return state
     overlaps = _right_overlaps(state, start, stop)
     tensors: dict[int, Tensor] = {}
-    losses: dict[int, Tensor] = {}
+    spectra: dict[int, Tensor] = {}
+    ranks: dict[int, Tensor | int] = {}
     log_norm, carry = state.log_norm, None
     for i in range(start, cut[-1] + 1):
-        site = (
-            state.sites[i]
-            if carry is None
-            else torch.einsum("bxl,blpr->bxpr", carry, state.sites[i])
-        )
-        rows = site.flatten(1, 2)  # b (l p) r
+        _, left, phys, right = state.sites[i].shape
+        rows = state.sites[i].flatten(1, 2)  # b (l p) r
+        if carry is not None:
+            rows = (carry @ rows.unflatten(1, (left, phys)).flatten(2)).reshape(
+                len(rows), -1, right
+            )
         if i in cut:
-            kept, losses[i] = _keep(rows, *overlaps[i], truncation)
+            kept, spectra[i], ranks[i] = _keep(rows, *overlaps[i], truncation)
             carry = kept.mH @ rows
         elif rows.shape[1] <= rows.shape[2]:
             kept = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device).expand(
@@ -120,30 +121,44 @@ def truncate_window(
             carry = rows
         else:
             kept, carry = qr(rows)
-        tensors[i] = kept.unflatten(1, site.shape[1:3])
+        tensors[i] = kept.reshape(len(rows), -1, phys, kept.shape[2])
         if (i - start) % _RESCALE_EVERY == _RESCALE_EVERY - 1:
             carry, log_norm = _rescale(carry, log_norm)
     end = cut[-1] + 1
-    tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])
+    tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])  # b x [l] p r
+    losses = _dropped(spectra, ranks)
     return _with_losses(state, tensors, losses, log_norm, end if end == stop else None)
 
 
 def _keep(
     rows: Tensor, gram: Tensor, factor: Tensor | None, truncation: Truncation
-) -> tuple[Tensor, Tensor]:
-    """Orthonormal columns of the space that is kept, `(batch, m, kept)`, and the weight dropped."""
+) -> tuple[Tensor, Tensor, Tensor | int]:
+    """Orthonormal columns of the space that is kept, all weights, and how many each state keeps."""
     most = min(rows.shape[1:])
     keep = min(most, truncation.max_bond or most)
     columns, weights = kept_space(rows, gram, factor, keep)
-    weights = weights / weights.sum(dim=-1, keepdim=True)
-    tails = weights.flip(-1).cumsum(-1).flip(-1)  # what dropping all from here on would cost
-    tails = torch.nn.functional.pad(tails, (0, 1))
     if truncation.cutoff == 0.0:
-        return columns, tails[:, keep]
-    ranks = (tails > truncation.cutoff).sum(dim=-1).clamp(1, keep)
+        return columns, weights, keep
+    tails = weights.flip(-1).cumsum(-1).flip(-1)  # what dropping all from here on would cost
+    ranks = (tails > truncation.cutoff * tails[:, :1]).sum(dim=-1).clamp(1, keep)
     columns = columns[..., : int(ranks.max())]
     used = torch.arange(columns.shape[2], device=rows.device) < ranks[:, None]
-    return columns * used[:, None], tails.gather(1, ranks[:, None])[:, 0]
+    return columns * used[:, None], weights, ranks
+
+
+def _dropped(spectra: dict[int, Tensor], ranks: dict[int, Tensor | int]) -> dict[int, Tensor]:
+    """The share of the weight that each bond dropped, for all bonds of one size at once."""
+    sizes: dict[int, list[int]] = {}
+    for bond, weights in spectra.items():
+        sizes.setdefault(weights.shape[1], []).append(bond)
+    losses = {}
+    for size, bonds in sizes.items():
+        weights = torch.stack([spectra[bond] for bond in bonds])  # bonds b size
+        kept = [torch.as_tensor(ranks[bond], device=weights.device) for bond in bonds]
+        kept = torch.stack([rank.expand(weights.shape[1]) for rank in kept])
+        beyond = torch.arange(size, device=weights.device) >= kept[..., None]
+        losses |= zip(bonds, ((weights * beyond).sum(-1) / weights.sum(-1)).unbind(), strict=True)
+    return {bond: losses[bond] for bond in spectra}
 
 
 def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor, Tensor | None]]:
@@ -159,8 +174,8 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
     overlaps = {}
     for i in range(stop, start - 1, -1):
         site = state.sites[i].to(dtype)
-        spread = (site.flatten(1, 2) @ gram).unflatten(1, site.shape[1:3])  # b l p [r] r*
-        gram = spread.flatten(2) @ site.flatten(2).mH  # b l [p r*] l*
+        spread = (site.flatten(1, 2) @ gram).reshape(len(site), site.shape[1], -1)  # b l (p [r] r*)
+        gram = spread @ site.flatten(2).mH  # b l [p r*] l*
         if factor is not None:
             with torch.no_grad():
                 root = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)

@@ -1,53 +1,92 @@
-"""Gates and circuits applied to batches of MPS, exactly and without any SVD.
+"""Gates, circuits and operators applied to batches of MPS.
 
-A two-site operator is a sum of r products, an MPO of bond r: it multiplies the bonds between its
-sites by r. A controlled gate has r = 2.
+A gate on several sites is a matrix product operator whose bonds are its operator-Schmidt rank: it
+multiplies the bonds between its sites by that rank, exactly, and nothing is decomposed. Truncation
+runs only where a limit demands it.
 """
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recompute
 
+from mpsheads._checks import check_equal, is_concrete
+from mpsheads.mps.canonical import canonicalize, compress, truncate_window
 from mpsheads.mps.circuit import Circuit
+from mpsheads.mps.mpo import MPO
+from mpsheads.mps.schedule import Factors, Group, Layer, layers
 from mpsheads.mps.state import MPS, trim_bonds
+from mpsheads.mps.truncation import Truncation
+
+_LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed or truncated
+_WIDEST_UNIT = 8  # up to this bond, multiplying its unit matrix along is cheaper than permuting
 
 
 def apply_gate(
-    state: MPS, matrix: Inexact[Tensor, "*b out _in"], sites: int | tuple[int, ...]
+    state: MPS,
+    matrix: Inexact[Tensor, "*b out _in"],
+    sites: int | Sequence[int],
+    truncation: Truncation | None = None,
 ) -> MPS:
-    """Apply a one- or two-site gate.
+    """Apply a matrix to one, two or three sites, neighbours or not, in any order.
 
     Args:
         state: The states.
-        matrix: `(out, in)` for all states, or `(batch, out, in)` with one gate for each. Two sites
-            take phys**2 rows, the first of `sites` most significant.
-        sites: One site, or two different ones, neighbours or not, in either order.
+        matrix: `(out, in)` for all states, or `(batch, out, in)` with one gate for each; it need
+            not be unitary. The first of `sites` is most significant.
+        sites: One site, or up to three different ones.
+        truncation: What to keep of the bonds between the sites; by default everything.
 
     Returns:
-        New states. A two-site gate multiplies the bonds between its sites by phys**2 (up to what
-        the shorter side needs); `apply_controlled` does with 2.
+        New states. The bonds between the sites grow by the number of products that the gate is a
+        sum of: at most phys**2, 2 for a constant controlled gate. A gate that needs gradients is
+        taken at its full rank. With a `center`, a truncation stays local.
 
     Raises:
         ValueError: If a site does not exist or is named twice, or shapes do not fit.
         TypeError: If the gate is complex and the states are real.
+
+    Cost: O(batch * bond**2) a site from the first to the last; with a truncation that of
+    `compress` there, and of `canonicalize` up to there.
     """
     sites = (sites,) if isinstance(sites, int) else tuple(sites)
     _check_sites(state, sites)
     matrix = _fit_gate(state, matrix)
-    dims = [state.phys_dims[site] for site in sites]
-    size = dims[0] if len(sites) == 1 else dims[0] * dims[-1]
+    size = 1
+    for site in sites:
+        size *= state.phys_dims[site]
     if matrix.shape[1:] != (size, size):
         raise ValueError(f"`matrix` must be {size} x {size} here, got {tuple(matrix.shape[1:])}.")
+    order = sorted(range(len(sites)), key=sites.__getitem__)
+    places = [sites[i] for i in order]
+    if truncation is not None and state.center is not None and len(sites) > 1:
+        state = canonicalize(state, places[0])
+    center = state.center
+    factors = _split(matrix, [state.phys_dims[site] for site in sites], order)
+    grown = _apply_factors(state, places, factors)
     if len(sites) == 1:
-        return apply_one_site(state, matrix, sites[0])
-    a, b = dims
-    blocks = matrix.reshape(-1, a, b, a, b).permute(0, 1, 3, 2, 4)  # batch out in | out in
-    units = torch.eye(a * a, dtype=matrix.dtype, device=matrix.device).reshape(1, a * a, a, a)
-    return apply_pair(state, units, blocks.reshape(-1, a * a, b, b), sites)
+        stays = center == sites[0] or (center is not None and _is_unitary(matrix))
+        return grown.with_sites({}, center=center) if stays else grown
+    first, last = places[0], places[-1]
+    grown = trim_bonds(grown, first, last)
+    if truncation is None:
+        return grown
+    if center is None:
+        return compress(grown, truncation, first=first, last=last - 1)
+    grown = grown.with_sites({}, center=first)  # what lies outside the gate is still canonical
+    return truncate_window(grown, truncation, first, last - 1, first, last)
 
 
 def apply_controlled(
-    state: MPS, matrix: Inexact[Tensor, "*b 2 2"], control: int, target: int
+    state: MPS,
+    matrix: Inexact[Tensor, "*b 2 2"],
+    control: int,
+    target: int,
+    truncation: Truncation | None = None,
 ) -> MPS:
     """Apply `|0><0| (x) 1 + |1><1| (x) matrix`: exact, and the bond only doubles.
 
@@ -56,6 +95,7 @@ def apply_controlled(
         matrix: The gate on the target where the control is 1: `(2, 2)` or `(batch, 2, 2)`.
         control: Site of the control.
         target: Site of the target, on either side, at any distance.
+        truncation: What to keep of the bonds between the two; by default everything.
 
     Raises:
         ValueError: If a site does not exist, the two are the same, or shapes do not fit.
@@ -67,75 +107,276 @@ def apply_controlled(
     _check_sites(state, (control, target))
     matrix = _fit_gate(state, matrix)
     eye = torch.eye(2, dtype=matrix.dtype, device=matrix.device)
-    projectors = torch.diag_embed(eye)[None]  # 1 rank out in: |0><0|, |1><1|
-    choices = torch.stack([eye.expand_as(matrix), matrix], dim=1)  # batch rank out in
-    return apply_pair(state, projectors, choices, (control, target))
+    projectors = torch.diag_embed(eye).permute(1, 2, 0)[None, None]  # 1 1 out in rank
+    choices = torch.stack([eye.expand_as(matrix), matrix], dim=1)[..., None]  # b rank out in 1
+    factors = [projectors, choices]
+    if control > target:
+        factors = [factor.transpose(1, 4) for factor in reversed(factors)]
+    first, last = sorted((control, target))
+    grown = trim_bonds(_apply_factors(state, [first, last], factors), first, last)
+    return grown if truncation is None else compress(grown, truncation, first=first, last=last - 1)
 
 
-def apply_circuit(state: MPS, circuit: Circuit, parameters: Float[Tensor, "*b parameters"]) -> MPS:
-    """Apply every gate of a circuit, first to last.
+def apply_circuit(
+    state: MPS,
+    circuit: Circuit,
+    parameters: Float[Tensor, "*b parameters"] | None = None,
+    truncation: Truncation | None = None,
+    *,
+    checkpoint: bool = False,
+) -> MPS:
+    """Apply every gate of a circuit.
 
     Args:
-        state: The states, on as many sites as the circuit.
+        state: States of qubits, on as many sites as the circuit.
         circuit: What to apply.
-        parameters: `(num_parameters,)` shared by all states, or `(batch, num_parameters)`.
+        parameters: `(num_parameters,)` shared by all states, or `(batch, num_parameters)`; by
+            default those that the circuit came with.
+        truncation: What to keep of each bond; by default everything, in bonds that grow by the
+            rank of each gate that crosses them, up to what the shorter side needs.
+        checkpoint: Compute each layer again in the backward pass, so that a training step holds the
+            states between layers and what one layer needs, rather than all of it.
+
+    Returns:
+        New states, in the states' dtype.
 
     Raises:
-        ValueError: If sites or parameters do not fit.
+        ValueError: If sites or parameters do not fit, or a site is no qubit.
+        TypeError: If the states are real: gates are complex.
+
+    Cost: sites with the same sequence of gates are one batched contraction, so the number of
+    operations on tensors does not grow with the number of sites, but with the depth; their work is
+    O(batch * n_sites * bond**2). Gates that all states share are joined into operators first and
+    each bond's final tensor is written once. Memory with gradients: the tensors of each layer,
+    16 bytes * batch * n_sites * bond**2 in single precision, plus those of `compress`.
     """
-    if state.n_sites != circuit.n_sites:
-        raise ValueError(f"`state` has {state.n_sites} sites, `circuit` {circuit.n_sites}.")
-    gates = {family: iter(m) for family, m in circuit.matrices(parameters).items()}
-    for operation in circuit:
-        matrix = next(gates[operation.gate])
-        if len(operation.sites) == 1:
-            state = apply_gate(state, matrix, operation.sites)
+    check_equal("number of sites", state=state.n_sites, circuit=circuit.num_sites)
+    _check_qubits(state)
+    if parameters is None:
+        real = state.log_norm.dtype
+        parameters = circuit.parameters(dtype=real, device=state.device)
+    elif parameters.ndim == 2:
+        check_equal("batch size", state=state.batch_size, parameters=len(parameters))
+    if not state.dtype.is_complex:
+        raise TypeError(
+            f"`state` must be complex, since gates are, got {state.dtype}. Convert it first: "
+            f"`state.to(torch.complex64)`."
+        )
+    factors: Factors = {
+        kind: tuple(factor.to(state.dtype) for factor in found)
+        for kind, found in circuit.factors(parameters).items()
+    }
+    for layer in layers(circuit, factors, _LAYER_RANK):
+        if checkpoint:
+            state = recompute(apply_layer, state, layer, factors, truncation, use_reentrant=False)  # type: ignore[assignment]
         else:
-            state = apply_controlled(state, matrix, *operation.sites)
+            state = apply_layer(state, layer, factors, truncation)
     return state
 
 
-def apply_one_site(state: MPS, matrix: Inexact[Tensor, "_b out out"], site: int) -> MPS:
-    """Apply `(batch or 1, out, in)` matrices to one site; no checks."""
-    tensor = torch.einsum("bqp,blpr->blqr", _grow(matrix, state), state.sites[site])
-    return state.with_sites({site: tensor})
-
-
-def apply_pair(
-    state: MPS,
-    first: Inexact[Tensor, "_b rank _out1 _in1"],
-    second: Inexact[Tensor, "_c rank _out2 _in2"],
-    sites: tuple[int, ...],
-) -> MPS:
-    """Apply the operator `sum_k first[k] (x) second[k]` to two sites; no checks.
+def apply_mpo(state: MPS, operator: MPO, truncation: Truncation | None = None) -> MPS:
+    """Apply a matrix product operator.
 
     Args:
         state: The states.
-        first: Factors on the first site, `(batch or 1, rank, out, in)`.
-        second: Factors on the second site.
-        sites: The two sites, in either order.
+        operator: One operator for all states, or one for each, on the same sites.
+        truncation: What to keep of each bond; by default everything, in bonds that are the
+            products of those of the state and the operator.
+
+    Raises:
+        ValueError: If sites, physical dimensions or batch sizes do not fit.
+        TypeError: If the operator is complex and the states are real.
+
+    Cost: O(batch * n_sites * state_bond**2 * operator_bond**2), then that of `compress`.
     """
-    if sites[0] > sites[1]:
-        first, second, sites = second, first, sites[::-1]
-    left_site, right_site = sites
-    rank = first.shape[1]
-    opened = torch.einsum("bkqp,blpr->blqrk", _grow(first, state), state.sites[left_site])
-    closed = torch.einsum("bkqp,blpr->blkqr", _grow(second, state), state.sites[right_site])
-    tensors = {left_site: opened.flatten(3), right_site: closed.flatten(1, 2)}
-    wire = torch.eye(rank, dtype=state.dtype, device=state.device)
-    for i in range(left_site + 1, right_site):  # the operator's bond passes through
-        passed = torch.einsum("blpr,kj->blkprj", state.sites[i], wire)
-        tensors[i] = passed.flatten(4).flatten(1, 2)
-    return trim_bonds(state.with_sites(tensors), left_site, right_site)
+    check_equal("physical dimensions", state=state.phys_dims, operator=operator.phys_dims)
+    check_equal("device", state=state.device, operator=operator.device)
+    if operator.batch_size != 1:
+        check_equal("batch size", state=state.batch_size, operator=operator.batch_size)
+    if operator.dtype.is_complex and not state.dtype.is_complex:
+        raise TypeError(
+            f"`operator` is complex and the states are {state.dtype}. Convert them first: "
+            f"`state.to(torch.complex64)`."
+        )
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for i, (site, op) in enumerate(zip(state.sites, operator.sites, strict=True)):
+        alike.setdefault((*site.shape, *op.shape), []).append(i)
+    tensors: dict[int, Tensor] = {}
+    for members in alike.values():
+        site = torch.stack([state.sites[i] for i in members]).unsqueeze(5)
+        op = torch.stack([operator.sites[i] for i in members]).to(state.dtype)
+        tensors |= zip(members, _act(op, site).squeeze(5 - 1).unbind(), strict=True)
+    grown = trim_bonds(state.with_sites(tensors))
+    return grown if truncation is None else compress(grown, truncation)
 
 
-def _grow(matrix: Tensor, state: MPS) -> Tensor:
-    return matrix.expand(state.batch_size, *matrix.shape[1:])
+def apply_layer(
+    state: MPS, layer: Layer, factors: Factors, truncation: Truncation | None = None
+) -> MPS:
+    """Apply one layer of a circuit, trim what no bond needs, and truncate; no checks.
+
+    Args:
+        state: The states, of any physical dimension that the factors have.
+        layer: Which factors meet which site.
+        factors: All factors of the circuit, by kind.
+        truncation: What to keep of each bond.
+    """
+    tensors: dict[int, Tensor] = {}
+    for group in layer:
+        shapes: dict[torch.Size, list[int]] = {}
+        for member, site in enumerate(group.sites):
+            shapes.setdefault(state.sites[site].shape, []).append(member)
+        for members in shapes.values():
+            part = group.part(members)
+            sites = torch.stack([state.sites[site] for site in part.sites])
+            tensors |= zip(part.sites, _apply_steps(part, factors, sites).unbind(), strict=True)
+    grown = trim_bonds(state.with_sites(tensors))
+    return grown if truncation is None else compress(grown, truncation)
+
+
+def _apply_steps(
+    group: Group, factors: Factors, sites: Inexact[Tensor, "g b l p r"]
+) -> Inexact[Tensor, "g b _l p _r"]:
+    """All factors of a group, applied to its sites one after the other, or joined first.
+
+    Factors that all states share are joined into one operator while they are few numbers.
+    """
+    steps = [step.factor(factors, sites.shape[3]) for step in group.steps]
+    shared = sites.shape[1] > 1 and all(step.shape[1] == 1 for step in steps)
+    if shared:
+        joined = steps[0]
+        for step in steps[1:]:
+            joined = _act(step, joined)
+        steps = [joined]
+    tensor = sites.unsqueeze(4)  # no leg of an operator's input
+    for step in steps:
+        tensor = _act(step, tensor)
+    return tensor.squeeze(4)
+
+
+def _act(
+    factor: Inexact[Tensor, "g _b a q p c"], tensor: Inexact[Tensor, "g _b2 l p e r"]
+) -> Inexact[Tensor, "g _b3 _al q e _rc"]:
+    """One site of an operator applied to the same site of a state (e = 1), or of an operator."""
+    g, b, left, phys, extra, right = tensor.shape
+    if left * extra * right == 1:  # a product state: nothing to permute, bound by writing
+        _, _, a, q, _, c = factor.shape
+        rows = factor.movedim(4, 2).flatten(3)  # g b p (a q c)
+        grown = _Spread.apply(tensor.reshape(g, b, phys), rows)
+        return grown.reshape(g, -1, a, q, 1, c)  # type: ignore[union-attr]
+    if factor.shape[1] == 1 < b and extra == 1 and right <= _WIDEST_UNIT:
+        unit = torch.eye(right, dtype=factor.dtype, device=factor.device)
+        spread = torch.einsum("gaqpc,sr->gpsaqrc", factor[:, 0], unit)  # the bond passes through
+        grown = tensor.reshape(g, b * left, phys * right) @ spread.flatten(3).flatten(1, 2)
+        grown = grown.reshape(g, b, left, *factor.shape[2:4], 1, right, factor.shape[5])
+    else:
+        grown = torch.einsum("gbaqpc,gblper->gblaqerc", factor, tensor)
+    return grown.flatten(6, 7).flatten(2, 3)
+
+
+class _Spread(torch.autograd.Function):
+    """`(g, b, p), (g, b or 1, p, n) -> (g, b, n)`: forward by elements, backward by matmul.
+
+    Over an axis of two, products by elements are several times faster than BLAS.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(vectors: Tensor, rows: Tensor) -> Tensor:
+        columns = vectors.unsqueeze(3).unbind(2)
+        total = columns[0] * rows[:, :, 0]
+        for column, row in zip(columns[1:], rows.unbind(2)[1:], strict=True):
+            total.addcmul_(column, row)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (vectors, rows), (grad,) = ctx.saved_tensors, grads
+        grad_vectors = grad_rows = None
+        if ctx.needs_input_grad[0]:
+            grad_vectors = torch.einsum("gbn,gbpn->gbp", grad, rows.conj())
+        if ctx.needs_input_grad[1]:
+            path = "gbn,gbp->gpn" if rows.shape[1] == 1 else "gbn,gbp->gbpn"
+            grad_rows = torch.einsum(path, grad, vectors.conj()).reshape(rows.shape)
+        return grad_vectors, grad_rows
+
+
+def _apply_factors(state: MPS, places: list[int], factors: Sequence[Tensor]) -> MPS:
+    """One operator on some sites in ascending order, its bonds passing through those between."""
+    tensors = {}
+    for place, factor in zip(places, factors, strict=True):
+        grown = torch.einsum("baqpc,blpr->blaqrc", factor, state.sites[place])
+        tensors[place] = grown.flatten(4, 5).flatten(1, 2)
+    for (left, right), factor in zip(pairwise(places), factors[:-1], strict=True):
+        wire = torch.eye(factor.shape[-1], dtype=state.dtype, device=state.device)
+        for i in range(left + 1, right):
+            passed = torch.einsum("blpr,ac->blaprc", state.sites[i], wire)
+            tensors[i] = passed.flatten(4, 5).flatten(1, 2)
+    return state.with_sites(tensors)
+
+
+def _split(matrix: Tensor, dims: list[int], order: list[int]) -> list[Tensor]:
+    """A gate as factors `(b, left, out, in, right)`, with its sites in the given order.
+
+    The ends are the matrices with a single 1 wherever that takes no larger bond. Of a constant
+    gate those are left out which nothing multiplies: two of four for a controlled gate.
+    """
+    k = len(dims)
+    legs = matrix.reshape(len(matrix), *dims, *dims)
+    legs = legs.permute(0, *(1 + i for i in order), *(1 + k + i for i in order))
+    dims = [dims[i] for i in order]
+    if k == 1:
+        return [legs[:, None, :, :, None]]
+    pairs = legs.permute(0, *(axis for i in range(1, k + 1) for axis in (i, i + k)))
+    a, z = dims[0], dims[-1]
+    if k == 3:
+        middle = pairs.reshape(len(matrix), a * a, dims[1], dims[1], z * z)
+        left, right = _used(middle, 1), _used(middle, 4)
+        middle = middle[:, left][..., right]
+        return [_units(matrix, a, left), middle, _units(matrix, z, right).transpose(1, 4)]
+    both = pairs.reshape(len(matrix), a * a, z * z)
+    left, right = _used(both, 1), _used(both, 2)
+    if len(left) <= len(right):
+        return [_units(matrix, a, left), both[:, left].reshape(len(matrix), -1, z, z, 1)]
+    rest = both[..., right].reshape(len(matrix), 1, a, a, -1)
+    return [rest, _units(matrix, z, right).transpose(1, 4)]
+
+
+def _used(legs: Tensor, axis: int) -> list[int]:
+    """Entries of an axis along which something is not zero; all of them if gradients are due."""
+    if legs.requires_grad or not is_concrete(legs):
+        return list(range(legs.shape[axis]))
+    others = [i for i in range(legs.ndim) if i != axis]
+    return (legs != 0).any(dim=others).nonzero()[:, 0].tolist() or [0]  # type: ignore[arg-type]
+
+
+def _units(matrix: Tensor, dim: int, which: list[int]) -> Tensor:
+    """Matrices with a single 1, as `(1, 1, out, in, which)`."""
+    units = torch.eye(dim * dim, dtype=matrix.dtype, device=matrix.device)[:, which]
+    return units.reshape(1, 1, dim, dim, len(which))
+
+
+def _is_unitary(matrix: Tensor) -> bool:
+    if not is_concrete(matrix):
+        return False
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    tolerance = 10 * matrix.shape[-1] * torch.finfo(matrix.dtype).eps
+    return bool(((matrix.mH @ matrix - eye).abs() <= tolerance).all())
+
+
+def _check_qubits(state: MPS) -> None:
+    if set(state.phys_dims) != {2}:
+        raise ValueError(f"`state` must be one of qubits, got dimensions {set(state.phys_dims)}.")
 
 
 def _check_sites(state: MPS, sites: tuple[int, ...]) -> None:
-    if len(sites) not in (1, 2) or len(set(sites)) != len(sites):
-        raise ValueError(f"`sites` must be one site or two different ones, got {sites}.")
+    if not 1 <= len(sites) <= 3 or len(set(sites)) != len(sites):
+        raise ValueError(f"`sites` must be one to three different sites, got {sites}.")
     if not all(0 <= site < state.n_sites for site in sites):
         raise ValueError(f"`sites` must lie within 0..{state.n_sites - 1}, got {sites}.")
 

@@ -1,9 +1,8 @@
 """The Heisenberg picture: observables evolved backwards through a circuit, as MPS of Pauli vectors.
 
 An operator on n qubits is a vector over the 4**n Pauli strings, so it is an MPS with physical
-dimension 4 (1, X, Y, Z) and real numbers only. A gate maps it by U^dagger O U: a 4 x 4 matrix for
-a gate on one qubit, a real operator of rank 4 for a controlled gate. The functions that apply gates
-to states apply these as well.
+dimension 4 (1, X, Y, Z) and real numbers only. A gate maps it by U^dagger O U: a real operator
+whose rank is the square of the gate's. What applies gates to states applies these as well.
 """
 
 import torch
@@ -12,11 +11,14 @@ from torch import Tensor
 
 from mpsheads._checks import check_equal
 from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.evolve import apply_one_site, apply_pair
-from mpsheads.mps.gates import FAMILIES
+from mpsheads.mps.contract import einsum
+from mpsheads.mps.evolve import apply_layer
+from mpsheads.mps.schedule import layers
 from mpsheads.mps.state import MPS, product_state, trim_bonds
 
 PAULI = "1XYZ"
+
+_LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
 
 
 def pauli_string(string: str, batch_size: int = 1, *, dtype: torch.dtype = torch.float32) -> MPS:
@@ -58,17 +60,11 @@ def evolve_observable(
     check_equal("number of sites", observable=observable.n_sites, circuit=circuit.n_sites)
     check_equal("batch size", observable=observable.batch_size, parameters=len(parameters))
     maps = {
-        family: (_conjugation if FAMILIES[family].num_sites == 1 else _controlled_conjugation)(m)
-        for family, m in circuit.matrices(parameters).items()
+        kind: tuple(_conjugation(factor) for factor in factors)
+        for kind, factors in circuit.factors(parameters).items()
     }
-    gates = {family: iter(m.flip(0)) for family, m in maps.items()}
-    control = _control_maps(parameters)
-    for operation in reversed(circuit.operations):
-        gate = next(gates[operation.gate])
-        if len(operation.sites) == 1:
-            observable = apply_one_site(observable, gate, operation.sites[0])
-        else:
-            observable = apply_pair(observable, control, gate, operation.sites)
+    for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
+        observable = apply_layer(observable, layer, maps)
     return observable
 
 
@@ -121,35 +117,28 @@ def _paulis(like: Tensor) -> Complex[Tensor, "4 2 2"]:
     return torch.tensor(matrices, dtype=like.dtype, device=like.device).reshape(4, 2, 2)
 
 
-def _conjugation(unitary: Complex[Tensor, "*b 2 2"]) -> Float[Tensor, "*b 4 4"]:
-    """The real matrix of B -> U^dagger B U on Pauli vectors."""
-    paulis = _paulis(unitary)
-    moved = unitary.mH[..., None, :, :] @ paulis @ unitary[..., None, :, :]
-    return torch.einsum("iab,...jba->...ij", paulis, moved).real / 2
+def _conjugation(
+    factor: Complex[Tensor, "gates batch left 2 2 right"],
+) -> Float[Tensor, "gates batch left*left 4 4 right*right"]:
+    """The real map of Pauli vectors that belongs to one site of a gate, `O -> G^dagger O G`.
 
-
-def _controlled_conjugation(unitary: Complex[Tensor, "*b 2 2"]) -> Float[Tensor, "*b 4 4 4"]:
-    """Target maps of O -> C^dagger O C for a controlled U; `_control_maps` has the control's.
-
-    The map is a sum of four products. The part of the control's operator that is diagonal, 1 and Z,
-    goes to the projectors on 0 and 1, with the target left alone or conjugated. The off-diagonal
-    part, X and Y, is turned in its plane, with B -> (B U + U^dagger B)/2 on the target, and with
-    B -> i (B U - U^dagger B)/2.
+    Its bonds are pairs of bonds of the gate, one of G and one of its adjoint. Exchanging the two
+    is complex conjugation, so in the basis of symmetric and antisymmetric pairs all is real.
     """
-    paulis = _paulis(unitary)
-    right, left = paulis @ unitary[..., None, :, :], unitary.mH[..., None, :, :] @ paulis
-    even = torch.einsum("iab,...jba->...ij", paulis, right + left).real / 4
-    odd = torch.einsum("iab,...jba->...ij", paulis, 1j * (right - left)).real / 4
-    eye = torch.eye(4, dtype=even.dtype, device=even.device).expand_as(even)
-    return torch.stack([eye, _conjugation(unitary), even, odd], dim=-3)
+    paulis = _paulis(factor)
+    moved = einsum("gnxbay,jbc,gnzcdw->gnxzjadyw", factor.conj(), paulis, factor)
+    maps = einsum("iad,gnxzjadyw->gnxzijyw", paulis.transpose(1, 2), moved) / 2
+    maps = maps.flatten(-6, -5).flatten(-2, -1)  # ... (x z) i j (y w)
+    left, right = _real_pairs(factor.shape[-4], factor), _real_pairs(factor.shape[-1], factor)
+    return einsum("mp,gnpijq,oq->gnmijo", left.conj(), maps, right).real
 
 
-def _control_maps(like: Tensor) -> Float[Tensor, "1 4 4 4"]:
-    """Control maps `(1, rank, out, in)`: to the projectors on 0 and 1; X and Y kept; turned."""
-    maps = like.new_zeros(1, 4, 4, 4)
-    maps[0, 0, 0, 0] = maps[0, 0, 0, 3] = maps[0, 0, 3, 0] = maps[0, 0, 3, 3] = 0.5
-    maps[0, 1, 0, 0] = maps[0, 1, 3, 3] = 0.5
-    maps[0, 1, 0, 3] = maps[0, 1, 3, 0] = -0.5
-    maps[0, 2, 1, 1] = maps[0, 2, 2, 2] = 1
-    maps[0, 3, 2, 1], maps[0, 3, 1, 2] = 1, -1
-    return maps
+def _real_pairs(bond: int, like: Tensor) -> Complex[Tensor, "pairs pairs"]:
+    """A unitary change of basis from pairs (x, z) to those on which all maps are real."""
+    rows = torch.zeros(bond, bond, bond, bond, dtype=like.dtype, device=like.device)
+    for x in range(bond):
+        rows[x, x, x, x] = 1
+        for z in range(x):
+            rows[x, z, x, z] = rows[x, z, z, x] = 0.5**0.5
+            rows[z, x, x, z], rows[z, x, z, x] = 1j * 0.5**0.5, -1j * 0.5**0.5
+    return rows.reshape(bond**2, bond**2)

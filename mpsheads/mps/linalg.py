@@ -203,10 +203,8 @@ class _KeptSpace(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         if factor is None:
             spread = rows.to(gram.dtype)
-            scaled, size = _prepare(spread @ gram @ spread.mH)
-            values, vectors = torch.linalg.eigh(scaled)
-            values, vectors = values.flip(-1).clamp_min(0), vectors.flip(-1)
-            weights = values * size[..., 0]
+            values, vectors = torch.linalg.eigh(-(spread @ gram @ spread.mH))  # largest first
+            weights = (-values).clamp_min(0)
         else:
             scaled, size = _prepare(rows @ factor)
             vectors, s, _ = torch.linalg.svd(scaled, full_matrices=True)

@@ -125,7 +125,7 @@ def test_bad_arguments_are_named(generator):
     gate = unitary(torch.randn(4, generator=generator))
     with pytest.raises(ValueError, match=r"`sites` must lie within 0\.\.2, got \(3,\)"):
         apply_gate(state, gate, 3)
-    with pytest.raises(ValueError, match="one site or two different ones"):
+    with pytest.raises(ValueError, match="one to three different sites"):
         apply_controlled(state, gate, 1, 1)
     with pytest.raises(ValueError, match="`matrix` must be 4 x 4 here"):
         apply_gate(state, gate, (0, 1))

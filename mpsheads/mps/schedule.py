@@ -1,0 +1,130 @@
+"""Which factors of a circuit's gates meet which site, and which sites can be handled together.
+
+A gate on several sites is a matrix product operator: one factor for each site that it spans, tied
+by bonds. So all that happens to a site is a sequence of factors, whatever happens elsewhere, and
+sites with sequences alike are one batch: a circuit on 768 sites takes a handful of contractions,
+also where gate follows gate down a staircase.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpsheads.mps.circuit import Circuit
+from mpsheads.mps.kinds import Kind
+
+Factors = dict[Kind, tuple[Tensor, ...]]
+
+
+class Step(NamedTuple):
+    """One factor for each site of a group.
+
+    Attributes:
+        kind: Kind of the gates; `None` where bonds of that dimension only pass through.
+        leg: Which of the gate's sites, from the left; for a passing bond its dimension.
+        places: Which gates of that kind, one for each site of the group.
+    """
+
+    kind: Kind | None
+    leg: int
+    places: np.ndarray
+
+    def factor(self, factors: Factors, phys: int) -> Tensor:
+        """The factors `(sites, b, left, out, in, right)`."""
+        if self.kind is not None:
+            found = factors[self.kind][self.leg]
+            if len(self.places) == len(found) and (np.diff(self.places) == 1).all():
+                return found
+            return found[torch.from_numpy(self.places).to(found.device)]
+        like = next(iter(factors.values()))[0]
+        wire = torch.eye(self.leg * phys, dtype=like.dtype, device=like.device)
+        wire = wire.reshape(1, 1, self.leg, phys, self.leg, phys).transpose(4, 5)
+        return wire.expand(len(self.places), -1, -1, -1, -1, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Sites to which the same sequence of factors happens."""
+
+    sites: tuple[int, ...]
+    steps: tuple[Step, ...]
+
+    def part(self, members: Sequence[int]) -> "Group":
+        """Some of its sites, by their place in it."""
+        if len(members) == len(self.sites):
+            return self
+        steps = (step._replace(places=step.places[list(members)]) for step in self.steps)
+        return Group(tuple(self.sites[i] for i in members), tuple(steps))
+
+
+Layer = tuple[Group, ...]
+
+
+def layers(circuit: Circuit, factors: Factors, max_rank: int, reverse: bool = False) -> list[Layer]:
+    """The circuit in layers that multiply no bond by more than `max_rank`, first to last.
+
+    A gate of a larger rank has a layer to itself. The result is kept with the circuit.
+
+    Args:
+        circuit: The circuit.
+        factors: What `circuit.factors` gives, or anything of the same kinds.
+        max_rank: Largest product of the ranks of the gates that cross a bond within a layer.
+        reverse: Last gate first.
+    """
+    known = circuit.__dict__.setdefault("_layers", {})
+    ranks = {kind: tuple(f.shape[5] for f in found[:-1]) for kind, found in factors.items()}
+    key = (max_rank, reverse, tuple(sorted(ranks.items())))
+    if key not in known:
+        known[key] = _find_layers(circuit, ranks, max_rank, reverse)
+    return known[key]
+
+
+def _find_layers(
+    circuit: Circuit, ranks: dict[Kind, tuple[int, ...]], max_rank: int, reverse: bool
+) -> list[Layer]:
+    counts: dict[Kind, int] = {}
+    numbered = []
+    for operation in circuit:
+        place = counts.get(operation.kind, 0)
+        counts[operation.kind] = place + 1
+        numbered.append((operation, place))
+    level = [0] * circuit.num_sites  # the layer that each site has reached
+    grown: dict[tuple[int, int], int] = {}  # (layer, left site of a bond): product of ranks
+    events: list[dict[int, list[tuple[Kind | None, int, int]]]] = []
+    for operation, place in reversed(numbered) if reverse else numbered:
+        sites = sorted(operation.sites)
+        span = range(sites[0], sites[-1] + 1)
+        bonds = {}
+        for a, b, rank in zip(sites, sites[1:], ranks[operation.kind], strict=False):
+            bonds |= dict.fromkeys(range(a, b), rank)
+        layer = max(level[site] for site in span)
+        before = {bond: grown.get((layer, bond), 1) for bond in bonds}
+        if any(old > 1 and old * bonds[bond] > max_rank for bond, old in before.items()):
+            layer += 1
+        if layer == len(events):
+            events.append({})
+        for site in span:
+            level[site] = layer
+            kind, leg = (
+                (operation.kind, sites.index(site)) if site in sites else (None, bonds[site])
+            )
+            events[layer].setdefault(site, []).append((kind, leg, place))
+        for bond, rank in bonds.items():
+            grown[layer, bond] = grown.get((layer, bond), 1) * rank
+    return [_group(by_site) for by_site in events]
+
+
+def _group(by_site: dict[int, list[tuple[Kind | None, int, int]]]) -> Layer:
+    alike: dict[tuple[tuple[Kind | None, int], ...], list[int]] = {}
+    for site in sorted(by_site):
+        alike.setdefault(tuple((kind, leg) for kind, leg, _ in by_site[site]), []).append(site)
+    groups = []
+    for signature, sites in alike.items():
+        places = np.array([[place for _, _, place in by_site[site]] for site in sites]).T
+        steps = (Step(*what, row.copy()) for what, row in zip(signature, places, strict=True))
+        groups.append(Group(tuple(sites), tuple(steps)))
+    return tuple(groups)
