@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._checks import check_choice, check_equal, check_positive
+from mpsheads.mps.drawing import draw
 from mpsheads.mps.gate_factors import Rows
 from mpsheads.mps.gates import CONSTANTS, FAMILIES, unitary
 from mpsheads.mps.kinds import Group, Kind, kind_of
@@ -304,6 +305,14 @@ class Circuit:
                 f"({self.num_parameters},) or (batch, {self.num_parameters}), "
                 f"got {tuple(parameters.shape)}."
             )
+
+    def draw(self, width: int = 100) -> str:
+        """The circuit as a picture of text: wires, boxes, controls, time from left to right.
+
+        Args:
+            width: Characters a line; longer circuits go on below. A column is never broken.
+        """
+        return draw(self, width)
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self.operations)

@@ -1,5 +1,6 @@
-"""Figures of results."""
+"""Figures of results and circuits."""
 
+from mpsheads.plotting.circuits import draw_circuit, draw_circuit_on
 from mpsheads.plotting.quality import quality_vs_bytes
 
-__all__ = ["quality_vs_bytes"]
+__all__ = ["draw_circuit", "draw_circuit_on", "quality_vs_bytes"]

@@ -1,0 +1,109 @@
+"""Circuits drawn as text, and the layout that other drawings share."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mpsheads._checks import check_positive
+
+if TYPE_CHECKING:
+    from mpsheads.mps.circuit import Circuit, Operation
+
+CONTROL, NOT, SWAP = "●", "⊕", "×"
+"""Symbols that stand on a wire without a box."""
+
+_SYMBOLS: dict[str, tuple[str, ...]] = {  # one for each site, in the order of the gate
+    "rx": ("Rx",),
+    "ry": ("Ry",),
+    "rz": ("Rz",),
+    "sdg": ("S†",),
+    "tdg": ("T†",),
+    "id": ("1",),
+    "cp": (CONTROL, "P"),
+    "cx": (CONTROL, NOT),
+    "cz": (CONTROL, CONTROL),
+    "ccx": (CONTROL, CONTROL, NOT),
+    "swap": (SWAP, SWAP),
+    "controlled-unitary": (CONTROL, "U"),
+    "rxx": ("XX", "XX"),
+    "ryy": ("YY", "YY"),
+    "rzz": ("ZZ", "ZZ"),
+    "iswap": ("iSWAP", "iSWAP"),
+    "fsim": ("fSim", "fSim"),
+    "givens": ("G₀", "G₁"),
+    "su4": ("SU4₀", "SU4₁"),
+}
+
+
+def symbols(operation: "Operation") -> tuple[str, ...]:
+    """What stands on each of an operation's sites, in its order.
+
+    Sites of a gate that is not symmetric in them are numbered; an adjoint has a dagger.
+    """
+    if operation.gate in _SYMBOLS:
+        found = _SYMBOLS[operation.gate]
+    elif len(operation.sites) == 1:
+        found = ("M" if operation.gate == "matrix" else operation.gate.upper(),)
+    else:
+        found = tuple("M" + "₀₁₂"[i] for i in range(len(operation.sites)))
+    return tuple(map(_dagger, found)) if operation.adjoint else found
+
+
+def moments(circuit: "Circuit") -> "list[list[Operation]]":
+    """Operations in columns, as far left as they can stand without their lines crossing."""
+    free = [0] * circuit.num_sites  # the first free column on each wire
+    columns: list[list[Operation]] = []
+    for operation in circuit:
+        span = range(min(operation.sites), max(operation.sites) + 1)
+        column = max(free[site] for site in span)
+        for site in span:
+            free[site] = column + 1
+        if column == len(columns):
+            columns.append([])
+        columns[column].append(operation)
+    return columns
+
+
+def draw(circuit: "Circuit", width: int = 100) -> str:
+    """See `Circuit.draw`."""
+    check_positive(width=width)
+    names = [f"{site}: " for site in range(circuit.num_sites)]
+    margin = max(map(len, names))
+    left = [text for name in names for text in (name.rjust(margin), " " * margin)]
+    blocks, lines = [], list(left)
+    for column in moments(circuit):
+        cells = _column(column, circuit.num_sites)
+        if len(lines[0]) + len(cells[0]) > width and len(lines[0]) > margin:
+            blocks.append(lines)
+            lines = list(left)
+        lines = [line + cell for line, cell in zip(lines, cells, strict=True)]
+    blocks.append(lines)
+    return "\n\n".join(
+        "\n".join(line.rstrip() for line in block[:-1]) for block in blocks
+    )  # without the gap below the last wire
+
+
+def _column(operations: "Sequence[Operation]", num_sites: int) -> list[str]:
+    """One column: for each site its wire, and the gap below it."""
+    marks: dict[int, str] = {}
+    crossed: set[int] = set()  # gaps, numbered by the site above, through which a line runs
+    for operation in operations:
+        for site, symbol in zip(operation.sites, symbols(operation), strict=True):
+            marks[site] = symbol if symbol in (CONTROL, NOT, SWAP) else f"┤{symbol}├"
+        crossed.update(range(min(operation.sites), max(operation.sites)))
+    width = max(map(len, marks.values()))
+    middle = (width - 1) // 2
+    gap = " " * (middle + 1) + "│" + " " * (width - middle)
+    cells = []
+    for site in range(num_sites):
+        passed = site in crossed and site - 1 in crossed
+        mark = marks.get(site, "┼" if passed else "─")
+        before = (width - len(mark)) // 2
+        cells.append("─" * (before + 1) + mark + "─" * (width - len(mark) - before + 1))
+        cells.append(gap if site in crossed else " " * (width + 2))
+    return cells
+
+
+def _dagger(symbol: str) -> str:
+    if symbol in (CONTROL, NOT, SWAP):
+        return symbol
+    return symbol[:-1] if symbol.endswith("†") else symbol + "†"
