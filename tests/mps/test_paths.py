@@ -1,0 +1,120 @@
+import opt_einsum
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from mpsheads.mps.paths import contraction_path, einsum
+
+TRANSFER = "bxy,bxpu,bypv->buv"
+CASES = [
+    TRANSFER,
+    "bxy,bxpu,byqv,buv->bpq",
+    "bij,bjk,bkl->bil",
+    "ij,jk->ki",
+    "a,b->ab",
+    "ij,ij->",
+    "bij,bkl->bljik",
+    "bii->b",
+    "ij->j",
+    "iij,jk->ik",
+    "ij,k->i",
+    "bij,bjk,bk,b->i",
+]
+
+
+def operands_of(subscripts, generator, dtype=torch.float64, sizes=(2, 3, 4, 5)):
+    terms = subscripts.split("->")[0].split(",")
+    letters = sorted(set("".join(terms)))
+    length = {letter: sizes[i % len(sizes)] for i, letter in enumerate(letters)}
+    return [
+        torch.randn([length[x] for x in term], dtype=dtype, generator=generator) for term in terms
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128])
+@pytest.mark.parametrize("subscripts", CASES)
+def test_einsum_equals_torchs(subscripts, dtype, generator):
+    operands = operands_of(subscripts, generator, dtype)
+    result = einsum(subscripts, *operands)
+    assert result.dtype == dtype
+    # sums in another order
+    assert_close(result, torch.einsum(subscripts, *operands), rtol=1e-4, atol=1e-4)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=4, max_size=4),
+    seed=st.integers(0, 1000),
+    subscripts=st.sampled_from(CASES),
+)
+def test_einsum_equals_torchs_for_any_lengths_one_included(sizes, seed, subscripts):
+    generator = torch.Generator().manual_seed(seed)
+    operands = operands_of(subscripts, generator, sizes=sizes)
+    assert_close(einsum(subscripts, *operands), torch.einsum(subscripts, *operands))
+
+
+def test_einsum_takes_tensors_that_are_views(generator):
+    a, b = (torch.randn(3, 4, 4, dtype=torch.complex128, generator=generator) for _ in range(2))
+    expected = torch.einsum("bij,bjk->bik", a.mT.resolve_conj(), b.conj().resolve_conj())
+    assert_close(einsum("bij,bjk->bik", a.mT, b.conj()), expected)
+
+
+def test_a_contraction_is_differentiated_mapped_and_compiled(generator):
+    operands = [x.requires_grad_() for x in operands_of(TRANSFER, generator)]
+    assert torch.autograd.gradcheck(lambda *x: einsum(TRANSFER, *x), operands)
+    expected = einsum(TRANSFER, *operands)
+    mapped = torch.func.vmap(lambda *x: einsum("xy,xpu,ypv->uv", *x))(*operands)
+    assert_close(mapped, expected)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda *x: einsum(TRANSFER, *x), fullgraph=True, backend="aot_eager")
+    for batch in (2, 1, 2):  # the second length makes the batch symbolic
+        some = [x.detach()[:batch] for x in operands]
+        assert_close(compiled(*some), expected.detach()[:batch])
+
+
+@pytest.mark.parametrize("chi", [2, 4, 16])
+def test_the_path_of_a_transfer_step_costs_the_cube_of_the_bond(chi):
+    path = contraction_path(TRANSFER, (7, chi, chi), (7, chi, 2, chi), (7, chi, 2, chi))
+    assert path.flops == 2 * 2 * 7 * 2 * chi**3
+    assert path.largest_intermediate == 7 * 2 * chi**2
+    assert len(path.steps) == 2
+    _, info = opt_einsum.contract_path(
+        TRANSFER, (7, chi, chi), (7, chi, 2, chi), (7, chi, 2, chi), shapes=True
+    )
+    assert path.flops == info.opt_cost
+
+
+def test_a_memory_limit_bounds_the_intermediates_and_changes_no_number(generator):
+    subscripts = "ia,ib,ic->abc"
+    shapes = [(2, 10)] * 3
+    free = contraction_path("ia,ib,ic->i", *shapes)
+    bound = contraction_path("ia,ib,ic->i", *shapes, memory_limit=2)
+    assert bound.largest_intermediate <= free.largest_intermediate
+    limited = contraction_path(subscripts, *shapes, memory_limit=10)
+    assert contraction_path(subscripts, *shapes).steps != limited.steps
+    assert len(limited.steps) == 1
+    operands = [torch.randn(shape, dtype=torch.float64, generator=generator) for shape in shapes]
+    assert_close(einsum(subscripts, *operands, memory_limit=10), einsum(subscripts, *operands))
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "shapes", "message"),
+    [
+        ("bij,bjk->bik", [(1, 2, 2), (3, 2, 2)], "Axes named 'b' .* must have one length, got 1"),
+        ("ij,jk->ik", [(2, 3)], "must name 1 operand"),
+        ("ij,jk", [(2, 3), (3, 2)], "and the result"),
+        ("...j,jk->...k", [(2, 3), (3, 2)], r"without '\.\.\.'"),
+        ("ij,jk->ik", [(2, 3), (3, 2, 1)], "Operand 1 must have axes 'jk', got the shape"),
+    ],
+)
+def test_operands_that_do_not_fit_are_refused(subscripts, shapes, message):
+    with pytest.raises(ValueError, match=message):
+        einsum(subscripts, *[torch.zeros(shape) for shape in shapes])
+    with pytest.raises(ValueError, match=message):
+        contraction_path(subscripts, *shapes)
+
+
+def test_a_memory_limit_below_one_is_refused():
+    with pytest.raises(ValueError, match="`memory_limit` must be at least 1 or None, got 0"):
+        contraction_path("ij,jk->ik", (2, 2), (2, 2), memory_limit=0)
