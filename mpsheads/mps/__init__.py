@@ -24,6 +24,7 @@ from mpsheads.mps.purified import (
     partial_trace,
     purification,
 )
+from mpsheads.mps.sampling import log_probability, measure, project, sample
 from mpsheads.mps.state import (
     MPS,
     basis_state,
@@ -60,6 +61,8 @@ __all__ = [
     "log_fidelity",
     "log_fidelity_matrix",
     "log_norm",
+    "log_probability",
+    "measure",
     "mixed_expectation",
     "mixed_fidelity",
     "mixed_purity",
@@ -72,11 +75,13 @@ __all__ = [
     "partial_trace",
     "pauli_sum",
     "product_state",
+    "project",
     "purification",
     "purity",
     "random_mps",
     "reduced_density_matrix",
     "renyi_entropy",
+    "sample",
     "schmidt_values",
     "to_dense",
     "trim_bonds",
