@@ -14,7 +14,7 @@ from torch import Tensor
 from mpsheads._checks import check_choice, check_equal, check_positive
 from mpsheads.mps.drawing import draw
 from mpsheads.mps.gate_factors import Rows
-from mpsheads.mps.gates import CONSTANTS, FAMILIES, unitary
+from mpsheads.mps.gates import CONSTANTS, FAMILIES
 from mpsheads.mps.kinds import Group, Kind, kind_of
 
 _UNITARITY = 1e-5  # single precision passes
@@ -247,22 +247,6 @@ class Circuit:
             found = group.unitaries(batch)
             for place, matrix in zip(group.places, found.unbind(0), strict=True):
                 matrices[place] = matrix if parameters.ndim == 2 else matrix[0]
-        return matrices
-
-    def matrices(self, parameters: Float[Tensor, "*b parameters"]) -> dict[str, Tensor]:
-        """The matrices of all gates, computed once for each family; of a controlled unitary that
-        on its target.
-        """  # noqa: D205
-        self._check(parameters)
-        starts: dict[str, list[int]] = {}
-        for operation in self.operations:
-            starts.setdefault(operation.gate, []).append(operation.start)
-        matrices = {}
-        for gate, first in starts.items():
-            columns = torch.tensor(first)[:, None] + torch.arange(FAMILIES[gate].num_parameters)
-            angles = parameters[..., columns.to(parameters.device)].movedim(-2, 0)
-            matrix = unitary if gate == "controlled-unitary" else FAMILIES[gate].matrix
-            matrices[gate] = matrix(angles)
         return matrices
 
     @classmethod

@@ -15,14 +15,14 @@ from mpsheads import oracle
 from mpsheads.ansatz import brickwork, ghz, ladder, qaoa_ring, qft, trotter_ising
 from mpsheads.interop import from_qiskit, to_qiskit, to_quimb_gates
 from mpsheads.mps import Circuit, gates
-from tests.mps.circuits import ALL_FAMILIES, circuits, dense_circuit
+from tests.mps.circuits import circuits, dense_circuit
 
 qiskit = pytest.importorskip("qiskit")
 qtn = pytest.importorskip("quimb.tensor")
 library = pytest.importorskip("qiskit.circuit.library")
 info = pytest.importorskip("qiskit.quantum_info")
 
-ANY = circuits(max_sites=5, max_gates=10, families=ALL_FAMILIES)
+ANY = circuits(max_sites=5, max_gates=10)
 EVERY = [(name, tuple(range(family.num_sites))) for name, family in gates.FAMILIES.items()]
 
 

@@ -9,7 +9,6 @@ from mpsheads import oracle
 from mpsheads.mps import Circuit
 from mpsheads.mps.gates import FAMILIES
 
-FIRST_FAMILIES = ("rx", "ry", "rz", "zyz", "controlled-unitary")
 ALL_FAMILIES = (*sorted(FAMILIES), "matrix")
 
 
@@ -21,15 +20,15 @@ def haar_unitary(size, generator):
 
 
 @st.composite
-def circuits(draw, max_sites=10, max_gates=16, families=FIRST_FAMILIES):
-    """Circuits of gates near and far, in any order of their sites.
+def circuits(draw, max_sites=10, max_gates=16):
+    """Circuits of all gates, near and far, in any order of their sites; fixed matrices, adjoints.
 
-    With `families=ALL_FAMILIES` there are fixed matrices among them, and adjoints, and angles.
+    Their values are large angles.
     """
     num_sites = draw(st.integers(1, max_sites))
     gates = []
     for _ in range(draw(st.integers(0, max_gates))):
-        gate = draw(st.sampled_from(families))
+        gate = draw(st.sampled_from(ALL_FAMILIES))
         count = draw(st.integers(1, 3)) if gate == "matrix" else FAMILIES[gate].num_sites
         if count > num_sites:
             continue
@@ -39,14 +38,11 @@ def circuits(draw, max_sites=10, max_gates=16, families=FIRST_FAMILIES):
             gate = haar_unitary(2**count, generator)
         gates.append((gate, tuple(sites)))
     circuit = Circuit.of(num_sites, gates)
-    if families == ALL_FAMILIES:
-        if draw(st.booleans()):
-            circuit = circuit.inverse()
-        seed = draw(st.integers(0, 1000))
-        generator = torch.Generator().manual_seed(seed)
-        angles = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=generator)
-        circuit = circuit.with_parameters(angles * math.pi)
-    return circuit
+    if draw(st.booleans()):
+        circuit = circuit.inverse()
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    angles = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=generator)
+    return circuit.with_parameters(math.pi * angles)
 
 
 def random_product(batch, n_sites, dtype, generator):

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from mpsheads.mps import Circuit
 from mpsheads.mps.drawing import CONTROL, moments, symbols
 from mpsheads.mps.gates import FAMILIES
-from tests.mps.circuits import ALL_FAMILIES, circuits
+from tests.mps.circuits import circuits
 
-ANY = circuits(max_sites=12, max_gates=20, families=ALL_FAMILIES)
+ANY = circuits(max_sites=12, max_gates=20)
 MIXED = Circuit.of(
     4,
     [
