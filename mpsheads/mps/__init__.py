@@ -1,5 +1,6 @@
 """Batched, differentiable matrix product states."""
 
+from mpsheads.mps.canonical import add, canonicalize, compress, from_dense
 from mpsheads.mps.circuit import Circuit, Operation
 from mpsheads.mps.contract import (
     fidelity_matrix,
@@ -11,7 +12,8 @@ from mpsheads.mps.contract import (
 )
 from mpsheads.mps.density import one_site_density_matrices, reduced_density_matrix
 from mpsheads.mps.entropy import entanglement_entropy, purity, renyi_entropy, schmidt_values
-from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate
+from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate, apply_mpo
+from mpsheads.mps.lightcone import local_expectations
 from mpsheads.mps.mpo import MPO, heisenberg_hamiltonian, ising_hamiltonian, mpo_to_dense, pauli_sum
 from mpsheads.mps.observables import bloch_vectors, correlation, expectation, variance
 from mpsheads.mps.purified import (
@@ -45,19 +47,25 @@ __all__ = [
     "Operation",
     "PurifiedMPS",
     "Truncation",
+    "add",
     "apply_circuit",
     "apply_controlled",
     "apply_gate",
+    "apply_mpo",
     "basis_state",
     "bloch_vectors",
+    "canonicalize",
+    "compress",
     "concatenate",
     "correlation",
     "entanglement_entropy",
     "expectation",
     "fidelity_matrix",
+    "from_dense",
     "ghz_state",
     "heisenberg_hamiltonian",
     "ising_hamiltonian",
+    "local_expectations",
     "log_fidelity",
     "log_fidelity_matrix",
     "log_norm",

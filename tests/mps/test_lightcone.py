@@ -1,0 +1,89 @@
+"""Light cones against the whole contraction and the oracle."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mpsheads.ansatz import brickwork, staircase
+from mpsheads.mps import (
+    Circuit,
+    apply_circuit,
+    bloch_vectors,
+    expectation,
+    local_expectations,
+    product_state,
+)
+from tests.mps.circuits import random_product
+
+MIXED = Circuit.of(
+    6, [("su4", (1, 0)), ("ccx", (4, 2, 3)), ("h", (5,)), ("cp", (5, 3)), ("swap", (0, 2))]
+)
+
+
+@pytest.mark.parametrize("circuit", [brickwork(6, 2), staircase(6, 2), MIXED])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(("pauli", "axis"), [("X", 0), ("Y", 1), ("Z", 2)])
+def test_one_site_values_agree_with_the_evolved_states(circuit, shared, pauli, axis, generator):
+    amplitudes = 2 * random_product(3, 6, torch.complex128, generator)
+    shape = (circuit.num_parameters,) if shared else (3, circuit.num_parameters)
+    parameters = torch.randn(shape, dtype=torch.float64, generator=generator)
+    state = apply_circuit(product_state(amplitudes), circuit, parameters)
+    found = local_expectations(amplitudes, circuit, parameters, pauli)
+    assert_close(found, bloch_vectors(state)[..., axis])
+
+
+def test_strings_on_named_sites_agree_with_the_evolved_states(generator):
+    circuit = brickwork(7, 2)
+    amplitudes = random_product(2, 7, torch.complex128, generator)
+    parameters = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=generator)
+    state = apply_circuit(product_state(amplitudes), circuit, parameters)
+    places = [(5, 1), (0, 1), (3, 2)]
+    found = local_expectations(amplitudes, circuit, parameters, "XZ", places)
+    for column, (x, z) in zip(found.T, places, strict=True):
+        letters = "".join({x: "X", z: "Z"}.get(site, "1") for site in range(7))
+        assert_close(column, expectation(state, letters).real)
+
+
+def test_gradients_agree_with_finite_differences(generator):
+    circuit = brickwork(4, 1)
+    amplitudes = random_product(2, 4, torch.complex128, generator).requires_grad_()
+    parameters = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=generator)
+    assert torch.autograd.gradcheck(
+        lambda a, p: local_expectations(a, circuit, p, "ZZ"),
+        (amplitudes, parameters.requires_grad_()),
+    )
+
+
+def test_a_long_chain_needs_few_forms_of_cones(generator):
+    circuit = brickwork(64, 2)
+    amplitudes = random_product(2, 64, torch.complex64, generator)
+    parameters = torch.randn(circuit.num_parameters, generator=generator)
+    found = local_expectations(amplitudes, circuit, parameters)
+    state = apply_circuit(product_state(amplitudes), circuit, parameters)
+    assert_close(found, bloch_vectors(state)[..., 2], atol=1e-5, rtol=0)
+    (cones,) = circuit.__dict__["_cones"].values()
+    assert len(cones) < 12
+
+
+def test_the_circuits_own_parameters_are_the_default():
+    circuit = Circuit.of(2, [("rx", 0, [1.0]), ("cx", (0, 1))])
+    zeros = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]], dtype=torch.complex128)
+    cosine = torch.tensor(1.0, dtype=torch.float64).cos()
+    assert_close(local_expectations(zeros, circuit), cosine.expand(1, 2))
+
+
+def test_bad_arguments_are_named(generator):
+    circuit = brickwork(3, 1)
+    amplitudes = random_product(2, 3, torch.complex64, generator)
+    with pytest.raises(ValueError, match="`pauli` must be letters of XYZ"):
+        local_expectations(amplitudes, circuit, pauli="A")
+    with pytest.raises(ValueError, match="2 different sites for each observable"):
+        local_expectations(amplitudes, circuit, pauli="ZZ", sites=[(1, 1)])
+    with pytest.raises(ValueError, match=r"within 0\.\.2, got \(3,\)"):
+        local_expectations(amplitudes, circuit, sites=[3])
+    with pytest.raises(ValueError, match="fits nowhere"):
+        local_expectations(amplitudes, circuit, pauli="ZZZZ")
+    with pytest.raises(ValueError, match="number of sites must agree"):
+        local_expectations(amplitudes[:, :2], circuit)
+    with pytest.raises(ValueError, match="batch size must agree"):
+        local_expectations(amplitudes, circuit, torch.zeros(3, circuit.num_parameters))
