@@ -1,6 +1,6 @@
 """Batched, differentiable matrix product states."""
 
-from mpsheads.mps.canonical import add, canonicalize, compress, from_dense
+from mpsheads.mps.canonical import add, canonicalize, compress, from_dense, to_vidal
 from mpsheads.mps.circuit import Circuit, Operation
 from mpsheads.mps.contract import (
     fidelity_matrix,
@@ -92,6 +92,7 @@ __all__ = [
     "sample",
     "schmidt_values",
     "to_dense",
+    "to_vidal",
     "trim_bonds",
     "variance",
     "w_state",

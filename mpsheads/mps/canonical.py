@@ -8,11 +8,12 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite, is_concrete
-from mpsheads.mps.linalg import kept_space, qr, wide
+from mpsheads.mps.linalg import kept_space, qr, svd, wide
 from mpsheads.mps.state import MPS, trim_bonds
 from mpsheads.mps.truncation import Truncation
 
-_RESCALE_EVERY = 16  # sites: between two of them double precision neither over- nor underflows
+_RESCALE_GRAM = 16  # sites: between two of them double precision neither over- nor underflows
+_RESCALE_CARRY = 4  # sites: the same in single precision
 
 
 def canonicalize(state: MPS, center: int | None = None) -> MPS:
@@ -39,17 +40,22 @@ def canonicalize(state: MPS, center: int | None = None) -> MPS:
     state = trim_bonds(state)
     first, last = (0, state.n_sites - 1) if state.center is None else (state.center,) * 2
     tensors: dict[int, Tensor] = {}
+    log_norm = state.log_norm
     for i in range(first, center):  # left to right
         site, following = (tensors.get(k, state.sites[k]) for k in (i, i + 1))
         q, r = qr(site.flatten(1, 2))
+        if (i - first) % _RESCALE_CARRY == _RESCALE_CARRY - 1:
+            r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.unflatten(1, site.shape[1:3])
         tensors[i + 1] = torch.einsum("bxl,blpr->bxpr", r, following)
     for i in range(last, center, -1):  # right to left
         before, site = (tensors.get(k, state.sites[k]) for k in (i - 1, i))
         q, r = qr(site.flatten(2, 3).mH)
+        if (last - i) % _RESCALE_CARRY == _RESCALE_CARRY - 1:
+            r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.mH.unflatten(2, site.shape[2:4])
         tensors[i - 1] = torch.einsum("blpr,bxr->blpx", before, r.conj())
-    return state.with_sites(tensors, center=center)
+    return state.with_sites(tensors, log_norm=log_norm, center=center)
 
 
 def compress(state: MPS, truncation: Truncation, *, first: int = 0, last: int | None = None) -> MPS:
@@ -122,7 +128,7 @@ def truncate_window(
         else:
             kept, carry = qr(rows)
         tensors[i] = kept.reshape(len(rows), -1, phys, kept.shape[2])
-        if (i - start) % _RESCALE_EVERY == _RESCALE_EVERY - 1:
+        if (i - start) % _RESCALE_CARRY == _RESCALE_CARRY - 1 or i == cut[-1]:
             carry, log_norm = _rescale(carry, log_norm)
     end = cut[-1] + 1
     tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])  # b x [l] p r
@@ -180,7 +186,7 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
             with torch.no_grad():
                 root = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)
                 factor = qr(root.mH)[1].mH  # b l c
-        if (stop - i) % _RESCALE_EVERY == _RESCALE_EVERY - 1:
+        if (stop - i) % _RESCALE_GRAM == _RESCALE_GRAM - 1:
             size = gram.detach().abs().amax(dim=(1, 2), keepdim=True)
             size = torch.where(size > 0, size, torch.ones_like(size))
             gram, factor = gram / size, None if factor is None else factor / size.sqrt()
@@ -228,6 +234,40 @@ def _with_losses(
         discarded_weight=weight,
         truncation_angle=angle,
     )
+
+
+def to_vidal(state: MPS) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Vidal's form of each normalised state: site tensors between diagonal Schmidt values.
+
+    Args:
+        state: The states, of any norm but zero.
+
+    Returns:
+        `n_sites` tensors Gamma `(batch, left, phys, right)` and `n_sites - 1` vectors Lambda
+        `(batch, bond)`, largest first, of norm 1: `Gamma_0 Lambda_0 Gamma_1 ...` is the state.
+        Where Schmidt values vanish, so do the entries of Gamma that belong to them. Gradients are
+        cut, since the form divides by Schmidt values.
+
+    Raises:
+        ValueError: If a state is zero or not finite.
+
+    Source: Vidal 2003 (arXiv:quant-ph/0301063), eq. 4. Cost: O(n_sites * max_bond**3) a state.
+    """
+    state = canonicalize(state.detach(), 0)
+    _check_norms(state.sites[0].flatten(1).unsqueeze(1) @ state.sites[0].flatten(1).unsqueeze(1).mH)
+    gammas, lambdas = [], []
+    rest = state.sites[0] / state.sites[0].flatten(1).norm(dim=1)[:, None, None, None]
+    inverse = rest.real.new_ones(len(rest), 1)
+    for following in state.sites[1:]:
+        u, weights, vh = svd(rest.flatten(1, 2))
+        values = weights.diagonal(dim1=1, dim2=2).real
+        gammas.append(u.unflatten(1, rest.shape[1:3]) * inverse[:, :, None, None])
+        lambdas.append(values)
+        floor = values[:, :1] * torch.finfo(values.dtype).eps
+        inverse = torch.where(values > floor, 1 / values, 0.0)
+        rest = torch.einsum("bxl,blpr->bxpr", values[..., None] * vh, following)
+    gammas.append(rest * inverse[:, :, None, None])
+    return tuple(gammas), tuple(lambdas)
 
 
 def add(first: MPS, second: MPS) -> MPS:
