@@ -1,32 +1,15 @@
-"""Overlaps and fidelities of batches of MPS, by transfer matrices, in the log domain."""
+"""Overlaps, fidelities and distances of batches of MPS, by transfer matrices, in the log domain."""
 
-from functools import lru_cache
-from typing import Any
-
-import opt_einsum
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from mpsheads._checks import check_equal
+from mpsheads.mps.pairs import is_transformed, log_overlap_matrix
+from mpsheads.mps.paths import einsum as einsum
 from mpsheads.mps.state import MPS
 
-_CHUNK_ELEMENTS = 1 << 24
-
-
-def einsum(subscripts: str, *operands: Tensor) -> Tensor:
-    """`torch.einsum` along the cheapest path, which is found once for each set of shapes.
-
-    Args:
-        subscripts: As for `torch.einsum`.
-        operands: The tensors, all of one dtype and device.
-    """
-    return _expression(subscripts, tuple(tuple(x.shape) for x in operands))(*operands)
-
-
-@lru_cache(maxsize=4096)
-def _expression(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> Any:
-    return opt_einsum.contract_expression(subscripts, *shapes, optimize="auto")
+_RESCALE_EVERY = 4
 
 
 def overlap(bra: MPS, ket: MPS) -> Inexact[Tensor, " batch"]:
@@ -40,16 +23,15 @@ def overlap(bra: MPS, ket: MPS) -> Inexact[Tensor, " batch"]:
         One number per pair, in the states' dtype. Norms are not divided out.
 
     Raises:
-        ValueError: If the sites, batch sizes or dtypes differ.
+        ValueError: If the sites, batch sizes, dtypes or devices differ.
 
     Source: Schollwöck 2011 (arXiv:1008.3477), sec. 4.2.1. Cost: O(n_sites * max_bond**3) a pair.
     """
-    phase, log = _log_overlap(bra, ket)
-    return phase * log.exp()
+    return _number(*_log_overlap(bra, ket))
 
 
 def log_norm(state: MPS) -> Float[Tensor, " batch"]:
-    """Natural logarithm of the norm `sqrt(<state|state>)` of each state.
+    """Natural logarithm of the norm `sqrt(<state|state>)` of each state; -inf where it is 0.
 
     Cost: O(n_sites * max_bond**3) a state.
     """
@@ -60,20 +42,52 @@ def log_norm(state: MPS) -> Float[Tensor, " batch"]:
 def log_fidelity(bra: MPS, ket: MPS) -> Float[Tensor, " batch"]:
     """Log-fidelity `log(|<bra|ket>|**2 / (<bra|bra> <ket|ket>))` of each pair of states.
 
-    It stays finite where the fidelity itself underflows; orthogonal states give the logarithm of
-    the smallest normal number.
+    It stays finite where the fidelity itself underflows; orthogonal states give a number near the
+    logarithm of the smallest normal number, with gradient 0.
 
     Args:
         bra: Left states.
         ket: Right states, as many and on as many sites as `bra`.
 
     Raises:
-        ValueError: If the sites, batch sizes or dtypes differ.
+        ValueError: If the sites, batch sizes, dtypes or devices differ, or a state has norm 0 or
+            an entry that is not finite.
 
     Cost: O(n_sites * max_bond**3) a pair.
     """
     phase, log = _log_overlap(bra, ket)
-    return 2 * (_safe_log(phase) + log - log_norm(bra) - log_norm(ket))
+    norms = _finite_log_norm("bra", bra) + _finite_log_norm("ket", ket)
+    return 2 * (_safe_log(phase) + log - norms)
+
+
+def inner_distance(a: MPS, b: MPS) -> Float[Tensor, " batch"]:
+    """Norm of the difference `|| |a> - |b> ||` of each pair of states.
+
+    Args:
+        a: States.
+        b: As many states, on as many sites.
+
+    Returns:
+        One number a pair. Below about sqrt(eps) times the norms, the difference drowns in rounding
+        and comes out as anything from 0 to that; its gradient is 0 where it comes out as 0.
+
+    Raises:
+        ValueError: If the sites, batch sizes, dtypes or devices differ.
+
+    Cost: O(n_sites * max_bond**3) a pair.
+    """
+    phase, log = _log_overlap(a, b, ("a", "b"))
+    phase_a, log_a = _log_overlap(a, a)
+    phase_b, log_b = _log_overlap(b, b)
+    largest = torch.stack([log, log_a, log_b]).detach().amax(0)
+    square = (
+        phase_a.real * (log_a - largest).exp()
+        + phase_b.real * (log_b - largest).exp()
+        - 2 * phase.real * (log - largest).exp()
+    )
+    positive = square > 0
+    root = torch.where(positive, square, torch.ones_like(square)).sqrt()
+    return torch.where(positive, root * (largest / 2).exp(), torch.zeros_like(root))
 
 
 def overlap_matrix(
@@ -84,15 +98,16 @@ def overlap_matrix(
     Args:
         queries: Bras; conjugated here.
         documents: Kets, on as many sites.
-        chunk: Documents handled at once; by default as many as keep intermediates near 64 MiB.
+        chunk: Documents handled at once; by default as many as stay in a processor's cache. Queries
+            go 32 at a time. With gradients each chunk is computed twice, and one at a time is held:
+            about 4 * n_sites * phys * bond**2 numbers a pair, 1 GiB at most by default.
 
     Raises:
-        ValueError: If the sites or dtypes differ, or `chunk` is less than 1.
+        ValueError: If the sites, dtypes or devices differ, or `chunk` is less than 1.
 
     Cost: O(n_sites * max_bond**3) a pair.
     """
-    parts = [phase * log.exp() for phase, log in _all_pairs(queries, documents, chunk)]
-    return torch.cat(parts, dim=1)
+    return _number(*_all_pairs(queries, documents, chunk))
 
 
 def log_fidelity_matrix(
@@ -103,59 +118,52 @@ def log_fidelity_matrix(
     Args:
         queries: States of the rows.
         documents: States of the columns, on as many sites.
-        chunk: Documents handled at once; by default as many as keep intermediates near 64 MiB.
+        chunk: As for `overlap_matrix`.
 
     Raises:
-        ValueError: If the sites or dtypes differ, or `chunk` is less than 1.
+        ValueError: If the sites, dtypes or devices differ, a state has norm 0 or an entry that is
+            not finite, or `chunk` is less than 1.
 
     Cost: O(n_sites * max_bond**3) a pair.
     """
-    parts = [_safe_log(phase) + log for phase, log in _all_pairs(queries, documents, chunk)]
-    norms = log_norm(queries)[:, None] + log_norm(documents)
-    return 2 * (torch.cat(parts, dim=1) - norms)
+    phase, log = _all_pairs(queries, documents, chunk)
+    rows = _finite_log_norm("queries", queries)
+    columns = _finite_log_norm("documents", documents)
+    return 2 * (_safe_log(phase) + log - rows[:, None] - columns)
 
 
 def fidelity_matrix(
     queries: MPS, documents: MPS, *, chunk: int | None = None
 ) -> Float[Tensor, "queries documents"]:
-    """Fidelity `|<a|b>|**2 / (<a|a> <b|b>)` of all pairs of states, in [0, 1].
+    """Fidelity `|<a|b>|**2 / (<a|a> <b|b>)` of all pairs of states, in [0, 1] up to rounding.
 
-    It underflows to 0 for unlike states of hundreds of sites; see `log_fidelity_matrix`.
+    It underflows to 0 for unlike states of hundreds of sites; see `log_fidelity_matrix`, which
+    also has the arguments and errors.
     """
     return log_fidelity_matrix(queries, documents, chunk=chunk).exp()
 
 
-def _log_overlap(bra: MPS, ket: MPS) -> tuple[Tensor, Tensor]:
-    """A number of size near 1 and a logarithm for each pair: `<bra|ket> = phase * exp(log)`."""
-    _check_alike(bra, ket)
-    check_equal("batch size", bra=bra.batch_size, ket=ket.batch_size)
+def _log_overlap(
+    bra: MPS, ket: MPS, names: tuple[str, str] = ("bra", "ket")
+) -> tuple[Tensor, Tensor]:
+    """A number of size 1, or 0, and a logarithm for each pair: `<bra|ket> = phase * exp(log)`."""
+    _check_alike({names[0]: bra, names[1]: ket})
+    check_equal("batch size", **{names[0]: bra.batch_size, names[1]: ket.batch_size})
     env = ket.sites[0].new_ones(ket.batch_size, 1, 1)  # b l* l
     log = bra.log_norm + ket.log_norm
-    for a, c in zip(bra.sites, ket.sites, strict=True):
+    for i, (a, c) in enumerate(zip(bra.sites, ket.sites, strict=True), 1):
         env = einsum("bxy,bxpu,bypv->buv", env, a.conj(), c)  # b [l*] [l] [p] r* r
-        env, log = _rescale(env, log)
-    return env[..., 0, 0], log
+        if i % _RESCALE_EVERY == 0 or i == bra.n_sites:
+            env, log = _rescale(env, log)
+    return env[:, 0, 0], log
 
 
-def _all_pairs(queries: MPS, documents: MPS, chunk: int | None) -> list[tuple[Tensor, Tensor]]:
+def _all_pairs(queries: MPS, documents: MPS, chunk: int | None) -> tuple[Tensor, Tensor]:
     """`_log_overlap` of all pairs, a chunk of documents at a time."""
-    _check_alike(queries, documents)
+    _check_alike({"queries": queries, "documents": documents})
     if chunk is not None and chunk < 1:
         raise ValueError(f"`chunk` must be at least 1 or None, got {chunk}.")
-    phys = max(documents.phys_dims)
-    per_document = queries.batch_size * queries.max_bond * documents.max_bond * phys
-    chunk = chunk or max(1, _CHUNK_ELEMENTS // max(1, per_document))
-    bras = [site.conj() for site in queries.sites]
-    parts = []
-    for start in range(0, documents.batch_size, chunk):
-        part = documents[start : start + chunk]
-        env = part.sites[0].new_ones(queries.batch_size, part.batch_size, 1, 1)  # q d l* l
-        log = queries.log_norm[:, None] + part.log_norm
-        for a, c in zip(bras, part.sites, strict=True):
-            env = einsum("qdxy,qxpu,dypv->qduv", env, a, c)  # q d [l*] [l] [p] r* r
-            env, log = _rescale(env, log)
-        parts.append((env[..., 0, 0], log))
-    return parts
+    return log_overlap_matrix(queries, documents, chunk)
 
 
 def _rescale(env: Tensor, log: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,6 +173,12 @@ def _rescale(env: Tensor, log: Tensor) -> tuple[Tensor, Tensor]:
     return env / size[..., None, None], log + size.log()
 
 
+def _number(phase: Tensor, log: Tensor) -> Tensor:
+    """`phase * exp(log)`, 0 where the phase is 0 even if the exponential overflows."""
+    largest = torch.finfo(log.dtype).max
+    return phase * torch.where(phase == 0, log.exp().clamp_max(largest), log.exp())
+
+
 def _safe_log(phase: Tensor) -> Tensor:
     """`log|phase|` with a finite gradient at zero."""
     tiny = torch.finfo(phase.dtype).tiny
@@ -172,7 +186,17 @@ def _safe_log(phase: Tensor) -> Tensor:
     return size.clamp_min(tiny).log() / 2
 
 
-def _check_alike(bra: MPS, ket: MPS) -> None:
-    check_equal("physical dimensions", bra=bra.phys_dims, ket=ket.phys_dims)
-    check_equal("dtype", bra=bra.dtype, ket=ket.dtype)
-    check_equal("device", bra=bra.device, ket=ket.device)
+def _finite_log_norm(name: str, state: MPS) -> Tensor:
+    """`log_norm` to divide by: refused where it is not finite, if the numbers can be asked for."""
+    log = log_norm(state)
+    if torch.compiler.is_compiling() or is_transformed(log) or log.isfinite().all():
+        return log
+    row = int((~log.isfinite()).nonzero()[0])
+    rule = "have norms above 0" if bool(log[row] == -torch.inf) else "be finite"
+    raise ValueError(f"`{name}` must {rule}, but the log-norm of state {row} is {log[row]:.4g}.")
+
+
+def _check_alike(states: dict[str, MPS]) -> None:
+    check_equal("physical dimensions", **{name: x.phys_dims for name, x in states.items()})
+    check_equal("dtype", **{name: x.dtype for name, x in states.items()})
+    check_equal("device", **{name: x.device for name, x in states.items()})
