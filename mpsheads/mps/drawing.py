@@ -41,10 +41,10 @@ def symbols(operation: "Operation") -> tuple[str, ...]:
     """
     if operation.gate in _SYMBOLS:
         found = _SYMBOLS[operation.gate]
-    elif len(operation.sites) == 1:
-        found = ("M" if operation.gate == "matrix" else operation.gate.upper(),)
     else:
-        found = tuple("M" + "₀₁₂"[i] for i in range(len(operation.sites)))
+        name = "M" if operation.gate == "matrix" else operation.gate.upper()
+        single = len(operation.sites) == 1
+        found = (name,) if single else tuple(name + "₀₁₂"[i] for i in range(len(operation.sites)))
     return tuple(map(_dagger, found)) if operation.adjoint else found
 
 
