@@ -214,6 +214,14 @@ def test_factors_can_be_vmapped_over_parameters_and_differentiated(generator):
     assert_close(per_sample[0], expected)
 
 
+def test_factors_and_matrices_follow_the_device_of_the_parameters():
+    parameters = torch.zeros(2, EVERY.num_parameters, device="meta")
+    for _ in range(2):  # the second time from what the first has kept
+        tensors = [*flat(EVERY, parameters), *EVERY.unitaries(parameters)]
+        assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert {tensor.device.type for tensor in flat(EVERY, torch.zeros(parameters.shape))} == {"cpu"}
+
+
 def test_factors_compile_into_one_graph():
     """In an interpreter of its own: shapes are not checked there, which torch cannot trace."""
     code = """
