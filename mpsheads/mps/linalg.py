@@ -162,15 +162,16 @@ class _SVD(torch.autograd.Function):
         grad = (u * grad_s[..., None, :].to(u.dtype)) @ v.mH
         if k:
             grad_u, grad_v = grad_u[..., :k], grad_v[..., :k]
+            s, size = _scaled(s)
             inside, outside = s[..., None, :k], s[..., k:, None]
-            gaps = _inverse_gaps(inside, outside, s)  # ... dropped kept
+            gaps = _inverse_gaps(inside, outside)  # ... dropped kept
             a, b = u[..., k:].mH @ grad_u, v[..., k:].mH @ grad_v
             left, right = gaps * (inside * a + outside * b), gaps * (outside * a + inside * b)
-            grad = grad + u[..., k:] @ left @ v[..., :k].mH + u[..., :k] @ right.mH @ v[..., k:].mH
-            inverse = inside / (inside**2 + _broadening(s)[..., None] ** 2)
-            beyond_u = (grad_u - u @ (u.mH @ grad_u)) * inverse
-            beyond_v = (grad_v - v @ (v.mH @ grad_v)) * inverse
-            grad = grad + beyond_u @ v[..., :k].mH + u[..., :k] @ beyond_v.mH
+            moved = u[..., k:] @ left @ v[..., :k].mH + u[..., :k] @ right.mH @ v[..., k:].mH
+            beyond_u = (grad_u - u @ (u.mH @ grad_u)) * _inverses(inside)
+            beyond_v = (grad_v - v @ (v.mH @ grad_v)) * _inverses(inside)
+            moved = moved + beyond_u @ v[..., :k].mH + u[..., :k] @ beyond_v.mH
+            grad = grad + moved / size[..., None]
         return grad, None
 
 
@@ -221,8 +222,8 @@ class _KeptSpace(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (rows, gram, vectors, weights), k = ctx.saved_tensors, ctx.keep
         grad_vectors, grad_weights = grads
-        s = weights.sqrt()
-        gaps = _inverse_gaps(s[..., None, :k], s[..., k:, None], s)
+        s, size = _scaled(weights.sqrt())
+        gaps = _inverse_gaps(s[..., None, :k], s[..., k:, None]) / size[..., None] ** 2
         turned = gaps * (vectors[..., k:].mH @ grad_vectors[..., :k])
         spread = rows.to(gram.dtype)
         image = vectors.mH @ spread  # all kept first: m n
@@ -246,21 +247,33 @@ def _prepare(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(scaled.abs() < floor, 0.0, scaled), size
 
 
-def _broadening(s: Tensor) -> Tensor:
-    """Differences of singular values below this one, `(*b, 1)`, count as none."""
-    largest = s.amax(dim=-1, keepdim=True)
-    return largest * torch.finfo(s.dtype).eps ** 0.5 + torch.finfo(s.dtype).tiny
+def _scaled(s: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values over the largest one, and that one, `(*b, 1)`, or 1 where all vanish."""
+    size = s.amax(dim=-1, keepdim=True)
+    size = torch.where(size > 0, size, torch.ones_like(size))
+    return s / size, size
 
 
-def _inverse_gaps(kept: Tensor, dropped: Tensor, s: Tensor) -> Tensor:
-    """`1 / (kept**2 - dropped**2)`, finite where the two agree."""
-    width = _broadening(s)[..., None]
+def _inverse_gaps(kept: Tensor, dropped: Tensor) -> Tensor:
+    """`1 / (kept**2 - dropped**2)` of values of at most 1, finite where the two agree."""
+    width = _broadening(kept)
     gap = kept - dropped
     return gap / (gap**2 + width**2) / (kept + dropped + width)
 
 
+def _inverses(s: Tensor) -> Tensor:
+    """`1 / s` of values of at most 1, and 0 where they vanish."""
+    return s / (s**2 + _broadening(s) ** 2)
+
+
+def _broadening(s: Tensor) -> float:
+    """Differences below this one, of singular values of at most 1, count as none."""
+    return torch.finfo(s.dtype).eps ** 0.5
+
+
 def _pseudo_inverse(r: Tensor) -> Tensor:
-    u, s, vh = torch.linalg.svd(_prepare(r)[0], full_matrices=False)
-    size = _prepare(r)[1]
-    inverse = s / (s**2 + _broadening(s) ** 2)
+    scaled, size = _prepare(r)
+    u, s, vh = torch.linalg.svd(scaled, full_matrices=False)
+    s, largest = _scaled(s)
+    inverse = _inverses(s) / largest
     return (vh.mH * inverse[..., None, :].to(vh.dtype)) @ u.mH / size
