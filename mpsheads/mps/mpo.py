@@ -10,7 +10,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 from torch.utils import _pytree
 
-from mpsheads._checks import check_positive
+from mpsheads._checks import check_finite, check_positive
 
 PauliTerm = str | Mapping[int, str]
 Coefficient = int | float | complex | Tensor
@@ -133,7 +133,7 @@ def pauli_sum(
     n_sites: int,
     *,
     dtype: torch.dtype = torch.complex64,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> MPO:
     """A sum of Pauli strings with coefficients.
 
@@ -145,7 +145,7 @@ def pauli_sum(
         n_sites: Number of qubits.
         dtype: Real or complex dtype of the operator. A real one takes strings with an even number
             of Y only.
-        device: Where the tensors are made.
+        device: Where the tensors are made; by default where the coefficients are.
 
     Returns:
         An operator, or as many as the coefficients have. Bonds are those of a finite automaton
@@ -163,6 +163,8 @@ def pauli_sum(
     pairs: list[Any] = list(terms.items() if isinstance(terms, Mapping) else terms)
     if not pairs:
         raise ValueError("`terms` must hold at least one term.")
+    if device is None:
+        device = next((v.device for _, v in pairs if isinstance(v, Tensor)), torch.device("cpu"))
     strings = [_support(term, n_sites) for term, _ in pairs]
     values = _coefficients([value for _, value in pairs], strings, dtype, device)
     columns, sites = _bond_states(strings, n_sites)
@@ -190,7 +192,7 @@ def ising_hamiltonian(
     field: Coefficient = 1.0,
     *,
     dtype: torch.dtype = torch.complex64,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> MPO:
     """The transverse-field Ising chain `-coupling * sum Z Z - field * sum X`, of bond 3.
 
@@ -208,7 +210,7 @@ def heisenberg_hamiltonian(
     field: Coefficient = 0.0,
     *,
     dtype: torch.dtype = torch.complex64,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
 ) -> MPO:
     """The Heisenberg chain `coupling * sum (X X + Y Y + Z Z) + field * sum Z`, of bond 5.
 
@@ -265,6 +267,7 @@ def _coefficients(
     batch = sizes.pop() if sizes else 1
     one = torch.ones(batch, dtype=dtype, device=device)
     columns = torch.stack([one, *(tensor.expand(batch) for tensor in tensors)], dim=1)
+    check_finite("terms", columns[:, 1:].T)
     return columns * torch.tensor([1, *phases], dtype=dtype, device=device)
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_equal, check_finite
 from mpsheads.mps.contract import einsum
 from mpsheads.mps.density import (
     check_sites,
@@ -50,7 +50,7 @@ def expectation(
 
     Raises:
         ValueError: If sites, dimensions, batch sizes or devices do not fit, a letter is unknown, or
-            a state is zero or not finite.
+            a state is zero or a number not finite.
 
     Cost: O(n_sites * max_bond**3) a state, times the bond dimension of an `MPO`; a matrix costs
     what `reduced_density_matrix` of its sites does.
@@ -278,6 +278,7 @@ def _matching_matrix(name: str, operator: Tensor, state: MPS, levels: int) -> Te
             f"{len(operator)}."
         )
     check_equal("device", state=state.device, **{name: operator.device})
+    check_finite(name, operator)
     dtype = _working_dtype(state, operator.dtype)
     return operator.to(dtype).reshape(-1, levels, levels).expand(state.batch_size, -1, -1)
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -66,6 +68,20 @@ def test_all_single_sites_together_equal_each_alone(n_sites, bond, dtype, seed):
         alone = reduced_density_matrix(state, site)
         assert_close(together[:, site], alone, atol=tolerance(dtype), rtol=0)
         assert_close(reduced_density_matrix(state[1], [site]), alone[1:])
+
+
+def test_bonds_of_any_dimensions_in_any_order(generator):
+    bonds = [1, 2, 2, 3, 2, 2, 3, 1]
+    sites = tuple(
+        torch.randn(2, left, 2, right, dtype=torch.float64, generator=generator)
+        for left, right in pairwise(bonds)
+    )
+    state = MPS(sites, torch.zeros(2, dtype=torch.float64))
+    together = one_site_density_matrices(state)
+    for k, vector in enumerate(to_dense(state)):
+        for site in range(7):
+            expected = oracle.partial_trace(vector / vector.norm(), [site]).real
+            assert_close(together[k, site], expected)
 
 
 def test_sites_of_different_dimensions(generator):
@@ -159,3 +175,9 @@ def test_states_without_a_norm_are_refused(value, what, generator):
     for compute in (one_site_density_matrices, lambda state: reduced_density_matrix(state, (0, 2))):
         with pytest.raises(ValueError, match=f"`state` must be finite .* state 1 of the .* {what}"):
             compute(bad)
+
+
+def test_an_infinite_amplitude_is_refused():
+    site = torch.tensor([1.0, torch.inf])[None, None, :, None]
+    with pytest.raises(ValueError, match="state 0 of the batch holds NaN or infinity"):
+        reduced_density_matrix(MPS((site,), torch.zeros(1)), 0)

@@ -107,6 +107,7 @@ def test_hundreds_of_sites_are_quick_and_keep_their_bonds():
         ([({3: "Z"}, 1.0)], {}, "got 'Z' on site 3"),
         ({"YZ1": 1.0}, {"dtype": torch.float32}, "`dtype` must be complex where a term has an odd"),
         ({"Z11": 1j}, {"dtype": torch.float32}, "`dtype` must be complex"),
+        ({"Z11": 1.0, "X11": float("nan")}, {}, "`terms` must be finite, but row 1 holds NaN"),
         ({"Z11": torch.ones(2), "X11": torch.ones(3)}, {}, r"agree in their batch size, got \[2"),
     ],
 )

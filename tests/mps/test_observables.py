@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -205,9 +207,7 @@ def test_4096_sites_neither_overflow_nor_underflow():
     assert_close(expectation(state, "ZZ", (5, 4000)).item(), math.cos(0.6) ** 2)
 
 
-def values_of(state):
-    coupling = state.sites[0].real.new_tensor(0.7)
-    operator = heisenberg_hamiltonian(state.n_sites, coupling, 0.3, dtype=state.dtype)
+def values_of(state, operator):
     return (
         expectation(state, "X1Z"),
         expectation(state, "YY", (2, 0)),
@@ -219,8 +219,10 @@ def values_of(state):
 
 
 def test_gradients_agree_with_finite_differences_also_from_a_product_state(generator):
+    operator = heisenberg_hamiltonian(3, 0.7, 0.3, dtype=torch.complex128)
+
     def value(*tensors):
-        values = values_of(MPS(tensors, tensors[0].real.new_zeros(2)))
+        values = values_of(MPS.unchecked(tensors, tensors[0].real.new_zeros(2)), operator)
         return tuple(torch.view_as_real(x) if x.is_complex() else x for x in values)
 
     amplitudes = torch.randn(2, 3, 2, dtype=torch.complex128, generator=generator)
@@ -230,7 +232,7 @@ def test_gradients_agree_with_finite_differences_also_from_a_product_state(gener
         ghz_state(3, 2, dtype=torch.complex128),
     ):
         tensors = [site.clone().requires_grad_() for site in state.sites]
-        assert torch.autograd.gradcheck(value, tensors)
+        assert torch.autograd.gradcheck(value, tensors, fast_mode=True)  # along random directions
 
 
 def test_gradients_reach_the_coefficients_of_an_mpo(generator):
@@ -243,11 +245,39 @@ def test_gradients_reach_the_coefficients_of_an_mpo(generator):
     assert torch.autograd.gradcheck(energy, coupling)
 
 
+def test_readouts_compile_into_one_graph():
+    """In an interpreter of its own: shapes are not checked there, which torch cannot trace."""
+    code = """
+import torch
+from mpsheads.mps import *
+
+sites = [torch.randn(2, *shape) for shape in [(1, 2, 2), (2, 2, 2), (2, 2, 1)]]
+shots = torch.zeros(2, 3, 3, dtype=torch.int64)
+
+def readouts(*sites):
+    state = MPS.unchecked(sites, sites[0].new_zeros(2))
+    operator = ising_hamiltonian(3, sites[0].mean(), dtype=torch.float32)
+    return (
+        one_site_density_matrices(state), expectation(state, "X1Z"), expectation(state, operator),
+        correlation(state, "X", "Z"), entanglement_entropy(state), purity(state, (0, 2)),
+        mixed_purity(partial_trace(state, (0, 2))), log_probability(state, shots),
+        to_dense(project(state, {1: 1})), sample(state, 5) * 0,
+    )
+
+compiled = torch.compile(readouts, backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(*sites), readouts(*sites))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
 def test_vmap_agrees_with_its_members(generator):
     sites = [torch.randn(4, 2, *s, generator=generator) for s in [(1, 2, 2), (2, 2, 2), (2, 2, 1)]]
 
+    operator = heisenberg_hamiltonian(3, 0.7, 0.3, dtype=torch.float32)
+
     def run(*tensors):
-        return values_of(MPS.unchecked(tensors, tensors[0].new_zeros(2)))
+        return values_of(MPS.unchecked(tensors, tensors[0].new_zeros(2)), operator)
 
     together = torch.func.vmap(run)(*sites)
     for i in range(4):
@@ -264,6 +294,8 @@ def test_vmap_agrees_with_its_members(generator):
         (torch.eye(2), None, "`sites` must say where a matrix acts"),
         (torch.eye(2), (0, 1), r"with 4 levels for these sites, got shape \(2, 2\)"),
         (torch.zeros(3, 2, 2), 0, "one matrix for each of 2 states, got 3"),
+        (torch.full((2, 2), math.nan), 0, "`operator` must be finite"),
+        (torch.eye(2, device="meta"), 0, "device must agree: `state` has cpu, `operator` has meta"),
         (ising_hamiltonian(4), None, "physical dimensions must agree"),
         (ising_hamiltonian(3), 1, "`sites` must be left out for an `MPO`, got 1"),
         (ising_hamiltonian(3, torch.ones(3)), None, "one for each of 2, got 3"),
