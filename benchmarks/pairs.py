@@ -74,13 +74,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _random_states(options: argparse.Namespace) -> tuple[MPS, MPS]:
+    """Random queries, and documents near the first one: its overlaps fit into floats.
+
+    Overlaps of unlike states of hundreds of sites do not, and a peer would meet numbers of reduced
+    precision, which are slow, and zeros.
+    """
     generator = torch.Generator().manual_seed(0)
     dtype = getattr(torch, options.dtype)
-    queries, documents = (
+    queries, noise = (
         random_mps(options.sites, options.bond, batch_size=n, dtype=dtype, generator=generator)
         for n in (options.queries, options.documents)
     )
-    return queries, documents
+    sites = (q[:1] + 0.1 * d for q, d in zip(queries.sites, noise.sites, strict=True))
+    return queries, MPS(tuple(sites), noise.log_norm)
 
 
 def _arrays(states: MPS) -> list[list]:

@@ -42,14 +42,23 @@ class _Workspace:
     """Two stretches of memory in turns: a step reads one and writes the other. No gradients."""
 
     def __init__(self) -> None:
-        self.buffers: list[Tensor | None] = [None, None]
+        self.turn = 0
+        self.buffers: dict[int, Tensor] = {}
+        self.views: dict[tuple, Tensor] = {}
 
     def __call__(self, like: Tensor, *shape: int) -> Tensor:
-        self.buffers.reverse()
+        self.turn = 1 - self.turn
+        key = (self.turn, like.is_complex(), shape)
+        if key not in self.views:
+            self.views[key] = self._view(like, shape)
+        return self.views[key]
+
+    def _view(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         needed = prod(shape) * (2 if like.is_complex() else 1)
-        buffer = self.buffers[0]
+        buffer = self.buffers.get(self.turn)
         if buffer is None or buffer.numel() < needed:
-            buffer = self.buffers[0] = like.real.new_empty(needed)
+            self.views = {key: view for key, view in self.views.items() if key[0] != self.turn}
+            buffer = self.buffers[self.turn] = like.real.new_empty(needed)
         if like.is_complex():
             return torch.view_as_complex(buffer[:needed].view(*shape, 2))
         return buffer[:needed].view(shape)
