@@ -87,6 +87,20 @@ def test_three_site_gates_take_their_sites_in_any_order(gate, sites, generator):
     assert bonds == ((4, 4) if gate == "haar" else (2, 2))
 
 
+@pytest.mark.parametrize("sites", list(itertools.permutations(range(3))))
+def test_a_new_family_on_three_sites_takes_them_in_any_order(sites, monkeypatch, generator):
+    """Without symmetry, and without factors of its own: a Haar matrix times a phase."""
+    haar = haar_unitary(8, generator)
+    family = gates.GateFamily(3, 1, lambda angles: haar * torch.exp(1j * angles)[..., None])
+    monkeypatch.setitem(gates.FAMILIES, "new", family)
+    circuit = Circuit.of(3, [("new", sites, [0.3]), ("new", sites, [0.7])])
+    for one in (circuit, circuit.inverse()):
+        (factors,) = one.factors(angles_of(one)).values()
+        assert [factor.shape[-1] for factor in factors] == [4, 4, 1]
+        first, second = contract(factors)[:, 0]
+        assert_close(second @ first, dense_unitary(one, angles_of(one)))
+
+
 def test_fixed_matrices_of_one_rank_are_computed_together(generator):
     haar = [(haar_unitary(4, generator), (0, 1)) for _ in range(5)]
     circuit = Circuit.of(2, [*haar, (gates.FAMILIES["cz"].matrix(torch.zeros(0)), (0, 1))])
