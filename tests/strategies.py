@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import oracle
-from mpsheads.mps import MPS, Circuit, Truncation
+from mpsheads.mps import MPS, Circuit, Truncation, log_norm
 from mpsheads.mps.gates import FAMILIES
 
 ALL_FAMILIES = (*sorted(FAMILIES), "matrix")
@@ -122,20 +122,25 @@ def regauged(state, generator):
     return MPS(tuple(sites), state.log_norm)
 
 
-def assert_canonical(state, start=None, stop=None):
-    """Sites left of `start` and right of `stop` are isometries; both are the centre by default."""
-    assert state.center is not None or start is not None
-    start = state.center if start is None else start
-    stop = state.center if stop is None else stop
+def assert_canonical(state, filled=False):
+    """Sites left of the centre and right of it are isometries, and the centre holds the norm.
+
+    With `filled`, bonds may hold zeros, as a cutoff leaves them for states of smaller rank.
+    """
+    assert state.center is not None
     for i, site in enumerate(state.sites):
-        if i < start:
+        if i < state.center:
             gram = torch.einsum("blpr,blps->brs", site.conj(), site)
-        elif i > stop:
+        elif i > state.center:
             gram = torch.einsum("blpr,bmpr->blm", site, site.conj())
         else:
             continue
         eye = torch.eye(gram.shape[1], dtype=gram.dtype).expand_as(gram)
-        assert_close(gram, eye)
+        assert_close(gram, gram @ gram if filled else eye)
+    norm = state.sites[state.center].flatten(1).norm(dim=1).log() + state.log_norm
+    assert_close(
+        norm, log_norm(state), atol=1e-4 if norm.dtype == torch.float32 else 1e-9, rtol=1e-5
+    )
 
 
 def dense_gate(vectors, matrix, sites, dims):

@@ -1,0 +1,529 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck
+from torch.testing import assert_close
+
+from mpsheads import oracle
+from mpsheads.ansatz import brickwork, staircase
+from mpsheads.mps import (
+    MPS,
+    Circuit,
+    Truncation,
+    apply_circuit,
+    apply_gate,
+    concatenate,
+    ghz_state,
+    log_fidelity,
+    log_norm,
+    overlap,
+    product_state,
+    random_mps,
+    reduced_density_matrix,
+    to_dense,
+)
+from mpsheads.mps.canonical import add, canonicalize, compress, from_dense
+from mpsheads.mps.gates import rx, ry
+from tests.strategies import (
+    DOUBLE,
+    DTYPES,
+    SEEDS,
+    assert_canonical,
+    dense_compress,
+    random_product,
+    regauged,
+    source,
+    states,
+    tolerance,
+    truncations,
+)
+
+
+def dense_fidelity(a, b):
+    return torch.stack([oracle.fidelity(x, y) for x, y in zip(a, b, strict=True)])
+
+
+# canonicalize ---------------------------------------------------------------------------------
+
+
+@given(state=states(), data=st.data())
+def test_every_center_has_isometries_on_both_sides_and_the_vector_stays(state, data):
+    center = data.draw(st.none() | st.integers(0, state.n_sites - 1))
+    canonical = canonicalize(state, center)
+    assert canonical.center == (state.n_sites - 1 if center is None else center)
+    assert_canonical(canonical)
+    assert_close(to_dense(canonical), to_dense(state))
+    assert (canonical.dtype, canonical.batch_size) == (state.dtype, state.batch_size)
+    for new, old in zip(canonical.bond_dims, state.bond_dims, strict=True):
+        assert new <= old
+
+
+@given(state=states(min_sites=3), data=st.data())
+def test_a_known_center_moves_and_leaves_the_other_sites_alone(state, data):
+    first, second = data.draw(st.tuples(*[st.integers(0, state.n_sites - 1)] * 2))
+    before = canonicalize(state, first)
+    after = canonicalize(before, second)
+    assert_canonical(after)
+    assert_close(to_dense(after), to_dense(state))
+    low, high = sorted((first, second))
+    for i in [*range(low), *range(high + 1, state.n_sites)]:
+        assert after.sites[i] is before.sites[i]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_canonical_forms_keep_the_dtype_and_hold_in_single_precision(dtype, generator):
+    state = random_mps(9, 4, batch_size=3, dtype=dtype, generator=generator)
+    canonical = canonicalize(state, 4)
+    assert {site.dtype for site in canonical.sites} == {dtype}
+    assert_canonical(canonical)
+    atol = tolerance(dtype)
+    assert_close(to_dense(canonical), to_dense(state), atol=atol, rtol=atol)
+
+
+def test_a_zero_state_can_be_canonicalized():
+    state = product_state(torch.zeros(2, 3, 2, dtype=torch.float64))
+    assert_close(to_dense(canonicalize(state, 1)), torch.zeros(2, 8, dtype=torch.float64))
+
+
+def test_a_center_that_is_no_site_is_refused(generator):
+    state = random_mps(3, 2, generator=generator)
+    for center in (3, -1):
+        with pytest.raises(ValueError, match=rf"`center` must lie within 0\.\.2, got {center}"):
+            canonicalize(state, center)
+
+
+# compress -------------------------------------------------------------------------------------
+
+
+@given(state=states(min_sites=2, phys_dims=(2, 3)), truncation=truncations())
+def test_a_compressed_state_is_what_svds_of_the_vector_give(state, truncation):
+    compressed = compress(state, truncation)
+    found = to_dense(compressed)
+    for i, vector in enumerate(to_dense(state)):
+        expected, dropped = dense_compress(vector, state.phys_dims, truncation)
+        assert_close(found[i], expected.to(state.dtype), atol=1e-9, rtol=0)  # gaps may be small
+        assert_close(compressed.discarded_weight[i], dropped, atol=1e-9, rtol=0)
+        norm = expected.norm() / vector.norm()
+        assert_close(norm**2, (1 - compressed.discarded_weight[i]).prod(), atol=1e-9, rtol=0)
+    fidelity = dense_fidelity(found, to_dense(state))
+    assert_close(compressed.fidelity_bound, fidelity, atol=1e-7, rtol=0)  # arcsine near 1
+    if truncation.max_bond is not None:
+        assert compressed.max_bond <= truncation.max_bond
+
+
+@given(state=states(min_sites=2, max_sites=2, max_bond=9, phys_dims=(2, 3)), k=st.integers(1, 4))
+def test_two_sites_are_cut_to_the_nearest_states(state, k):
+    compressed = compress(state, Truncation(max_bond=k))
+    dims = state.phys_dims
+    matrix = to_dense(state).reshape(-1, *dims)
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    nearest = (u[..., :k] * s[:, None, :k]) @ vh[:, :k]
+    assert_close(to_dense(compressed).reshape(-1, *dims), nearest, atol=1e-9, rtol=0)
+    weights = s**2 / (s**2).sum(-1, keepdim=True)
+    assert_close(compressed.discarded_weight[:, 0], weights[:, k:].sum(-1))
+
+
+@given(state=states(min_sites=2, max_bond=9), center=st.none() | st.integers(0, 1))
+def test_enough_room_drops_nothing(state, center):
+    state = state if center is None else canonicalize(state, center)
+    same = compress(state, Truncation(max_bond=27))
+    cut = compress(state, Truncation(max_bond=27, cutoff=1e-30))
+    for compressed in (same, cut):
+        assert_close(to_dense(compressed), to_dense(state))
+        zero = torch.zeros_like(state.discarded_weight)
+        assert_close(compressed.discarded_weight, zero, atol=1e-14, rtol=0)
+    assert compress(state, Truncation()).bond_dims == canonicalize(state).bond_dims
+
+
+@given(state=states(min_sites=2), truncation=truncations(), seed=SEEDS)
+def test_the_gauge_does_not_matter(state, truncation, seed):
+    plain, turned = compress(state, truncation), compress(regauged(state, source(seed)), truncation)
+    assert_close(to_dense(turned), to_dense(plain), atol=1e-9, rtol=0)
+    assert_close(turned.discarded_weight, plain.discarded_weight, atol=1e-10, rtol=0)
+
+
+@given(state=states(min_sites=2, max_batch=4), truncation=truncations())
+def test_a_compressed_batch_equals_its_members(state, truncation):
+    together = compress(state, truncation)
+    alone = [compress(state[i], truncation) for i in range(len(state))]
+    assert together.bond_dims == tuple(
+        max(bonds) for bonds in zip(*(member.bond_dims for member in alone), strict=True)
+    )
+    for i, member in enumerate(alone):
+        assert_close(to_dense(together[i]), to_dense(member), atol=1e-10, rtol=0)
+        assert_close(together[i].discarded_weight, member.discarded_weight, atol=1e-12, rtol=0)
+        assert_close(together[i].fidelity_bound, member.fidelity_bound)
+
+
+def test_each_state_of_a_batch_drops_what_its_own_cutoff_allows(generator):
+    ghz = ghz_state(6, dtype=torch.complex128)
+    product = product_state(random_product(1, 6, torch.complex128, generator))
+    rich = random_mps(6, 8, dtype=torch.complex128, generator=generator)
+    batch = concatenate([ghz, rich, product])
+    compressed = compress(batch, Truncation(cutoff=1e-3))
+    ranks = [compress(batch[i], Truncation(cutoff=1e-3)).bond_dims for i in range(3)]
+    assert ranks[0] == (2,) * 5
+    assert ranks[2] == (1,) * 5
+    assert compressed.bond_dims == ranks[1]
+    assert (compressed.discarded_weight <= 1e-3).all()
+    assert compressed.discarded_weight[1].amax() > 1e-5
+    assert_close(to_dense(compressed)[[0, 2]], to_dense(batch)[[0, 2]])
+
+
+@given(state=states(min_sites=3, phys_dims=(2, 3)), data=st.data())
+def test_a_window_of_bonds_gives_the_same_from_any_center(state, data):
+    first = data.draw(st.integers(0, state.n_sites - 2))
+    last = data.draw(st.integers(first, state.n_sites - 2))
+    center = data.draw(st.integers(0, state.n_sites - 1))
+    truncation = data.draw(truncations())
+    plain = compress(state, truncation, first=first, last=last)
+    canonical = canonicalize(state, center)
+    local = compress(canonical, truncation, first=first, last=last)
+    assert_close(to_dense(local), to_dense(plain), atol=1e-9, rtol=0)
+    assert_close(local.discarded_weight, plain.discarded_weight, atol=1e-10, rtol=0)
+    for found, vector, weight in zip(
+        to_dense(plain), to_dense(state), plain.discarded_weight, strict=True
+    ):
+        expected, dropped = dense_compress(vector, state.phys_dims, truncation, first, last)
+        assert_close(found, expected.to(state.dtype), atol=1e-9, rtol=0)
+        assert_close(weight, dropped, atol=1e-10, rtol=0)
+    for result in (plain, local):
+        if result.center is not None:
+            assert_canonical(result, filled=truncation.cutoff > 0)
+    low, high = min(center, first), max(center, last + 1)
+    for i in [*range(low), *range(high + 1, state.n_sites)]:
+        assert local.sites[i] is canonical.sites[i]
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_errors_fall_with_the_bond_dimension_and_the_bound_follows_them(dtype, generator):
+    circuit = brickwork(10, 6)
+    parameters = torch.randn(4, circuit.num_parameters, generator=generator)
+    state = product_state(random_product(4, 10, dtype, generator))
+    state = apply_circuit(state, circuit, parameters.to(state.log_norm.dtype))
+    exact = to_dense(state)
+    errors = []
+    for bond in (1, 2, 3, 4, 8, 16, 32):
+        compressed = compress(state, Truncation(max_bond=bond))
+        fidelity = dense_fidelity(to_dense(compressed), exact)
+        atol = 10 * tolerance(dtype)
+        assert_close(compressed.fidelity_bound.double(), fidelity, atol=atol, rtol=0)
+        errors.append(1 - fidelity)
+    errors = torch.stack(errors)
+    assert (errors.diff(dim=0) < 1e-6).all()
+    assert (errors[0] > 0.3).all()
+    assert (errors[-1] < 1e-6).all()
+
+
+@given(bond=st.integers(1, 5), depth=st.integers(1, 5), seed=SEEDS)
+@settings(max_examples=15)
+def test_after_many_truncations_the_bound_lies_below_the_true_fidelity(bond, depth, seed):
+    generator = source(seed)
+    circuit = staircase(8, depth)
+    parameters = torch.randn(3, circuit.num_parameters, dtype=torch.float64, generator=generator)
+    start = product_state(random_product(3, 8, torch.complex128, generator))
+    cut = apply_circuit(start, circuit, parameters, Truncation(max_bond=bond))
+    cut = apply_circuit(cut, circuit, parameters, Truncation(max_bond=bond))
+    exact = apply_circuit(apply_circuit(start, circuit, parameters), circuit, parameters)
+    fidelity = dense_fidelity(to_dense(cut), to_dense(exact))
+    assert cut.max_bond <= bond
+    assert (cut.fidelity_bound <= fidelity + 1e-7).all()
+    assert (cut.fidelity_bound >= 0).all()
+    assert (cut.discarded_weight >= 0).all()
+
+
+def test_angles_of_truncations_add_up_and_weights_too(generator):
+    state = random_mps(6, 8, batch_size=3, dtype=torch.complex128, generator=generator)
+    once = compress(state, Truncation(max_bond=4))
+    twice = compress(once, Truncation(max_bond=2))
+    alone = compress(MPS(once.sites, once.log_norm), Truncation(max_bond=2))
+    assert_close(twice.truncation_angle, once.truncation_angle + alone.truncation_angle)
+    assert_close(twice.discarded_weight, once.discarded_weight + alone.discarded_weight)
+    assert (once.truncation_angle > 0.01).all()
+
+
+@pytest.mark.parametrize(("single", "double"), [DTYPES[:2], DTYPES[2:]])
+@pytest.mark.parametrize("center", [None, 0, 15])
+def test_single_precision_is_as_good_as_double_up_to_1e_5(single, double, center, generator):
+    state = random_mps(16, 12, batch_size=8, dtype=double, generator=generator)
+    state = state if center is None else canonicalize(state, center)
+    expected = compress(state, Truncation(max_bond=4))
+    found = compress(state.to(single), Truncation(max_bond=4))
+    assert found.dtype == single
+    atol = 1e-5
+    same = log_fidelity(found.to(double), expected)
+    assert_close(same, torch.zeros_like(same), atol=atol, rtol=0)
+    weight = expected.discarded_weight.to(found.discarded_weight.dtype)
+    assert_close(found.discarded_weight, weight, atol=atol, rtol=0)
+    assert_close(found.fidelity_bound.double(), expected.fidelity_bound, atol=atol, rtol=0)
+    assert_close(log_norm(found).double(), log_norm(expected), atol=atol, rtol=atol)
+
+
+@pytest.mark.parametrize(
+    ("n_sites", "dtype", "scale"),
+    [
+        (600, torch.float32, 1e-4),
+        (4096, torch.complex64, 1e4),
+        (300, torch.float64, 1e4),
+        (300, torch.complex128, 1e-4),
+    ],
+)
+def test_long_chains_whose_norm_no_float_holds_neither_over_nor_underflow(
+    n_sites, dtype, scale, generator
+):
+    state = random_mps(n_sites, 3, dtype=dtype, generator=generator)
+    state = MPS(tuple(site * scale for site in state.sites), state.log_norm)
+    norm = log_norm(state)
+    rtol = 1e-12 if n_sites == 300 else 1e-5  # a thousand logarithms are added up
+    canonical = canonicalize(state, n_sites // 2)
+    assert_canonical(canonical)
+    assert_close(log_norm(canonical), norm, atol=0, rtol=rtol)
+    compressed = compress(state, Truncation(max_bond=2))
+    assert compressed.max_bond == 2
+    lost = torch.log1p(-compressed.discarded_weight).sum(1) / 2
+    assert (lost < -0.1).all()
+    assert_close(log_norm(compressed), norm + lost, atol=0, rtol=rtol)
+    if n_sites == 4096:
+        return  # the sum takes long
+    doubled = compress(add(compressed, compressed), Truncation(max_bond=3))
+    assert_close(log_norm(doubled), norm + lost + math.log(2), atol=0, rtol=rtol)
+    assert_close(doubled.fidelity_bound, torch.ones_like(norm), atol=2e-5, rtol=0)
+
+
+def test_bad_truncations_windows_and_states_are_named(generator):
+    state = random_mps(4, 4, batch_size=2, dtype=torch.float64, generator=generator)
+    with pytest.raises(ValueError, match="`max_bond` must be at least 1 or None, got 0"):
+        Truncation(max_bond=0)
+    for cutoff in (-0.1, 1.0, math.nan):
+        with pytest.raises(ValueError, match=rf"`cutoff` must lie in \[0, 1\), got {cutoff}"):
+            Truncation(cutoff=cutoff)
+    for first, last in [(-1, 2), (0, 3), (2, 1)]:
+        with pytest.raises(ValueError, match=rf"within 0\.\.2, got {first} and {last}"):
+            compress(state, Truncation(1), first=first, last=last)
+    zero = state.with_sites({1: state.sites[1] * torch.tensor([1.0, 0.0])[:, None, None, None]})
+    with pytest.raises(ValueError, match="norm above zero, but state 1 of the batch is zero"):
+        compress(zero, Truncation(1))
+    for bad in (math.nan, math.inf):
+        wrong = state.with_sites({2: state.sites[2] * bad})
+        with pytest.raises(ValueError, match="`state` must be finite, but row 0"):
+            compress(wrong, Truncation(1))
+
+
+def test_one_site_has_no_bond_to_compress(generator):
+    state = random_mps(1, 1, batch_size=2, dtype=torch.float64, generator=generator)
+    assert_close(to_dense(compress(state, Truncation(1, 0.1))), to_dense(state))
+
+
+# gradients ------------------------------------------------------------------------------------
+
+
+def visible(state):
+    """A number of each kind that a loss may take from a state; none depends on its gauge."""
+    phi = random_mps(
+        state.n_sites, 3, batch_size=len(state), dtype=state.dtype, generator=source(5)
+    )
+    two = reduced_density_matrix(state, [0, 1])
+    return (
+        overlap(phi, state).abs().pow(2).sum()
+        + log_norm(state).sum()
+        + two.abs().pow(4).sum()
+        + state.discarded_weight.sum()
+    )
+
+
+@pytest.mark.parametrize("max_bond", [1, 2, 3])
+@pytest.mark.parametrize("dtype", DOUBLE)
+def test_gradients_through_truncation_agree_with_finite_differences(max_bond, dtype, generator):
+    shapes = [(1, 1, 2, 2), (1, 2, 2, 4), (1, 4, 2, 2), (1, 2, 2, 1)]
+    tensors = [torch.randn(s, dtype=dtype, generator=generator).requires_grad_() for s in shapes]
+
+    def loss(*sites):
+        state = MPS(sites, torch.zeros(1, dtype=torch.float64))
+        return visible(compress(state, Truncation(max_bond)))
+
+    assert gradcheck(loss, tensors)
+
+
+@pytest.mark.parametrize("max_bond", [1, 2, 3])
+def test_gradients_from_product_states_through_sums_agree_with_finite_differences(
+    max_bond, generator
+):
+    a, b = (random_product(2, 3, torch.complex128, generator).requires_grad_() for _ in range(2))
+
+    def loss(x, y):
+        state = add(product_state(x), product_state(y * 0.5))
+        return visible(compress(state, Truncation(max_bond)))
+
+    assert gradcheck(loss, (a, b))
+
+
+TURNS = Circuit.of(
+    4,
+    [("rx", (i,)) for i in range(4)]
+    + [("controlled-unitary", (i, i + 1)) for i in range(3)]
+    + [("zyz", (1,)), ("rzz", (0, 3))],
+)
+
+STARTS = {
+    "product": lambda: product_state(torch.eye(2, dtype=torch.complex128)[[0, 0, 0, 0]][None]),
+    "ghz": lambda: ghz_state(4, dtype=torch.complex128),
+    "padded ghz": lambda: add(*[ghz_state(4, dtype=torch.complex128)] * 2),
+    "zero-padded": lambda: concatenate(
+        [
+            ghz_state(4, dtype=torch.complex128),
+            random_mps(4, 4, dtype=torch.complex128, generator=source(1)),
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize("point", ["identity", "random"])
+def test_gradients_from_singular_starts_agree_with_finite_differences(name, point, generator):
+    start = STARTS[name]()
+    bond = 1 if name == "product" else 2  # what is kept is unique at the identity
+    if name == "zero-padded" and point == "identity":
+        bond = 3
+    parameters = torch.randn(TURNS.num_parameters, dtype=torch.float64, generator=generator)
+    parameters = (parameters * (point == "random")).requires_grad_()
+
+    def loss(p):
+        grown = apply_circuit(start, TURNS, p, Truncation(max_bond=bond))
+        return visible(grown)
+
+    assert gradcheck(loss, (parameters,), atol=1e-4 if name == "zero-padded" else 1e-5)
+
+
+@pytest.mark.parametrize("name", ["ghz", "padded ghz"])
+def test_gradients_at_ghz_with_room_to_spare_equal_those_without_truncation(name, generator):
+    start = STARTS[name]()
+
+    def loss(p, truncation):
+        gates = [rx(p[0]), ry(p[1]), rx(p[2])]
+        state = start
+        for site, gate in enumerate(gates):
+            state = apply_gate(state, gate, site)
+        return visible(state if truncation is None else compress(state, truncation))
+
+    for point in (torch.zeros(3).double(), torch.randn(3, generator=generator).double()):
+        expected = torch.autograd.grad(loss(point.requires_grad_(), None), point)[0]
+        for bond in (2, 3):
+            found = torch.autograd.grad(loss(point, Truncation(bond)), point)[0]
+            assert_close(found, expected, atol=1e-7, rtol=1e-7)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_gradients_a_hair_off_the_identity_agree_with_finite_differences(depth, generator):
+    circuit = brickwork(4, depth)
+    parameters = 1e-4 * torch.randn(
+        circuit.num_parameters, dtype=torch.float64, generator=generator
+    )
+    start = product_state(random_product(1, 4, torch.complex128, generator))
+
+    def loss(p):
+        return visible(apply_circuit(start, circuit, p, Truncation(max_bond=2)))
+
+    # the dropped values are of the size of the step, so that the differences are rough
+    assert gradcheck(loss, (parameters.requires_grad_(),), eps=1e-7, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_single_precision_gradients_of_10000_truncated_circuits_are_finite(dtype, generator):
+    circuit, count = brickwork(5, 2), 10_000
+    parameters = 3 * torch.randn(count, circuit.num_parameters, generator=generator)
+    parameters[:1000] = 0
+    parameters[1000:2000] = parameters[1000:2000].round() * (math.pi / 2)  # repeated values
+    parameters[2000:3000] *= 1e-5
+    parameters[3000:4000] *= 1e-25
+    parameters.requires_grad_()
+    amplitudes = torch.eye(2, dtype=torch.complex64)[[0] * 5].expand(count, -1, -1)
+    if dtype.is_complex:
+        state = apply_circuit(product_state(amplitudes), circuit, parameters, Truncation(2))
+    else:
+        state = product_state(amplitudes.real)
+        angles = parameters[:, :24].unflatten(1, (2, 4, 3))
+        for layer in range(2):
+            for i in (0, 2, 1, 3):
+                pair = torch.linalg.matrix_exp(_antisymmetric(angles[:, layer, i]))
+                state = apply_gate(state, pair, (i, i + 1), Truncation(2))
+    phi = random_mps(5, 2, dtype=dtype, generator=generator)
+    phi = phi[[0] * count]
+    loss = log_fidelity(phi, state).sum() + state.discarded_weight.sum()
+    (grad,) = torch.autograd.grad(loss, parameters)
+    assert grad.isfinite().all()
+    assert grad.abs().amax() > 0.1
+
+
+def _antisymmetric(angles):
+    matrix = angles.new_zeros(len(angles), 4, 4)
+    matrix[:, 0, 1], matrix[:, 1, 2], matrix[:, 0, 3] = angles.unbind(1)
+    return matrix - matrix.mT
+
+
+# add and from_dense ---------------------------------------------------------------------------
+
+
+@given(first=states(max_batch=2), seed=SEEDS)
+def test_a_sum_is_the_sum_of_the_vectors(first, seed):
+    generator = source(seed)
+    second = regauged(first, generator)
+    noise = [torch.randn(s.shape, dtype=s.dtype, generator=generator) for s in second.sites]
+    second = MPS(tuple(noise), second.log_norm - 3)
+    total = add(first, second)
+    assert_close(to_dense(total), to_dense(first) + to_dense(second))
+    assert_close(to_dense(add(second, first)), to_dense(total))
+    assert total.bond_dims == tuple(2 * bond for bond in first.bond_dims)
+    assert total.dtype == first.dtype
+
+
+def test_a_sum_of_states_of_other_sizes_or_kinds_is_refused(generator):
+    state = random_mps(3, 2, batch_size=2, generator=generator)
+    with pytest.raises(ValueError, match="batch size must agree: `first` has 2, `second` has 1"):
+        add(state, state[0])
+    with pytest.raises(ValueError, match="physical dimensions must agree"):
+        add(state, random_mps(4, 2, batch_size=2))
+    with pytest.raises(ValueError, match="dtype must agree"):
+        add(state, state.to(torch.complex128))
+
+
+@given(
+    dims=st.lists(st.integers(1, 4), min_size=1, max_size=5),
+    batch=st.integers(1, 3),
+    dtype=st.sampled_from(DTYPES),
+    seed=SEEDS,
+)
+def test_vectors_become_states_and_come_back(dims, batch, dtype, seed):
+    vectors = torch.randn(batch, math.prod(dims), dtype=dtype, generator=source(seed))
+    state = from_dense(vectors, dims)
+    assert state.phys_dims == tuple(dims)
+    assert_close(to_dense(state), vectors, atol=0, rtol=0)
+    assert_canonical(state)
+    for i, bond in enumerate(state.bond_dims):
+        assert bond == min(math.prod(dims[: i + 1]), math.prod(dims[i + 1 :]))
+
+
+def test_vectors_are_truncated_as_states_are(generator):
+    vectors = torch.randn(3, 64, dtype=torch.complex128, generator=generator)
+    truncation = Truncation(max_bond=3)
+    found, expected = from_dense(vectors, 2, truncation), compress(from_dense(vectors), truncation)
+    assert found.max_bond == 3
+    assert_close(to_dense(found), to_dense(expected))
+    assert_close(found.discarded_weight, expected.discarded_weight)
+    assert gradcheck(
+        lambda v: visible(from_dense(v, 2, Truncation(2))),
+        vectors[:1, :16].clone().requires_grad_(),
+    )
+
+
+@pytest.mark.parametrize("phys_dims", [3, [2, 2], [], 1])
+def test_vectors_that_no_sites_multiply_to_are_refused(phys_dims):
+    with pytest.raises(ValueError, match="got 8 for `phys_dims`"):
+        from_dense(torch.ones(1, 8), phys_dims)
+
+
+def test_vectors_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="`vectors` must be finite, but row 1"):
+        from_dense(torch.tensor([[0.0, 1.0], [math.nan, 0.0]]))
