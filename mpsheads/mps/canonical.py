@@ -8,7 +8,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite, is_concrete
-from mpsheads.mps.linalg import kept_space, qr, svd, wide
+from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, wide
 from mpsheads.mps.state import MPS, trim_bonds
 from mpsheads.mps.truncation import Truncation
 
@@ -179,9 +179,8 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
     factor = gram if dtype == state.dtype else None
     overlaps = {}
     for i in range(stop, start - 1, -1):
-        site = state.sites[i].to(dtype)
-        spread = (site.flatten(1, 2) @ gram).reshape(len(site), site.shape[1], -1)  # b l (p [r] r*)
-        gram = spread @ site.flatten(2).mH  # b l [p r*] l*
+        site = state.sites[i]
+        gram = pulled_gram(site, gram)
         if factor is not None:
             with torch.no_grad():
                 root = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)

@@ -116,6 +116,21 @@ def kept_space(
     return vectors[..., :keep].to(rows.dtype), weights
 
 
+def pulled_gram(
+    site: Inexact[Tensor, "batch left phys right"], gram: Inexact[Tensor, "batch right right"]
+) -> Inexact[Tensor, "batch left left"]:
+    """The overlaps (Gram matrix) of a right part of states that has one more site.
+
+    `sum_p site_p gram site_p^dagger`, in the dtype of `gram`; the gradient is computed in that of
+    `site`.
+
+    Args:
+        site: The site tensors that join.
+        gram: Overlaps so far, Hermitian, in the `wide` dtype.
+    """
+    return _Pulled.apply(site, gram)  # type: ignore[return-value]
+
+
 class _QR(torch.autograd.Function):
     generate_vmap_rule = True
 
@@ -223,16 +238,45 @@ class _KeptSpace(torch.autograd.Function):
         (rows, gram, vectors, weights), k = ctx.saved_tensors, ctx.keep
         grad_vectors, grad_weights = grads
         s, size = _scaled(weights.sqrt())
-        gaps = _inverse_gaps(s[..., None, :k], s[..., k:, None]) / size[..., None] ** 2
+        size = size[..., None]  # everything but the results is brought to size 1
+        gaps = _inverse_gaps(s[..., None, :k], s[..., k:, None])
         turned = gaps * (vectors[..., k:].mH @ grad_vectors[..., :k])
-        spread = rows.to(gram.dtype)
-        image = vectors.mH @ spread  # all kept first: m n
-        # the gradient of rows gram rows^dagger is vectors `core` vectors^dagger
-        core = torch.diag_embed(grad_weights.to(vectors.dtype))
+        # the gradient of rows gram rows^dagger is vectors core vectors^dagger / size**2; from here
+        # on the precision of the states is enough
+        core = torch.diag_embed((grad_weights * size[..., 0] ** 2).to(vectors.dtype))
         core = core + torch.nn.functional.pad(turned, (0, s.shape[-1] - k, k, 0))
+        core, vectors, gram = (x.to(rows.dtype) for x in (core, vectors, gram))
+        size = size.to(rows.real.dtype)
+        image = vectors.mH @ rows / size  # all kept first: m n
         grad_gram = image.mH @ core @ image
-        grad_rows = vectors @ ((core + core.mH) @ (image @ gram))
-        return grad_rows.to(rows.dtype), grad_gram, None, None
+        grad_rows = vectors @ ((core + core.mH) @ (image @ gram)) / size
+        return grad_rows, grad_gram, None, None
+
+
+class _Pulled(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(site: Tensor, gram: Tensor) -> Tensor:
+        b, left, phys, right = site.shape
+        site = site.to(gram.dtype).reshape(b, left * phys, right)
+        image = (site @ gram).reshape(b, left, phys * right)  # b l (p [r] r*)
+        return image @ site.reshape(b, left, phys * right).mH  # b l [p r*] l*
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        site, gram = ctx.saved_tensors  # the precision of the states is enough
+        grad = grads[0].to(site.dtype)
+        b, left, phys, right = site.shape
+        rows = site.reshape(b, left * phys, right)
+        image = (rows @ gram.to(site.dtype)).reshape(b, left, phys * right)
+        grad_site = ((grad + grad.mH) @ image).reshape(site.shape)
+        pushed = (grad @ site.reshape(b, left, phys * right)).reshape(b, left * phys, right)
+        return grad_site, rows.mH @ pushed
 
 
 def _prepare(matrix: Tensor) -> tuple[Tensor, Tensor]:
