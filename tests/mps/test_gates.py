@@ -105,8 +105,10 @@ def test_the_canonical_gate_is_the_exponential_of_all_three(generator):
 
 @pytest.mark.parametrize("size", [1e-9, 1e-3, 0.0099, 0.0101, 1.0, 3.0])
 def test_su2_is_the_exponential_of_its_vector_at_any_length(size, generator):
-    x, y, z = vector = size * torch.randn(3, dtype=torch.float64, generator=generator)
-    assert_close(gates.su2(vector), torch.linalg.matrix_exp(-0.5j * (x * X + y * Y + z * Z)))
+    axis = torch.randn(3, dtype=torch.float64, generator=generator)
+    x, y, z = vector = size * axis / axis.norm()
+    expected = torch.linalg.matrix_exp(-0.5j * (x * X + y * Y + z * Z))
+    assert_close(gates.su2(vector), expected, atol=5e-15, rtol=0)
 
 
 def test_su4_is_local_gates_around_the_canonical_one(generator):
