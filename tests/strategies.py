@@ -145,10 +145,10 @@ def assert_canonical(state, filled=False):
 
 def dense_gate(vectors, matrix, sites, dims):
     """A gate on vectors `(batch, levels)` of sites of any dimensions."""
-    k, batch = len(sites), len(vectors)
-    moved = vectors.reshape(batch, *dims).movedim([site + 1 for site in sites], range(1, k + 1))
-    after = (matrix @ moved.reshape(batch, matrix.shape[-1], -1)).reshape(moved.shape)
-    return after.movedim(range(1, k + 1), [site + 1 for site in sites]).reshape(batch, -1)
+    axes, front = [site + 1 for site in sites], list(range(1, len(sites) + 1))
+    moved = vectors.reshape(-1, *dims).movedim(axes, front)
+    after = matrix @ moved.reshape(len(vectors), matrix.shape[-1], -1)
+    return after.reshape(moved.shape).movedim(front, axes).reshape(vectors.shape)
 
 
 def dense_circuit(vector, circuit, parameters):

@@ -78,6 +78,8 @@ def apply_gate(
     if center is None:
         return compress(grown, truncation, first=first, last=last - 1)
     grown = grown.with_sites({}, center=first)  # what lies outside the gate is still canonical
+    if not any(truncation.applies_to(bond) for bond in grown.bond_dims[first:last]):
+        return canonicalize(grown, last)
     return truncate_window(grown, truncation, first, last - 1, first, last)
 
 
@@ -203,9 +205,9 @@ def apply_mpo(state: MPS, operator: MPO, truncation: Truncation | None = None) -
         alike.setdefault((*site.shape, *op.shape), []).append(i)
     tensors: dict[int, Tensor] = {}
     for members in alike.values():
-        site = torch.stack([state.sites[i] for i in members]).unsqueeze(5)
+        site = torch.stack([state.sites[i] for i in members]).unsqueeze(4)
         op = torch.stack([operator.sites[i] for i in members]).to(state.dtype)
-        tensors |= zip(members, _act(op, site).squeeze(5 - 1).unbind(), strict=True)
+        tensors |= zip(members, _act(op, site).squeeze(4).unbind(), strict=True)
     grown = trim_bonds(state.with_sites(tensors))
     return grown if truncation is None else compress(grown, truncation)
 
