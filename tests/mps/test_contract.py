@@ -30,12 +30,13 @@ DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 
 def random_pair(n_sites, bonds, sizes, dtype, seed, phys_dim=2):
     generator = torch.Generator().manual_seed(seed)
-    return [
-        random_mps(
-            n_sites, bond, batch_size=size, phys_dim=phys_dim, dtype=dtype, generator=generator
-        )
-        for bond, size in zip(bonds, sizes, strict=True)
-    ]
+    pair = []
+    for bond, size in zip(bonds, sizes, strict=True):
+        options = {"phys_dim": phys_dim, "dtype": dtype, "generator": generator}
+        states = random_mps(n_sites, bond, batch_size=size, **options)
+        factors = torch.linspace(-0.5, 0.2, size).to(states.log_norm)
+        pair.append(MPS(states.sites, factors))
+    return pair
 
 
 @given(
