@@ -1,161 +1,165 @@
 """Speed of a batch of MPS against libraries that simulate one state at a time.
 
-Product inputs, all different, go through brickwork layers: a gate on every qubit, then controlled
-gates on all even bonds, then on all odd ones. The peers loop over the states.
+Product inputs, all different, go through brickwork layers: a rotation of every qubit, then
+controlled gates on all even bonds, then on all odd ones. The peers loop over a few of the states
+(`quimb-vmap` takes all of them at once). Those that are not installed are left out:
+`pip install quimb tensornetwork seemps qiskit-aer`.
 
 Example:
-    OMP_NUM_THREADS=1 python benchmarks/peers.py --sites 64 --batch 16 --layers 2
+    OMP_NUM_THREADS=1 python benchmarks/peers.py --sites 768 --batch 64 --layers 2
+    OMP_NUM_THREADS=1 python benchmarks/peers.py --sites 768 --batch 64 --layers 4 --max-bond 4
+    OMP_NUM_THREADS=1 python benchmarks/peers.py --sites 768 --batch 64 --peers quimb-vmap
+
+quimb keeps what it learnt of NumPy arrays, which breaks its torch arrays in the same process: time
+`quimb-vmap` by itself.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
 
+import numpy as np
 import torch
-from timing import interleaved_medians, print_table
-from torch import Tensor
+from peer_libraries import PEERS, Arrays, Problem
+from timing import interleaved, print_table
 
-from mpsheads.mps import MPS, apply_controlled, apply_gate, log_fidelity, product_state
-from mpsheads.mps.gates import controlled, unitary
+from mpsheads.ansatz import brickwork
+from mpsheads.mps import MPS, apply_circuit, log_fidelity, product_state
 
 OURS = "mpsheads"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Input amplitudes `(batch, sites, 2)` and gates `(layers, sites, 2, 2)`, both complex."""
-
-    amplitudes: Tensor
-    rotations: Tensor
-    controlled: Tensor
-
-    @property
-    def n_sites(self) -> int:
-        """Length of the chain."""
-        return self.amplitudes.shape[1]
-
-    def bonds(self) -> list[int]:
-        """Left sites of the bonds of a layer, in the order of application."""
-        return [*range(0, self.n_sites - 1, 2), *range(1, self.n_sites - 1, 2)]
+WITH_GRADIENTS = "mpsheads, with gradients"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Check that all agree, then print the table."""
+    """Check that all agree, then print a table for each number of threads."""
     options = _parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    problem = _random_problem(options)
+    if {"quimb", "quimb-vmap"} <= set(options.peers):
+        raise SystemExit("Time `quimb` and `quimb-vmap` in two runs: see --help.")
+    problem = random_problem(options.sites, options.batch, options.layers, options.max_bond)
+    problem = replace(problem, amplitudes=problem.amplitudes.to(getattr(torch, options.dtype)))
     state = simulate(problem)
-    print(
-        f"\n{options.batch} states of {options.sites} qubits, {options.layers} layer(s), "
-        f"{options.dtype}, {options.threads} thread(s), medians of {options.repeats}.\n"
-        f"Largest bond: {max(state.bond_dims)}.\n"
-    )
-    functions: dict[str, Callable[[], object]] = {OURS: lambda: simulate(problem)}
-    agreement = {OURS: "-"}
-    for name, peer in {"quimb": with_quimb, "tensornetwork": with_tensornetwork}.items():
-        if name in options.peers:
-            worst = _worst_log_fidelity(peer(problem), state)
-            agreement[name] = f"{-worst:.1e}"
-            functions[name] = lambda peer=peer: peer(problem)
-    medians = interleaved_medians(functions, options.repeats, options.warmup)
-    rows = []
-    for name, median in medians.items():
-        per_state = f"{1e3 * median / options.batch:.3f}"
-        rows.append([name, per_state, f"{median / medians[OURS]:.1f}x", agreement[name]])
-    print_table(["library", "ms a state", "it/mpsheads", "largest -log fidelity"], rows)
+    functions: dict[str, Callable[[], object]] = {
+        OURS: lambda: simulate(problem),
+        WITH_GRADIENTS: lambda: simulate_with_gradients(problem, options.checkpoint),
+    }
+    counts: dict[str, int] = dict.fromkeys(functions, options.batch)
+    infidelity = {}
+    for name in options.peers:
+        module, make = PEERS[name]
+        if find_spec(module) is None:
+            print(f"{name} is not installed and left out.")
+            continue
+        members = range(options.batch if name == "quimb-vmap" else options.peer_states)
+        run = make(problem)
+        infidelity[name] = worst_infidelity(run(members), state)
+        functions[name] = lambda run=run, members=members: run(members)
+        counts[name] = len(members)
+    results = []
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        seconds = interleaved(functions, options.repeats, options.warmup)
+        per_state = {name: [s / counts[name] for s in seconds[name]] for name in seconds}
+        _print(options, threads, state, per_state, infidelity)
+        results.append({"threads": threads, "seconds_per_state": per_state})
+    if options.json:
+        settings = {key: getattr(options, key) for key in ("sites", "batch", "layers", "max_bond")}
+        record = {**settings, "infidelity": infidelity, "results": results}
+        options.json.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    default = [name for name in PEERS if name != "quimb-vmap"]
     parser.add_argument("--sites", type=int, default=64, help="qubits (default 64)")
     parser.add_argument("--batch", type=int, default=16, help="different states (default 16)")
     parser.add_argument("--layers", type=int, default=2, help="brickwork layers (default 2)")
-    parser.add_argument("--dtype", choices=["complex64", "complex128"], default="complex128")
+    parser.add_argument("--max-bond", type=int, help="truncate to this bond (default: exact)")
+    parser.add_argument("--dtype", choices=["complex64", "complex128"], default="complex64")
+    parser.add_argument("--checkpoint", action="store_true", help="gradients in less memory")
     parser.add_argument("--repeats", type=int, default=5, help="measured rounds (default 5)")
     parser.add_argument("--warmup", type=int, default=1, help="rounds before them (default 1)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default 1)")
-    parser.add_argument("--peers", nargs="*", default=["quimb", "tensornetwork"])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="one table for each")
+    parser.add_argument("--peers", nargs="*", default=default, choices=list(PEERS))
+    parser.add_argument("--peer-states", type=int, default=1, help="states a peer gets (default 1)")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
     return parser
 
 
-def _random_problem(options: argparse.Namespace) -> Problem:
+def random_problem(sites: int, batch: int, layers: int, max_bond: int | None) -> Problem:
+    """Normalised random inputs in complex64, and random angles."""
     generator = torch.Generator().manual_seed(0)
-    dtype = getattr(torch, options.dtype)
-    angles = 6 * torch.rand(2, options.layers, options.sites, 4, generator=generator)
-    inputs = torch.randn(options.batch, options.sites, 2, generator=generator).to(dtype)
-    inputs = inputs / inputs.norm(dim=-1, keepdim=True)
-    rotations, controlled_gates = unitary(angles.double()).to(dtype)
-    return Problem(inputs, rotations, controlled_gates)
+    circuit = brickwork(sites, layers)
+    parameters = 6 * torch.rand(circuit.num_parameters, generator=generator)
+    inputs = torch.randn(batch, sites, 2, dtype=torch.complex64, generator=generator)
+    return Problem(torch.nn.functional.normalize(inputs, dim=-1), circuit, parameters, max_bond)
 
 
+@torch.no_grad()
 def simulate(problem: Problem) -> MPS:
     """All states at once."""
-    state = product_state(problem.amplitudes)
-    for rotations, gates in zip(problem.rotations, problem.controlled, strict=True):
-        for site in range(problem.n_sites):
-            state = apply_gate(state, rotations[site], site)
-        for left in problem.bonds():
-            state = apply_controlled(state, gates[left], left, left + 1)
-    return state
+    start = product_state(problem.amplitudes)
+    return apply_circuit(start, problem.circuit, problem.parameters, problem.truncation)
 
 
-def with_quimb(problem: Problem) -> list[list[Tensor]]:
-    """Site tensors `(left, phys, right)` of each state, from quimb's CircuitMPS."""
-    import quimb.tensor as qtn
-
-    rotations = problem.rotations.numpy()
-    gates = controlled(problem.controlled).numpy()
-    states = []
-    for amplitudes in problem.amplitudes.numpy():
-        circuit = qtn.CircuitMPS(psi0=qtn.MPS_product_state(list(amplitudes)))
-        for layer in range(len(rotations)):
-            for site in range(problem.n_sites):
-                circuit.apply_gate_raw(rotations[layer, site], (site,))
-            for left in problem.bonds():
-                circuit.apply_gate_raw(gates[layer, left], (left, left + 1))
-        psi = circuit.psi
-        psi.permute_arrays("lpr")
-        tensors = [torch.from_numpy(array) for array in psi.arrays]
-        states.append([tensors[0][None], *tensors[1:-1], tensors[-1][..., None]])
-    return states
+def simulate_with_gradients(problem: Problem, checkpoint: bool = False) -> torch.Tensor:
+    """All states, and the gradient of a sum over the tensors in the middle of the chain."""
+    parameters = problem.parameters.detach().clone().requires_grad_()
+    state = apply_circuit(
+        product_state(problem.amplitudes),
+        problem.circuit,
+        parameters,
+        problem.truncation,
+        checkpoint=checkpoint,
+    )
+    seeds = [torch.ones_like(site) for site in state.sites]
+    inner = [i for i, site in enumerate(state.sites) if site.requires_grad]
+    sites, seeds = [state.sites[i] for i in inner], [seeds[i] for i in inner]
+    return torch.autograd.grad(sites, parameters, seeds)[0]
 
 
-def with_tensornetwork(problem: Problem) -> list[list[Tensor]]:
-    """The same from TensorNetwork's FiniteMPS, its centre moved along so that it may truncate."""
-    import tensornetwork as tn
-
-    rotations = problem.rotations.numpy()
-    gates = controlled(problem.controlled).unflatten(-1, (2, 2)).unflatten(-3, (2, 2)).numpy()
-    states = []
-    for amplitudes in problem.amplitudes.numpy():
-        tensors = [vector.reshape(1, 2, 1) for vector in amplitudes]
-        mps = tn.FiniteMPS(tensors, center_position=0, canonicalize=True, backend="numpy")
-        for layer in range(len(rotations)):
-            for site in range(problem.n_sites):
-                mps.apply_one_site_gate(rotations[layer, site], site)
-            for left in problem.bonds():
-                mps.position(left)
-                mps.apply_two_site_gate(
-                    gates[layer, left],
-                    left,
-                    left + 1,
-                    max_truncation_err=1e-7,  # a norm: the weight is 1e-14
-                    center_position=left + 1,
-                )
-        states.append([torch.from_numpy(tensor) for tensor in mps.tensors])
-    return states
-
-
-def _worst_log_fidelity(states: list[list[Tensor]], ours: MPS) -> float:
-    """The smallest log-fidelity of a peer's state with ours; 0 if all agree."""
+def worst_infidelity(states: Arrays, ours: MPS) -> float:
+    """The largest 1 - fidelity of a peer's state with ours."""
     worst = 0.0
-    for i, tensors in enumerate(states):
-        theirs = MPS(tuple(tensor[None].to(ours.dtype) for tensor in tensors), ours.log_norm[:1])
-        mine = MPS(tuple(site[i : i + 1] for site in ours.sites), ours.log_norm[i : i + 1])
-        worst = min(worst, float(log_fidelity(mine, theirs)))
+    for i, arrays in enumerate(states):
+        sites = tuple(
+            torch.from_numpy(np.array(array))[None].to(torch.complex128) for array in arrays
+        )
+        theirs = MPS(sites, torch.zeros(1, dtype=torch.float64))
+        mine = ours[i].to(torch.complex128)
+        worst = max(worst, float(-log_fidelity(mine, theirs).expm1()))
     return worst
+
+
+def _print(
+    options: argparse.Namespace,
+    threads: int,
+    state: MPS,
+    per_state: dict[str, list[float]],
+    infidelity: dict[str, float],
+) -> None:
+    limit = "exact" if options.max_bond is None else f"truncated to bond {options.max_bond}"
+    print(
+        f"\n{options.batch} states of {options.sites} qubits, {options.layers} layer(s), {limit}, "
+        f"ours in {options.dtype}, {threads} thread(s), {options.repeats} rounds.\n"
+        f"Largest bond {state.max_bond}; fidelity with the exact state at least "
+        f"{float(state.fidelity_bound.min()):.2g}.\n"
+    )
+    ours = per_state[OURS]
+    rows = []
+    for name, seconds in per_state.items():
+        ratios = f"{min(seconds) / min(ours):.1f}x", f"{median(seconds) / median(ours):.1f}x"
+        times = f"{1e3 * min(seconds):.4g}", f"{1e3 * median(seconds):.4g}"
+        rows.append(
+            [name, *times, *ratios, f"{infidelity[name]:.1e}" if name in infidelity else "-"]
+        )
+    header = ["library", "ms a state, min", "median", "it/mpsheads, min", "median", "1 - fidelity"]
+    print_table(header, rows)
 
 
 if __name__ == "__main__":

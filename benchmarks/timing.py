@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 
-def interleaved_medians(
+def interleaved(
     functions: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 2
-) -> dict[str, float]:
-    """Median seconds of each function; every round calls each of them once."""
+) -> dict[str, list[float]]:
+    """Seconds of each call; every round calls each of the functions once."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(warmup + repeats):
         for name, function in functions.items():
@@ -16,6 +16,14 @@ def interleaved_medians(
             function()
             if turn >= warmup:
                 times[name].append(time.perf_counter() - start)
+    return times
+
+
+def interleaved_medians(
+    functions: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 2
+) -> dict[str, float]:
+    """Median seconds of each function."""
+    times = interleaved(functions, repeats, warmup)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
