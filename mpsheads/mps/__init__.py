@@ -4,6 +4,7 @@ from mpsheads.mps.canonical import add, canonicalize, compress, from_dense, to_v
 from mpsheads.mps.circuit import Circuit, Operation
 from mpsheads.mps.contract import (
     fidelity_matrix,
+    inner_distance,
     log_fidelity,
     log_fidelity_matrix,
     log_norm,
@@ -16,6 +17,7 @@ from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate, app
 from mpsheads.mps.lightcone import local_expectations
 from mpsheads.mps.mpo import MPO, heisenberg_hamiltonian, ising_hamiltonian, mpo_to_dense, pauli_sum
 from mpsheads.mps.observables import bloch_vectors, correlation, expectation, variance
+from mpsheads.mps.paths import contraction_path
 from mpsheads.mps.purified import (
     PurifiedMPS,
     mixed_expectation,
@@ -57,6 +59,7 @@ __all__ = [
     "canonicalize",
     "compress",
     "concatenate",
+    "contraction_path",
     "correlation",
     "entanglement_entropy",
     "expectation",
@@ -64,6 +67,7 @@ __all__ = [
     "from_dense",
     "ghz_state",
     "heisenberg_hamiltonian",
+    "inner_distance",
     "ising_hamiltonian",
     "local_expectations",
     "log_fidelity",
