@@ -103,6 +103,11 @@ def test_every_way_to_the_purity_agrees_with_the_density_matrix(generator):
         assert_close(purity(state, sites), (rho @ rho).diagonal(dim1=1, dim2=2).sum(1))
 
 
+def test_the_purity_of_more_sites_than_a_matrix_could_hold(generator):
+    state = random_mps(16, 2, dtype=torch.float64, generator=generator)
+    assert_close(purity(state, range(1, 15)), purity(state, (0, 15)))
+
+
 def test_entropies_of_known_states():
     ghz = ghz_state(6, 2, dtype=torch.float64)
     ones = torch.ones(2, 5, dtype=torch.float64)
