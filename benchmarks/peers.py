@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         OURS: lambda: simulate(problem),
         WITH_GRADIENTS: lambda: simulate_with_gradients(problem, options.checkpoint),
     }
-    counts: dict[str, int] = dict.fromkeys(functions, options.batch)
+    counts: dict[str, int] = {name: options.batch for name in functions}  # noqa: C420
     infidelity = {}
     for name in options.peers:
         module, make = PEERS[name]

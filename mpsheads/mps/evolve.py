@@ -14,7 +14,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
-from mpsheads._checks import check_equal, is_concrete
+from mpsheads._checks import check_equal, check_finite, is_concrete
 from mpsheads.mps.canonical import canonicalize, compress, truncate_window
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.mpo import MPO
@@ -159,6 +159,7 @@ def apply_circuit(
         parameters = circuit.parameters(dtype=real, device=state.device)
     elif parameters.ndim == 2:
         check_equal("batch size", state=state.batch_size, parameters=len(parameters))
+    check_equal("device", state=state.device, parameters=parameters.device)
     if not state.dtype.is_complex:
         raise TypeError(
             f"`state` must be complex, since gates are, got {state.dtype}. Convert it first: "
@@ -396,4 +397,6 @@ def _fit_gate(state: MPS, matrix: Tensor) -> Tensor:
             f"`matrix` must be (out, in) or ({state.batch_size}, out, in), "
             f"got {tuple(matrix.shape)}."
         )
+    check_equal("device", state=state.device, matrix=matrix.device)
+    check_finite("matrix", matrix)
     return matrix.to(state.dtype)
