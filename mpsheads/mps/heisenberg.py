@@ -57,7 +57,7 @@ def evolve_observable(
 
     Cost: O(len(circuit) * batch * max_bond**2). It does not grow with the number of input states.
     """
-    check_equal("number of sites", observable=observable.n_sites, circuit=circuit.n_sites)
+    check_equal("number of sites", observable=observable.n_sites, circuit=circuit.num_sites)
     check_equal("batch size", observable=observable.batch_size, parameters=len(parameters))
     maps = {
         kind: tuple(_conjugation(factor) for factor in factors)
