@@ -95,8 +95,7 @@ def _column(operations: "Sequence[Operation]", num_sites: int) -> list[str]:
     gap = " " * (middle + 1) + "│" + " " * (width - middle)
     cells = []
     for site in range(num_sites):
-        passed = site in crossed and site - 1 in crossed
-        mark = marks.get(site, "┼" if passed else "─")
+        mark = marks.get(site, "┼" if site in crossed else "─")
         before = (width - len(mark)) // 2
         cells.append("─" * (before + 1) + mark + "─" * (width - len(mark) - before + 1))
         cells.append(gap if site in crossed else " " * (width + 2))
