@@ -21,6 +21,8 @@ HEAVY = (
     "ir_datasets",
     "pytrec_eval",
     "matplotlib",
+    "qiskit",
+    "quimb",
     "typer",
     "rich",
     "quimb",

@@ -69,8 +69,11 @@ class MPS:
         _fill_losses(self)
 
     @classmethod
-    def unchecked(cls, sites: Sequence[Tensor], log_norm: Tensor, **fields: Any) -> "MPS":
-        """A batch from tensors that are known to fit; for algorithms, where checks cost time."""
+    def unchecked(cls, sites: Sequence[Any], log_norm: Any, **fields: Any) -> "MPS":
+        """A batch from tensors that are known to fit; for algorithms, where checks cost time.
+
+        `torch.func` also puts its own leaves in place of the tensors.
+        """
         state = object.__new__(cls)
         values = {"center": None, "discarded_weight": None, "truncation_angle": None, **fields}
         for name, value in {"sites": tuple(sites), "log_norm": log_norm, **values}.items():
@@ -164,7 +167,8 @@ class MPS:
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "MPS":
         """Some states of the batch; an integer keeps the batch axis, with one state."""
-        if isinstance(index, int):
+        if isinstance(index, int) or (isinstance(index, Tensor) and index.ndim == 0):
+            index = int(index)
             if not -self.batch_size <= index < self.batch_size:
                 raise IndexError(f"`index` {index} is outside a batch of {self.batch_size}.")
             index = slice(index, index + 1 or None)
@@ -260,7 +264,7 @@ def product_state(amplitudes: Inexact[Tensor, "batch sites phys"]) -> MPS:
 
 
 def basis_state(
-    bits: Int[Tensor, " sites"],
+    bits: Int[Tensor, " sites"] | Sequence[int],
     batch_size: int = 1,
     *,
     dtype: torch.dtype = torch.complex64,
@@ -268,7 +272,7 @@ def basis_state(
     """The computational basis state of the given bits, `batch_size` times.
 
     Args:
-        bits: 0 or 1 for each site, site 0 first, on the device of the result.
+        bits: 0 or 1 for each site, site 0 first; a tensor gives its device to the result.
         batch_size: Number of copies.
         dtype: A real or complex dtype of the site tensors.
 
@@ -276,6 +280,7 @@ def basis_state(
         ValueError: If a bit is neither 0 nor 1, or `batch_size` is less than 1.
     """
     check_positive(batch_size=batch_size)
+    bits = torch.as_tensor(bits)
     if is_concrete(bits) and not ((bits == 0) | (bits == 1)).all():
         raise ValueError(f"`bits` must be 0 or 1, got {bits.tolist()}.")
     amplitudes = torch.nn.functional.one_hot(bits.long(), 2).to(dtype)
