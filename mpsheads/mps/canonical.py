@@ -44,14 +44,14 @@ def canonicalize(state: MPS, center: int | None = None) -> MPS:
     for i in range(first, center):  # left to right
         site, following = (tensors.get(k, state.sites[k]) for k in (i, i + 1))
         q, r = qr(site.flatten(1, 2))
-        if (i - first) % _RESCALE_CARRY == _RESCALE_CARRY - 1:
+        if (i - first) % _RESCALE_CARRY == _RESCALE_CARRY - 1 or i == center - 1:
             r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.unflatten(1, site.shape[1:3])
         tensors[i + 1] = torch.einsum("bxl,blpr->bxpr", r, following)
     for i in range(last, center, -1):  # right to left
         before, site = (tensors.get(k, state.sites[k]) for k in (i - 1, i))
         q, r = qr(site.flatten(2, 3).mH)
-        if (last - i) % _RESCALE_CARRY == _RESCALE_CARRY - 1:
+        if (last - i) % _RESCALE_CARRY == _RESCALE_CARRY - 1 or i == center + 1:
             r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.mH.unflatten(2, site.shape[2:4])
         tensors[i - 1] = torch.einsum("blpr,bxr->blpx", before, r.conj())
