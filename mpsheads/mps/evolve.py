@@ -137,7 +137,8 @@ def apply_circuit(
         truncation: What to keep of each bond; by default everything, in bonds that grow by the
             rank of each gate that crosses them, up to what the shorter side needs.
         checkpoint: Compute each layer again in the backward pass, so that a training step holds the
-            states between layers and what one layer needs, rather than all of it.
+            states between layers and what one layer needs, rather than all of it. For
+            `backward` and `torch.autograd.grad`; `torch.func.grad` takes no checkpoints.
 
     Returns:
         New states, in the states' dtype.

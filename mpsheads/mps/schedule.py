@@ -27,17 +27,24 @@ class Step(NamedTuple):
         kind: Kind of the gates; `None` where bonds of that dimension only pass through.
         leg: Which of the gate's sites, from the left; for a passing bond its dimension.
         places: Which gates of that kind, one for each site of the group.
+        in_order: Whether each place is one above the place before it.
     """
 
     kind: Kind | None
     leg: int
     places: np.ndarray
+    in_order: bool
+
+    @classmethod
+    def of(cls, kind: Kind | None, leg: int, places: np.ndarray) -> "Step":
+        """A step; its order is looked at here, since torch cannot trace it."""
+        return cls(kind, leg, places, bool((np.diff(places) == 1).all()))
 
     def factor(self, factors: Factors, phys: int) -> Tensor:
         """The factors `(sites, b, left, out, in, right)`."""
         if self.kind is not None:
             found = factors[self.kind][self.leg]
-            if len(self.places) == len(found) and (np.diff(self.places) == 1).all():
+            if self.in_order and len(self.places) == len(found):
                 return found
             return found[torch.from_numpy(self.places).to(found.device)]
         like = next(iter(factors.values()))[0]
@@ -57,7 +64,8 @@ class Group:
         """Some of its sites, by their place in it."""
         if len(members) == len(self.sites):
             return self
-        steps = (step._replace(places=step.places[list(members)]) for step in self.steps)
+        chosen = list(members)
+        steps = (Step.of(step.kind, step.leg, step.places[chosen]) for step in self.steps)
         return Group(tuple(self.sites[i] for i in members), tuple(steps))
 
 
@@ -125,6 +133,6 @@ def _group(by_site: dict[int, list[tuple[Kind | None, int, int]]]) -> Layer:
     groups = []
     for signature, sites in alike.items():
         places = np.array([[place for _, _, place in by_site[site]] for site in sites]).T
-        steps = (Step(*what, row.copy()) for what, row in zip(signature, places, strict=True))
+        steps = (Step.of(*what, row.copy()) for what, row in zip(signature, places, strict=True))
         groups.append(Group(tuple(sites), tuple(steps)))
     return tuple(groups)

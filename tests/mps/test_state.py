@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -5,9 +7,20 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import oracle
-from mpsheads.mps import MPS, basis_state, product_state, random_mps, to_dense, trim_bonds
-
-DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
+from mpsheads.mps import (
+    MPS,
+    Truncation,
+    basis_state,
+    concatenate,
+    ghz_state,
+    product_state,
+    random_mps,
+    to_dense,
+    trim_bonds,
+    w_state,
+)
+from mpsheads.mps.canonical import canonicalize, compress
+from tests.strategies import DTYPES, assert_canonical, states
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -114,3 +127,123 @@ def sites(*shapes, dtype=torch.float32):
 def test_sites_that_do_not_fit_are_refused(tensors, message):
     with pytest.raises(ValueError, match=message):
         MPS(tensors, torch.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_sites", [1, 2, 5])
+def test_ghz_and_w_states_are_those_of_the_textbook(n_sites, dtype):
+    levels = 2**n_sites
+    ghz, w = torch.zeros(levels, dtype=dtype), torch.zeros(levels, dtype=dtype)
+    ghz[0] = ghz[-1] = 0.5**0.5
+    for site in range(n_sites):
+        w[2**site] = n_sites**-0.5
+    for maker, expected in ((ghz_state, ghz), (w_state, w)):
+        state = maker(n_sites, 3, dtype=dtype)
+        assert (state.dtype, state.batch_size) == (dtype, 3)
+        assert state.bond_dims == (2,) * (n_sites - 1)
+        assert_close(to_dense(state), expected.expand(3, -1))
+
+
+@given(
+    batches=st.lists(
+        states(min_sites=4, max_sites=4, phys_dims=(2,), dtypes=(torch.float64,)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_joined_batches_hold_all_states_in_order(batches):
+    joined = concatenate(batches)
+    assert_close(to_dense(joined), torch.cat([to_dense(state) for state in batches]))
+    assert len(joined) == sum(map(len, batches))
+    assert joined.bond_dims == tuple(map(max, zip(*(s.bond_dims for s in batches), strict=True)))
+
+
+def test_joined_batches_keep_their_records_and_a_common_center(generator):
+    a, b = (random_mps(4, 4, dtype=torch.float64, generator=generator) for _ in range(2))
+    a, b = (compress(canonicalize(state, 3), Truncation(max_bond=1)) for state in (a, b))
+    joined = concatenate([a, b])
+    assert joined.center == a.center == b.center == 3
+    assert_canonical(joined)
+    assert_close(joined.truncation_angle, torch.cat([a.truncation_angle, b.truncation_angle]))
+    assert_close(joined[1].discarded_weight, b.discarded_weight)
+    assert (joined.fidelity_bound < 1).all()
+    assert concatenate([a, canonicalize(b, 0)]).center is None
+    assert concatenate([a, random_mps(4, 2, dtype=torch.float64)]).center is None
+
+
+def test_joining_states_that_differ_is_refused():
+    with pytest.raises(ValueError, match="at least one batch"):
+        concatenate([])
+    with pytest.raises(ValueError, match="physical dimensions of states 0 and 1 must agree"):
+        concatenate([random_mps(3, 2), random_mps(4, 2)])
+    with pytest.raises(ValueError, match="dtype of states 0 and 2 must agree"):
+        concatenate([*[random_mps(3, 2)] * 2, random_mps(3, 2, dtype=torch.complex128)])
+
+
+@given(state=states(max_batch=4), data=st.data())
+def test_any_index_takes_the_states_and_all_their_records(state, data):
+    if state.n_sites > 1:
+        state = compress(state, Truncation(max_bond=2))
+    numbers = st.integers(-len(state), len(state) - 1)
+    index = data.draw(
+        numbers
+        | st.lists(numbers, min_size=1, max_size=5)
+        | st.slices(len(state)).filter(lambda s: (s.step or 1) > 0 and range(len(state))[s])
+        | numbers.map(torch.tensor)
+    )
+    taken = state[index]
+    rows = torch.arange(len(state))[index].reshape(-1)
+    assert_close(to_dense(taken), to_dense(state)[rows])
+    assert_close(taken.discarded_weight, state.discarded_weight[rows])
+    assert_close(taken.truncation_angle, state.truncation_angle[rows])
+    assert taken.center == state.center
+
+
+def test_a_mask_takes_the_states_where_it_is_true(generator):
+    state = random_mps(3, 2, batch_size=4, generator=generator)
+    mask = torch.tensor([True, False, False, True])
+    assert_close(to_dense(state[mask]), to_dense(state)[mask])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: product_state(torch.zeros(0, 3, 2)),
+            r"at least one state, site and level, got shape \(0, 3, 2\)",
+        ),
+        (
+            lambda: product_state(torch.full((1, 2, 2), math.nan)),
+            "`amplitudes` must be finite, but row 0",
+        ),
+        (lambda: basis_state(torch.tensor([0, 2])), r"`bits` must be 0 or 1, got \[0, 2\]"),
+        (lambda: basis_state(torch.tensor([0]), 0), "`batch_size` must be at least 1, got 0"),
+        (lambda: ghz_state(0), "`n_sites` must be at least 1, got 0"),
+        (lambda: w_state(2, -1), "`batch_size` must be at least 1, got -1"),
+        (lambda: random_mps(2, 0), "`bond_dim` must be at least 1, got 0"),
+        (
+            lambda: MPS(sites((2, 1, 2, 1)), torch.zeros(2), center=1),
+            r"`center` must be None or within 0\.\.0, got 1",
+        ),
+    ],
+)
+def test_arguments_that_no_state_has_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_the_bound_on_the_fidelity_follows_from_the_angle(generator):
+    state = random_mps(3, 2, batch_size=4, dtype=torch.float64, generator=generator)
+    angle = torch.tensor([0.0, 0.3, math.pi / 2, 5.0], dtype=torch.float64)
+    bound = MPS(state.sites, state.log_norm, truncation_angle=angle).fidelity_bound
+    assert_close(bound, torch.tensor([1, math.cos(0.3) ** 2, 0, 0], dtype=torch.float64))
+
+
+def test_conversion_and_detach_keep_every_record(generator):
+    state = random_mps(4, 4, batch_size=2, dtype=torch.complex128, generator=generator)
+    state = compress(canonicalize(state, 3), Truncation(max_bond=2))
+    for same in (state.to(torch.complex64), state.detach(), state.to("cpu")):
+        assert same.center == state.center
+        assert_close(same.discarded_weight.double(), state.discarded_weight, atol=1e-6, rtol=0)
+        assert_close(same.truncation_angle.double(), state.truncation_angle, atol=1e-6, rtol=0)
+    assert state.to(torch.complex64).truncation_angle.dtype == torch.float32
