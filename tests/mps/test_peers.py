@@ -1,0 +1,119 @@
+"""Named circuits against quimb and TensorNetwork, which get the gates as plain NumPy matrices."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mpsheads import oracle
+from mpsheads.ansatz import brickwork, ghz, qaoa_ring, qft, trotter_ising
+from mpsheads.mps import Truncation, apply_circuit, basis_state, to_dense
+from tests.strategies import dense_circuit, source
+
+N_SITES = 8
+
+
+def with_angles(circuit, seed):
+    angles = torch.randn(circuit.num_parameters, dtype=torch.float64, generator=source(seed))
+    return circuit.with_parameters(math.pi * angles)
+
+
+CIRCUITS = {
+    "GHZ": ghz(N_SITES),
+    "QFT": qft(N_SITES),
+    "brickwork": with_angles(brickwork(N_SITES, 3), 1),
+    "QAOA ring": with_angles(qaoa_ring(N_SITES, 3), 2),
+    "Trotterised Ising": trotter_ising(N_SITES, 4, 2.0, 1.0, 0.7),
+}
+BITS = torch.arange(N_SITES) % 3 % 2
+
+
+def numpy_gates(circuit):
+    """Matrices with the first site most significant, and their sites."""
+    matrices = circuit.unitaries(circuit.parameters(torch.float64))
+    return [(m.numpy(), op.sites) for op, m in zip(circuit, matrices, strict=True)]
+
+
+def of_mpsheads(circuit, truncation=None):
+    return apply_circuit(
+        basis_state(BITS, dtype=torch.complex128),
+        circuit,
+        circuit.parameters(torch.float64),
+        truncation,
+    )
+
+
+def of_quimb(circuit, max_bond=None):
+    quimb = pytest.importorskip("quimb.tensor")
+    simulator = quimb.CircuitMPS(N_SITES, max_bond=max_bond, cutoff=0.0)
+    for site in BITS.nonzero()[:, 0].tolist():
+        simulator.apply_gate("X", site)
+    for matrix, sites in numpy_gates(circuit):
+        simulator.apply_gate_raw(matrix, sites)
+    return torch.from_numpy(np.array(simulator.psi.to_dense()).reshape(-1)).to(torch.complex128)
+
+
+def of_tensornetwork(circuit, max_bond=None):
+    tn = pytest.importorskip("tensornetwork")
+    vectors = np.eye(2, dtype=np.complex128)[BITS.numpy()]
+    state = tn.FiniteMPS(
+        [v.reshape(1, 2, 1) for v in vectors], center_position=0, canonicalize=True
+    )
+    swap = np.eye(4)[[0, 2, 1, 3]]
+
+    def neighbours(matrix, site):
+        """A gate on sites `site` and `site + 1`; their legs are (out, out, in, in)."""
+        state.position(site)
+        state.apply_two_site_gate(
+            matrix.reshape(2, 2, 2, 2), site, site + 1, max_bond, center_position=site
+        )
+
+    for matrix, sites in numpy_gates(circuit):
+        if len(sites) == 1:
+            state.apply_one_site_gate(matrix, sites[0])
+            continue
+        first, last = sorted(sites)
+        between = range(first, last - 1)
+        for site in between:
+            neighbours(swap, site)
+        neighbours(matrix if sites[0] < sites[1] else swap @ matrix @ swap, last - 1)
+        for site in reversed(between):
+            neighbours(swap, site)
+    vector = np.ones((1, 1))
+    for tensor in state.tensors:
+        vector = np.tensordot(vector, tensor, 1).reshape(-1, tensor.shape[2])
+    return torch.from_numpy(vector[:, 0] / np.linalg.norm(vector))  # `position` changes the norm
+
+
+PEERS = {"quimb": of_quimb, "TensorNetwork": of_tensornetwork}
+
+
+def of_oracle(circuit):
+    bits = torch.eye(2, dtype=torch.complex128)[BITS]
+    return dense_circuit(oracle.product_vector(bits), circuit, circuit.parameters(torch.float64))
+
+
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_named_circuits_give_the_oracles_vector(name):
+    assert_close(to_dense(of_mpsheads(CIRCUITS[name]))[0], of_oracle(CIRCUITS[name]))
+
+
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_named_circuits_give_the_peers_vector(name, peer):
+    found = to_dense(of_mpsheads(CIRCUITS[name]))[0]
+    assert_close(found, PEERS[peer](CIRCUITS[name]), atol=1e-10, rtol=0)  # theirs: many SVDs
+
+
+@pytest.mark.parametrize("max_bond", [2, 4, 8])
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("name", CIRCUITS)
+def test_truncated_circuits_are_as_good_as_the_peers_up_to_a_thousandth(name, peer, max_bond):
+    exact = of_oracle(CIRCUITS[name])
+    state = of_mpsheads(CIRCUITS[name], Truncation(max_bond=max_bond))
+    mine = oracle.fidelity(to_dense(state)[0], exact)
+    theirs = oracle.fidelity(PEERS[peer](CIRCUITS[name], max_bond), exact)
+    assert state.fidelity_bound[0] <= mine + 1e-7
+    assert mine > theirs - 1e-3
