@@ -7,14 +7,15 @@ from torch.testing import assert_close
 from mpsheads import oracle
 from mpsheads.ansatz import staircase
 from mpsheads.encodings import bloch_components, qubit_amplitudes
+from mpsheads.mps import apply_circuit, product_state, to_dense
+from mpsheads.mps import expectation as expectation_of_states
 from mpsheads.mps.heisenberg import (
     evolve_observable,
     pauli_string,
     product_expectation,
     real_components,
 )
-from mpsheads.mps.state import to_dense
-from tests.mps.circuits import circuits, dense_circuit
+from tests.strategies import circuits, dense_circuit, random_product
 
 PAULIS = {
     "1": torch.eye(2, dtype=torch.complex128),
@@ -50,6 +51,31 @@ def test_evolved_observables_have_the_expectation_of_evolved_states(circuit, dat
             vector = oracle.product_vector(qubit_amplitudes(angles[:, member, i]))
             vector = dense_circuit(vector, circuit, parameters[member])
             assert_close(found[member, i], expectation(vector, string), atol=1e-12, rtol=0)
+
+
+@given(circuit=circuits(max_sites=5), seed=st.integers(0, 1000), data=st.data())
+def test_the_heisenberg_picture_is_the_schroedinger_picture(circuit, seed, data):
+    """Complex input qubits, strings with Y, gates on one, two and three sites."""
+    n_sites = circuit.n_sites
+    string = data.draw(st.text("1XYZ", min_size=n_sites, max_size=n_sites))
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, circuit.num_parameters)
+    parameters = torch.randn(shape, dtype=torch.float64, generator=generator)
+    amplitudes = random_product(2, n_sites, torch.complex128, generator)
+    paulis = torch.stack([PAULIS[letter] for letter in "XYZ"])
+    inputs = torch.einsum("bso,kop,bsp->sbk", amplitudes.conj(), paulis, amplitudes).real
+
+    observable = pauli_string(string, 2, dtype=torch.float64)
+    observable = evolve_observable(observable, circuit, parameters)
+    found = product_expectation(observable, inputs[..., None])[:, 0]
+    state = apply_circuit(product_state(amplitudes), circuit, parameters)
+
+    assert_close(found, expectation_of_states(state, string).real)
+    for i in range(2):
+        vector = dense_circuit(oracle.product_vector(amplitudes[i]), circuit, parameters[i])
+        assert_close(found[i], expectation(vector, string))
+    square = to_dense(observable).pow(2).sum(1)  # conjugation by a unitary keeps tr O**2
+    assert_close(square, torch.ones_like(square))
 
 
 def test_bonds_are_4_for_each_crossing_gate_and_at_most_3_to_the_k_for_real_inputs():
