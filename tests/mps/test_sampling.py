@@ -100,6 +100,8 @@ def test_impossible_outcomes_are_never_drawn():
     weights = torch.tensor([[0.0, 0.3, 0.0]])  # rounding must not reach past the last possible one
     for uniform in (0.0, 1 - 2**-24):  # the ends of what a generator gives
         assert sampling._choose(weights, torch.tensor([uniform])).tolist() == [1]
+    smallest = torch.tensor([[0.0, 1e-45, 0.0]])  # 0.9 of it rounds to all of it
+    assert sampling._choose(smallest, torch.tensor([0.9])).tolist() == [1]
 
 
 @given(
