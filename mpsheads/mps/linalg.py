@@ -259,9 +259,10 @@ class _Pulled(torch.autograd.Function):
     @staticmethod
     def forward(site: Tensor, gram: Tensor) -> Tensor:
         b, left, phys, right = site.shape
-        site = site.to(gram.dtype).reshape(b, left * phys, right)
-        image = (site @ gram).reshape(b, left, phys * right)  # b l (p [r] r*)
-        return image @ site.reshape(b, left, phys * right).mH  # b l [p r*] l*
+        image = site.to(gram.dtype).reshape(b, left * phys, right) @ gram  # b (l p) [r] r*
+        conjugate = site.conj().to(gram.dtype)  # in one pass, where matmul would take another
+        conjugate = conjugate.reshape(b, left, phys * right)
+        return image.reshape(b, left, phys * right) @ conjugate.mT  # b l [p r*] l*
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
