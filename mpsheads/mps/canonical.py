@@ -12,8 +12,8 @@ from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, wide
 from mpsheads.mps.state import MPS, trim_bonds
 from mpsheads.mps.truncation import Truncation
 
-_RESCALE_GRAM = 16  # sites: between two of them double precision neither over- nor underflows
-_RESCALE_CARRY = 4  # sites: the same in single precision
+_RESCALE_DOUBLE = 16  # sites: between two of them double precision neither over- nor underflows
+_RESCALE_SINGLE = 4  # sites: the same in single precision
 
 
 def canonicalize(state: MPS, center: int | None = None) -> MPS:
@@ -44,14 +44,14 @@ def canonicalize(state: MPS, center: int | None = None) -> MPS:
     for i in range(first, center):  # left to right
         site, following = (tensors.get(k, state.sites[k]) for k in (i, i + 1))
         q, r = qr(site.flatten(1, 2))
-        if (i - first) % _RESCALE_CARRY == _RESCALE_CARRY - 1 or i == center - 1:
+        if (i - first) % _RESCALE_SINGLE == _RESCALE_SINGLE - 1 or i == center - 1:
             r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.unflatten(1, site.shape[1:3])
         tensors[i + 1] = torch.einsum("bxl,blpr->bxpr", r, following)
     for i in range(last, center, -1):  # right to left
         before, site = (tensors.get(k, state.sites[k]) for k in (i - 1, i))
         q, r = qr(site.flatten(2, 3).mH)
-        if (last - i) % _RESCALE_CARRY == _RESCALE_CARRY - 1 or i == center + 1:
+        if (last - i) % _RESCALE_SINGLE == _RESCALE_SINGLE - 1 or i == center + 1:
             r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.mH.unflatten(2, site.shape[2:4])
         tensors[i - 1] = torch.einsum("blpr,bxr->blpx", before, r.conj())
@@ -128,7 +128,7 @@ def truncate_window(
         else:
             kept, carry = qr(rows)
         tensors[i] = kept.reshape(len(rows), -1, phys, kept.shape[2])
-        if (i - start) % _RESCALE_CARRY == _RESCALE_CARRY - 1 or i == cut[-1]:
+        if (i - start) % _RESCALE_SINGLE == _RESCALE_SINGLE - 1 or i == cut[-1]:
             carry, log_norm = _rescale(carry, log_norm)
     end = cut[-1] + 1
     tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])  # b x [l] p r
@@ -177,6 +177,7 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
     bond = state.sites[stop].shape[3]
     gram = torch.eye(bond, dtype=dtype, device=state.device).expand(state.batch_size, -1, -1)
     factor = gram if dtype == state.dtype else None
+    every = _RESCALE_DOUBLE if dtype == state.dtype else _RESCALE_SINGLE  # also of the gradient
     overlaps = {}
     for i in range(stop, start - 1, -1):
         site = state.sites[i]
@@ -185,7 +186,7 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
             with torch.no_grad():
                 root = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)
                 factor = qr(root.mH)[1].mH  # b l c
-        if (stop - i) % _RESCALE_GRAM == _RESCALE_GRAM - 1:
+        if (stop - i) % every == every - 1:
             size = gram.detach().abs().amax(dim=(1, 2), keepdim=True)
             size = torch.where(size > 0, size, torch.ones_like(size))
             gram, factor = gram / size, None if factor is None else factor / size.sqrt()

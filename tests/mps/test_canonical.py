@@ -463,6 +463,25 @@ def _antisymmetric(angles):
     return matrix - matrix.mT
 
 
+@pytest.mark.parametrize(("single", "double"), [DTYPES[:2], DTYPES[2:]])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_single_precision_gradients_of_long_chains_are_those_of_double(
+    single, double, scale, generator
+):
+    start = random_mps(48, 4, dtype=double, generator=generator)
+    phi = random_mps(48, 2, dtype=double, generator=generator)
+
+    def gradients(dtype):
+        sites = [(site * scale).to(dtype).requires_grad_() for site in start.sites]
+        state = MPS(tuple(sites), start.log_norm.to(sites[0].real.dtype))
+        cut = compress(state, Truncation(max_bond=2))
+        loss = log_norm(cut) + cut.discarded_weight.sum() + log_fidelity(phi.to(dtype), cut) / 48
+        return [g * scale for g in torch.autograd.grad(loss.sum(), sites)]
+
+    for found, expected in zip(gradients(single), gradients(double), strict=True):
+        assert_close(found, expected.to(single), atol=2e-3, rtol=2e-3)  # 48 sites, gaps near 0.01
+
+
 # add and from_dense ---------------------------------------------------------------------------
 
 
