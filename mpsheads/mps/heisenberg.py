@@ -5,13 +5,14 @@ dimension 4 (1, X, Y, Z) and real numbers only. A gate maps it by U^dagger O U: 
 whose rank is the square of the gate's. What applies gates to states applies these as well.
 """
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from mpsheads._checks import check_equal
 from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.contract import einsum
 from mpsheads.mps.evolve import apply_layer
 from mpsheads.mps.schedule import layers
 from mpsheads.mps.state import MPS, product_state, trim_bonds
@@ -122,23 +123,39 @@ def _conjugation(
 ) -> Float[Tensor, "gates batch left*left 4 4 right*right"]:
     """The real map of Pauli vectors that belongs to one site of a gate, `O -> G^dagger O G`.
 
-    Its bonds are pairs of bonds of the gate, one of G and one of its adjoint. Exchanging the two
-    is complex conjugation, so in the basis of symmetric and antisymmetric pairs all is real.
+    It is bilinear in the gate and its conjugate: one matrix product with constant coefficients.
     """
-    paulis = _paulis(factor)
-    moved = einsum("gnxbay,jbc,gnzcdw->gnxzjadyw", factor.conj(), paulis, factor)
-    maps = einsum("iad,gnxzjadyw->gnxzijyw", paulis.transpose(1, 2), moved) / 2
-    maps = maps.flatten(-6, -5).flatten(-2, -1)  # ... (x z) i j (y w)
-    left, right = _real_pairs(factor.shape[-4], factor), _real_pairs(factor.shape[-1], factor)
-    return einsum("mp,gnpijq,oq->gnmijo", left.conj(), maps, right).real
+    gates, batch, left, _, _, right = factor.shape
+    flat = factor.flatten(2)
+    products = torch.view_as_real((flat.conj().unsqueeze(3) * flat.unsqueeze(2)).resolve_conj())
+    coefficients = _coefficients(left, right).to(products)
+    return (products.flatten(2) @ coefficients).reshape(gates, batch, left**2, 4, 4, right**2)
 
 
-def _real_pairs(bond: int, like: Tensor) -> Complex[Tensor, "pairs pairs"]:
+@lru_cache
+def _coefficients(left: int, right: int) -> Float[Tensor, "products maps"]:
+    """What multiplies the real and imaginary parts of `conj(F) F` in the map of Pauli vectors.
+
+    The map's bonds are pairs of bonds of the gate, one of its adjoint and one of itself.
+    Exchanging the two is complex conjugation, so in the basis of symmetric and antisymmetric pairs
+    all is real.
+    """
+    with torch.utils._python_dispatch._disable_current_modes():
+        paulis = _paulis(torch.zeros((), dtype=torch.complex128))
+        pairs = [_real_pairs(bond) for bond in (left, right)]
+        found = torch.einsum(
+            "mxz,nyw,jbc,ida->xbayzcdwmijn", pairs[0].conj(), pairs[1], paulis, paulis
+        )
+        found = found.flatten(8).flatten(0, 7) / 2
+        return torch.stack([found.real, -found.imag], dim=1).flatten(0, 1)
+
+
+def _real_pairs(bond: int) -> Complex[Tensor, "pairs bond bond"]:
     """A unitary change of basis from pairs (x, z) to those on which all maps are real."""
-    rows = torch.zeros(bond, bond, bond, bond, dtype=like.dtype, device=like.device)
+    rows = torch.zeros(bond, bond, bond, bond, dtype=torch.complex128)
     for x in range(bond):
         rows[x, x, x, x] = 1
         for z in range(x):
             rows[x, z, x, z] = rows[x, z, z, x] = 0.5**0.5
             rows[z, x, x, z], rows[z, x, z, x] = 1j * 0.5**0.5, -1j * 0.5**0.5
-    return rows.reshape(bond**2, bond**2)
+    return rows.flatten(0, 1)
