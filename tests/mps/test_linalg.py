@@ -209,28 +209,44 @@ def test_a_kept_space_larger_than_the_rank_has_the_gradient_of_what_stays_within
     assert gradcheck(kept_part, (left,))
 
 
-def subnormal(dtype, generator):
-    """Ones and numbers below the normal range, side by side, as gates near the identity give."""
+def subnormal(dtype, generator, pattern="mixed", tiny=1e-40):
+    """Numbers of size 1 and numbers below the normal range, side by side."""
     matrix = torch.randn(64, 8, 8, dtype=dtype, generator=generator)
-    tiny = torch.rand(matrix.shape, generator=generator) < 0.5
-    return torch.where(tiny, matrix * 1e-40, matrix)
+    ordinary = torch.zeros(64, 8, 8, dtype=torch.bool)
+    if pattern == "mixed":
+        ordinary = torch.rand(matrix.shape, generator=generator) < 0.5
+    elif pattern == "columns":
+        ordinary[:, :, ::2] = True
+    elif pattern == "block":
+        ordinary[:, :2, :2] = True
+    else:
+        ordinary[:, 0, 0] = True
+    return torch.where(ordinary, matrix, matrix * tiny)
 
 
 @pytest.mark.parametrize("dtype", SINGLE)
-def test_subnormal_entries_break_no_decomposition_and_no_global_flag_is_set(dtype, generator):
-    matrix = subnormal(dtype, generator)
+@pytest.mark.parametrize("pattern", ["mixed", "columns", "block", "one"])
+@pytest.mark.parametrize("tiny", [1e-38, 1e-40, 1e-44])
+def test_subnormal_entries_break_no_decomposition_and_no_global_flag_is_set(
+    tiny, pattern, dtype, generator
+):
+    matrix = subnormal(dtype, generator, pattern, tiny)
     assert ((matrix != 0) & (matrix.abs() < torch.finfo(dtype).tiny)).any()
     q, r = qr(matrix)
     u, w, vh = svd(matrix)
+    eye = torch.eye(8, dtype=dtype).expand_as(matrix)
+    for isometry in (q, u, vh.mH):
+        assert_close(isometry.mH @ isometry, eye, atol=1e-5, rtol=0)
     assert_close(q @ r, matrix, atol=1e-5, rtol=0)
     assert_close(u @ w @ vh, matrix, atol=2e-5, rtol=0)  # products of 8 x 8 matrices of size 10
-    hermitian = matrix @ matrix.mH
-    assert eigvalsh(hermitian).isfinite().all()
-    vectors, weights = kept_space(matrix, hermitian.to(wide(dtype)), None, 3)
-    assert vectors.isfinite().all()
+    hermitian = matrix + matrix.mH
+    expected = torch.linalg.eigvalsh(hermitian.to(wide(dtype))).float()
+    assert_close(eigvalsh(hermitian), expected, atol=2e-5, rtol=0)
+    gram = (matrix @ matrix.mH).to(wide(dtype))
+    vectors, weights = kept_space(matrix, gram, None, 3)
+    assert_close(vectors.mH @ vectors, eye[:, :3, :3], atol=1e-5, rtol=0)
     assert weights.isfinite().all()
-    tiny = torch.full((64,), 1e-40)
-    assert (tiny * 0.5 > 0).all()  # subnormal numbers are still numbers
+    assert (torch.full((64,), 1e-40) * 0.5 > 0).all()  # subnormal numbers are still numbers
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
