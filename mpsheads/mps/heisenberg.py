@@ -140,14 +140,11 @@ def _coefficients(left: int, right: int) -> Float[Tensor, "products maps"]:
     Exchanging the two is complex conjugation, so in the basis of symmetric and antisymmetric pairs
     all is real.
     """
-    with torch.utils._python_dispatch._disable_current_modes():
-        paulis = _paulis(torch.zeros((), dtype=torch.complex128))
-        pairs = [_real_pairs(bond) for bond in (left, right)]
-        found = torch.einsum(
-            "mxz,nyw,jbc,ida->xbayzcdwmijn", pairs[0].conj(), pairs[1], paulis, paulis
-        )
-        found = found.flatten(8).flatten(0, 7) / 2
-        return torch.stack([found.real, -found.imag], dim=1).flatten(0, 1)
+    paulis = _paulis(torch.zeros((), dtype=torch.complex128))
+    pairs = [_real_pairs(bond) for bond in (left, right)]
+    found = torch.einsum("mxz,nyw,jbc,ida->xbayzcdwmijn", pairs[0].conj(), pairs[1], paulis, paulis)
+    found = found.flatten(8).flatten(0, 7) / 2
+    return torch.stack([found.real, -found.imag], dim=1).flatten(0, 1)
 
 
 def _real_pairs(bond: int) -> Complex[Tensor, "pairs bond bond"]:

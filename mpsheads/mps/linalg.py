@@ -7,7 +7,8 @@ the space that is kept against the space that is dropped. So they are right for 
 **gauge-invariant**, that is, unchanged when the kept vectors are rotated among themselves and the
 rest of the network is rotated back: fidelities, expectation values, densities, entropies,
 discarded weights. Only a kept value that equals a dropped one can hurt, where the kept space
-itself is not unique; differences are broadened there, so gradients stay finite.
+itself is not unique; differences are broadened there, so gradients stay finite. Only first
+derivatives are right: what a gradient's own gradient would need of the gauge is not kept.
 
 Matrices are scaled to size 1 and entries below the range of normal numbers are cleared first:
 LAPACK returns NaN, or does not converge, on finite matrices that hold subnormal numbers.

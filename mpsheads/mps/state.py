@@ -27,7 +27,9 @@ class MPS:
         log_norm: Natural logarithm of a factor that multiplies each state, `(batch,)`, real. It
             keeps long chains within the range of floats.
         center: Orthogonality centre: the sites left of it are left-canonical, those right of it
-            right-canonical. `None` where nothing is known.
+            right-canonical. `None` where nothing is known. Algorithms that rely on it take the
+            canonical sites for isometries in their gradients too: leave it out of states whose
+            tensors are trained one by one.
         discarded_weight: `(batch, n_sites - 1)`: for each bond the weight that truncation dropped
             there so far, relative to the whole, summed over the truncations. Zero by default.
         truncation_angle: `(batch,)`, radians: upper bound on the angle between each state and the
