@@ -186,6 +186,8 @@ class MPS:
 
 def _fill_losses(state: MPS) -> None:
     """Zeros where nothing was truncated yet."""
+    if not isinstance(state.log_norm, Tensor):
+        return
     if state.discarded_weight is None:
         shape = (*state.log_norm.shape, len(state.sites) - 1)
         object.__setattr__(state, "discarded_weight", state.log_norm.new_zeros(shape))
