@@ -3,7 +3,7 @@
 Product inputs, all different, go through brickwork layers: a rotation of every qubit, then
 controlled gates on all even bonds, then on all odd ones. The peers loop over a few of the states
 (`quimb-vmap` takes all of them at once). Those that are not installed are left out:
-`pip install quimb tensornetwork seemps qiskit-aer`.
+`pip install -e ".[benchmarks]"`.
 
 Example:
     OMP_NUM_THREADS=1 python benchmarks/peers.py --sites 768 --batch 64 --layers 2
