@@ -72,7 +72,8 @@ def states(
     """Batches with random sites, any bonds, also ones too large, and any norm, not canonical."""
     n_sites = draw(st.integers(min_sites, max_sites))
     phys = [draw(st.sampled_from(phys_dims)) for _ in range(n_sites)]
-    bonds = [1, *(draw(st.integers(1, max_bond)) for _ in range(n_sites - 1)), 1]
+    sizes = st.sampled_from([*range(2, max_bond + 1), max_bond, 1])  # larger ones more often
+    bonds = [1, *(draw(sizes) for _ in range(n_sites - 1)), 1]
     batch, dtype = draw(st.integers(1, max_batch)), draw(st.sampled_from(dtypes))
     generator = source(draw(SEEDS))
     sites = tuple(
@@ -107,8 +108,8 @@ def gates(draw, state, max_gate_sites=3):
 @st.composite
 def truncations(draw, max_bond=4):
     """Limits on bonds, cutoffs, both, or neither."""
-    bond = draw(st.none() | st.integers(1, max_bond))
-    return Truncation(bond, draw(st.sampled_from([0.0, 1e-12, 1e-3, 0.1])))
+    bond = draw(st.sampled_from([2, 1, *range(2, max_bond + 1), None]))
+    return Truncation(bond, draw(st.sampled_from([0.0, 0.0, 1e-3, 0.1, 1e-12])))
 
 
 def regauged(state, generator):
