@@ -214,7 +214,7 @@ TABLE = {
     "bonds": (lambda psi, phi: psi.bond_sizes(), lambda a, b: a.bond_dims),
     "to_dense": (lambda psi, phi: psi.to_dense().ravel(), lambda a, b: to_dense(a)[0]),
     "norm": (lambda psi, phi: psi.norm(), lambda a, b: log_norm(a).exp()),
-    "overlap": (lambda psi, phi: phi.H @ psi, lambda a, b: overlap(b, a)),
+    "overlap": (lambda psi, phi: psi.overlap(phi), lambda a, b: overlap(b, a)),
     "add": (lambda psi, phi: (psi + phi).to_dense().ravel(), lambda a, b: to_dense(add(a, b))[0]),
     "gate": (
         lambda psi, phi: psi.gate(Z & X, (2, 5), contract="swap+split").to_dense().ravel(),
