@@ -6,11 +6,10 @@ sites with sequences alike are one batch: a circuit on 768 sites takes a handful
 also where gate follows gate down a staircase.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,26 +26,29 @@ class Step(NamedTuple):
         kind: Kind of the gates; `None` where bonds of that dimension only pass through.
         leg: Which of the gate's sites, from the left; for a passing bond its dimension.
         places: Which gates of that kind, one for each site of the group.
-        in_order: Whether each place is one above the place before it.
+        run: The same as a slice, where they are evenly spaced.
     """
 
     kind: Kind | None
     leg: int
-    places: np.ndarray
-    in_order: bool
+    places: tuple[int, ...]
+    run: slice | None
 
     @classmethod
-    def of(cls, kind: Kind | None, leg: int, places: np.ndarray) -> "Step":
-        """A step; its order is looked at here, since torch cannot trace it."""
-        return cls(kind, leg, places, bool((np.diff(places) == 1).all()))
+    def of(cls, kind: Kind | None, leg: int, places: Iterable[int]) -> "Step":
+        """A step, from places alone. Python's numbers only, so that `torch.compile` follows."""
+        places = tuple(places)
+        stride = places[1] - places[0] if len(places) > 1 else 1
+        even = stride > 0 and places == tuple(range(places[0], places[-1] + 1, stride))
+        return cls(kind, leg, places, slice(places[0], places[-1] + 1, stride) if even else None)
 
     def factor(self, factors: Factors, phys: int) -> Tensor:
         """The factors `(sites, b, left, out, in, right)`."""
         if self.kind is not None:
             found = factors[self.kind][self.leg]
-            if self.in_order and len(self.places) == len(found):
-                return found
-            return found[torch.from_numpy(self.places).to(found.device)]
+            if self.run is not None:
+                return found[self.run]
+            return found[torch.tensor(self.places, device=found.device)]
         like = next(iter(factors.values()))[0]
         wire = torch.eye(self.leg * phys, dtype=like.dtype, device=like.device)
         wire = wire.reshape(1, 1, self.leg, phys, self.leg, phys).transpose(4, 5)
@@ -64,8 +66,9 @@ class Group:
         """Some of its sites, by their place in it."""
         if len(members) == len(self.sites):
             return self
-        chosen = list(members)
-        steps = (Step.of(step.kind, step.leg, step.places[chosen]) for step in self.steps)
+        steps = (
+            Step.of(step.kind, step.leg, (step.places[i] for i in members)) for step in self.steps
+        )
         return Group(tuple(self.sites[i] for i in members), tuple(steps))
 
 
@@ -132,7 +135,7 @@ def _group(by_site: dict[int, list[tuple[Kind | None, int, int]]]) -> Layer:
         alike.setdefault(tuple((kind, leg) for kind, leg, _ in by_site[site]), []).append(site)
     groups = []
     for signature, sites in alike.items():
-        places = np.array([[place for _, _, place in by_site[site]] for site in sites]).T
-        steps = (Step.of(*what, row.copy()) for what, row in zip(signature, places, strict=True))
+        places = zip(*([place for _, _, place in by_site[site]] for site in sites), strict=True)
+        steps = (Step.of(*what, row) for what, row in zip(signature, places, strict=True))
         groups.append(Group(tuple(sites), tuple(steps)))
     return tuple(groups)

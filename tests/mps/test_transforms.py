@@ -180,7 +180,7 @@ def others(amplitudes, parameters):
 for function in (lambda *x: to_dense(grown(*x)), loss, others):
     compiled = torch.compile(function, backend=BACKEND, fullgraph=True)
     inputs = [[x.clone().requires_grad_() for x in (amplitudes, parameters)] for _ in range(2)]
-    values = [f(*x) for f, x in zip((function, compiled), inputs)]
+    values = [f(*x) for f, x in zip((compiled, function), inputs)]
     torch.testing.assert_close(*values)
     flat = [v if isinstance(v, tuple) else (v,) for v in values]
     grads = [
