@@ -83,8 +83,8 @@ class MPSProjectionHead(FidelityHead):
             fits = bond_dim.bit_length() - 1
             raise ValueError(
                 f"`bond_dim` must be at least {needed} for blocks of {self.registers} qubits at "
-                f"depth {depth}, got {bond_dim}: less would need truncation, which is not built "
-                f"yet. Use bond_dim={needed}{f', or depth={fits}' if fits else ''}."
+                f"depth {depth}, got {bond_dim}: less would need truncation, which a head does not "
+                f"do. Use bond_dim={needed}{f', or depth={fits}' if fits else ''}."
             )
         self.circuit = ANSATZE[ansatz](self.registers, depth)
         shape = (out_features, self.circuit.num_parameters)

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal
-from mpsheads.mps.pairs import is_transformed, log_overlap_matrix
+from mpsheads._checks import check_equal, is_concrete
+from mpsheads.mps.pairs import log_overlap_matrix
 from mpsheads.mps.paths import einsum as einsum
 from mpsheads.mps.state import MPS
 
@@ -35,8 +35,7 @@ def log_norm(state: MPS) -> Float[Tensor, " batch"]:
 
     Cost: O(n_sites * max_bond**3) a state.
     """
-    phase, log = _log_overlap(state, state)
-    return (phase.abs().log() + log) / 2
+    return _log_norm(state).to(state.log_norm.dtype)
 
 
 def log_fidelity(bra: MPS, ket: MPS) -> Float[Tensor, " batch"]:
@@ -57,7 +56,7 @@ def log_fidelity(bra: MPS, ket: MPS) -> Float[Tensor, " batch"]:
     """
     phase, log = _log_overlap(bra, ket)
     norms = _finite_log_norm("bra", bra) + _finite_log_norm("ket", ket)
-    return 2 * (_safe_log(phase) + log - norms)
+    return (2 * (_safe_log(phase) + log - norms)).to(bra.log_norm.dtype)
 
 
 def inner_distance(a: MPS, b: MPS) -> Float[Tensor, " batch"]:
@@ -87,7 +86,8 @@ def inner_distance(a: MPS, b: MPS) -> Float[Tensor, " batch"]:
     )
     positive = square > 0
     root = torch.where(positive, square, torch.ones_like(square)).sqrt()
-    return torch.where(positive, root * (largest / 2).exp(), torch.zeros_like(root))
+    distance = torch.where(positive, root * (largest / 2).exp(), torch.zeros_like(root))
+    return distance.to(a.log_norm.dtype)
 
 
 def overlap_matrix(
@@ -129,7 +129,7 @@ def log_fidelity_matrix(
     phase, log = _all_pairs(queries, documents, chunk)
     rows = _finite_log_norm("queries", queries)
     columns = _finite_log_norm("documents", documents)
-    return 2 * (_safe_log(phase) + log - rows[:, None] - columns)
+    return (2 * (_safe_log(phase) + log - rows[:, None] - columns)).to(queries.log_norm.dtype)
 
 
 def fidelity_matrix(
@@ -146,16 +146,28 @@ def fidelity_matrix(
 def _log_overlap(
     bra: MPS, ket: MPS, names: tuple[str, str] = ("bra", "ket")
 ) -> tuple[Tensor, Tensor]:
-    """A number of size 1, or 0, and a logarithm for each pair: `<bra|ket> = phase * exp(log)`."""
+    """A number of size 1, or 0, and a logarithm for each pair: `<bra|ket> = phase * exp(log)`.
+
+    Logarithms are in double precision: those of long chains are large, and their differences small.
+    """
     _check_alike({names[0]: bra, names[1]: ket})
     check_equal("batch size", **{names[0]: bra.batch_size, names[1]: ket.batch_size})
     env = ket.sites[0].new_ones(ket.batch_size, 1, 1)  # b l* l
-    log = bra.log_norm + ket.log_norm
+    sizes = []
     for i, (a, c) in enumerate(zip(bra.sites, ket.sites, strict=True), 1):
         env = einsum("bxy,bxpu,bypv->buv", env, a.conj(), c)  # b [l*] [l] [p] r* r
         if i % _RESCALE_EVERY == 0 or i == bra.n_sites:
-            env, log = _rescale(env, log)
-    return env[:, 0, 0], log
+            size = env.detach().abs().amax(dim=(1, 2))  # the scale carries no gradient
+            sizes.append(torch.where(size > 0, size, torch.ones_like(size)))
+            env = env / sizes[-1][:, None, None]
+    log = torch.stack(sizes).double().log().sum(0)
+    return env[:, 0, 0], log + bra.log_norm.double() + ket.log_norm.double()
+
+
+def _log_norm(state: MPS) -> Tensor:
+    """`log_norm` in double precision."""
+    phase, log = _log_overlap(state, state)
+    return (phase.abs().log() + log) / 2
 
 
 def _all_pairs(queries: MPS, documents: MPS, chunk: int | None) -> tuple[Tensor, Tensor]:
@@ -166,17 +178,11 @@ def _all_pairs(queries: MPS, documents: MPS, chunk: int | None) -> tuple[Tensor,
     return log_overlap_matrix(queries, documents, chunk)
 
 
-def _rescale(env: Tensor, log: Tensor) -> tuple[Tensor, Tensor]:
-    """Divide by the largest element and add its logarithm; the scale carries no gradient."""
-    size = env.detach().abs().amax(dim=(-2, -1))
-    size = torch.where(size > 0, size, torch.ones_like(size))
-    return env / size[..., None, None], log + size.log()
-
-
 def _number(phase: Tensor, log: Tensor) -> Tensor:
     """`phase * exp(log)`, 0 where the phase is 0 even if the exponential overflows."""
-    largest = torch.finfo(log.dtype).max
-    return phase * torch.where(phase == 0, log.exp().clamp_max(largest), log.exp())
+    dtype = phase.real.dtype
+    largest = torch.finfo(dtype).max
+    return phase * torch.where(phase == 0, log.exp().clamp_max(largest), log.exp()).to(dtype)
 
 
 def _safe_log(phase: Tensor) -> Tensor:
@@ -188,8 +194,8 @@ def _safe_log(phase: Tensor) -> Tensor:
 
 def _finite_log_norm(name: str, state: MPS) -> Tensor:
     """`log_norm` to divide by: refused where it is not finite, if the numbers can be asked for."""
-    log = log_norm(state)
-    if torch.compiler.is_compiling() or is_transformed(log) or log.isfinite().all():
+    log = _log_norm(state)
+    if not is_concrete(log) or log.isfinite().all():
         return log
     row = int((~log.isfinite()).nonzero()[0])
     rule = "have norms above 0" if bool(log[row] == -torch.inf) else "be finite"

@@ -130,7 +130,7 @@ def renyi_entropy(
     else:
         powers = torch.where(there, alpha * log_p, -math.inf)
         entropy = powers.logsumexp(dim=-1) / (1 - alpha)
-    return entropy / math.log(base)
+    return entropy / math.log(base) + 0.0  # no negative zero
 
 
 def purity(state: MPS, sites: int | Sequence[int]) -> Float[Tensor, " {state.batch_size}"]:

@@ -291,7 +291,10 @@ class _Spread(torch.autograd.Function):
         columns = vectors.unsqueeze(3).unbind(2)
         total = columns[0] * rows[:, :, 0]
         for column, row in zip(columns[1:], rows.unbind(2)[1:], strict=True):
-            total.addcmul_(column, row)
+            if is_concrete(total):
+                total.addcmul_(column, row)
+            else:  # torch.func has no rule for the former
+                total = total + column * row
         return total
 
     @staticmethod

@@ -146,7 +146,7 @@ def bloch_vectors(state: MPS) -> Float[Tensor, "batch sites 3"]:
     _check_qubits(state)
     rho = one_site_density_matrices(state)
     off, z = rho[..., 0, 1], rho[..., 0, 0] - rho[..., 1, 1]
-    y = -2 * off.imag if off.is_complex() else torch.zeros_like(off)
+    y = -2 * off.imag + 0.0 if off.is_complex() else torch.zeros_like(off)
     return torch.stack([2 * off.real, y, z.real], dim=-1)
 
 

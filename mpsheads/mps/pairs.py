@@ -15,6 +15,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mpsheads._checks import is_concrete
 from mpsheads.mps.state import MPS
 
 _RESCALE_STEPS = 8
@@ -72,7 +73,7 @@ def log_overlap_matrix(
     With gradients each chunk is computed again on the way back, so one chunk at a time is held.
     """
     sites = (*queries.sites, *documents.sites)
-    transformed = torch.compiler.is_compiling() or any(is_transformed(x) for x in sites)
+    transformed = not all(is_concrete(x) for x in sites)
     gradient = torch.is_grad_enabled() and any(x.requires_grad for x in sites)
     workspace = None if gradient or transformed else _Workspace()
     chunk = chunk or _default_chunk(queries, documents, gradient)
@@ -88,13 +89,7 @@ def log_overlap_matrix(
                 columns.append(_tile(*arguments))
         rows.append([torch.cat(parts, dim=1) for parts in zip(*columns, strict=True)])
     number, log = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    return number, log + queries.log_norm[:, None] + documents.log_norm
-
-
-def is_transformed(x: Tensor) -> bool:
-    """Whether a tensor is seen by `torch.func`, so that its numbers cannot be asked for."""
-    functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
-    return functorch.is_functorch_wrapped_tensor(x)
+    return number, log + queries.log_norm.double()[:, None] + documents.log_norm.double()
 
 
 def _default_chunk(queries: MPS, documents: MPS, gradient: bool) -> int:
@@ -144,7 +139,7 @@ def _tile(
     safe = (sizes < limit) & (sizes > 1 / limit) & (number != 0)
     if not transformed and not safe.all():
         number, sizes = _steps(bras, kets, workspace, 1)
-    return number, sizes.log().sum(0)
+    return number, sizes.double().log().sum(0)
 
 
 def _steps(
