@@ -42,7 +42,7 @@ def check_vectors(name: str, x: Tensor, features: int) -> None:
 def is_concrete(x: Tensor) -> bool:
     """Whether the numbers of `x` can be looked at: not while torch traces or transforms code."""
     return (
-        not torch.compiler.is_compiling() and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+        not torch.compiler.is_compiling() and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore
     )
 
 

@@ -37,10 +37,11 @@ class Step(NamedTuple):
     @classmethod
     def of(cls, kind: Kind | None, leg: int, places: Iterable[int]) -> "Step":
         """A step, from places alone. Python's numbers only, so that `torch.compile` follows."""
-        places = tuple(places)
-        stride = places[1] - places[0] if len(places) > 1 else 1
-        even = stride > 0 and places == tuple(range(places[0], places[-1] + 1, stride))
-        return cls(kind, leg, places, slice(places[0], places[-1] + 1, stride) if even else None)
+        numbers = list(places)
+        stride = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        run = slice(numbers[0], numbers[-1] + 1, stride)
+        even = stride > 0 and numbers == list(range(run.start, run.stop, stride))
+        return cls(kind, leg, tuple(numbers), run if even else None)
 
     def factor(self, factors: Factors, phys: int) -> Tensor:
         """The factors `(sites, b, left, out, in, right)`."""
