@@ -15,7 +15,7 @@ from mpsheads.ansatz import (
     tree,
     trotter_ising,
 )
-from tests.mps.circuits import dense_circuit
+from tests.strategies import dense_circuit
 
 ANSATZE = [staircase, brickwork, ladder, tree]
 

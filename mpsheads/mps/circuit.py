@@ -152,11 +152,6 @@ class Circuit:
         """Length of the parameter vector."""
         return len(self.values)
 
-    @property
-    def n_sites(self) -> int:
-        """The same as `num_sites`."""
-        return self.num_sites
-
     def parameters(
         self, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
     ) -> Float[Tensor, " {self.num_parameters}"]:

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from mpsheads import MPSProjectionHead, TruncationHead, oracle
 from mpsheads.encodings import qubit_amplitudes
 from mpsheads.mps import bloch_vectors
-from tests.mps.circuits import dense_circuit
+from tests.strategies import dense_circuit
 
 
 def random_head(*args, generator, dtype=torch.float64, **kwargs):

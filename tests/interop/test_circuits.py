@@ -15,7 +15,7 @@ from mpsheads import oracle
 from mpsheads.ansatz import brickwork, ghz, ladder, qaoa_ring, qft, trotter_ising
 from mpsheads.interop import from_qiskit, to_qiskit, to_quimb_gates
 from mpsheads.mps import Circuit, gates
-from tests.mps.circuits import circuits, dense_circuit
+from tests.strategies import circuits, dense_circuit
 
 qiskit = pytest.importorskip("qiskit")
 qtn = pytest.importorskip("quimb.tensor")

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from mpsheads import oracle
 from mpsheads.mps import Circuit, Operation, gates
 from mpsheads.mps.gate_factors import contract
-from tests.mps.circuits import circuits, dense_circuit, haar_unitary
+from tests.strategies import circuits, dense_circuit, haar_unitary
 
 ANY = circuits(max_sites=6, max_gates=12)
 

@@ -23,7 +23,7 @@ from mpsheads.mps import (
     to_dense,
 )
 from mpsheads.mps.contract import inner_distance
-from tests.mps.circuits import tolerance
+from tests.strategies import tolerance
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 

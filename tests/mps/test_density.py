@@ -16,7 +16,7 @@ from mpsheads.mps import (
     reduced_density_matrix,
     to_dense,
 )
-from tests.mps.circuits import tolerance
+from tests.strategies import tolerance
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 

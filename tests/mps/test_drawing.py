@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from mpsheads.mps import Circuit
 from mpsheads.mps.drawing import CONTROL, moments, symbols
 from mpsheads.mps.gates import FAMILIES
-from tests.mps.circuits import circuits
+from tests.strategies import circuits
 
 ANY = circuits(max_sites=12, max_gates=20)
 MIXED = Circuit.of(

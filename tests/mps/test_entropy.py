@@ -21,8 +21,8 @@ from mpsheads.mps import (
     to_dense,
     w_state,
 )
-from tests.mps.circuits import tolerance
 from tests.mps.test_density import chosen_sites
+from tests.strategies import tolerance
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 

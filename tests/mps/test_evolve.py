@@ -58,7 +58,7 @@ def test_random_circuits_give_the_oracles_amplitudes_with_norm_1(
 ):
     generator = torch.Generator().manual_seed(seed)
     shape = (circuit.num_parameters,) if shared else (batch, circuit.num_parameters)
-    amplitudes = random_product(batch, circuit.n_sites, dtype, generator)
+    amplitudes = random_product(batch, circuit.num_sites, dtype, generator)
     parameters = torch.randn(shape, dtype=amplitudes.real.dtype, generator=generator)
 
     state = apply_circuit(product_state(amplitudes), circuit, parameters)
@@ -75,7 +75,7 @@ def test_random_circuits_give_the_oracles_amplitudes_with_norm_1(
 @given(circuit=circuits(max_sites=6), seed=st.integers(0, 1000))
 def test_a_batch_equals_its_members_one_by_one(circuit, seed):
     generator = torch.Generator().manual_seed(seed)
-    amplitudes = random_product(4, circuit.n_sites, torch.complex128, generator)
+    amplitudes = random_product(4, circuit.num_sites, torch.complex128, generator)
     parameters = torch.randn(4, circuit.num_parameters, dtype=torch.float64, generator=generator)
     together = to_dense(apply_circuit(product_state(amplitudes), circuit, parameters))
     for i in range(4):
@@ -322,9 +322,9 @@ def test_circuits_truncated_at_the_full_bond_dimension_are_exact(
 ):
     generator = source(seed)
     shape = (circuit.num_parameters,) if shared else (batch, circuit.num_parameters)
-    amplitudes = random_product(batch, circuit.n_sites, dtype, generator)
+    amplitudes = random_product(batch, circuit.num_sites, dtype, generator)
     parameters = torch.randn(shape, dtype=amplitudes.real.dtype, generator=generator)
-    truncation = Truncation(max_bond=2 ** (circuit.n_sites // 2))
+    truncation = Truncation(max_bond=2 ** (circuit.num_sites // 2))
     state = apply_circuit(product_state(amplitudes), circuit, parameters, truncation)
     cut = apply_circuit(product_state(amplitudes), circuit, parameters, Truncation(cutoff=1e-24))
     atol = 10 * tolerance(dtype)
@@ -339,7 +339,7 @@ def test_circuits_truncated_at_the_full_bond_dimension_are_exact(
 @given(circuit=circuits(max_sites=7), bond=st.integers(1, 4), seed=SEEDS)
 def test_circuits_truncated_below_are_no_worse_than_their_bound(circuit, bond, seed):
     generator = source(seed)
-    amplitudes = random_product(2, circuit.n_sites, DOUBLE, generator)
+    amplitudes = random_product(2, circuit.num_sites, DOUBLE, generator)
     parameters = torch.randn(2, circuit.num_parameters, dtype=torch.float64, generator=generator)
     state = apply_circuit(product_state(amplitudes), circuit, parameters, Truncation(bond))
     assert state.max_bond <= bond
@@ -354,10 +354,10 @@ def test_circuits_truncated_below_are_no_worse_than_their_bound(circuit, bond, s
 @settings(max_examples=15)
 def test_checkpointing_changes_neither_value_nor_gradient(circuit, bond, seed):
     generator = source(seed)
-    amplitudes = random_product(2, circuit.n_sites, DOUBLE, generator)
+    amplitudes = random_product(2, circuit.num_sites, DOUBLE, generator)
     shape = (2, circuit.num_parameters)
     parameters = torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
-    phi = random_mps(circuit.n_sites, 2, batch_size=2, dtype=DOUBLE, generator=generator)
+    phi = random_mps(circuit.num_sites, 2, batch_size=2, dtype=DOUBLE, generator=generator)
     truncation = None if bond is None else Truncation(bond)
     results = []
     for checkpoint in (False, True):
@@ -374,7 +374,7 @@ def test_checkpointing_changes_neither_value_nor_gradient(circuit, bond, seed):
 
 @given(circuit=circuits(max_sites=6), seed=SEEDS)
 def test_a_circuit_is_undone_by_its_inverse(circuit, seed):
-    state = random_mps(circuit.n_sites, 3, batch_size=2, dtype=DOUBLE, generator=source(seed))
+    state = random_mps(circuit.num_sites, 3, batch_size=2, dtype=DOUBLE, generator=source(seed))
     back = apply_circuit(apply_circuit(state, circuit), circuit.inverse())
     assert_close(to_dense(back), to_dense(state), atol=1e-12, rtol=0)
 
@@ -383,7 +383,7 @@ def test_a_circuit_is_undone_by_its_inverse(circuit, seed):
 @settings(max_examples=15)
 def test_circuits_are_linear_and_keep_overlaps(circuit, seed):
     a, b = (
-        random_mps(circuit.n_sites, 3, batch_size=2, dtype=DOUBLE, generator=source(seed + i))
+        random_mps(circuit.num_sites, 3, batch_size=2, dtype=DOUBLE, generator=source(seed + i))
         for i in range(2)
     )
     after = [apply_circuit(state, circuit) for state in (a, b)]

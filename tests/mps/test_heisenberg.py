@@ -34,12 +34,12 @@ def expectation(vector, string):
 
 @given(circuit=circuits(max_sites=5, max_gates=10), data=st.data(), seed=st.integers(0, 1000))
 def test_evolved_observables_have_the_expectation_of_evolved_states(circuit, data, seed):
-    letters = st.text("1XYZ", min_size=circuit.n_sites, max_size=circuit.n_sites)
+    letters = st.text("1XYZ", min_size=circuit.num_sites, max_size=circuit.num_sites)
     string = data.draw(letters)
     generator = torch.Generator().manual_seed(seed)
     shape = (2, circuit.num_parameters)
     parameters = torch.randn(shape, dtype=torch.float64, generator=generator)
-    angles = 3 * torch.rand(circuit.n_sites, 2, 3, dtype=torch.float64, generator=generator)
+    angles = 3 * torch.rand(circuit.num_sites, 2, 3, dtype=torch.float64, generator=generator)
 
     observable = evolve_observable(
         pauli_string(string, 2, dtype=torch.float64), circuit, parameters
@@ -56,7 +56,7 @@ def test_evolved_observables_have_the_expectation_of_evolved_states(circuit, dat
 @given(circuit=circuits(max_sites=5), seed=st.integers(0, 1000), data=st.data())
 def test_the_heisenberg_picture_is_the_schroedinger_picture(circuit, seed, data):
     """Complex input qubits, strings with Y, gates on one, two and three sites."""
-    n_sites = circuit.n_sites
+    n_sites = circuit.num_sites
     string = data.draw(st.text("1XYZ", min_size=n_sites, max_size=n_sites))
     generator = torch.Generator().manual_seed(seed)
     shape = (2, circuit.num_parameters)

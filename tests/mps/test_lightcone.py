@@ -13,7 +13,7 @@ from mpsheads.mps import (
     local_expectations,
     product_state,
 )
-from tests.mps.circuits import random_product
+from tests.strategies import random_product
 
 MIXED = Circuit.of(
     6, [("su4", (1, 0)), ("ccx", (4, 2, 3)), ("h", (5,)), ("cp", (5, 3)), ("swap", (0, 2))]

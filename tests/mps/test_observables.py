@@ -25,8 +25,8 @@ from mpsheads.mps import (
     to_dense,
     variance,
 )
-from tests.mps.circuits import tolerance
 from tests.mps.test_mpo import dense_sum, sums
+from tests.strategies import tolerance
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 

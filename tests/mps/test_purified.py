@@ -24,8 +24,8 @@ from mpsheads.mps import (
     random_mps,
     to_dense,
 )
-from tests.mps.circuits import tolerance
 from tests.mps.test_density import chosen_sites
+from tests.strategies import tolerance
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 

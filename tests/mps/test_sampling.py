@@ -22,8 +22,8 @@ from mpsheads.mps import (
     sampling,
     to_dense,
 )
-from tests.mps.circuits import tolerance
 from tests.mps.test_density import chosen_sites
+from tests.strategies import tolerance
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 
