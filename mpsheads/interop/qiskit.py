@@ -138,22 +138,24 @@ def from_qasm(text: str) -> Circuit:
     version = int(found[1]) if found else 3  # which may leave it out
     if version not in (2, 3):
         raise ValueError(f"`text` must be OpenQASM 2 or 3, got version {version}.")
-    read, mistake = _reader(version)
+    read, mistakes = _reader(version)
     try:
         circuit = read(text)
-    except mistake as error:
-        raise ValueError(f"`text` must be OpenQASM {version}: {error}") from error
+    except mistakes as error:
+        reason = str(error) or "it cannot be parsed"
+        raise ValueError(f"`text` must be OpenQASM {version}: {reason}") from error
     return from_qiskit(circuit)
 
 
-def _reader(version: int) -> "tuple[Callable[[str], QuantumCircuit], type[Exception]]":
+def _reader(version: int) -> "tuple[Callable[[str], QuantumCircuit], tuple[type[Exception], ...]]":
     """What reads OpenQASM, and what it raises."""
     qasm = optional_import(f"qiskit.qasm{version}", _EXTRA)
     if version == 2:
         names = qasm.LEGACY_CUSTOM_INSTRUCTIONS  # the gates that Qiskit's qelib1.inc holds
-        return lambda text: qasm.loads(text, custom_instructions=names), qasm.QASM2ParseError
+        return lambda text: qasm.loads(text, custom_instructions=names), (qasm.QASM2ParseError,)
     optional_import("qiskit_qasm3_import", _EXTRA)
-    return qasm.loads, qasm.QASM3ImporterError
+    parser = optional_import("openqasm3.parser", _EXTRA)
+    return qasm.loads, (qasm.QASM3ImporterError, parser.QASM3ParsingError)
 
 
 def _to_gate(operation: Operation, angles: list[float], unitary: Tensor) -> tuple[Any, float]:

@@ -44,7 +44,7 @@ def qr(matrix: Inexact[Tensor, "*b m n"]) -> tuple[Tensor, Tensor]:
     Source: Liao et al. 2019 (arXiv:1903.09650), eq. 5, for gauge-invariant losses.
     Cost: O(m * n * k).
     """
-    return _QR.apply(matrix)  # type: ignore[return-value]
+    return _run(_QR, matrix)
 
 
 def svd(
@@ -67,7 +67,7 @@ def svd(
     """
     limit = min(matrix.shape[-2:])
     k = limit if max_rank is None else min(max_rank, limit)
-    u, _, v = _SVD.apply(matrix, k)  # type: ignore[misc]
+    u, _, v = _run(_SVD, matrix, k)
     u, v = u[..., :k], v[..., :k]
     return u, u.mH @ matrix @ v, v.mH
 
@@ -77,7 +77,7 @@ def singular_values(matrix: Inexact[Tensor, "*b m n"]) -> Float[Tensor, "*b k"]:
 
     The gradient is right for every function that does not depend on the order of equal values.
     """
-    return _SVD.apply(matrix, 0)[1]  # type: ignore[index]
+    return _run(_SVD, matrix, 0)[1]
 
 
 def eigvalsh(matrix: Inexact[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
@@ -85,7 +85,7 @@ def eigvalsh(matrix: Inexact[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
 
     The gradient is right for every function that does not depend on the order of equal values.
     """
-    return _Eigvalsh.apply(matrix)[0]  # type: ignore[index]
+    return _run(_Eigvalsh, matrix)[0]
 
 
 def kept_space(
@@ -113,7 +113,7 @@ def kept_space(
         Orthonormal columns `(batch, m, keep)` in the dtype of `rows`, right up to a rotation among
         themselves, and all m squared singular values, largest first, in the dtype of `gram`.
     """
-    vectors, weights = _KeptSpace.apply(rows, gram, factor, keep)  # type: ignore[misc]
+    vectors, weights = _run(_KeptSpace, rows, gram, factor, keep)
     return vectors[..., :keep].to(rows.dtype), weights
 
 
@@ -129,7 +129,13 @@ def pulled_gram(
         site: The site tensors that join.
         gram: Overlaps so far, Hermitian, in the `wide` dtype.
     """
-    return _Pulled.apply(site, gram)  # type: ignore[return-value]
+    return _run(_Pulled, site, gram)
+
+
+def _run(function: type[torch.autograd.Function], *arguments: Any) -> Any:
+    """The function, without the cost of autograd where no gradient can be asked for."""
+    run = function.apply if torch.is_grad_enabled() else function.forward
+    return run(*arguments)
 
 
 class _QR(torch.autograd.Function):

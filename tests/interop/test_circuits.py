@@ -229,6 +229,7 @@ HEADER = 'OPENQASM 3; include "stdgates.inc"; qubit[2] q; bit[2] c; '
         (HEADER + "nonsense q[0];", "`text` must be OpenQASM 3: .*nonsense"),
         ("OPENQASM 2.0; nonsense", "`text` must be OpenQASM 2: .*nonsense"),
         ("OPENQASM 4; nonsense", "`text` must be OpenQASM 2 or 3, got version 4"),
+        ("hello", "`text` must be OpenQASM 3: it cannot be parsed"),
         ('OPENQASM 2.0; include "qelib1.inc"; gate a b {}', "`num_sites` must be at least 1"),
     ],
 )
