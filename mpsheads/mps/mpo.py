@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from mpsheads._checks import check_finite, check_positive
+from mpsheads.mps.chain import Chain, check_chain
 
 PauliTerm = str | Mapping[int, str]
 Coefficient = int | float | complex | Tensor
@@ -18,7 +19,7 @@ _Key = tuple[str, tuple[tuple[int, str], ...]]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class MPO:
+class MPO(Chain):
     """A matrix product operator with open boundary: one for all states, or one for each state.
 
     It is a pytree of `torch.utils._pytree`, as the states are.
@@ -36,24 +37,10 @@ class MPO:
     sites: tuple[Inexact[Tensor, "batch _left _out _in _right"], ...]
 
     def __post_init__(self) -> None:
-        if not self.sites:
-            raise ValueError("`sites` must hold at least one tensor.")
-        if any(site.ndim != 5 for site in self.sites):
-            raise ValueError("Every tensor of `sites` must be (batch, left, out, in, right).")
-        left, wanted = 1, (self.batch_size, self.dtype, self.device)
+        check_chain(self, "batch, left, out, in, right")
         for i, site in enumerate(self.sites):
-            if site.shape[1] != left:
-                raise ValueError(f"Site {i} must have left bond {left}, got {site.shape[1]}.")
             if site.shape[2] != site.shape[3]:
                 raise ValueError(f"Site {i} must map a site to itself, got {tuple(site.shape)}.")
-            left, found = site.shape[4], (len(site), site.dtype, site.device)
-            if found != wanted:
-                raise ValueError(
-                    f"Site {i} must have the batch size, dtype and device of site 0, {wanted}, "
-                    f"got {found}."
-                )
-        if left != 1:
-            raise ValueError(f"The last right bond must be 1, got {left}.")
 
     @classmethod
     def unchecked(cls, sites: Sequence[Any]) -> "MPO":
@@ -62,50 +49,9 @@ class MPO:
         object.__setattr__(operator, "sites", tuple(sites))
         return operator
 
-    @property
-    def n_sites(self) -> int:
-        """Number of sites."""
-        return len(self.sites)
-
-    @property
-    def batch_size(self) -> int:
-        """Number of operators; 1 is shared by all states."""
-        return self.sites[0].shape[0]
-
-    @property
-    def phys_dims(self) -> tuple[int, ...]:
-        """Physical dimension of each site."""
-        return tuple([site.shape[2] for site in self.sites])
-
-    @property
-    def bond_dims(self) -> tuple[int, ...]:
-        """Bond dimension of each of the `n_sites - 1` inner bonds."""
-        return tuple([site.shape[4] for site in self.sites[:-1]])
-
-    @property
-    def max_bond(self) -> int:
-        """The largest bond dimension; 1 for a single site."""
-        return max(self.bond_dims, default=1)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the site tensors."""
-        return self.sites[0].dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the site tensors live."""
-        return self.sites[0].device
-
     def to(self, *args: Any, **kwargs: Any) -> "MPO":
         """The same operator on another device or in another dtype, as `Tensor.to` takes them."""
         return MPO.unchecked([site.to(*args, **kwargs) for site in self.sites])
-
-    def __repr__(self) -> str:
-        return (
-            f"MPO(batch_size={self.batch_size}, n_sites={self.n_sites}, max_bond={self.max_bond}, "
-            f"dtype={self.dtype}, device={self.device})"
-        )
 
 
 _pytree.register_pytree_node(

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from mpsheads._checks import check_equal
+from mpsheads.mps.chain import Chain, check_chain
 from mpsheads.mps.contract import einsum, log_norm
 from mpsheads.mps.density import (
     check_sites,
@@ -24,7 +25,7 @@ from mpsheads.mps.state import MPS, to_dense
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class PurifiedMPS:
+class PurifiedMPS(Chain):
     """A batch of mixed states `rho = X X^dagger` in a form that cannot lose positivity.
 
     X maps the Kraus legs to the physical ones and is an MPS with both on each site, times
@@ -46,9 +47,7 @@ class PurifiedMPS:
     log_norm: Float[Tensor, " batch"]
 
     def __post_init__(self) -> None:
-        if any(site.ndim != 5 for site in self.sites):
-            raise ValueError("Every tensor of `sites` must be (batch, left, phys, kraus, right).")
-        MPS(tuple([site.flatten(2, 3) for site in self.sites]), self.log_norm)  # checks the rest
+        check_chain(self, "batch, left, phys, kraus, right", self.log_norm)
 
     @classmethod
     def unchecked(cls, sites: Sequence[Any], log_norm: Any) -> "PurifiedMPS":
@@ -59,46 +58,9 @@ class PurifiedMPS:
         return state
 
     @property
-    def n_sites(self) -> int:
-        """Number of sites."""
-        return len(self.sites)
-
-    @property
-    def batch_size(self) -> int:
-        """Number of states."""
-        return self.sites[0].shape[0]
-
-    @property
-    def phys_dims(self) -> tuple[int, ...]:
-        """Physical dimension of each site."""
-        return tuple([site.shape[2] for site in self.sites])
-
-    @property
     def kraus_dims(self) -> tuple[int, ...]:
         """Dimension of the Kraus leg of each site."""
         return tuple([site.shape[3] for site in self.sites])
-
-    @property
-    def bond_dims(self) -> tuple[int, ...]:
-        """Bond dimension of each of the `n_sites - 1` inner bonds."""
-        return tuple([site.shape[4] for site in self.sites[:-1]])
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the site tensors."""
-        return self.sites[0].dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the site tensors live."""
-        return self.sites[0].device
-
-    def __repr__(self) -> str:
-        return (
-            f"PurifiedMPS(batch_size={self.batch_size}, n_sites={self.n_sites}, "
-            f"bond_dims={self.bond_dims}, kraus_dims={self.kraus_dims}, dtype={self.dtype}, "
-            f"device={self.device})"
-        )
 
 
 def _flatten(state: PurifiedMPS) -> tuple[list[Any], None]:

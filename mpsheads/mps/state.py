@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from mpsheads._checks import check_equal, check_finite, check_positive, is_concrete
+from mpsheads.mps.chain import Chain, check_chain
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class MPS:
+class MPS(Chain):
     """A batch of different matrix product states with open boundary.
 
     The amplitude of a basis state is `exp(log_norm)` times the product of the site matrices. A
@@ -46,24 +47,7 @@ class MPS:
     truncation_angle: Float[Tensor, " batch"] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if not self.sites:
-            raise ValueError("`sites` must hold at least one tensor.")
-        if any(site.ndim != 4 for site in self.sites):
-            raise ValueError("Every tensor of `sites` must be (batch, left, phys, right).")
-        left = 1
-        wanted = (len(self.log_norm), self.dtype, self.device)
-        for i, site in enumerate(self.sites):
-            if site.shape[1] != left:
-                raise ValueError(f"Site {i} must have left bond {left}, got {site.shape[1]}.")
-            left = site.shape[3]
-            found = (len(site), site.dtype, site.device)
-            if found != wanted:
-                raise ValueError(
-                    f"Site {i} must have the batch size of `log_norm` and the dtype and device of "
-                    f"site 0, {wanted}, got {found}."
-                )
-        if left != 1:
-            raise ValueError(f"The last right bond must be 1, got {left}.")
+        check_chain(self, "batch, left, phys, right", self.log_norm)
         if self.center is not None and not 0 <= self.center < self.n_sites:
             raise ValueError(
                 f"`center` must be None or within 0..{self.n_sites - 1}, got {self.center}."
@@ -99,41 +83,6 @@ class MPS:
             "truncation_angle": self.truncation_angle,
         }
         return MPS.unchecked(sites, **{**known, **fields})
-
-    @property
-    def n_sites(self) -> int:
-        """Number of sites."""
-        return len(self.sites)
-
-    @property
-    def batch_size(self) -> int:
-        """Number of states."""
-        return self.sites[0].shape[0]
-
-    @property
-    def phys_dims(self) -> tuple[int, ...]:
-        """Physical dimension of each site."""
-        return tuple([site.shape[2] for site in self.sites])
-
-    @property
-    def bond_dims(self) -> tuple[int, ...]:
-        """Bond dimension of each of the `n_sites - 1` inner bonds."""
-        return tuple([site.shape[3] for site in self.sites[:-1]])
-
-    @property
-    def max_bond(self) -> int:
-        """The largest bond dimension; 1 for a single site."""
-        return max(self.bond_dims, default=1)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the site tensors."""
-        return self.sites[0].dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the site tensors live."""
-        return self.sites[0].device
 
     @property
     def fidelity_bound(self) -> Float[Tensor, " batch"]:
@@ -176,12 +125,6 @@ class MPS:
             index = slice(index, index + 1 or None)
         chosen: Any = index if isinstance(index, slice | Tensor) else list(index)
         return _pytree.tree_map(lambda tensor: tensor[chosen], self)
-
-    def __repr__(self) -> str:
-        return (
-            f"MPS(batch_size={self.batch_size}, n_sites={self.n_sites}, max_bond={self.max_bond}, "
-            f"dtype={self.dtype}, device={self.device})"
-        )
 
 
 def _fill_losses(state: MPS) -> None:
