@@ -123,7 +123,8 @@ def _plot(sweeps: dict[str, Times], path: Path) -> None:
         axes.set_xticks(sorted(times[OURS]), [str(v) for v in sorted(times[OURS])], fontsize=8)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     figure.savefig(path)
     plt.close(figure)
 
