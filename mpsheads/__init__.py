@@ -13,7 +13,7 @@ from mpsheads.heads import (
     TruncationHead,
     load_head,
 )
-from mpsheads.mps import MPS, Circuit
+from mpsheads.mps import MPS, Circuit, Truncation
 from mpsheads.similarity import cosine, fidelity, log_fidelity
 
 __version__ = "0.1.0"
@@ -26,6 +26,7 @@ __all__ = [
     "PCAHead",
     "ProjectionHead",
     "ReferenceHead",
+    "Truncation",
     "TruncationHead",
     "cosine",
     "fidelity",
