@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mpsheads._checks import check_equal, is_concrete
 from mpsheads.mps.pairs import log_overlap_matrix
-from mpsheads.mps.paths import einsum as einsum
+from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
 
 _RESCALE_EVERY = 4

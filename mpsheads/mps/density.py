@@ -12,7 +12,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from mpsheads._checks import is_concrete
-from mpsheads.mps.contract import einsum
+from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
 
 MAX_LEVELS = 4096

@@ -63,24 +63,12 @@ def apply_gate(
         raise ValueError(f"`matrix` must be {size} x {size} here, got {tuple(matrix.shape[1:])}.")
     order = sorted(range(len(sites)), key=sites.__getitem__)
     places = [sites[i] for i in order]
-    if truncation is not None and state.center is not None and len(sites) > 1:
-        state = canonicalize(state, places[0])
-    center = state.center
     factors = _split(matrix, [state.phys_dims[site] for site in sites], order)
+    if len(sites) > 1:
+        return _apply_spanning(state, places, factors, truncation)
     grown = _apply_factors(state, places, factors)
-    if len(sites) == 1:
-        stays = center == sites[0] or (center is not None and _is_unitary(matrix))
-        return grown.with_sites({}, center=center) if stays else grown
-    first, last = places[0], places[-1]
-    grown = trim_bonds(grown, first, last)
-    if truncation is None:
-        return grown
-    if center is None:
-        return compress(grown, truncation, first=first, last=last - 1)
-    grown = grown.with_sites({}, center=first)  # what lies outside the gate is still canonical
-    if not any(truncation.applies_to(bond) for bond in grown.bond_dims[first:last]):
-        return canonicalize(grown, last)
-    return truncate_window(grown, truncation, first, last - 1, first, last)
+    stays = state.center == places[0] or (state.center is not None and _is_unitary(matrix))
+    return grown.with_sites({}, center=state.center) if stays else grown
 
 
 def apply_controlled(
@@ -97,7 +85,8 @@ def apply_controlled(
         matrix: The gate on the target where the control is 1: `(2, 2)` or `(batch, 2, 2)`.
         control: Site of the control.
         target: Site of the target, on either side, at any distance.
-        truncation: What to keep of the bonds between the two; by default everything.
+        truncation: What to keep of the bonds between the two; by default everything. With a
+            `center`, it stays local.
 
     Raises:
         ValueError: If a site does not exist, the two are the same, or shapes do not fit.
@@ -114,9 +103,7 @@ def apply_controlled(
     factors = [projectors, choices]
     if control > target:
         factors = [factor.transpose(1, 4) for factor in reversed(factors)]
-    first, last = sorted((control, target))
-    grown = trim_bonds(_apply_factors(state, [first, last], factors), first, last)
-    return grown if truncation is None else compress(grown, truncation, first=first, last=last - 1)
+    return _apply_spanning(state, sorted((control, target)), factors, truncation)
 
 
 def apply_circuit(
@@ -311,6 +298,29 @@ class _Spread(torch.autograd.Function):
             path = "gbn,gbp->gpn" if rows.shape[1] == 1 else "gbn,gbp->gbpn"
             grad_rows = torch.einsum(path, grad, vectors.conj()).reshape(rows.shape)
         return grad_vectors, grad_rows
+
+
+def _apply_spanning(
+    state: MPS, places: list[int], factors: Sequence[Tensor], truncation: Truncation | None
+) -> MPS:
+    """One operator on several sites, and the truncation of the bonds between them.
+
+    With a center the truncation is local: it is moved to the first site, and what lies outside the
+    operator stays canonical.
+    """
+    first, last = places[0], places[-1]
+    local = truncation is not None and state.center is not None
+    if local:
+        state = canonicalize(state, first)
+    grown = trim_bonds(_apply_factors(state, places, factors), first, last)
+    if truncation is None:
+        return grown
+    if not local:
+        return compress(grown, truncation, first=first, last=last - 1)
+    grown = grown.with_sites({}, center=first)
+    if not any(truncation.applies_to(bond) for bond in grown.bond_dims[first:last]):
+        return canonicalize(grown, last)
+    return truncate_window(grown, truncation, first, last - 1, first, last)
 
 
 def _apply_factors(state: MPS, places: list[int], factors: Sequence[Tensor]) -> MPS:

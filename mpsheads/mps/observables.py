@@ -8,7 +8,6 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite
-from mpsheads.mps.contract import einsum
 from mpsheads.mps.density import (
     check_sites,
     check_weights,
@@ -21,6 +20,7 @@ from mpsheads.mps.density import (
     step_right,
 )
 from mpsheads.mps.mpo import MPO, real_paulis
+from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
 
 _FAR = 1e8  # an operator's environment is rescaled where it leaves 1/_FAR.._FAR

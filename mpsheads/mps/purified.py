@@ -12,7 +12,7 @@ from torch.utils import _pytree
 
 from mpsheads._checks import check_equal
 from mpsheads.mps.chain import Chain, check_chain
-from mpsheads.mps.contract import einsum, log_norm
+from mpsheads.mps.contract import log_norm
 from mpsheads.mps.density import (
     check_sites,
     check_weights,
@@ -21,6 +21,7 @@ from mpsheads.mps.density import (
 )
 from mpsheads.mps.linalg import qr
 from mpsheads.mps.observables import expectation
+from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS, to_dense
 
 

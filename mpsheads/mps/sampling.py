@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_positive, is_concrete
-from mpsheads.mps.contract import einsum, log_norm
+from mpsheads.mps.contract import log_norm
 from mpsheads.mps.density import (
     check_sites,
     check_weights,
@@ -17,6 +17,7 @@ from mpsheads.mps.density import (
     right_environments,
     step_right,
 )
+from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
 
 _CHUNK_ELEMENTS = 1 << 22  # numbers in the largest intermediate of `sample`

@@ -26,11 +26,6 @@ class Truncation:
         if not 0.0 <= self.cutoff < 1.0:
             raise ValueError(f"`cutoff` must lie in [0, 1), got {self.cutoff}.")
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether nothing is ever dropped."""
-        return self.max_bond is None and self.cutoff == 0.0
-
     def applies_to(self, bond_dim: int) -> bool:
         """Whether a bond of this dimension may have to drop something."""
         return self.cutoff > 0.0 or (self.max_bond is not None and bond_dim > self.max_bond)

@@ -475,3 +475,16 @@ def test_other_bad_arguments_are_named(generator):
     many = MPO(tuple(site.expand(3, -1, -1, -1, -1) for site in operator.sites))
     with pytest.raises(ValueError, match="batch size must agree: `state` has 2, `operator` has 3"):
         apply_mpo(state, many)
+
+
+@pytest.mark.parametrize(("control", "target"), [(2, 4), (3, 1)])
+def test_a_controlled_gate_truncates_locally_what_the_whole_truncates(control, target, generator):
+    state = random_mps(6, 4, batch_size=2, dtype=torch.complex128, generator=generator)
+    gate = unitary(torch.randn(4, dtype=torch.float64, generator=generator))
+    first, last = sorted((control, target))
+    whole = apply_controlled(state, gate, control, target, Truncation(3))
+    local = apply_controlled(canonicalize(state, 5), gate, control, target, Truncation(3))
+    assert max(local.bond_dims[first:last]) <= 3
+    assert local.center == last
+    assert_close(to_dense(local), to_dense(whole))
+    assert_close(local.fidelity_bound, whole.fidelity_bound)
