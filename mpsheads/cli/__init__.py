@@ -1,4 +1,4 @@
-"""The command line: `mpsheads demo | encode | train | evaluate | compare | info`."""
+"""The command line: `mpsheads demo | encode | train | evaluate | compare | info | plot`."""
 
 import sys
 

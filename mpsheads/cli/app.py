@@ -10,6 +10,7 @@ from mpsheads.cli.encode import encode
 from mpsheads.cli.evaluate import evaluate
 from mpsheads.cli.info import info
 from mpsheads.cli.options import in_groups, typer
+from mpsheads.cli.plot import plot
 from mpsheads.cli.train import train
 
 _ALIASES = {
@@ -43,13 +44,19 @@ class _OneLineGroup(typer.core.TyperGroup):
 
     def _fail(self, message: str, command: str) -> None:
         options = getattr(self.commands.get(command), "params", ())
-        flags = {option.name: option.opts[0] for option in options}
+        flags = {option.name: _shown(option) for option in options}
         flags |= {name: flags[to] for name, to in _ALIASES.items() if to in flags}
         message = re.sub(
             r"`(\w+)(=True)?`", lambda m: f"`{flags[m[1]]}`" if m[1] in flags else m[0], message
         )
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(2)
+
+
+def _shown(option: Any) -> str:
+    """How the help names it: `--flag`, or `PATH` for what has no flag."""
+    flag = option.opts[0]
+    return flag if flag.startswith("-") else option.metavar or option.name.upper()
 
 
 def _one_line(error: BaseException) -> str:
@@ -74,5 +81,5 @@ app = typer.Typer(
     help="Compress text embeddings with a simulated quantum circuit, and measure what it costs.",
     epilog="Start with [bold]mpsheads demo[/bold]. Each command has its own --help.",
 )
-for _command in (demo, encode, train, evaluate, compare, info):
+for _command in (demo, encode, train, evaluate, compare, info, plot):
     app.command()(in_groups(_command))

@@ -13,6 +13,11 @@ typer = optional_import("typer", "retrieval")
 DATA, ENCODER, HEAD, RUN = "Data", "Encoder", "Head", "Run"  # panels of the help
 
 
+def argument(help: str, metavar: str) -> Any:
+    """What stands in its place, without a flag."""
+    return typer.Argument(help=help, metavar=metavar)
+
+
 def option(panel: str, help: str, metavar: str | None = None, flag: str | None = None) -> Any:
     """An option in a panel of the help; `flag` where it is not the parameter's name with dashes."""
     names = [flag] if flag else []

@@ -102,9 +102,10 @@ class Source:
             )
         return Embedded(query_ids, queries, doc_ids, documents)
 
-    def embed_documents(self) -> Tensor:
-        """The embeddings of the documents of the pool alone, in the order of `pool_ids`."""
-        return self._vectors("documents", self.pool_ids, self.collection.documents)
+    def embed_documents(self, doc_ids: Sequence[str] | None = None) -> Tensor:
+        """The embeddings of documents alone: of `doc_ids`, or of the pool in its order."""
+        chosen = self.pool_ids if doc_ids is None else list(doc_ids)
+        return self._vectors("documents", chosen, self.collection.documents)
 
     @cached_property
     def pool_ids(self) -> list[str]:

@@ -1,14 +1,18 @@
 """Quality against size: what a head is worth at the bytes that it costs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.plotting.labels import spread
 from mpsheads.retrieval._files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLOURS = {
     "mps": "#0072B2",
@@ -97,6 +101,50 @@ def quality_vs_bytes(
     return path
 
 
+def quality_vs_bytes_on(
+    results: Sequence[Mapping[str, Any]], axes: "Axes", *, measure: str = "nDCG@10"
+) -> None:
+    """Draw a measure against bytes a vector into axes of matplotlib, without the parameters.
+
+    Args:
+        results: As in `quality_vs_bytes`.
+        axes: Where.
+        measure: Which measure is drawn.
+
+    Raises:
+        ValueError: If there is nothing to draw, or a result lacks a field.
+    """
+    points = [_point(result, measure, row) for row, result in enumerate(results)]
+    kinds = list(dict.fromkeys(point.head for point in points if point.head))
+    if not kinds:
+        raise ValueError("`results` must hold at least one head besides uncompressed vectors.")
+    _axes(axes, points, measure)
+    sizes = [point.bytes for point in points]
+    axes.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
+    axes.set_xlabel("bytes a vector (log scale)", fontsize=_FONT, color=_INK, loc="center")
+    axes.set_title(measure, loc="left", x=0, fontsize=_FONT, color=_INK, pad=10)
+    for point in points:
+        if not point.head:
+            axes.axhline(point.mean, color=_INK, linewidth=1.6, linestyle=(0, (5, 3)))
+            label = {"textcoords": "offset points", "xytext": (4, 5), "color": _INK}
+            at = (axes.get_xlim()[0], point.mean)
+            axes.annotate("uncompressed", at, fontsize=_FONT - 2, **label)
+    for place, kind in enumerate(kinds):
+        members = sorted((p for p in points if p.head == kind), key=lambda p: p.bytes)
+        shift = 2.0 ** (_DODGE * (place - (len(kinds) - 1) / 2))
+        axes.errorbar(
+            [point.bytes * shift for point in members],
+            [point.mean for point in members],
+            yerr=_bars(members),
+            fmt="o-",
+            color=_colour(kinds, kind),
+            markersize=6,
+            linewidth=1.8,
+            label=_NAMES.get(kind, kind),
+        )
+    axes.legend(loc="lower right", frameon=False, fontsize=_FONT - 2, labelcolor="linecolor")
+
+
 def _ends(shifts: Mapping[str, float]) -> list[tuple[float, int]]:
     """The least and the largest shift, with the direction that leads outwards."""
     return [(min(shifts.values()), -1), (max(shifts.values()), 1)]
@@ -132,7 +180,9 @@ def _axes(axes: Any, points: Sequence[_Point], measure: str) -> None:
     high = max(point.interval[1] for point in points)
     margin = 0.09 * (high - low) or 0.01
     axes.set_xscale("log", base=2)
-    axes.set_xlim(sizes[0] / 2.4, sizes[-1] * 1.5)
+    octaves = math.log2(sizes[-1] / sizes[0] * 1.5)
+    names = max(1.26, (0.15 * octaves + 0.4) / 0.85)  # octaves that the names on the left take
+    axes.set_xlim(sizes[0] / 2**names, sizes[-1] * 1.5)
     axes.set_ylim(low - margin, high + margin)
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
     axes.minorticks_off()

@@ -1,0 +1,274 @@
+"""What a head has learned, gathered from its parameters and from a sample of texts."""
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpsheads.cli.heads import compress
+from mpsheads.cli.scores import Row, describe, summarise
+from mpsheads.cli.sources import Embedded, Pool
+from mpsheads.heads import PCAHead, ProjectionHead, ReferenceHead, TruncationHead
+from mpsheads.plotting import EntropyProfile, PairDistances, code_entropy, entropy_profile
+from mpsheads.plotting.learned import CODE_BITS
+from mpsheads.retrieval import evaluate, rank
+from mpsheads.similarity import cosine
+
+FLOAT_BITS = 32
+_STATES = 32  # texts whose states are held at once
+_QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
+_COSINE_HEADS = ("dense", "pca", "truncation")
+_OUTPUTS: dict[str, tuple[str, tuple[float, float]]] = {
+    "probability": ("angle", (0.0, math.pi)),
+    "bloch": ("Bloch component", (-1.0, 1.0)),
+    "dense": ("output of tanh", (-1.0, 1.0)),
+}
+_CLIPPED = 0.005  # share of documents beyond either end of the range of a calibrated code
+
+
+def bytes_by_bits(head: ProjectionHead) -> dict[int, int]:
+    """Bits a number -> bytes a vector, packed."""
+    return {bits: math.ceil(head.out_features * bits / 8) for bits in (FLOAT_BITS, *CODE_BITS)}
+
+
+def outputs(head: ProjectionHead) -> tuple[str, tuple[float, float] | None]:
+    """What an output of the head is, and its range; `None` where nothing bounds it."""
+    readout = "probability" if isinstance(head, ReferenceHead) else head.config.get("readout")
+    return _OUTPUTS.get(readout or head.name, ("output", None))
+
+
+def check_width(head: ProjectionHead, path: str, features: int) -> None:
+    """Raise `ValueError` unless the head takes embeddings of that many numbers."""
+    if head.in_features != features:
+        raise ValueError(
+            f"`path` {path!r} holds a head for embeddings of {head.in_features} numbers, but these "
+            f"have {features}."
+        )
+
+
+def trained(head: ProjectionHead) -> dict[str, Any]:
+    """Size of the head's parameters; for circuits, how far the gates are from the identity."""
+    report: dict[str, Any] = {}
+    for name, tensor in head.named_parameters():
+        values = tensor.detach().double().flatten()
+        if len(values) == 1:
+            report[name] = float(values)
+            continue
+        if isinstance(
+            head, ReferenceHead
+        ):  # its numbers stand for angles 2 pi tanh(t) off identity
+            values = 2 * math.pi * values.tanh()
+        report[name] = {
+            "shape": list(tensor.shape),
+            "rms": float(values.square().mean().sqrt()),
+            "largest": float(values.abs().max()),
+        }
+    return report
+
+
+def profile(head: ProjectionHead, vectors: Tensor) -> EntropyProfile | None:
+    """Entanglement of the head's states of some embeddings; `None` if it has no states."""
+    state = getattr(head, "state", None)
+    if state is None:
+        return None
+    like = next(iter([*head.parameters(), *head.buffers()]), vectors)
+
+    def batches() -> Iterator[Any]:
+        for part in vectors.split(_STATES):
+            yield state(part.to(like.device, like.dtype))
+
+    with torch.no_grad():
+        return entropy_profile(batches(), kept_sites=tuple(getattr(head, "kept_sites", ())))
+
+
+def sample_rows(count: int, most: int, seed: int) -> list[int]:
+    """At most that many row numbers, ascending, chosen by the seed."""
+    rows = range(count)
+    return list(rows) if count <= most else sorted(random.Random(seed).sample(rows, most))
+
+
+def describe_entanglement(found: EntropyProfile) -> dict[str, Any]:
+    """The profile in a few numbers, in bits."""
+    inside = found.limits > 0
+    entropies, limits = found.entropies[:, inside], found.limits[inside]
+    if not inside.any():
+        return {"texts": len(found.entropies), "mean_bits": 0.0}
+    return {
+        "texts": len(found.entropies),
+        "mean_bits": float(entropies.mean()),
+        "largest_bits": float(entropies.max()),
+        "share_of_possible": float((entropies.mean(dim=0) / limits).mean()),
+        "by_distance_from_kept": {
+            distance: float(values.mean()) for distance, values in found.by_distance.items()
+        },
+    }
+
+
+def describe_outputs(head: ProjectionHead, z: Tensor) -> dict[str, Any]:
+    """The outputs in a few numbers; the bits in use only where the range is known."""
+    name, ends = outputs(head)
+    report: dict[str, Any] = {
+        "texts": len(z),
+        "name": name,
+        "range": ends,
+        "mean": float(z.mean()),
+        "std": float(z.std(dim=0, correction=0).mean()),
+    }
+    if ends is not None:
+        low, high = ends
+        report["bits_in_use"] = {
+            bits: float(code_entropy(z, bits, low=low, high=high).mean()) for bits in CODE_BITS
+        }
+    return report
+
+
+def sample_distances(
+    head: ProjectionHead,
+    embedded: Embedded,
+    qrels: Mapping[str, Mapping[str, int]],
+    pool: Pool,
+    seed: int,
+) -> list[PairDistances]:
+    """Distances before and after compression, of relevant pairs and of candidates that are not.
+
+    At most 1,000 queries, and 100 candidates of each that no judgment calls relevant.
+
+    Raises:
+        ValueError: If no query has both.
+    """
+    pairs = list(_pairs(embedded, qrels, pool, seed))
+    if not pairs:
+        raise ValueError("No query has a relevant document among its candidates and another one.")
+    cosine_head = head.name in _COSINE_HEADS
+    after = ("1 − cosine", 1.0) if cosine_head else ("−log fidelity", 0.0)
+    zq, zd = compress(head, embedded.queries), compress(head, embedded.documents)
+    return [
+        _distances(
+            pairs, embedded.queries, embedded.documents, cosine, "1 − cosine", 1.0, "before"
+        ),
+        _distances(pairs, zq, zd, head.similarity, *after, "after"),
+    ]
+
+
+def _pairs(
+    embedded: Embedded, qrels: Mapping[str, Mapping[str, int]], pool: Pool, seed: int
+) -> Iterator[tuple[int, list[int], list[int]]]:
+    """Row of a query, rows of its relevant documents, and rows of some others."""
+    row_of = {doc_id: row for row, doc_id in enumerate(embedded.doc_ids)}
+    draw = random.Random(seed)
+    for row in sample_rows(len(embedded.query_ids), _QUERIES, seed):
+        query_id = embedded.query_ids[row]
+        grades = qrels.get(query_id, {})
+        candidates = embedded.doc_ids if pool is None else pool.get(query_id, ())
+        relevant = [row_of[d] for d, grade in grades.items() if grade > 0 and d in row_of]
+        some = draw.sample(candidates, min(len(candidates), _OTHERS + len(relevant)))
+        others = [row_of[d] for d in some if grades.get(d, 0) <= 0][:_OTHERS]
+        if relevant and others:
+            yield row, relevant, others
+
+
+@torch.no_grad()
+def _distances(
+    pairs: Sequence[tuple[int, list[int], list[int]]],
+    zq: Tensor,
+    zd: Tensor,
+    similarity: Any,
+    name: str,
+    highest: float,
+    when: str,
+) -> PairDistances:
+    near, far = [], []
+    for row, relevant, others in pairs:
+        found = highest - similarity(zq[row : row + 1], zd[relevant + others])[0].cpu()
+        near.append(found[: len(relevant)])
+        far.append(found[len(relevant) :])
+    queries = torch.arange(len(pairs))
+    return PairDistances(
+        name,
+        torch.cat(near),
+        torch.cat(far),
+        f"{when}: {zd.shape[1]} numbers",
+        queries.repeat_interleave(torch.tensor([len(part) for part in near])),
+        queries.repeat_interleave(torch.tensor([len(part) for part in far])),
+    )
+
+
+def describe_distances(distances: PairDistances) -> dict[str, Any]:
+    """Both samples in a few numbers."""
+    return {
+        "distance": distances.name,
+        "relevant_pairs": len(distances.relevant),
+        "other_pairs": len(distances.other),
+        "overlap": distances.overlap,
+        "threshold": distances.threshold,
+        "auc": distances.auc,
+        "auc_within_queries": distances.auc_within_queries,
+    }
+
+
+def measure_sizes(
+    head: ProjectionHead,
+    embedded: Embedded,
+    qrels: Mapping[str, Mapping[str, int]],
+    measure: str,
+    pool: Pool,
+    seed: int,
+) -> list[Row]:
+    """Quality by bits a number: of the uncompressed embeddings, the head, truncation and PCA.
+
+    Documents are stored as codes, queries stay as they are. Truncation and PCA, fitted on the
+    documents, get as many numbers as the head, where they can.
+    """
+    features = embedded.documents.shape[1]
+    heads: list[ProjectionHead] = [head]
+    if head.out_features < features:
+        others = (TruncationHead, PCAHead)
+        heads += [kind(features, head.out_features) for kind in others if kind.name != head.name]
+    rows = [_row(None, embedded, embedded.queries, embedded.documents, qrels, measure, pool, seed)]
+    for made in heads:
+        if isinstance(made, PCAHead) and made is not head:
+            if len(embedded.documents) <= made.out_features:
+                continue  # too few documents to fit it
+            made.fit(embedded.documents)
+        zq, zd = compress(made, embedded.queries), compress(made, embedded.documents)
+        for bits, size in bytes_by_bits(made).items():
+            kept = zd if bits == FLOAT_BITS else stored(made, zd, bits)
+            row = _row(made, embedded, zq, kept, qrels, measure, pool, seed)
+            label = f"{made.name}, {bits} bit{'s' * (bits > 1)}"
+            rows.append({**row, "label": label, "bits": bits, "bytes_per_vector": size})
+    return rows
+
+
+def _row(
+    head: ProjectionHead | None,
+    embedded: Embedded,
+    zq: Tensor,
+    zd: Tensor,
+    qrels: Mapping[str, Mapping[str, int]],
+    measure: str,
+    pool: Pool,
+    seed: int,
+) -> Row:
+    similarity = cosine if head is None else head.similarity
+    run = rank(zq, embedded.query_ids, zd, embedded.doc_ids, similarity, pool=pool)
+    measures = summarise(evaluate(run, qrels, [measure]), seed)
+    return {**describe("uncompressed", head, zd.shape[1]), "bits": None, "measures": measures}
+
+
+def stored(head: ProjectionHead, z: Tensor, bits: int) -> Tensor:
+    """The vectors as they come back from codes of some bits a number.
+
+    Bounded outputs are cut into equal cells of their range. Others are calibrated: each number's
+    range leaves out half a percent of the vectors at either end.
+    """
+    ends = outputs(head)[1]
+    if ends is None:
+        low, high = torch.quantile(z.float(), z.new_tensor([_CLIPPED, 1 - _CLIPPED]), dim=0)
+    else:
+        low, high = (z.new_full((z.shape[1],), end) for end in ends)
+    step = ((high - low) / 2**bits).clamp_min(torch.finfo(z.dtype).tiny)
+    cell = ((z - low) / step).floor().clamp(0, 2**bits - 1)
+    return low + (cell + 0.5) * step
