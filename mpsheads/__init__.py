@@ -4,6 +4,7 @@
 states behind it live in `mpsheads.mps`.
 """
 
+from mpsheads._load import load
 from mpsheads.heads import (
     DenseHead,
     MPSProjectionHead,
@@ -30,6 +31,7 @@ __all__ = [
     "TruncationHead",
     "cosine",
     "fidelity",
+    "load",
     "load_head",
     "log_fidelity",
 ]

@@ -1,0 +1,244 @@
+"""The module that holds a head, and the model that ends with it."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpsheads._optional import installed_by
+from mpsheads._typing import PathLike
+from mpsheads.heads import ProjectionHead, load_head
+from mpsheads.sentence_transformers.similarity import (
+    check_length,
+    compare,
+    compares_directions,
+    find_head,
+)
+
+with installed_by("sentence-transformers", "sentence_transformers"):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Module
+    from sentence_transformers.sentence_transformer.model_card import (
+        SentenceTransformerModelCardData,
+    )
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+_NAME = "custom"  # what `similarity_fn_name` reports; MTEB knows this one
+
+
+class Projection(Module):
+    """The last module of a `SentenceTransformer`: a head that compresses the pooled embedding.
+
+    Built into a model, it makes `model.similarity` and `model.similarity_pairwise` the head's own,
+    unless the user named another one (`similarity_fn_name`); after saving and loading too. For
+    heads that compare states and not directions, `model.encode` then refuses
+    `normalize_embeddings=True` and integer `precision`, which would ruin the vectors silently.
+
+    The head keeps its own dtype: embeddings are converted to it, and in a model loaded in 16 bits
+    the head computes in float32.
+
+    Args:
+        head: Any head of mpsheads.
+    """
+
+    __module__ = "mpsheads.sentence_transformers"  # what modules.json names
+
+    def __init__(self, head: ProjectionHead) -> None:
+        super().__init__()
+        if not isinstance(head, ProjectionHead):
+            raise TypeError(f"`head` must be a ProjectionHead, got {type(head).__name__}.")
+        self.head = head
+
+    def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Replace `features["sentence_embedding"]` by the compressed vectors."""
+        x = features["sentence_embedding"]
+        own = next((t for t in (*self.head.parameters(), *self.head.buffers()) if _floats(t)), x)
+        features["sentence_embedding"] = self.head(x.to(own.dtype))
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """Width of the compressed vectors."""
+        return self.head.out_features
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """The kind of head and its arguments, for `print(model)`."""
+        return {"head": self.head.name, **self.head.config}
+
+    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
+        """Write the head as `head.save_pretrained` does; always as safetensors."""
+        self.head.save_pretrained(output_path)
+
+    @classmethod
+    def load(
+        cls,
+        model_name_or_path: str,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        init_defaults: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> "Projection":
+        """Read the head from a folder, or from that subfolder of a repository on the hub."""
+        folder = cls.load_dir_path(
+            model_name_or_path,
+            subfolder=subfolder,
+            token=token,
+            cache_folder=cache_folder,
+            revision=revision,
+            local_files_only=local_files_only,
+        )
+        if folder is None:
+            raise FileNotFoundError(
+                f"{model_name_or_path} has no folder {subfolder!r} with a head."
+            )
+        return cls(load_head(folder))
+
+    def on_model_ready(self, model: Any) -> None:
+        """Fit the model to the head; sentence-transformers calls it when the model is built.
+
+        After `model.append(module)` it is not called: use `add_head`, or call it yourself.
+
+        Raises:
+            ValueError: If the embeddings before the head have another width than it takes, or if
+                a module after it normalises its vectors.
+        """
+        if not isinstance(model, SentenceTransformer):
+            return
+        _check_neighbours(model, self)
+        if any(t.dtype in (torch.float16, torch.bfloat16) for t in self.head.parameters()):
+            self.head.float()
+        if getattr(model, "_similarity_fn_name", None) is None:
+            model._similarity = _HeadSimilarity(self, pairwise=False)
+            model._similarity_pairwise = _HeadSimilarity(self, pairwise=True)
+            model._similarity_fn_name = _NAME  # pyright: ignore[reportAttributeAccessIssue]
+        if not compares_directions(self.head):
+            model.encode = _CheckedEncode(model)
+        card = model.model_card_data
+        card.add_tags(["mpsheads"])
+        if type(card) is SentenceTransformerModelCardData:
+            card.__class__ = _ModelCardData
+
+
+def add_head(
+    model: SentenceTransformer | PathLike, head: ProjectionHead, *, drop_normalize: bool = False
+) -> SentenceTransformer:
+    """A model that ends with `head`, whose similarity becomes that of the model.
+
+    The new model computes `head(model.encode(texts))`. It shares the modules of `model`, so
+    training one trains both; prompts are taken over.
+
+    Args:
+        model: A sentence-transformers model without a head, or its folder or name.
+        head: Takes embeddings of the model's width.
+        drop_normalize: Leave out the `Normalize` modules at the end of `model`. Needed for a
+            `DenseHead` or `PCAHead` trained on embeddings of `mpsheads.retrieval.Encoder`, which
+            are not normalised; quantum heads bring all embeddings to one norm themselves.
+
+    Raises:
+        ValueError: If the model has a head already, or the widths do not fit.
+    """
+    if not isinstance(model, SentenceTransformer):
+        model = SentenceTransformer(str(model))
+    modules = list(model.children())
+    if any(isinstance(module, Projection) for module in modules):
+        raise ValueError("`model` has a head already. Take the model without it.")
+    while drop_normalize and isinstance(modules[-1], Normalize):
+        modules.pop()
+    result = type(model)(
+        modules=[*modules, Projection(head)],
+        device=str(model.device),
+        prompts={k: v for k, v in model.prompts.items() if v is not None},
+        default_prompt_name=model.default_prompt_name,
+    )
+    result.trust_remote_code = model.trust_remote_code
+    result.model_card_data.base_model = model.model_card_data.base_model
+    return result
+
+
+class _HeadSimilarity:
+    """`model.similarity` of a model with a head; an object, so that it can be pickled."""
+
+    def __init__(self, module: Projection, *, pairwise: bool) -> None:
+        self.module, self.pairwise = module, pairwise
+
+    def __call__(self, a: Any, b: Any) -> Tensor:
+        return compare(self.module.head, a, b, pairwise=self.pairwise)
+
+
+class _CheckedEncode:
+    """`model.encode` that refuses what would ruin vectors of angles."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self.model = model
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        encode = type(self.model).encode
+        names = inspect.signature(encode).parameters
+        given: dict[str, Any] = {**dict(zip(names, (self.model, *args), strict=False)), **kwargs}
+        if given.get("normalize_embeddings"):
+            raise ValueError(
+                "`normalize_embeddings` must be False: the vectors of this model are not "
+                "directions but states, and another norm makes another state. Compare them with "
+                "`model.similarity`."
+            )
+        if given.get("precision", "float32") not in ("float32", None):
+            raise ValueError(
+                f'`precision` must be "float32", got {given["precision"]!r}: it would be fitted '
+                f"to the range of each batch. `mpsheads.similarity.quantize` makes codes of these "
+                f"vectors with no calibration."
+            )
+        length = given.get("truncate_dim") or self.model.truncate_dim
+        if length is not None:
+            head = find_head(self.model)
+            check_length(head, min(length, head.out_features))
+        return encode(self.model, *args, **kwargs)
+
+
+class _ModelCardData(SentenceTransformerModelCardData):
+    """A model card that names the similarity, and loads the model in a way that asks no trust."""
+
+    def get_model_specific_metadata(self) -> dict[str, Any]:
+        """The similarity is the head's, unless the user named another."""
+        found = super().get_model_specific_metadata()
+        model = self.model
+        if model is not None and model.similarity_fn_name == _NAME:
+            cosine = compares_directions(find_head(model))
+            found["similarity_fn_name"] = "Cosine Similarity" if cosine else "Log-Fidelity"
+        return found
+
+    def generate_usage_snippet(self) -> str:
+        """The example of sentence-transformers with `mpsheads.load`."""
+        return (
+            super()
+            .generate_usage_snippet()
+            .replace("from sentence_transformers import SentenceTransformer", "import mpsheads")
+            .replace("model = SentenceTransformer(", "model = mpsheads.load(")
+        )
+
+
+def _check_neighbours(model: SentenceTransformer, projection: Projection) -> None:
+    modules = list(model.children())
+    if projection not in modules:
+        return  # inside a router, whose routes say nothing of their order
+    place = modules.index(projection)
+    if not compares_directions(projection.head) and any(
+        isinstance(module, Normalize) for module in modules[place + 1 :]
+    ):
+        raise ValueError(
+            "A Normalize module after this head changes its states. Put the head last: "
+            "`mpsheads.sentence_transformers.add_head`."
+        )
+    widths = (getattr(m, "get_embedding_dimension", None) for m in reversed(modules[:place]))
+    width = next((w() for w in widths if w is not None), None)
+    if width is not None and width != projection.head.in_features:
+        raise ValueError(
+            f"`head` takes {projection.head.in_features} features, but the model's embeddings have "
+            f"{width}. Build it with in_features={width}."
+        )
+
+
+def _floats(tensor: Tensor) -> bool:
+    return tensor.is_floating_point()

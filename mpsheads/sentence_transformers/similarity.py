@@ -1,0 +1,140 @@
+"""A head's similarity of vectors in any container, whole or cut."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mpsheads.heads import DenseHead, PCAHead, ProjectionHead, TruncationHead
+
+Similarity = Callable[[Any, Any], Tensor]
+"""Compares two sets of vectors: tensors, arrays, or lists of them."""
+
+_PAIRS_AT_ONCE = 64
+
+
+def find_head(model: nn.Module) -> ProjectionHead:
+    """The head of a model: of a `SentenceTransformer`, an `MPSHeadModel`, or the head itself.
+
+    Raises:
+        ValueError: If the model has none, or several.
+    """
+    heads = [module for module in model.modules() if isinstance(module, ProjectionHead)]
+    if len(heads) != 1:
+        raise ValueError(
+            f"`model` must hold one projection head, found {len(heads)}. "
+            f"`mpsheads.sentence_transformers.add_head` adds one."
+        )
+    return heads[0]
+
+
+def head_similarity(model: nn.Module, *, scale: float = 1.0) -> Similarity:
+    """The head's similarity of all pairs, as the plain function that losses and evaluators take.
+
+    For `similarity_fct` of `MultipleNegativesRankingLoss`, `CachedMultipleNegativesRankingLoss` and
+    `RerankingEvaluator`, and for `score_functions` of `InformationRetrievalEvaluator`.
+
+    Args:
+        model: The model with the head, or the head.
+        scale: Factor on the similarity. Log-fidelities are sums over the kept qubits, a few units
+            to tens apart where cosines differ by tenths: with them, give the ranking losses
+            `scale=1.0` in place of their 20.
+
+    Returns:
+        A function `(a, b)` of tensors, arrays or lists, `(n, width)` and `(m, width)`, to a tensor
+        `(n, m)`. Vectors that were cut (`truncate_dim`) are compared by what is left of them.
+    """
+    return _plain(find_head(model), scale, pairwise=False)
+
+
+def head_similarity_pairwise(model: nn.Module, *, scale: float = 1.0) -> Similarity:
+    """The head's similarity of the i-th vector of `a` with the i-th of `b`: `(n,)`.
+
+    For `similarity_fct` of `MarginMSELoss`, `DistillKLDivLoss` and `CoSENTLoss`. Otherwise as
+    `head_similarity`.
+    """
+    return _plain(find_head(model), scale, pairwise=True)
+
+
+def compares_directions(head: ProjectionHead) -> bool:
+    """Whether vectors of the head may be normalised: whether it compares them by cosine."""
+    return isinstance(head, DenseHead | PCAHead | TruncationHead)
+
+
+def check_length(head: ProjectionHead, length: int) -> None:
+    """Raise `ValueError` unless the first `length` numbers of the head's vectors are a vector.
+
+    An angle is a qubit, so angles may be cut anywhere; a Bloch vector is three numbers; a state is
+    one whole.
+    """
+    if length == head.out_features:
+        return
+    readout = head.config.get("readout")
+    if length > head.out_features or readout == "state":
+        raise ValueError(
+            f"Vectors of this head must have {head.out_features} numbers, got {length}."
+            + (" States cannot be cut." if readout == "state" else "")
+        )
+    if readout == "bloch" and length % 3:
+        raise ValueError(
+            f"A Bloch vector has three numbers, so a cut must be a multiple of 3, got {length}."
+        )
+
+
+def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> Tensor:
+    """The head's similarity of vectors in any container, cut or whole.
+
+    Numbers that were cut off are put back as zeros in both: a qubit in one state adds nothing to a
+    log-fidelity, a zero nothing to a cosine.
+
+    Raises:
+        TypeError: If the vectors are integers.
+        ValueError: If the widths differ or the head's vectors cannot be cut to this width.
+    """
+    a, b = _batch(a), _batch(b)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(
+            f"The two sets must have vectors of one width, got {a.shape[-1]} and {b.shape[-1]}."
+        )
+    check_length(head, a.shape[-1])
+    missing = head.out_features - a.shape[-1]
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    a = nn.functional.pad(a.to(dtype), (0, missing))
+    b = nn.functional.pad(b.to(a.device, dtype), (0, missing))
+    return _pairs(head, a, b) if pairwise else head.similarity(a, b)
+
+
+def _plain(head: ProjectionHead, scale: float, *, pairwise: bool) -> Similarity:
+    def similarity(a: Any, b: Any) -> Tensor:
+        return scale * compare(head, a, b, pairwise=pairwise)
+
+    kind = "cosine" if compares_directions(head) else "log_fidelity"
+    similarity.__name__ = f"{kind}_pairwise" if pairwise else kind
+    return similarity
+
+
+def _pairs(head: ProjectionHead, a: Tensor, b: Tensor) -> Tensor:
+    if a.shape != b.shape:
+        raise ValueError(f"Pairs need as many vectors on both sides, got {len(a)} and {len(b)}.")
+    if "pairwise" in inspect.signature(head.similarity).parameters:
+        return head.similarity(a, b, pairwise=True)  # pyright: ignore[reportCallIssue]
+    parts = zip(a.split(_PAIRS_AT_ONCE), b.split(_PAIRS_AT_ONCE), strict=True)
+    return torch.cat([head.similarity(x, y).diagonal() for x, y in parts])
+
+
+def _batch(z: Any) -> Tensor:
+    """A floating tensor `(n, width)`, at least float32, of a tensor, an array or a list of them."""
+    if isinstance(z, list | tuple) and z and isinstance(z[0], Tensor):
+        z = torch.stack(list(z))
+    elif not isinstance(z, Tensor):
+        z = torch.as_tensor(np.asarray(z))
+    if not z.is_floating_point():
+        raise TypeError(
+            f"The vectors must be floating-point numbers, got {z.dtype}. Codes of few bits are "
+            f"compared by `mpsheads.similarity.log_fidelity`."
+        )
+    z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+    return z[None] if z.ndim == 1 else z
