@@ -1,0 +1,80 @@
+"""Log-fidelity of angle vectors: product states of qubits, real and non-negative."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mpsheads._checks import is_concrete
+from mpsheads.similarity.products import Product, Side, log_products
+
+_GROUP = 3
+
+
+def angle_product(dtype: torch.dtype) -> Product:
+    """Overlaps of groups of three qubits: amplitudes, held at the smallest normal number."""
+    return Product(power=2, floor=torch.finfo(dtype).tiny)
+
+
+def angle_pairs(
+    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents n"], chunk: int | None
+) -> Float[Tensor, "queries documents"]:
+    """Log-fidelity of all pairs; see `log_fidelity`."""
+    sides = Side(zq, angle_features), Side(zd, AngleFeatures())
+    return log_products(angle_product(zq.dtype), *sides, chunk)
+
+
+def angle_rows(
+    zq: Float[Tensor, "*rows n"], zd: Float[Tensor, "*rows n"]
+) -> Float[Tensor, "*rows"]:
+    """Log-fidelity of each row with the same row."""
+    size = ((zq - zd) / 2).cos().abs()
+    return 2 * size.clamp_min(torch.finfo(size.dtype).tiny).log().sum(-1)
+
+
+def angle_features(z: Float[Tensor, "rows n"]) -> Float[Tensor, "groups 8 rows"]:
+    """Amplitudes of each group of three qubits: unit vectors of 8 numbers, non-negative."""
+    missing = -z.shape[1] % _GROUP
+    half = torch.nn.functional.pad(z.T, (0, 0, 0, missing)) / 2  # |0> gives a factor of 1
+    qubits = torch.stack([half.cos(), half.sin()]).unflatten(1, (-1, _GROUP))  # 2 group member rows
+    first, second, third = qubits.permute(2, 1, 0, 3)  # each group 2 rows
+    pair = (first[:, :, None] * second[:, None]).flatten(1, 2)
+    return (pair[:, :, None] * third[:, None]).flatten(1, 2)
+
+
+class GroupMemory:
+    """Memory for the features of one chunk: amplitudes of qubits, of pairs and of groups."""
+
+    def __init__(self, like: Tensor, n: int, rows: int, dtype: torch.dtype) -> None:
+        groups = -(-n // _GROUP)
+        sizes = (2, groups, _GROUP), (groups, 4), (groups, 8)
+        make = [like.new_zeros(*size, rows, dtype=dtype) for size in sizes]
+        self.qubits, self.pairs, self.groups = make
+        self.qubits[0] = 1  # what fills the last group up is |0>
+        self.cos, self.sin = (half.flatten(0, 1)[:n] for half in self.qubits)
+
+    def features(self) -> Float[Tensor, "groups 8 rows"]:
+        """Products of three of the qubits that `cos` and `sin` hold; good until the next call."""
+        first, second, third = self.qubits.permute(2, 1, 0, 3)  # each group 2 rows
+        torch.mul(first[:, :, None], second[:, None], out=self.pairs.unflatten(1, (2, 2)))
+        out = self.groups.unflatten(1, (4, 2))
+        torch.mul(self.pairs[:, :, None], third[:, None], out=out)
+        return self.groups
+
+
+class AngleFeatures:
+    """`angle_features` of chunk after chunk in the same memory, where no gradient flows."""
+
+    def __init__(self) -> None:
+        self.memory: dict[int, GroupMemory] = {}
+
+    def __call__(self, z: Float[Tensor, "rows n"]) -> Float[Tensor, "groups 8 rows"]:
+        """Features of one chunk; good until the next call."""
+        if not is_concrete(z) or (torch.is_grad_enabled() and z.requires_grad):
+            return angle_features(z)
+        if len(z) not in self.memory:
+            self.memory[len(z)] = GroupMemory(z, z.shape[1], len(z), z.dtype)
+        memory = self.memory[len(z)]
+        memory.sin.copy_(z.detach().T).mul_(0.5)
+        torch.cos(memory.sin, out=memory.cos)
+        memory.sin.sin_()
+        return memory.features()

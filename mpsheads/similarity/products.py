@@ -1,0 +1,242 @@
+"""Logarithms of products of inner products, for all pairs: the kernel that readouts share.
+
+Both sides write each group of qubits as one vector, its features, so that the overlap of a group is
+an inner product; the log-fidelity is `power` times the sum of the logarithms of the overlaps. A
+tile of pairs stays in a processor's cache: the overlaps of a group are a matrix product over all
+pairs of the tile, and those of several groups are multiplied before one logarithm is taken.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mpsheads._checks import is_concrete
+
+_PAIRS = 1 << 17  # of a tile on a CPU, as many as fit a cache of 1 to 2 MiB
+_PAIRS_ON_ACCELERATOR = 1 << 24
+_QUERIES, _DOCUMENTS = 256, 2048  # of a tile at most, on a CPU
+_BATCH = 4  # groups in one batched matrix product
+
+Groups = Sequence[Tensor]
+"""Features of `_BATCH` groups each."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """What is multiplied, and how far apart logarithms may be.
+
+    Attributes:
+        power: The fidelity of a group is the overlap of its features to this power.
+        floor: Overlaps are held at this number from below, so logarithms stay finite.
+        run: Four times as many groups are multiplied before a logarithm is taken, where all of
+            their overlaps lie above the floor and nothing underflows.
+        held_run: Groups, four at most, that are multiplied where overlaps are held at the floor:
+            `floor**held_run` does not underflow.
+    """
+
+    power: int
+    floor: float
+    run: int = 6
+    held_run: int = 1
+
+
+@dataclass(frozen=True)
+class Side:
+    """Vectors of one side, one a row, and what makes features `(groups, width, rows)` of them."""
+
+    rows: Tensor
+    features: Callable[[Tensor], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def log_products(
+    product: Product, queries: Side, documents: Side, chunk: int | None
+) -> Float[Tensor, "queries documents"]:
+    """`power * sum(log(overlap))` over the groups, for all pairs.
+
+    Args:
+        product: What is multiplied.
+        queries: The rows.
+        documents: The columns.
+        chunk: Documents of a tile; by default as many as fit a cache.
+
+    With gradients, only the vectors are kept, and tiles are computed again on the way back. Second
+    derivatives are refused. While torch traces or transforms the code, all pairs are one tile.
+    """
+    with torch.autocast(queries.rows.device.type, enabled=False):
+        if not (is_concrete(queries.rows) and is_concrete(documents.rows)):
+            return _plain(product, queries, documents)
+        if torch.is_grad_enabled() and (queries.rows.requires_grad or documents.rows.requires_grad):
+            arguments = (queries.rows, documents.rows, product, queries.features)
+            return _LogProducts.apply(*arguments, documents.features, chunk)  # pyright: ignore
+        return _forward(product, queries, documents, chunk)
+
+
+def _plain(product: Product, queries: Side, documents: Side) -> Tensor:
+    """All pairs at once. A compiler fuses the sums over elements; nothing else could."""
+    fq, fd = queries.features(queries.rows), documents.features(documents.rows)  # g k q, g k d
+    if torch.compiler.is_compiling():
+        terms = [fq[:, k, :, None] * fd[:, k, None, :] for k in range(fq.shape[1])]
+        overlaps = sum(terms[1:], start=terms[0])
+    else:
+        overlaps = fq.mT @ fd  # g q [k] d
+    return product.power * overlaps.abs().clamp_min(product.floor).log().sum(0)
+
+
+def _forward(product: Product, queries: Side, documents: Side, chunk: int | None) -> Tensor:
+    fq = queries.features(queries.rows)
+    out = fq.new_empty(len(queries), len(documents))
+    n_queries, n_documents = _tile_sizes(len(queries), len(documents), chunk, fq.device)
+    blocks = [
+        (q, fq[:, :, q : q + n_queries].split(_BATCH)) for q in range(0, len(queries), n_queries)
+    ]
+    tiles: dict[tuple[int, int], _Overlaps] = {}
+    for d in range(0, len(documents), n_documents):
+        fd = documents.features(documents.rows[d : d + n_documents]).mT.split(_BATCH)
+        for q, block in blocks:
+            shape = (fd[0].shape[1], block[0].shape[2])
+            if shape not in tiles:
+                tiles[shape] = _Overlaps(fq, *shape)
+            out[q : q + n_queries, d : d + n_documents] = _tile(product, block, fd, tiles[shape]).T
+    return out.mul_(product.power)
+
+
+def _tile_sizes(
+    n_queries: int, n_documents: int, chunk: int | None, device: torch.device
+) -> tuple[int, int]:
+    """Queries and documents of a tile."""
+    if device.type != "cpu":
+        width = max(1, min(n_queries, 4 * _QUERIES))
+        return width, chunk or max(1, min(n_documents, _PAIRS_ON_ACCELERATOR // width))
+    width = max(1, min(n_queries, _QUERIES))
+    return width, min(chunk or min(_DOCUMENTS, _PAIRS // width), max(1, n_documents))
+
+
+class _Overlaps:
+    """Memory for the overlaps of a few groups, written again and again. No gradients."""
+
+    def __init__(self, like: Tensor, documents: int, queries: int) -> None:
+        self.whole = like.new_empty(_BATCH, documents, queries)
+        self.parts = self.whole.unbind()
+
+    def product(self, block: Groups, fd: Groups, floor: float | None = None) -> Tensor:
+        """Product over the groups of the overlaps, `(documents, queries)`."""
+        value: Tensor | None = None
+        for left, right in zip(fd, block, strict=True):
+            overlaps = self(left, right)
+            if floor is not None:
+                overlaps.abs_().clamp_min_(floor)
+            for overlap in self.parts[: len(left)]:
+                value = overlap.clone() if value is None else value.mul_(overlap)
+        assert value is not None
+        return value
+
+    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        """Overlaps of some groups, `(groups, documents, queries)`."""
+        out = self.whole if len(left) == _BATCH else self.whole[: len(left)]
+        return torch.bmm(left, right, out=out)  # g d [k] q
+
+
+def _tile(product: Product, block: Groups, fd: Groups, overlaps: _Overlaps) -> Tensor:
+    """Sums of logarithms `(documents, queries)`; held at the floor only where that is needed."""
+    total = torch.zeros_like(overlaps.parts[0])
+    least = max(torch.finfo(total.dtype).tiny, product.floor)
+    for start in range(0, len(fd), product.run):
+        run = slice(start, start + product.run)
+        value = overlaps.product(block[run], fd[run])
+        if not value.amin() >= least:  # also where it is NaN
+            return _held_tile(product, block, fd, overlaps)
+        total += value.log_()
+    return total
+
+
+def _held_tile(product: Product, block: Groups, fd: Groups, overlaps: _Overlaps) -> Tensor:
+    total = torch.zeros_like(overlaps.parts[0])
+    for left, right in zip(fd, block, strict=True):
+        for start in range(0, len(left), product.held_run):
+            run = slice(start, start + product.held_run)
+            total += overlaps.product([right[run]], [left[run]], product.floor).log_()
+    return total
+
+
+class _LogProducts(torch.autograd.Function):
+    """Keeps the vectors alone; overlaps are computed again, tile by tile."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        zq: Tensor,
+        zd: Tensor,
+        product: Product,
+        query_features: Callable[[Tensor], Tensor],
+        document_features: Callable[[Tensor], Tensor],
+        chunk: int | None,
+    ) -> Tensor:
+        ctx.save_for_backward(zq, zd)
+        ctx.rest = (product, query_features, document_features, chunk)
+        return _forward(product, Side(zq, query_features), Side(zd, document_features), chunk)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        zq, zd = ctx.saved_tensors
+        product, query_features, document_features, chunk = ctx.rest
+        with torch.autocast(zq.device.type, enabled=False):
+            queries, documents = Side(zq, query_features), Side(zd, document_features)
+            dq, dd = _backward(product, queries, documents, chunk, gradient, ctx.needs_input_grad)
+        return dq, dd, None, None, None, None
+
+
+def _backward(
+    product: Product,
+    queries: Side,
+    documents: Side,
+    chunk: int | None,
+    gradient: Tensor,
+    needed: tuple[bool, ...],
+) -> tuple[Tensor | None, Tensor | None]:
+    fq = queries.features(queries.rows)
+    dfq = torch.zeros_like(fq)
+    n_queries, n_documents = _tile_sizes(len(queries), len(documents), chunk, fq.device)
+    dd = torch.zeros_like(documents.rows) if needed[1] else None
+    for d in range(0, len(documents), n_documents):
+        rows = documents.rows[d : d + n_documents]
+        fd = documents.features(rows)
+        dfd = torch.zeros_like(fd)
+        for q in range(0, len(queries), n_queries):
+            columns = slice(q, q + n_queries)
+            weight = product.power * gradient[columns, d : d + n_documents].T.contiguous()
+            _add_gradients(product, fq[:, :, columns], fd, weight, dfq[:, :, columns], dfd)
+        if dd is not None:
+            dd[d : d + n_documents] = _chain(documents.features, rows, dfd)
+    return _chain(queries.features, queries.rows, dfq) if needed[0] else None, dd
+
+
+def _add_gradients(
+    product: Product, fq: Tensor, fd: Tensor, weight: Tensor, dfq: Tensor, dfd: Tensor
+) -> None:
+    """Add to the gradients of the features those of one tile; none flows where the floor holds."""
+    overlaps_of = _Overlaps(fq, fd.shape[2], fq.shape[2])
+    for start in range(0, len(fq), _BATCH):
+        groups = slice(start, start + _BATCH)
+        overlaps = overlaps_of(fd[groups].mT, fq[groups])
+        held = None if overlaps.amin() > product.floor else overlaps.abs() <= product.floor
+        slopes = torch.div(weight, overlaps, out=overlaps)  # g d q
+        if held is not None:
+            slopes.masked_fill_(held, 0)
+        dfq[groups] += fd[groups] @ slopes  # g k [d] q
+        dfd[groups] += fq[groups] @ slopes.mT  # g k [q] d
+
+
+def _chain(features: Callable[[Tensor], Tensor], rows: Tensor, gradient: Tensor) -> Tensor:
+    """From the gradient of the features to that of the vectors."""
+    with torch.enable_grad():
+        rows = rows.detach().requires_grad_()
+        return torch.autograd.grad(features(rows), rows, gradient)[0]
