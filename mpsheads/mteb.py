@@ -89,7 +89,7 @@ def _scoring(name: str) -> ScoringFunction:
 
 
 def _token_embeddings(model: SentenceTransformer) -> int | None:
-    network = model.transformers_model
+    network: Any = model.transformers_model
     return None if network is None else network.get_input_embeddings().weight.numel()
 
 

@@ -1,0 +1,297 @@
+"""The head as a module of a SentenceTransformer."""
+
+import copy
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from sentence_transformers.util import cos_sim
+from torch.testing import assert_close
+
+from mpsheads import (
+    DenseHead,
+    MPSProjectionHead,
+    PCAHead,
+    ReferenceHead,
+    TruncationHead,
+    log_fidelity,
+)
+from mpsheads.sentence_transformers import (
+    Projection,
+    add_head,
+    find_head,
+    head_similarity,
+    head_similarity_pairwise,
+)
+from mpsheads.sentence_transformers.similarity import check_length, compare
+from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
+
+KEPT = FEATURES // 3
+HEADS = [
+    lambda: MPSProjectionHead(FEATURES, KEPT),
+    lambda: ReferenceHead(FEATURES, KEPT),
+    lambda: DenseHead(FEATURES, 10),
+    lambda: PCAHead(FEATURES, 8).fit(torch.randn(60, FEATURES)),
+    lambda: TruncationHead(FEATURES, 12),
+]
+
+
+def reload(model, folder, **options):
+    model.save_pretrained(str(folder))
+    return SentenceTransformer(str(folder), device="cpu", trust_remote_code=True, **options)
+
+
+@pytest.mark.parametrize("make", HEADS)
+def test_the_model_returns_the_heads_vectors_and_similarity_also_after_reload(
+    base, make, tmp_path
+):
+    head = make()
+    model = add_head(base, head)
+    z = model.encode(TEXTS, convert_to_tensor=True)
+    with torch.no_grad():
+        expected = head(base.encode(TEXTS, convert_to_tensor=True).clone())
+    assert_close(z, expected)
+    assert model.get_embedding_dimension() == head.out_features
+    for found in (model, reload(model, tmp_path)):
+        assert_close(found.encode(TEXTS, convert_to_tensor=True), z)
+        scores = found.similarity(z, z[:2])
+        assert_close(scores, head.similarity(z, z[:2]))
+        assert_close(found.similarity_pairwise(z[:3], z[1:4]), head.similarity(z, z)[:3, 1:4].diag())
+        assert found.similarity_fn_name == "custom"
+
+
+def test_the_saved_folder_names_the_module_by_its_lasting_path(model, tmp_path):
+    model.save_pretrained(str(tmp_path))
+    modules = json.loads((tmp_path / "modules.json").read_text())
+    assert modules[-1]["type"] == "mpsheads.sentence_transformers.Projection"
+    files = {file.name for file in (tmp_path / modules[-1]["path"]).iterdir()}
+    assert files == {"config.json", "model.safetensors"}
+    card = (tmp_path / "README.md").read_text()
+    assert "model = mpsheads.load(" in card
+    assert "Log-Fidelity" in card
+    assert "- mpsheads" in card
+
+
+def test_saving_twice_changes_nothing(model, tmp_path):
+    first = reload(model, tmp_path / "a")
+    second = reload(first, tmp_path / "b")
+    assert second.similarity_fn_name == "custom"
+    assert_close(second.encode(TEXTS), model.encode(TEXTS))
+
+
+@pytest.mark.parametrize("name", ["cosine", "euclidean"])
+def test_a_similarity_that_the_user_names_is_respected_and_saved(model, tmp_path, name):
+    z = model.encode(TEXTS)
+    model.save_pretrained(str(tmp_path))
+    chosen = reload(model, tmp_path, similarity_fn_name=name)
+    assert chosen.similarity_fn_name == name
+    again = reload(chosen, tmp_path / "again")
+    model.similarity_fn_name = name
+    for found in (chosen, again, model):
+        assert found.similarity_fn_name == name
+        assert not torch.allclose(found.similarity(z, z), log_fidelity(*map(torch.tensor, (z, z))))
+    if name == "cosine":
+        assert_close(again.similarity(z, z), cos_sim(z, z))
+
+
+def test_queries_and_documents_get_their_prompts(base, head):
+    base.prompts = {"query": "why ", "document": "the "}
+    model = add_head(base, head)
+    assert_close(model.encode_query("cat"), model.encode("why cat"))
+    assert_close(model.encode_document("cat"), model.encode("the cat"))
+    assert not np.allclose(model.encode_query("cat"), model.encode_document("cat"))
+
+
+@pytest.mark.parametrize("method", ["encode", "encode_query", "encode_document"])
+def test_normalising_is_refused_where_it_would_ruin_the_vectors(model, method):
+    with pytest.raises(ValueError, match="`normalize_embeddings` must be False"):
+        getattr(model, method)(TEXTS, normalize_embeddings=True)
+
+
+def test_normalising_is_refused_by_position_too(model):
+    defaults = [None, None, 32, False, "sentence_embedding", "float32", True, False, None]
+    assert_close(model.encode(TEXTS, *defaults, False), model.encode(TEXTS))
+    with pytest.raises(ValueError, match="normalize_embeddings"):
+        model.encode(TEXTS, *defaults, True)
+
+
+@pytest.mark.parametrize("precision", ["int8", "binary"])
+def test_integer_precision_is_refused(model, precision):
+    with pytest.raises(ValueError, match=r"quantize.* with no calibration"):
+        model.encode(TEXTS, precision=precision)
+
+
+def test_vectors_compared_by_cosine_may_be_normalised(base):
+    model = add_head(base, DenseHead(FEATURES, 10))
+    z = model.encode(TEXTS, normalize_embeddings=True)
+    assert_close(np.linalg.norm(z, axis=1), np.ones(len(TEXTS), dtype=z.dtype))
+
+
+def test_a_normalize_module_after_the_head_is_refused(base, head):
+    with pytest.raises(ValueError, match="Put the head last"):
+        SentenceTransformer(modules=[*base, Projection(head), Normalize()], device="cpu")
+    SentenceTransformer(
+        modules=[*base, Projection(DenseHead(FEATURES, 4)), Normalize()], device="cpu"
+    )
+
+
+def test_a_head_of_another_width_is_refused(base):
+    with pytest.raises(ValueError, match=f"the model's embeddings have {FEATURES}"):
+        add_head(base, MPSProjectionHead(96, 32))
+
+
+def test_a_second_head_is_refused(model, head):
+    with pytest.raises(ValueError, match="has a head already"):
+        add_head(model, head)
+
+
+def test_something_else_than_a_head_is_refused(base):
+    with pytest.raises(TypeError, match="must be a ProjectionHead, got Linear"):
+        add_head(base, torch.nn.Linear(FEATURES, 4))
+
+
+def test_the_normalize_module_before_the_head_can_be_left_out(base):
+    head = DenseHead(FEATURES, 10)
+    plain = add_head(base, head, drop_normalize=True)
+    assert len(list(plain.children())) == 3
+    pooled = SentenceTransformer(modules=list(base.children())[:2], device="cpu")
+    with torch.no_grad():
+        expected = head(pooled.encode(TEXTS, convert_to_tensor=True).clone())
+    assert_close(plain.encode(TEXTS, convert_to_tensor=True), expected)
+
+
+def test_a_folder_can_be_given_for_the_model(base, head, tmp_path):
+    base.save_pretrained(str(tmp_path))
+    model = add_head(tmp_path, head)
+    assert_close(model.encode(TEXTS), add_head(base, head).encode(TEXTS))
+
+
+def test_cut_vectors_are_compared_by_what_is_left(model, tmp_path):
+    z = model.encode(TEXTS, truncate_dim=5)
+    assert z.shape == (len(TEXTS), 5)
+    cut = torch.tensor(z)
+    assert_close(model.similarity(z, z), log_fidelity(cut, cut))
+    shorter = reload(model, tmp_path, truncate_dim=7)
+    assert shorter.encode(TEXTS).shape == (len(TEXTS), 7)
+    assert_close(shorter.similarity(z, z), log_fidelity(cut, cut))
+
+
+def test_the_cut_of_bloch_vectors_and_states_is_checked(head):
+    head.config["readout"] = "bloch"
+    check_length(head, 9)
+    with pytest.raises(ValueError, match="multiple of 3, got 10"):
+        check_length(head, 10)
+    head.config["readout"] = "state"
+    check_length(head, KEPT)
+    with pytest.raises(ValueError, match="States cannot be cut"):
+        check_length(head, 9)
+    with pytest.raises(ValueError, match=f"must have {KEPT} numbers, got {KEPT + 1}"):
+        check_length(head, KEPT + 1)
+
+
+def test_any_container_of_vectors_is_compared(model):
+    z = model.encode(TEXTS, convert_to_tensor=True)
+    expected = model.similarity(z, z)
+    array = z.numpy()
+    for vectors in (array, list(z), list(array), array.tolist(), z.double(), array.astype("f8")):
+        assert_close(model.similarity(vectors, z), expected, check_dtype=False)
+    assert_close(model.similarity(z[0], z), expected[:1])
+    half = model.similarity(z.half(), z)
+    assert half.dtype == torch.float32
+    assert_close(half, model.similarity(z.half().float(), z))
+
+
+def test_wrong_vectors_are_named(model, head):
+    z = model.encode(TEXTS)
+    with pytest.raises(TypeError, match="must be floating-point numbers, got torch.int8"):
+        model.similarity(z.astype("int8"), z)
+    with pytest.raises(ValueError, match=f"one width, got {KEPT} and 5"):
+        model.similarity(z, z[:, :5])
+    with pytest.raises(ValueError, match="as many vectors on both sides, got 2 and 3"):
+        compare(head, z[:2], z[:3], pairwise=True)
+
+
+def test_pairs_are_the_diagonal_also_of_more_than_one_block(model):
+    generator = torch.Generator().manual_seed(0)
+    a, b = (3 * torch.rand(150, KEPT, generator=generator) for _ in range(2))
+    assert_close(model.similarity_pairwise(a, b), log_fidelity(a, b).diagonal())
+
+
+def test_the_functions_for_losses_are_plain_named_and_scaled(model, head):
+    z = torch.tensor(model.encode(TEXTS))
+    matrix, pairs = head_similarity(model, scale=0.5), head_similarity_pairwise(head, scale=2.0)
+    assert (matrix.__name__, pairs.__name__) == ("log_fidelity", "log_fidelity_pairwise")
+    assert type(matrix).__name__ == "function"
+    assert_close(matrix(z, z), 0.5 * log_fidelity(z, z))
+    assert_close(pairs(z[:2], z[2:4]), 2 * log_fidelity(z[:2], z[2:4]).diagonal())
+    assert head_similarity(DenseHead(4, 2)).__name__ == "cosine"
+
+
+def test_a_model_without_a_head_has_none_to_compare_with(base):
+    with pytest.raises(ValueError, match="one projection head, found 0"):
+        find_head(base)
+
+
+def test_a_copy_compares_with_its_own_head(model):
+    copied = copy.deepcopy(model)
+    assert copied._similarity.module is copied[len(copied) - 1]
+    with pytest.raises(ValueError, match="normalize_embeddings"):
+        copied.encode(TEXTS, normalize_embeddings=True)
+    assert copied.encode.model is copied
+
+
+def test_a_model_in_16_bits_keeps_its_head_in_32(base, head, tmp_path):
+    model = add_head(base, head)
+    z = model.encode(TEXTS)
+    short = reload(model, tmp_path, model_kwargs={"dtype": torch.bfloat16})
+    assert short.dtype == torch.bfloat16
+    assert {p.dtype for p in find_head(short).parameters()} == {torch.float32}
+    found = short.encode(TEXTS)
+    assert found.dtype == np.float32
+    assert_close(found, z, atol=0.1, rtol=0.1)  # the encoder rounds to 8 bits
+
+
+def test_a_head_in_a_model_that_projects_before_it(encoder_folder):
+    modules = [
+        Transformer(str(encoder_folder)),
+        Pooling(FEATURES, "cls"),
+        Dense(FEATURES, 24),
+        Projection(MPSProjectionHead(24, 8)),
+    ]
+    model = SentenceTransformer(modules=modules, device="cpu")
+    assert model.encode(TEXTS).shape == (len(TEXTS), 8)
+
+
+def test_a_pool_of_processes_encodes_the_same(model):
+    pool = model.start_multi_process_pool(["cpu", "cpu"])
+    try:
+        assert_close(model.encode(TEXTS, pool=pool, chunk_size=2), model.encode(TEXTS))
+        with pytest.raises(ValueError, match="normalize_embeddings"):
+            model.encode(TEXTS, pool=pool, normalize_embeddings=True)
+    finally:
+        model.stop_multi_process_pool(pool)
+
+
+def test_the_vectors_rank_as_the_head_does(model, head):
+    zq, zd = model.encode_query(QUERIES), model.encode_document(TEXTS)
+    expected = head.similarity(torch.tensor(zq), torch.tensor(zd)).argsort(dim=1)
+    assert_close(model.similarity(zq, zd).argsort(dim=1), expected)
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    code = """
+import sys
+sys.modules["sentence_transformers"] = None
+try:
+    import mpsheads.sentence_transformers
+except ImportError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'pip install "mpsheads[sentence-transformers]"' in ran.stdout
