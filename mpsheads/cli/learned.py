@@ -13,13 +13,15 @@ from mpsheads.cli.scores import Row, describe, summarise
 from mpsheads.cli.sources import Embedded, Pool
 from mpsheads.heads import PCAHead, ProjectionHead, ReferenceHead, TruncationHead
 from mpsheads.plotting import EntropyProfile, PairDistances, code_entropy, entropy_profile
-from mpsheads.plotting.learned import CODE_BITS
+from mpsheads.plotting.learned import CODE_BITS, too_few
 from mpsheads.retrieval import evaluate, rank
 from mpsheads.similarity import cosine
 
 FLOAT_BITS = 32
 _STATES = 32  # texts whose states are held at once
 _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
+CIRCUIT_HEADS = ("mps", "reference")
+_TOP_K = 1000
 _COSINE_HEADS = ("dense", "pca", "truncation")
 _OUTPUTS: dict[str, tuple[str, tuple[float, float]]] = {
     "probability": ("angle", (0.0, math.pi)),
@@ -123,6 +125,14 @@ def describe_outputs(head: ProjectionHead, z: Tensor) -> dict[str, Any]:
             bits: float(code_entropy(z, bits, low=low, high=high).mean()) for bits in CODE_BITS
         }
     return report
+
+
+def bits_in_words(report: dict[str, Any]) -> str:
+    """Bits in use, with a sign where the texts are too few to see all of them."""
+    return ", ".join(
+        f"{'≥ ' if too_few(report['texts'], bits) else ''}{value:.1f} of {bits}"
+        for bits, value in report["bits_in_use"].items()
+    )
 
 
 def sample_distances(
@@ -253,7 +263,16 @@ def _row(
     seed: int,
 ) -> Row:
     similarity = cosine if head is None else head.similarity
-    run = rank(zq, embedded.query_ids, zd, embedded.doc_ids, similarity, pool=pool)
+    cut = measure.partition("@")[2]  # no measure looks deeper
+    run = rank(
+        zq,
+        embedded.query_ids,
+        zd,
+        embedded.doc_ids,
+        similarity,
+        pool=pool,
+        top_k=int(cut or _TOP_K),
+    )
     measures = summarise(evaluate(run, qrels, [measure]), seed)
     return {**describe("uncompressed", head, zd.shape[1]), "bits": None, "measures": measures}
 

@@ -214,10 +214,8 @@ def _print(report: dict[str, Any], output: Path) -> None:
             f"entanglement: {found['mean_bits']:.2f} bits a bond, largest "
             f"{found['largest_bits']:.2f}, over {found['texts']:,} texts"
         )
-    used = report["outputs"].get("bits_in_use", {})
-    if used:
-        shown = ", ".join(f"{value:.1f} of {bits}" for bits, value in used.items())
-        out.print(f"bits in use: {shown}")
+    if "bits_in_use" in report["outputs"]:
+        out.print(f"bits in use: {learned.bits_in_words(report['outputs'])}")
     for when, values in report.get("distances", {}).items():
         out.print(f"{when}: overlap {values['overlap']:.3f}, AUC {values['auc']:.3f}")
     rows = report.get("quality", [])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mpsheads._typing import PathLike
-from mpsheads.plotting.learned import CODE_BITS, cell_counts, code_entropy
+from mpsheads.plotting.learned import CODE_BITS, cell_counts, code_entropy, too_few
 from mpsheads.plotting.quality import check_format
 from mpsheads.plotting.style import (
     BLUE,
@@ -94,7 +94,7 @@ def angle_map_on(
     tidy(axes, title="of each output", xlabel="output", ylabel=name)
     axes.grid(visible=False)
     axes.imshow(
-        counts.T,
+        counts.T.numpy(),
         vmin=0,
         vmax=float(torch.quantile(counts[counts > 0].float(), 0.995)),
         origin="lower",
@@ -156,7 +156,7 @@ def code_bits_on(
     """Draw into axes of matplotlib how many bits of a code the outputs use.
 
     A bar is the mean over outputs of `code_entropy`, its line reaches from the 5% to the 95%
-    quantile, and the outline is the width of the code.
+    quantile, and the outline is the width of the code. "≥" marks what too few texts leave too low.
 
     Args:
         z: Outputs of a head for some texts, `(texts, outputs)`.
@@ -176,8 +176,15 @@ def code_bits_on(
         axes.bar(place, width, width=0.72, color="#ECEEF1", edgecolor=QUIET, linewidth=1)
         axes.bar(place, mean, width=0.72, color=BLUE, linewidth=0)
         axes.plot([place] * 2, ends, color=INK, linewidth=1.6)
+        sign = "≥" if too_few(len(z), width) else ""
         axes.text(
-            place, width + 0.12, f"{mean:.1f}", ha="center", va="bottom", fontsize=FONT, color=INK
+            place,
+            width + 0.12,
+            f"{sign}{mean:.1f}",
+            ha="center",
+            va="bottom",
+            fontsize=FONT,
+            color=INK,
         )
     axes.set_xticks(range(len(bits)), [str(width) for width in bits])
     axes.set_ylim(0, 1.12 * max(bits))

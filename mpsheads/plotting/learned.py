@@ -106,7 +106,7 @@ def code_entropy(z: Tensor, bits: int, *, low: float = 0.0, high: float = math.p
 
     The entropy of how often each of the 2**bits cells is hit, per output: `bits` if all are hit
     equally, 0 if it is always the same one. Corrected for the finite sample (Miller 1955), since
-    few texts hit few cells.
+    few texts hit few cells; still too low for fewer than about 4 * 2**bits texts.
 
     Args:
         z: Outputs of a head, `(texts, outputs)`.
@@ -126,6 +126,14 @@ def code_entropy(z: Tensor, bits: int, *, low: float = 0.0, high: float = math.p
     p = counts / len(z)
     entropy = -torch.special.xlogy(p, p).sum(dim=1) + ((counts > 0).sum(dim=1) - 1) / (2 * len(z))
     return (entropy / math.log(2)).clamp(max=bits)
+
+
+def too_few(texts: int, bits: int) -> bool:
+    """Whether that many texts may leave cells of a code empty by chance, so `code_entropy` is low.
+
+    With four texts a cell the correction is good to a few hundredths of a bit.
+    """
+    return texts < 4 * 2**bits
 
 
 def cell_counts(z: Tensor, cells: int, *, low: float, high: float) -> Tensor:

@@ -6,14 +6,11 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from typer.main import get_command
 
-import mpsheads
 from mpsheads.cli.app import app
-from mpsheads.heads import PCAHead
 
-COMMANDS = ["demo", "encode", "train", "evaluate", "compare", "info"]
+COMMANDS = ["demo", "encode", "train", "evaluate", "compare", "info", "plot"]
 EVERYWHERE = {"--device", "--seed", "--json", "--debug"}
 DATA = {"--dataset", "--split", "--pool", "--encoder", "--query-vectors", "--document-vectors"}
 
@@ -47,7 +44,8 @@ def test_flags_are_the_same_everywhere():
     texts = {}
     for name, made in commands.items():
         flags = {option.opts[0]: option for option in made.params}
-        wanted = EVERYWHERE | (set() if name in ("demo", "info") else DATA | {"--head"})
+        wanted = EVERYWHERE | (set() if name == "demo" else DATA)
+        wanted |= set() if name in ("demo", "info", "plot") else {"--head"}
         assert wanted <= set(flags)
         for flag in EVERYWHERE | DATA:
             if flag in flags and not (flag == "--encoder" and name == "demo"):
@@ -84,25 +82,3 @@ def test_a_missing_package_is_one_line_that_says_how_to_install_it(tmp_path):
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1
     assert 'pip install "mpsheads[retrieval]"' in ran.stderr
-
-
-def test_info_tells_versions_device_and_cache(command, tmp_path):
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "shard").write_bytes(bytes(1000))
-    report = command("info", "--json").json
-    assert report["mpsheads"] == mpsheads.__version__
-    assert report["torch"] == torch.__version__
-    assert report["cache"] == str(tmp_path / "cache")
-    assert report["cache_bytes"] == 1000
-    assert isinstance(report["bfloat16"], bool)
-    assert "head" not in report
-    assert "transformers" in command("info").out
-
-
-def test_info_describes_a_saved_head(command, fails):
-    PCAHead(48, 4).save_pretrained("my-head")
-    report = command("info", "--head", "my-head", "--json").json["head"]
-    assert (report["kind"], report["parameters"], report["bytes_per_vector"]) == ("pca", 240, 16)
-    assert report["config"] == {"in_features": 48, "out_features": 4}
-    assert "in_features" in command("info", "--head", "my-head").out
-    assert "'./nosuch' is not a folder" in fails("info", "--head", "./nosuch")

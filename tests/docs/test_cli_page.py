@@ -12,7 +12,13 @@ from mpsheads.cli.app import app
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-FLAGS = {flag for command in COMMANDS.values() for p in command.params for flag in p.opts}
+FLAGS = {
+    flag
+    for command in COMMANDS.values()
+    for parameter in command.params
+    for flag in parameter.opts
+    if flag.startswith("--")
+}
 SHOWN = [
     line
     for page in PAGES
