@@ -1,0 +1,196 @@
+"""The losses and evaluators of sentence-transformers on the head's similarity."""
+
+import copy
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import evaluation, losses
+from torch.testing import assert_close
+
+from mpsheads import DenseHead, log_fidelity
+from mpsheads.sentence_transformers import (
+    PrefixLoss,
+    add_head,
+    find_head,
+    head_similarity,
+    head_similarity_pairwise,
+)
+from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
+
+KEPT = FEATURES // 3
+NEGATIVES = TEXTS[1:] + TEXTS[:1]
+
+
+@pytest.fixture
+def model(model: SentenceTransformer) -> SentenceTransformer:
+    return model.eval()  # without dropout, so that a loss can be computed twice
+
+
+def features(model, *columns):
+    return [dict(model.preprocess(list(column))) for column in columns]
+
+
+def vectors(model, *columns):
+    return [model(batch)["sentence_embedding"] for batch in features(model, *columns)]
+
+
+def ranking(zq, zd):
+    return torch.nn.functional.cross_entropy(log_fidelity(zq, zd), torch.arange(len(zq)))
+
+
+def gradients(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+
+
+def assert_same_gradients(found, expected):
+    assert any(g is not None and g.abs().max() > 0 for g in expected)
+    for a, b in zip(found, expected, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert_close(a, b, atol=1e-5, rtol=1e-3)  # sums in another order
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_multiple_negatives_ranking_is_cross_entropy_of_log_fidelities(model, cached):
+    kwargs = {"similarity_fct": head_similarity(model), "scale": 1.0}
+    loss = (
+        losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=2, **kwargs)
+        if cached
+        else losses.MultipleNegativesRankingLoss(model, **kwargs)
+    )
+    found = loss(features(model, QUERIES, TEXTS), torch.tensor([]))
+    expected = ranking(*vectors(model, QUERIES, TEXTS))
+    assert_close(found.detach(), expected.detach(), atol=1e-5, rtol=1e-5)
+    assert_same_gradients(gradients(model, found), gradients(model, expected))
+    assert loss.get_config_dict()["similarity_fct"] == "log_fidelity"
+
+
+def test_margin_mse_compares_pairs(model):
+    pairs = head_similarity_pairwise(model, scale=0.1)
+    loss = losses.MarginMSELoss(model, similarity_fct=pairs)
+    margins = torch.linspace(-1, 1, len(TEXTS))
+    found = loss(features(model, QUERIES, TEXTS, NEGATIVES), margins)
+    zq, zd, zn = vectors(model, QUERIES, TEXTS, NEGATIVES)
+    margin = 0.1 * (log_fidelity(zq, zd) - log_fidelity(zq, zn)).diagonal()
+    assert_close(found, ((margin - margins) ** 2).mean(), atol=1e-5, rtol=1e-5)
+    assert loss.get_config_dict() == {"similarity_fct": "log_fidelity_pairwise"}
+
+
+def test_distillation_compares_pairs(model):
+    loss = losses.DistillKLDivLoss(model, similarity_fct=head_similarity_pairwise(model))
+    teacher = torch.randn(len(TEXTS), 2, generator=torch.Generator().manual_seed(0))
+    found = loss(features(model, QUERIES, TEXTS, NEGATIVES), teacher)
+    zq, zd, zn = vectors(model, QUERIES, TEXTS, NEGATIVES)
+    student = torch.stack([log_fidelity(zq, z).diagonal() for z in (zd, zn)], dim=1)
+    expected = torch.nn.functional.kl_div(
+        student.log_softmax(1), teacher.softmax(1), reduction="batchmean"
+    )
+    assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert loss.get_config_dict()["similarity_fct"] == "log_fidelity_pairwise"
+
+
+def test_cosent_orders_pairs(model):
+    loss = losses.CoSENTLoss(model, scale=1.0, similarity_fct=head_similarity_pairwise(model))
+    labels = torch.linspace(0, 1, len(TEXTS))
+    found = loss(features(model, QUERIES, TEXTS), labels)
+    scores = log_fidelity(*vectors(model, QUERIES, TEXTS)).diagonal()
+    wrong = [scores[i] - scores[j] for i in range(len(TEXTS)) for j in range(i + 1, len(TEXTS))]
+    assert_close(found, torch.stack([torch.zeros(()), *wrong]).logsumexp(0), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_prefix_loss_sums_weighted_losses_of_unnormalised_prefixes(model, cached):
+    kwargs = {"similarity_fct": head_similarity(model), "scale": 1.0}
+    inner = (
+        losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=2, **kwargs)
+        if cached
+        else losses.MultipleNegativesRankingLoss(model, **kwargs)
+    )
+    loss = PrefixLoss(model, inner, [KEPT, 8, 3], [1.0, 0.5, 2.0])
+    found = loss(features(model, QUERIES, TEXTS), torch.tensor([]))
+    zq, zd = vectors(model, QUERIES, TEXTS)
+    terms = [w * ranking(zq[:, :n], zd[:, :n]) for n, w in ((KEPT, 1.0), (8, 0.5), (3, 2.0))]
+    expected = torch.stack(terms).sum()
+    assert_close(found.detach(), expected.detach(), atol=1e-5, rtol=1e-5)
+    assert_same_gradients(gradients(model, found), gradients(model, expected))
+    assert loss.get_config_dict()["lengths"] == (KEPT, 8, 3)
+    with torch.no_grad():
+        quiet = loss(features(model, QUERIES, TEXTS), torch.tensor([]))
+    assert_close(quiet, expected.detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_the_prefix_loss_embeds_each_text_once_and_leaves_the_model_as_it_was(model):
+    calls = []
+    whole = model.forward
+    model[0].register_forward_hook(lambda *_: calls.append(1))
+    inner = losses.MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model))
+    PrefixLoss(model, inner, [KEPT, 8, 3])(features(model, QUERIES, TEXTS), torch.tensor([]))
+    assert len(calls) == 2  # one for each column
+    assert model.forward == whole
+    failing = PrefixLoss(model, losses.MarginMSELoss(model), [KEPT])
+    with pytest.raises(ValueError, match="Labels shape"):
+        failing(features(model, QUERIES, TEXTS), torch.zeros(7))
+    assert model.forward == whole
+
+
+def test_the_prefix_loss_of_a_cosine_head_is_matryoshka(base):
+    model = add_head(base, DenseHead(FEATURES, 12)).eval()
+    kwargs = {"similarity_fct": head_similarity(model), "scale": 20.0}
+    ours = PrefixLoss(model, losses.MultipleNegativesRankingLoss(model, **kwargs), [12, 5])
+    other = copy.deepcopy(model)
+    theirs = losses.MatryoshkaLoss(other, losses.MultipleNegativesRankingLoss(other), [12, 5])
+    batch = features(model, QUERIES, TEXTS)
+    assert_close(
+        ours([{**b} for b in batch], torch.tensor([])), theirs(batch, torch.tensor([])).detach(),
+        atol=1e-5, rtol=1e-5,
+    )  # fmt: skip
+
+
+def test_wrong_lengths_are_named(model):
+    inner = losses.MultipleNegativesRankingLoss(model)
+    with pytest.raises(ValueError, match="`lengths` must be at least 1, got 0"):
+        PrefixLoss(model, inner, [0])
+    with pytest.raises(ValueError, match=f"must have {KEPT} numbers, got 99"):
+        PrefixLoss(model, inner, [99])
+    with pytest.raises(ValueError, match="as many, and at least one, got 2 and 1"):
+        PrefixLoss(model, inner, [3, 4], [1.0])
+    with pytest.raises(ValueError, match="at least one, got 0 and 0"):
+        PrefixLoss(model, inner, [])
+    find_head(model).config["readout"] = "state"
+    with pytest.raises(ValueError, match="States cannot be cut"):
+        PrefixLoss(model, inner, [4])
+
+
+def qrels():
+    queries = {f"q{i}": text for i, text in enumerate(QUERIES)}
+    corpus = {f"d{i}": text for i, text in enumerate(TEXTS)}
+    return queries, corpus, {f"q{i}": {f"d{i}"} for i in range(len(QUERIES))}
+
+
+def test_the_retrieval_evaluator_ranks_by_log_fidelity(model):
+    own = evaluation.InformationRetrievalEvaluator(*qrels(), mrr_at_k=[5], name="tiny")
+    given = evaluation.InformationRetrievalEvaluator(
+        *qrels(), mrr_at_k=[5], name="tiny", score_functions={"ours": head_similarity(model)}
+    )
+    scores = model.similarity(model.encode_query(QUERIES), model.encode_document(TEXTS))
+    ranks = 1 + (scores > scores.diagonal()[:, None]).sum(1)
+    expected = (1 / ranks).mean().item()
+    assert own(model)["tiny_custom_mrr@5"] == pytest.approx(expected)
+    assert given(model)["tiny_ours_mrr@5"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_the_reranking_evaluator_ranks_by_log_fidelity(model, batched):
+    samples = [
+        {"query": q, "positive": [TEXTS[i]], "negative": TEXTS[:i] + TEXTS[i + 1 :]}
+        for i, q in enumerate(QUERIES)
+    ]
+    evaluator = evaluation.RerankingEvaluator(
+        samples, similarity_fct=head_similarity(model), use_batched_encoding=batched
+    )
+    scores = model.similarity(model.encode_query(QUERIES), model.encode_document(TEXTS))
+    ranks = 1 + (scores > scores.diagonal()[:, None]).sum(1)
+    assert evaluator(model)["mrr@10"] == pytest.approx((1 / ranks).mean().item())
