@@ -9,9 +9,10 @@ from mpsheads.retrieval import docstring_collection
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docstrings")
 limit = int(sys.argv[2]) if len(sys.argv) > 2 else 4000  # pairs, over all splits
+packages = sys.argv[3:] or None  # all that are installed
 (folder / "qrels").mkdir(parents=True, exist_ok=True)
 lines = {"corpus": [], "queries": []}
-for split, part in docstring_collection(limit=limit).items():
+for split, part in docstring_collection(packages, limit=limit).items():
     for name, texts in {"corpus": part.documents, "queries": part.queries}.items():
         lines[name] += [json.dumps({"_id": key, "text": text}) for key, text in texts.items()]
     judged = [f"{q}\t{d}\t{grade}" for q, row in part.qrels.items() for d, grade in row.items()]

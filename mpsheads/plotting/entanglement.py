@@ -104,7 +104,7 @@ def entanglement_entropy_on(
     axes.plot(
         x, values.mean(dim=0), "o", color=BLUE, markersize=min(6.0, 2 + thick / 2), label="mean"
     )
-    axes.plot(x, limit, color=QUIET, linewidth=1.5, linestyle=_DOTTED, label="most possible")
+    axes.plot(x, limit, color=QUIET, linewidth=1.5, linestyle=_DOTTED, label="limit")
     axes.set_xlim(-1, len(x))
     _heights(axes, float(limit.max()))
     whole_numbers(axes.xaxis, 7)
@@ -162,7 +162,7 @@ def block_entropy_on(
     axes.text(
         0,
         1,
-        "bar: half of all texts and blocks; line: 90%",
+        "bar 50%, line 90% of texts; dotted: limit",
         transform=axes.transAxes,
         va="top",
         fontsize=FONT - 2,

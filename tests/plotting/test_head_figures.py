@@ -177,7 +177,7 @@ def test_the_register_shows_mean_and_limit_of_each_block(profile, axes):
     entanglement_entropy_on(profile, axes)
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
     np.testing.assert_allclose(lines["mean"], profile.strongest.mean(dim=0))
-    np.testing.assert_allclose(lines["most possible"], 1)
+    np.testing.assert_allclose(lines["limit"], 1)
     assert axes.get_xlabel() == "block"
 
 
@@ -185,7 +185,7 @@ def test_a_chain_without_blocks_is_one_panel_with_every_bond(saved, generator):
     state = random_mps(9, 4, batch_size=12, generator=generator)
     (axes,) = saved(lambda path: entanglement_entropy(state, path)).axes
     assert axes.get_xlabel() == "bond"
-    limit = next(line for line in axes.lines if line.get_label() == "most possible")
+    limit = next(line for line in axes.lines if line.get_label() == "limit")
     np.testing.assert_allclose(limit.get_ydata(), [1, 2, 2, 2, 2, 2, 2, 1])
 
 
