@@ -48,9 +48,7 @@ def reload(model, folder, **options):
 
 
 @pytest.mark.parametrize("make", HEADS)
-def test_the_model_returns_the_heads_vectors_and_similarity_also_after_reload(
-    base, make, tmp_path
-):
+def test_the_model_returns_the_heads_vectors_and_similarity_also_after_reload(base, make, tmp_path):
     head = make()
     model = add_head(base, head)
     z = model.encode(TEXTS, convert_to_tensor=True)
@@ -62,7 +60,9 @@ def test_the_model_returns_the_heads_vectors_and_similarity_also_after_reload(
         assert_close(found.encode(TEXTS, convert_to_tensor=True), z)
         scores = found.similarity(z, z[:2])
         assert_close(scores, head.similarity(z, z[:2]))
-        assert_close(found.similarity_pairwise(z[:3], z[1:4]), head.similarity(z, z)[:3, 1:4].diag())
+        assert_close(
+            found.similarity_pairwise(z[:3], z[1:4]), head.similarity(z, z)[:3, 1:4].diag()
+        )
         assert found.similarity_fn_name == "custom"
 
 

@@ -1,0 +1,222 @@
+"""`mpsheads.load` takes what mpsheads saved, and refuses foreign code."""
+
+import json
+import subprocess
+import sys
+
+import huggingface_hub
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Router
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from torch.testing import assert_close
+
+import mpsheads
+from mpsheads import DenseHead, MPSProjectionHead
+from mpsheads.sentence_transformers import Projection, add_head
+from mpsheads.transformers import MPSHeadModel
+from tests.integrations.tiny import FEATURES, TEXTS
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save_pretrained(str(tmp_path / "saved"))
+    return tmp_path / "saved"
+
+
+def change(file, **values):
+    content = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps({**content, **values}))
+
+
+def test_a_pipeline_is_loaded_where_sentence_transformers_asks_for_trust(model, saved):
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        SentenceTransformer(str(saved), device="cpu")
+    found = mpsheads.load(saved)
+    assert isinstance(found, SentenceTransformer)
+    assert not found.training
+    assert_close(found.encode(TEXTS), model.encode(TEXTS))
+    assert found.similarity_fn_name == "custom"
+
+
+def test_options_reach_the_pipeline(saved):
+    found = mpsheads.load(str(saved), similarity_fn_name="dot", truncate_dim=5, device="cpu")
+    assert found.similarity_fn_name == "dot"
+    assert found.encode(TEXTS).shape == (len(TEXTS), 5)
+
+
+def test_a_pipeline_without_a_head_is_loaded_without_the_flag(base, tmp_path):
+    base.save_pretrained(str(tmp_path))
+    found = mpsheads.load(tmp_path)
+    assert found.trust_remote_code is False
+    assert_close(found.encode(TEXTS), base.encode(TEXTS))
+
+
+def test_a_router_of_known_modules_is_loaded(encoder_folder, tmp_path):
+    def route():
+        return [Transformer(str(encoder_folder)), Pooling(FEATURES, "mean")]
+
+    router = Router.for_query_document(query_modules=route(), document_modules=route())
+    head = Projection(MPSProjectionHead(FEATURES, 16))
+    model = SentenceTransformer(modules=[router, head], device="cpu")
+    model.save_pretrained(str(tmp_path))
+    found = mpsheads.load(tmp_path)
+    assert_close(found.encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+@pytest.mark.parametrize("head", [MPSProjectionHead(12, 4), DenseHead(12, 5)])
+def test_a_head_is_loaded(head, tmp_path):
+    head.save_pretrained(tmp_path)
+    found = mpsheads.load(tmp_path)
+    assert type(found) is type(head)
+    x = torch.randn(3, 12)
+    assert_close(found(x), head(x))
+    with pytest.raises(TypeError, match="takes no options, got 'dtype'"):
+        mpsheads.load(tmp_path, dtype=torch.float16)
+
+
+def test_a_transformers_model_is_loaded(encoder_folder, tmp_path):
+    model = MPSHeadModel.from_encoder(encoder_folder, trainable_layers=1).eval()
+    model.save_pretrained(tmp_path)
+    found = mpsheads.load(tmp_path, dtype=torch.bfloat16)
+    assert isinstance(found, MPSHeadModel)
+    assert found.encoder.dtype == torch.bfloat16
+    assert not found.training
+
+
+def test_a_model_of_the_hub_is_fetched_whole_and_then_checked(saved, model, monkeypatch):
+    asked = {}
+
+    def download(name, **options):
+        asked.update(name=name, **options)
+        return str(saved)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    found = mpsheads.load("owner/name", revision="v1", token="secret")
+    assert (asked["name"], asked["revision"], asked["token"]) == ("owner/name", "v1", "secret")
+    assert_close(found.encode(TEXTS), model.encode(TEXTS))
+    (saved / "modeling.py").write_text("")
+    with pytest.raises(ValueError, match=r"modeling.py is code"):
+        mpsheads.load("owner/name")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "modeling.Module",
+        "os.system",
+        "mpsheads.Module",
+        "mpsheads.evil/repo--modeling.Module",
+        "mpsheads--modeling.Module",
+        "mpsheads.sentence_transformers.Projection2",
+        "mpsheads_evil.sentence_transformers.Projection",
+        "sentence_transformers--modeling.Module",
+        "sentence_transformers_evil.Module",
+        None,
+    ],
+)
+def test_a_module_of_foreign_code_is_refused(saved, kind):
+    modules = json.loads((saved / "modules.json").read_text())
+    modules[1]["type"] = kind
+    (saved / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ValueError, match=r"asks for the code|mpsheads lacks"):
+        mpsheads.load(saved)
+
+
+def test_foreign_code_in_a_router_is_refused(saved):
+    (saved / "1_Router").mkdir()
+    change(saved / "1_Router" / "router_config.json", types={"query_0": "evil.Module"})
+    with pytest.raises(ValueError, match="asks for the code 'evil.Module'"):
+        mpsheads.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("file", "values"),
+    [
+        ("config.json", {"auto_map": {"AutoModel": "modeling.Model"}}),
+        ("config.json", {"text_config": {"auto_map": {"AutoModel": "evil/repo--modeling.Model"}}}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["tokens.Tokenizer", None]}}),
+        ("preprocessor_config.json", {"auto_map": {"AutoProcessor": "processing.Processor"}}),
+        ("nested/config.json", {"list": [{"auto_map": {"AutoConfig": "c.C"}}]}),
+        ("nested/config.json", {"activation_function": "evil.module.Activation"}),
+        ("nested/config.json", {"activation_function": "torch.hub.load"}),
+        ("wordembedding_config.json", {"tokenizer_class": "evil.Tokenizer"}),
+        ("adapter_config.json", {"base_model_name_or_path": "evil/repo"}),
+    ],
+)
+def test_a_configuration_that_names_code_is_refused(saved, file, values):
+    (saved / "nested").mkdir()
+    change(saved / file, **values)
+    with pytest.raises(ValueError, match=r"names (foreign code|a base model elsewhere)"):
+        mpsheads.load(saved)
+
+
+def test_code_in_the_folder_is_refused_and_not_run(saved, tmp_path):
+    (saved / "mpsheads.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ValueError, match=r"mpsheads.py is code.*trust_remote_code=True"):
+        mpsheads.load(saved)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_to_another_folder_is_refused(saved, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (saved / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="leads to another folder"):
+        mpsheads.load(saved)
+
+
+def test_code_in_a_transformers_model_is_refused(encoder_folder, tmp_path):
+    MPSHeadModel.from_encoder(encoder_folder, trainable_layers=1).save_pretrained(tmp_path)
+    change(tmp_path / "config.json", auto_map={"AutoModel": "modeling.Model"})
+    with pytest.raises(ValueError, match="names foreign code in its `auto_map`"):
+        mpsheads.load(tmp_path)
+
+
+def test_an_activation_of_torch_is_no_foreign_code(base, tmp_path):
+    dense = Dense(FEATURES, 24, activation_function=torch.nn.ReLU())
+    narrow = SentenceTransformer(modules=[*base, dense], device="cpu")
+    model = add_head(narrow, MPSProjectionHead(24, 8))
+    model.save_pretrained(str(tmp_path))
+    assert_close(mpsheads.load(tmp_path).encode(TEXTS), model.encode(TEXTS))
+
+
+@pytest.mark.parametrize(
+    "options", [{"trust_remote_code": True}, {"model_kwargs": {"trust_remote_code": True}}]
+)
+def test_trust_cannot_be_asked_for(saved, options):
+    with pytest.raises(TypeError, match="takes no `trust_remote_code`"):
+        mpsheads.load(saved, **options)
+
+
+def test_other_folders_are_named(tmp_path, encoder_folder, monkeypatch):
+    with pytest.raises(ValueError, match="holds nothing that mpsheads saved"):
+        mpsheads.load(encoder_folder)
+    with pytest.raises(ValueError, match="holds nothing that mpsheads saved"):
+        mpsheads.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        mpsheads.load(tmp_path / "none")
+    (tmp_path / "modules.json").write_text("{")
+    with pytest.raises(ValueError, match=r"modules.json is not valid JSON"):
+        mpsheads.load(tmp_path)
+    (tmp_path / "modules.json").write_text('{"type": "x"}')
+    with pytest.raises(ValueError, match="is not a list of modules"):
+        mpsheads.load(tmp_path)
+
+    def unreachable(*_, **__):
+        raise OSError
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(FileNotFoundError, match="nor to be had from the hub"):
+        mpsheads.load("owner/name")
+
+
+def test_importing_mpsheads_with_load_imports_neither_package():
+    code = "import sys, mpsheads; mpsheads.load; print({'transformers', 'sentence_transformers'}"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == "set()\n"

@@ -1,0 +1,122 @@
+"""A model with a head on tasks of MTEB that are made here."""
+
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+
+from mpsheads import log_fidelity
+from tests.integrations.tiny import QUERIES, TEXTS
+
+mteb = pytest.importorskip("mteb")
+
+from mteb.abstasks import AbsTaskPairClassification, AbsTaskRetrieval  # noqa: E402
+from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
+
+from mpsheads.mteb import HeadEncoder  # noqa: E402
+
+COMMON = {
+    "description": "A few sentences.",
+    "dataset": {"path": "none", "revision": "none"},
+    "eval_splits": ["test"],
+    "eval_langs": ["eng-Latn"],
+}
+
+
+class Search(AbsTaskRetrieval):
+    metadata = TaskMetadata(name="Search", type="Retrieval", main_score="mrr_at_10", **COMMON)
+
+    def load_data(self, num_proc=None, **kwargs):
+        self.queries = {"test": {f"q{i}": text for i, text in enumerate(QUERIES)}}
+        self.corpus = {"test": {f"d{i}": {"title": "", "text": t} for i, t in enumerate(TEXTS)}}
+        self.relevant_docs = {"test": {f"q{i}": {f"d{i}": 1} for i in range(len(QUERIES))}}
+        self.convert_v1_dataset_format_to_v2(num_proc)
+        self.data_loaded = True
+
+
+class Pairs(AbsTaskPairClassification):
+    metadata = TaskMetadata(
+        name="Pairs", type="PairClassification", main_score="similarity_ap", **COMMON
+    )
+
+    def load_data(self, num_proc=None, **kwargs):
+        other = TEXTS[1:] + TEXTS[:1]
+        columns = {
+            "sentence1": QUERIES * 2,
+            "sentence2": TEXTS + other,
+            "labels": [1] * 5 + [0] * 5,
+        }
+        self.dataset = DatasetDict({"test": Dataset.from_dict(columns)})
+        self.data_loaded = True
+
+
+@pytest.fixture
+def encoder(model):
+    return HeadEncoder(model)
+
+
+def scores(encoder, task):
+    result = mteb.evaluate(encoder, task, cache=None, show_progress_bar=False)
+    return result.task_results[0].scores["test"][0]
+
+
+def test_retrieval_ranks_by_log_fidelity(encoder, model):
+    zq, zd = (torch.tensor(model.encode(texts)) for texts in (QUERIES, TEXTS))
+    fidelity = log_fidelity(zq, zd)
+    ranks = 1 + (fidelity > fidelity.diagonal()[:, None]).sum(1)
+    expected = (1 / ranks).mean().item()
+    assert scores(encoder, Search())["mrr_at_10"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_prompts_of_queries_and_documents_are_used(model):
+    model.prompts = {"query": "why ", "document": "the "}
+    zq, zd = torch.tensor(model.encode_query(QUERIES)), torch.tensor(model.encode_document(TEXTS))
+    fidelity = log_fidelity(zq, zd)
+    ranks = 1 + (fidelity > fidelity.diagonal()[:, None]).sum(1)
+    found = scores(HeadEncoder(model), Search())["mrr_at_10"]
+    assert found == pytest.approx((1 / ranks).mean().item(), abs=1e-4)
+    assert HeadEncoder(model).mteb_model_meta.use_instructions
+
+
+def test_pairs_are_classified_by_log_fidelity(encoder, model):
+    found = scores(encoder, Pairs())
+    assert 0 < found["similarity_ap"] <= 1
+    z = model.encode(TEXTS)
+    expected = log_fidelity(torch.tensor(z), torch.tensor(z).flip(0)).diagonal()
+    torch.testing.assert_close(encoder.similarity_pairwise(z, z[::-1].copy()), expected)
+
+
+def test_the_metadata_are_filled(encoder, model):
+    meta = encoder.mteb_model_meta
+    assert meta.similarity_fn_name.value == "custom"
+    assert meta.embed_dim == 16
+    assert meta.name == "mpsheads/mps-16"
+    assert meta.n_parameters == sum(p.numel() for p in model.state_dict().values())
+    assert meta.n_embedding_parameters == 95 * 48
+    assert meta.max_tokens == 32
+    assert meta.experiment_kwargs["head"] == "mps"
+    assert "Kankeu" in meta.citation
+    named = HeadEncoder(model, name="me/model", revision="1", languages=["eng-Latn"])
+    found = named.mteb_model_meta
+    assert (found.name, found.revision, found.languages) == ("me/model", "1", ["eng-Latn"])
+
+
+def test_the_revision_changes_with_the_weights(model):
+    before = HeadEncoder(model).mteb_model_meta.revision
+    assert HeadEncoder(model).mteb_model_meta.revision == before
+    with torch.no_grad():
+        next(model[-1].parameters()).add_(0.1)
+    assert HeadEncoder(model).mteb_model_meta.revision != before
+
+
+def test_a_similarity_that_the_user_names_is_used(model):
+    model.similarity_fn_name = "cosine"
+    encoder = HeadEncoder(model)
+    z = model.encode(TEXTS)
+    assert encoder.mteb_model_meta.similarity_fn_name.value == "cosine"
+    assert encoder.similarity(z, z).max() <= 1 + 1e-6
+    assert encoder.similarity_pairwise(z, z).tolist() == pytest.approx([1.0] * len(TEXTS))
+
+
+def test_a_model_without_a_head_is_refused(base):
+    with pytest.raises(ValueError, match="one projection head"):
+        HeadEncoder(base)

@@ -1,0 +1,302 @@
+"""An encoder with a head as one transformers model."""
+
+import json
+
+import huggingface_hub
+import pytest
+import torch
+from torch.testing import assert_close
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import models as architectures
+
+from mpsheads import DenseHead, MPSProjectionHead, PCAHead, ReferenceHead
+from mpsheads.transformers import MPSHeadConfig, MPSHeadModel
+from tests.integrations.tiny import FEATURES, TEXTS
+
+SMALL = {"hidden_size": FEATURES, "num_attention_heads": 4, "intermediate_size": 32}
+ENCODERS = {
+    "Bert": {**SMALL, "num_hidden_layers": 5, "vocab_size": 60},
+    "Roberta": {**SMALL, "num_hidden_layers": 5, "vocab_size": 60},
+    "XLMRoberta": {**SMALL, "num_hidden_layers": 5, "vocab_size": 60},
+    "MPNet": {**SMALL, "num_hidden_layers": 5, "vocab_size": 60},
+    "ModernBert": {**SMALL, "num_hidden_layers": 5, "vocab_size": 60, "pad_token_id": 0},
+    "DistilBert": {"dim": FEATURES, "n_heads": 4, "n_layers": 5, "vocab_size": 60},
+    "Electra": {**SMALL, "num_hidden_layers": 5, "vocab_size": 60},
+    "DebertaV2": {**SMALL, "num_hidden_layers": 5, "vocab_size": 60},
+}
+
+
+def encoder_of(name):
+    torch.manual_seed(0)
+    config = getattr(architectures, f"{name}Config")(**ENCODERS[name])
+    return getattr(architectures, f"{name}Model")(config).eval()
+
+
+@pytest.fixture
+def tokens(encoder_folder):
+    tokenizer = AutoTokenizer.from_pretrained(encoder_folder)
+    return tokenizer(TEXTS, padding=True, return_tensors="pt")
+
+
+@pytest.fixture
+def model(encoder_folder, head):
+    return MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
+
+
+def compressed(model, tokens):
+    with torch.no_grad():
+        return model(**tokens).compressed
+
+
+def test_the_vectors_are_those_of_pooling_and_head(model, head, encoder_folder, tokens):
+    encoder = AutoModel.from_pretrained(encoder_folder).eval()
+    with torch.no_grad():
+        hidden = encoder(**tokens).last_hidden_state
+        lengths = tokens["attention_mask"].sum(1)
+        pooled = torch.stack([h[:n].mean(0) for h, n in zip(hidden, lengths, strict=True)])
+        output = model(**tokens)
+    assert_close(output.last_hidden_state, hidden)
+    assert_close(output.pooled, pooled)
+    assert_close(output.compressed, head(pooled))
+    assert_close(output[0], output.compressed)
+    assert_close(model.similarity(output[0], output[0]), head.similarity(output[0], output[0]))
+
+
+def test_cls_pooling_takes_the_first_token_also_after_padding(encoder_folder, head, tokens):
+    model = MPSHeadModel.from_encoder(encoder_folder, head, pooling="cls", trainable_layers=1)
+    with torch.no_grad():
+        output = model.eval()(**tokens)
+    assert_close(output.pooled, output.last_hidden_state[:, 0])
+    with torch.no_grad():
+        flipped = {name: value.flip(1) for name, value in tokens.items()}
+        output = model(**flipped)
+        first = flipped["attention_mask"].argmax(1)
+    assert_close(output.pooled, output.last_hidden_state[torch.arange(len(first)), first])
+
+
+def test_no_mask_means_that_all_are_tokens(model, tokens):
+    ids = tokens["input_ids"][:, :3]
+    with torch.no_grad():
+        assert_close(model(ids).compressed, model(ids, torch.ones_like(ids)).compressed)
+
+
+def test_what_the_encoder_returns_is_passed_on(model, tokens):
+    with torch.no_grad():
+        output = model(**tokens, output_hidden_states=True)
+        found = model(**tokens, return_dict=False)
+    assert len(output.hidden_states) == 4
+    assert isinstance(found, tuple)
+    assert_close(found[0], output.compressed)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MPSProjectionHead(FEATURES, 16),
+        lambda: ReferenceHead(FEATURES, 16),
+        lambda: DenseHead(FEATURES, 7),
+        lambda: PCAHead(FEATURES, 7).fit(torch.randn(50, FEATURES)),
+    ],
+)
+def test_every_head_survives_saving(encoder_folder, make, tokens, tmp_path):
+    model = MPSHeadModel.from_encoder(encoder_folder, make(), trainable_layers=2).eval()
+    model.save_pretrained(tmp_path)
+    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    for found in (MPSHeadModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
+        assert type(found) is MPSHeadModel
+        assert_close(compressed(found, tokens), compressed(model, tokens))
+        assert [n for n, p in found.named_parameters() if p.requires_grad] == trained
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert isinstance(config, MPSHeadConfig)
+    assert (config.trainable_layers, config.pooling) == (2, "mean")
+
+
+def test_the_tokenizer_lies_beside_the_model(model, encoder_folder, tmp_path, tokens):
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(encoder_folder).save_pretrained(tmp_path)
+    found = AutoTokenizer.from_pretrained(tmp_path)(TEXTS, padding=True, return_tensors="pt")
+    assert_close(found["input_ids"], tokens["input_ids"])
+
+
+def test_the_configuration_holds_no_path_of_this_machine(model, tmp_path, encoder_folder):
+    model.save_pretrained(tmp_path)
+    assert str(encoder_folder) not in (tmp_path / "config.json").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_the_last_layers_are_trained_whatever_the_encoder(name):
+    encoder = encoder_of(name)
+    model = MPSHeadModel.from_encoder(encoder, trainable_layers=2)
+    layers = next(
+        m for m in encoder.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 5
+    )
+    expected = {id(p) for layer in layers[3:] for p in layer.parameters()}
+    expected |= {id(p) for p in model.head.parameters()}
+    assert {id(p) for p in model.parameters() if p.requires_grad} == expected
+    ids = torch.randint(5, 50, (2, 6))
+    assert model(ids, torch.ones_like(ids)).compressed.shape == (2, 16)
+
+
+def test_four_layers_are_trained_by_default():
+    model = MPSHeadModel.from_encoder(encoder_of("Bert"))
+    frozen = [p.requires_grad for p in model.encoder.encoder.layer[0].parameters()]
+    assert not any(frozen)
+    assert all(p.requires_grad for p in model.encoder.encoder.layer[1].parameters())
+
+
+@pytest.mark.parametrize(("count", "trained"), [(0, False), (None, True)])
+def test_none_or_all_of_the_encoder_is_trained(encoder_folder, count, trained):
+    model = MPSHeadModel.from_encoder(encoder_folder, trainable_layers=count)
+    for name, parameter in model.encoder.named_parameters():
+        assert parameter.requires_grad is (trained and "pooler" not in name), name
+    assert all(p.requires_grad for p in model.head.parameters())
+
+
+def test_layers_that_cannot_be_found_are_named(encoder_folder):
+    shared = architectures.AlbertModel(
+        architectures.AlbertConfig(**SMALL, embedding_size=8, num_hidden_layers=5, vocab_size=60)
+    )
+    with pytest.raises(ValueError, match="The layers of AlbertModel were not found"):
+        MPSHeadModel.from_encoder(shared)
+    assert MPSHeadModel.from_encoder(shared, trainable_layers=None) is not None
+    with pytest.raises(ValueError, match="`trainable_layers` must be None or from 0 to 3"):
+        MPSHeadModel.from_encoder(encoder_folder)
+
+
+def test_only_the_encoder_of_an_encoder_and_decoder_is_used():
+    config = architectures.T5Config(
+        d_model=FEATURES, d_kv=12, d_ff=32, num_layers=3, num_heads=4, vocab_size=60
+    )
+    model = MPSHeadModel.from_encoder(architectures.T5Model(config), trainable_layers=1)
+    assert type(model.encoder).__name__ == "T5Stack"
+    ids = torch.randint(5, 50, (2, 6))
+    assert model(ids, torch.ones_like(ids)).compressed.shape == (2, 16)
+
+
+def test_wrong_arguments_are_named(encoder_folder):
+    with pytest.raises(ValueError, match=f"`encoder` has {FEATURES}, `head` has 96"):
+        MPSHeadModel.from_encoder(encoder_folder, MPSProjectionHead(96, 32), trainable_layers=1)
+    with pytest.raises(ValueError, match='`pooling` must be one of "mean", "cls"'):
+        MPSHeadModel.from_encoder(encoder_folder, pooling="max", trainable_layers=1)
+    with pytest.raises(ValueError, match="`head` must be one of"):
+        MPSHeadModel(MPSHeadConfig(encoder_of("Bert").config, {"head": "none"}))
+
+
+def test_a_model_in_16_bits_pools_and_compresses_in_32(model, tmp_path, tokens):
+    model.save_pretrained(tmp_path)
+    short = MPSHeadModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    with torch.no_grad():
+        output = short(**tokens)
+    assert output.last_hidden_state.dtype == torch.bfloat16
+    assert output.pooled.dtype == output.compressed.dtype == torch.float32
+    assert {p.dtype for p in short.head.parameters()} == {torch.float32}
+    assert_close(output.compressed, compressed(model, tokens), atol=0.1, rtol=0.1)  # 8 bits
+
+
+@pytest.mark.parametrize(
+    ("dtype", "head"),
+    [
+        (torch.float64, MPSProjectionHead(FEATURES, 16)),
+        (torch.bfloat16, DenseHead(FEATURES, 16)),
+    ],
+)
+def test_a_model_is_converted_as_a_whole(encoder_folder, tokens, dtype, head):
+    model = MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
+    expected = compressed(model, tokens).to(dtype)
+    found = compressed(model.to(dtype), tokens)
+    assert found.dtype == dtype
+    assert_close(found, expected, atol=0.1, rtol=0.1)  # bfloat16 has 8 bits
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated")
+def test_gradient_checkpointing_gives_the_same_gradients(encoder_folder, head, tokens):
+    def gradients(checkpointed):
+        model = MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=2).train()
+        if checkpointed:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        calls = []
+        model.encoder.encoder.layer[2].attention.register_forward_hook(lambda *_: calls.append(1))
+        model.zero_grad()
+        model(**tokens).compressed.sum().backward()
+        assert len(calls) == 1 + checkpointed  # once more in the backward pass
+        return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+    plain, checkpointed = gradients(False), gradients(True)
+    assert plain.keys() == checkpointed.keys()
+    assert any("encoder.layer.1" in name for name in plain)
+    assert not any("encoder.layer.0" in name for name in plain)
+    for name, expected in plain.items():
+        assert_close(checkpointed[name], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_input_embeddings_are_the_encoders(model):
+    assert model.get_input_embeddings() is model.encoder.embeddings.word_embeddings
+    other = torch.nn.Embedding(60, FEATURES)
+    model.set_input_embeddings(other)
+    assert model.encoder.get_input_embeddings() is other
+
+
+def test_the_model_card_tells_numbers_and_use(model, tmp_path):
+    model.config.base_model = "owner/encoder"
+    model.save_pretrained(tmp_path)
+    card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
+    assert card.data.library_name == "transformers"
+    assert card.data.base_model == "owner/encoder"
+    assert {"mpsheads", "matrix-product-states"} <= set(card.data.tags)
+    assert f"| parameters of the head | {model.head.num_parameters:,} |" in card.text
+    size = f"{model.head.bytes_per_vector:,} (before: {4 * FEATURES:,})"
+    assert f"| bytes a vector, float32 | {size} |" in card.text
+    assert "mpsheads.load(" in card.text
+    (tmp_path / "README.md").write_text("mine")
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_the_name_on_the_hub_is_remembered():
+    encoder = encoder_of("Bert")
+    encoder.config._name_or_path = "owner/encoder"
+    assert MPSHeadModel.from_encoder(encoder).config.base_model == "owner/encoder"
+
+
+class FakeHub:
+    """Stands for the hub: keeps what is uploaded."""
+
+    has_card = False
+    uploads: dict = {}  # noqa: RUF012
+
+    def __init__(self, token=None):
+        self.token = token
+
+    def create_repo(self, repo_id, *, private, exist_ok):
+        return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
+
+    def file_exists(self, repo_id, name, *, revision):
+        return self.has_card
+
+    def upload_folder(self, *, repo_id, folder_path, **options):
+        from pathlib import Path
+
+        files = {f.name: f.read_bytes() for f in Path(folder_path).iterdir()}
+        FakeHub.uploads[repo_id] = (files, options)
+
+        class Commit:
+            commit_url = f"https://huggingface.co/{repo_id}/commit/1"
+
+        return Commit()
+
+
+def test_the_model_is_pushed_with_its_card(model, monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub, "HfApi", FakeHub)
+    url = model.push_to_hub("me/tiny", revision="v1")
+    assert url.endswith("me/tiny/commit/1")
+    files, options = FakeHub.uploads["me/tiny"]
+    assert set(files) == {"README.md", "config.json", "model.safetensors"}
+    assert 'mpsheads.load("me/tiny")' in files["README.md"].decode()
+    assert options["revision"] == "v1"
+    assert json.loads(files["config.json"])["model_type"] == "mps_head"
+    monkeypatch.setattr(FakeHub, "has_card", True)
+    model.save_pretrained(tmp_path, push_to_hub=True, repo_id="me/again")
+    assert "README.md" not in FakeHub.uploads["me/again"][0]
