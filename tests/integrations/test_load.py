@@ -127,7 +127,7 @@ def test_a_module_of_foreign_code_is_refused(saved, kind):
 def test_foreign_code_in_a_router_is_refused(saved):
     (saved / "1_Router").mkdir()
     change(saved / "1_Router" / "router_config.json", types={"query_0": "evil.Module"})
-    with pytest.raises(ValueError, match="asks for the code 'evil.Module'"):
+    with pytest.raises(ValueError, match=r"asks for the code 'evil\.Module'"):
         mpsheads.load(saved)
 
 

@@ -209,7 +209,7 @@ def test_any_container_of_vectors_is_compared(model):
 
 def test_wrong_vectors_are_named(model, head):
     z = model.encode(TEXTS)
-    with pytest.raises(TypeError, match="must be floating-point numbers, got torch.int8"):
+    with pytest.raises(TypeError, match=r"must be floating-point numbers, got torch\.int8"):
         model.similarity(z.astype("int8"), z)
     with pytest.raises(ValueError, match=f"one width, got {KEPT} and 5"):
         model.similarity(z, z[:, :5])

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 FEATURES = 48
-_WORDS = "cat dog rain bread water why do fall bake purr the a is in it sun tree sea".split()
+_WORDS = ["cat", "rain", "bread", "water", "why", "do", "fall", "bake", "purr"]
+_WORDS += ["the", "a", "is", "in", "it", "sun", "tree", "sea"]
 TEXTS = ["the cat purr", "rain is water", "bread bake in the sun", "a tree", "the sea fall"]
 QUERIES = ["why do cat purr", "is rain water", "why bake bread", "the tree", "why fall"]
 
