@@ -15,13 +15,25 @@ from mpsheads.heads import (
     load_head,
 )
 from mpsheads.mps import MPS, Circuit, Truncation
-from mpsheads.similarity import cosine, fidelity, log_fidelity
+from mpsheads.similarity import (
+    Codes,
+    approximate_log_fidelity,
+    bloch_log_fidelity,
+    cosine,
+    fidelity,
+    load_codes,
+    log_fidelity,
+    quantize,
+    state_log_fidelity,
+    top_k,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MPS",
     "Circuit",
+    "Codes",
     "DenseHead",
     "MPSProjectionHead",
     "PCAHead",
@@ -29,9 +41,15 @@ __all__ = [
     "ReferenceHead",
     "Truncation",
     "TruncationHead",
+    "approximate_log_fidelity",
+    "bloch_log_fidelity",
     "cosine",
     "fidelity",
     "load",
+    "load_codes",
     "load_head",
     "log_fidelity",
+    "quantize",
+    "state_log_fidelity",
+    "top_k",
 ]

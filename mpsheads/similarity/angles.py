@@ -69,12 +69,12 @@ class AngleFeatures:
 
     def __call__(self, z: Float[Tensor, "rows n"]) -> Float[Tensor, "groups 8 rows"]:
         """Features of one chunk; good until the next call."""
-        if not is_concrete(z) or (torch.is_grad_enabled() and z.requires_grad):
+        if torch.is_grad_enabled() or not is_concrete(z):
             return angle_features(z)
         if len(z) not in self.memory:
             self.memory[len(z)] = GroupMemory(z, z.shape[1], len(z), z.dtype)
         memory = self.memory[len(z)]
-        memory.sin.copy_(z.detach().T).mul_(0.5)
+        memory.sin.copy_(z.T).mul_(0.5)
         torch.cos(memory.sin, out=memory.cos)
         memory.sin.sin_()
         return memory.features()

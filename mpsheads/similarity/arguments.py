@@ -36,7 +36,7 @@ def check_sides(
             raise ValueError(f"`{name}` must have two axes, rows and {what}, got {z.ndim}.")
     check_equal(f"number of {what}", zq=zq.shape[1], zd=zd.shape[1])
     check_equal("device", zq=zq.device, zd=zd.device)
-    check_rows(len(zq), len(zd), pairwise=pairwise, chunk=chunk)
+    check_rows(zq.shape[0], zd.shape[0], pairwise=pairwise, chunk=chunk)
     dtype = torch.promote_types(torch.promote_types(zq.dtype, zd.dtype), torch.float32)
     return zq.to(dtype), zd.to(dtype)
 

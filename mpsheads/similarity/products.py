@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
 
@@ -67,8 +66,8 @@ def log_products(
         documents: The columns.
         chunk: Documents of a tile; by default as many as fit a cache.
 
-    With gradients, only the vectors are kept, and tiles are computed again on the way back. Second
-    derivatives are refused. While torch traces or transforms the code, all pairs are one tile.
+    With gradients, only the vectors are kept, and tiles are computed again on the way back. For
+    second derivatives, and while torch traces or transforms the code, all overlaps are held.
     """
     with torch.autocast(queries.rows.device.type, enabled=False):
         if not (is_concrete(queries.rows) and is_concrete(documents.rows)):
@@ -76,7 +75,8 @@ def log_products(
         if torch.is_grad_enabled() and (queries.rows.requires_grad or documents.rows.requires_grad):
             arguments = (queries.rows, documents.rows, product, queries.features)
             return _LogProducts.apply(*arguments, documents.features, chunk)  # pyright: ignore
-        return _forward(product, queries, documents, chunk)
+        with torch.no_grad():
+            return _forward(product, queries, documents, chunk)
 
 
 def _plain(product: Product, queries: Side, documents: Side) -> Tensor:
@@ -184,13 +184,21 @@ class _LogProducts(torch.autograd.Function):
         return _forward(product, Side(zq, query_features), Side(zd, document_features), chunk)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Any) -> Any:
         zq, zd = ctx.saved_tensors
         product, query_features, document_features, chunk = ctx.rest
         with torch.autocast(zq.device.type, enabled=False):
+            if torch.is_grad_enabled():  # someone wants second derivatives
+                zq, zd = zq.view_as(zq), zd.view_as(zd)  # apart, even if they are the same
             queries, documents = Side(zq, query_features), Side(zd, document_features)
-            dq, dd = _backward(product, queries, documents, chunk, gradient, ctx.needs_input_grad)
+            if torch.is_grad_enabled():
+                value = _plain(product, queries, documents)
+                wanted = [z for z in (zq, zd) if z.requires_grad]
+                found = iter(torch.autograd.grad(value, wanted, gradients[0], create_graph=True))
+                dq, dd = (next(found) if z.requires_grad else None for z in (zq, zd))
+            else:
+                needed = ctx.needs_input_grad
+                dq, dd = _backward(product, queries, documents, chunk, gradients[0], needed)
         return dq, dd, None, None, None, None
 
 

@@ -1,3 +1,5 @@
+"""Exact log-fidelity of angle vectors."""
+
 import math
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import cosine, fidelity, log_fidelity, oracle
+from mpsheads.similarity import products
 
 
 def angles(rows, width, seed, dtype=torch.float64):
@@ -48,25 +51,136 @@ def test_log_fidelity_stays_exact_where_the_fidelity_underflows(width):
     assert_close(log_fidelity(zq, zd).double(), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("far", [1.5, 3.0, 3.1415])
+def test_log_fidelity_stays_exact_where_products_of_overlaps_underflow(far):
+    zq = torch.full((2, 200), 1e-3, dtype=torch.float64)
+    zd = torch.stack([zq[0] + far * 0.999, zq[0] + 0.1])
+    expected = plain(zq.float().double(), zd.float().double())
+    found = log_fidelity(zq.float(), zd.float())
+    # cos(D/2) near D = pi is as uncertain as D is in single precision
+    assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_many_queries_and_documents_agree_with_the_rows_of_small_tiles():
+    zq, zd = angles(600, 5, 0), angles(2100, 5, 1)
+    found = log_fidelity(zq, zd)
+    assert_close(found, plain(zq, zd))
+    assert_close(log_fidelity(zq[590:], zd[2090:], chunk=3), found[590:, 2090:])
+
+
 def test_log_fidelity_is_symmetric_and_zero_for_equal_vectors():
     zq, zd = angles(3, 10, 0), angles(4, 10, 1)
     assert_close(log_fidelity(zq, zd), log_fidelity(zd, zq).T)
     assert_close(log_fidelity(zq, zq).diagonal(), torch.zeros(3, dtype=torch.float64))
 
 
+def test_pairwise_is_the_diagonal():
+    zq, zd = angles(7, 10, 0), angles(7, 10, 1)
+    assert_close(log_fidelity(zq, zd, pairwise=True), log_fidelity(zq, zd).diagonal())
+    assert_close(fidelity(zq, zd, pairwise=True), fidelity(zq, zd).diagonal())
+
+
+@pytest.mark.parametrize("pairwise", [False, True])
 @pytest.mark.parametrize("width", [1, 3, 8, 40])
-def test_opposite_ends_give_a_finite_value_and_gradient(width):
+def test_opposite_ends_give_a_finite_value_and_gradient(width, pairwise):
     zero = torch.zeros(1, width, requires_grad=True)
-    value = log_fidelity(zero, torch.full((1, width), math.pi))
+    value = log_fidelity(zero, torch.full((1, width), math.pi), pairwise=pairwise)
     assert value.isfinite().all()
     assert value < -30 * width**0.5
     value.sum().backward()
     assert zero.grad.isfinite().all()
 
 
-def test_gradients_agree_with_finite_differences_across_chunks():
-    zq, zd = (angles(3, 6, seed).requires_grad_() for seed in (0, 1))
-    assert torch.autograd.gradcheck(lambda q, d: log_fidelity(q, d, chunk=2), (zq, zd))
+@pytest.mark.parametrize("width", [5, 6])
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_gradients_agree_with_finite_differences_across_chunks(width, chunk):
+    zq, zd = (angles(3, width, seed).requires_grad_() for seed in (0, 1))
+    assert torch.autograd.gradcheck(lambda q, d: log_fidelity(q, d, chunk=chunk), (zq, zd))
+    assert torch.autograd.gradcheck(lambda z: log_fidelity(z, z), (zq,))
+    assert torch.autograd.gradcheck(lambda z: log_fidelity(z, zd.detach()), (zq,))
+    rows = torch.autograd.gradcheck(lambda q, d: log_fidelity(q, d, pairwise=True), (zq, zd))
+    assert rows
+
+
+def test_gradients_of_many_tiles_are_those_of_the_formula():
+    zq, zd = angles(300, 7, 0).requires_grad_(), angles(1100, 7, 1).requires_grad_()
+    weight = angles(300, 1100, 2)
+    found = torch.autograd.grad((log_fidelity(zq, zd) * weight).sum(), (zq, zd))
+    expected = torch.autograd.grad((plain(zq, zd) * weight).sum(), (zq, zd))
+    assert_close(found, expected)
+
+
+def test_gradients_hold_the_vectors_alone():
+    saved = []
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: saved.append(x) or x, lambda x: x)
+    zq, zd = angles(30, 12, 0).requires_grad_(), angles(50, 12, 1).requires_grad_()
+    with hooks:
+        value = log_fidelity(zq, zd).sum()
+    assert sum(x.numel() for x in saved) == zq.numel() + zd.numel()
+    value.backward()
+
+
+def test_second_derivatives_agree_with_finite_differences():
+    zq, zd = (angles(2, 4, seed).requires_grad_() for seed in (0, 1))
+    assert torch.autograd.gradgradcheck(log_fidelity, (zq, zd))
+    assert torch.autograd.gradgradcheck(lambda z: log_fidelity(z, z), (zq,))
+    assert torch.autograd.gradgradcheck(lambda z: log_fidelity(z, zd.detach()), (zq,))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_and_autocast_are_computed_in_single_precision(dtype):
+    zq, zd = angles(4, 30, 0).to(dtype).requires_grad_(), angles(5, 30, 1).to(dtype)
+    expected = log_fidelity(zq.float(), zd.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = log_fidelity(zq, zd)
+        found.sum().backward()
+        rows = log_fidelity(zq, zd[:4], pairwise=True)
+    assert found.dtype == rows.dtype == torch.float32
+    assert_close(found, expected)
+    assert_close(rows, expected.diagonal())
+    assert zq.grad.dtype == dtype
+    assert log_fidelity(zq.detach(), zd.double()).dtype == torch.float64
+
+
+def test_vmap_and_grad_of_torch_func_agree_with_the_plain_call():
+    zq, zd = angles(6, 5, 0), angles(4, 5, 1)
+    blocks = torch.func.vmap(lambda z: log_fidelity(z, zd))(zq.view(2, 3, 5))
+    assert_close(blocks.flatten(0, 1), log_fidelity(zq, zd))
+    zq = zq.requires_grad_()
+    slope = torch.func.grad(lambda z: log_fidelity(z, zd).sum())(zq.detach())
+    assert_close(slope, torch.autograd.grad(log_fidelity(zq, zd).sum(), zq)[0])
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_no_rows_give_no_rows(shape):
+    zq, zd = (torch.rand(rows, 4, requires_grad=True) for rows in shape)
+    found = log_fidelity(zq, zd)
+    assert found.shape == shape
+    found.sum().backward()
+    assert zq.grad.eq(0).all()
+    assert zd.grad.eq(0).all()
+
+
+def test_nan_stays_where_it_is():
+    zq, zd = angles(2, 4, 0), angles(3, 4, 1)
+    zd[1, 2] = math.nan
+    found = log_fidelity(zq, zd)
+    assert found[:, 1].isnan().all()
+    assert found[:, [0, 2]].isfinite().all()
+
+
+def test_overlaps_are_held_only_in_the_tiles_that_need_it(monkeypatch):
+    held = []
+    original = products._held_tile
+    monkeypatch.setattr(
+        products, "_held_tile", lambda *tile: held.append(len(held)) or original(*tile)
+    )
+    zq, zd = angles(2, 4, 0), angles(6, 4, 1)
+    log_fidelity(zq, zd, chunk=2)
+    assert not held
+    zd[3] = zq[0] + math.pi
+    log_fidelity(zq, zd, chunk=2)
+    assert len(held) == 1
 
 
 def test_cosine_is_that_of_torch_and_zero_for_a_zero_vector():
@@ -80,7 +194,11 @@ def test_bad_arguments_are_named():
     z = angles(2, 4, 0)
     with pytest.raises(ValueError, match="number of angles must agree: `zq` has 4, `zd` has 3"):
         log_fidelity(z, z[:, :3])
+    with pytest.raises(ValueError, match="number of rows must agree: `zq` has 2, `zd` has 1"):
+        log_fidelity(z, z[:1], pairwise=True)
     with pytest.raises(ValueError, match="`chunk` must be at least 1 or None, got 0"):
         log_fidelity(z, z, chunk=0)
+    with pytest.raises(ValueError, match="device must agree"):
+        log_fidelity(z, z.to("meta"))
     with pytest.raises(ValueError, match="number of features must agree"):
         cosine(z, z[:, :3])
