@@ -94,6 +94,7 @@ def _describe(head: ProjectionHead, path: str) -> dict[str, Any]:
         "dtype": str(next(iter(head.state_dict().values()), torch.empty(0)).dtype),
         "config": head.config,
         "trained": learned.trained(head),
+        "from_identity": [n for n, _ in head.named_parameters() if learned.from_identity(head, n)],
     }
 
 
@@ -124,30 +125,35 @@ def _look(head: ProjectionHead, vectors: Tensor) -> dict[str, Any]:
     report = {"outputs": learned.describe_outputs(head, compress(head, vectors).cpu())}
     profile = learned.profile(head, vectors)
     if profile is not None:
-        report["entanglement"] = learned.describe_entanglement(profile)
+        report["entanglement"] = learned.describe_entanglement(*profile)
     return report
 
 
 def _print_head(report: dict[str, Any]) -> None:
-    sizes = report["bytes_by_bits"]
+    """The head in its own words where it has several, else what all heads have; then the rest."""
+    out = console()
+    in_own_words = "\n" in report["description"]
+    out.print(report["description"], markup=False, soft_wrap=True)
+    sizes = dict(report["bytes_by_bits"])
+    whole = sizes.pop(learned.FLOAT_BITS)
+    coded = ", ".join(f"{size:,} at {bits}" for bits, size in sizes.items())
+    common = [
+        ["numbers", f"{report['in_features']:,} to {report['out_features']:,}"],
+        ["parameters", f"{report['parameters']:,}"],
+        ["bytes a vector", f"{whole:,} in float32; {coded} bits a number"],
+        *_settings(report["config"]),
+    ]
     rows = [
         ["path", report["path"]],
-        ["kind", report["kind"]],
-        ["numbers", f"{report['in_features']:,} to {report['out_features']:,}"],
-        ["parameters", f"{report['parameters']:,}, {report['dtype'].removeprefix('torch.')}"],
-        [
-            "bytes a vector",
-            f"{sizes[learned.FLOAT_BITS]:,} in float32; "
-            + ", ".join(f"{sizes[bits]:,} at {bits}" for bits in learned.CODE_BITS)
-            + " bits a number",
-        ],
-        *_settings(report["config"]),
-        *([name, _trained(report["kind"], value)] for name, value in report["trained"].items()),
+        ["kind", f"{report['kind']}, {report['dtype'].removeprefix('torch.')}"],
+        *([] if in_own_words else common),
+        *(
+            [name, _trained(value, name in report["from_identity"])]
+            for name, value in report["trained"].items()
+        ),
         *_seen(report.get("sample")),
     ]
-    out = console()
     out.print(table(["head", ""], rows, left=2))
-    out.print(report["description"], markup=False)
 
 
 def _settings(config: dict[str, Any]) -> list[list[str]]:
@@ -156,11 +162,11 @@ def _settings(config: dict[str, Any]) -> list[list[str]]:
     return [[name, value] for name, value in shown.items() if len(value) < 60]
 
 
-def _trained(kind: str, value: Any) -> str:
+def _trained(value: Any, from_identity: bool) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    shape = " x ".join(map(str, value["shape"]))
-    if kind in learned.CIRCUIT_HEADS:
+    shape = " x ".join(f"{length:,}" for length in value["shape"])
+    if from_identity:
         return (
             f"{shape}, {value['rms']:.3g} rad from the identity (root mean square), at most "
             f"{value['largest']:.3g}"
@@ -192,6 +198,7 @@ def _entropies(found: dict[str, Any]) -> str:
     return (
         f"{found['mean_bits']:.3f} bits a bond, largest {found['largest_bits']:.3f}; "
         f"{found['share_of_possible']:.0%} of what is possible"
+        + (f"; {found['discarded_weight']:.1e} truncated" if found["discarded_weight"] else "")
     )
 
 

@@ -12,34 +12,50 @@ from mpsheads.cli.heads import compress
 from mpsheads.cli.scores import Row, describe, summarise
 from mpsheads.cli.sources import Embedded, Pool
 from mpsheads.heads import PCAHead, ProjectionHead, ReferenceHead, TruncationHead
+from mpsheads.mps import MPS
 from mpsheads.plotting import EntropyProfile, PairDistances, code_entropy, entropy_profile
 from mpsheads.plotting.learned import CODE_BITS, too_few
 from mpsheads.retrieval import evaluate, rank
-from mpsheads.similarity import cosine
+from mpsheads.similarity import cosine, quantize
 
 FLOAT_BITS = 32
 _STATES = 32  # texts whose states are held at once
 _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
-CIRCUIT_HEADS = ("mps", "reference")
 _TOP_K = 1000
 _COSINE_HEADS = ("dense", "pca", "truncation")
-_OUTPUTS: dict[str, tuple[str, tuple[float, float]]] = {
-    "probability": ("angle", (0.0, math.pi)),
+_OUTPUTS: dict[str | None, tuple[str, tuple[float, float]]] = {
+    "angle": ("angle", (0.0, math.pi)),
     "bloch": ("Bloch component", (-1.0, 1.0)),
-    "dense": ("output of tanh", (-1.0, 1.0)),
+    "state": ("component of a site", (-1.0, 1.0)),
+    "dense": ("output", (-1.0, 1.0)),
 }
+_KINDS = {"probability": "angle", "bloch": "bloch", "state": "state"}
+_STATE_BITS = (8, 4)
 _CLIPPED = 0.005  # share of documents beyond either end of the range of a calibrated code
+
+
+def code_kind(head: ProjectionHead) -> str | None:
+    """What `quantize` calls the head's vectors; `None` where they need calibration."""
+    if isinstance(head, ReferenceHead):
+        return "angle"
+    return _KINDS.get(head.config.get("readout", ""))
+
+
+def code_bits(head: ProjectionHead) -> tuple[int, ...]:
+    """The widths of codes that the head's vectors can have."""
+    return _STATE_BITS if code_kind(head) == "state" else CODE_BITS
 
 
 def bytes_by_bits(head: ProjectionHead) -> dict[int, int]:
     """Bits a number -> bytes a vector, packed."""
-    return {bits: math.ceil(head.out_features * bits / 8) for bits in (FLOAT_BITS, *CODE_BITS)}
+    return {
+        bits: math.ceil(head.out_features * bits / 8) for bits in (FLOAT_BITS, *code_bits(head))
+    }
 
 
 def outputs(head: ProjectionHead) -> tuple[str, tuple[float, float] | None]:
     """What an output of the head is, and its range; `None` where nothing bounds it."""
-    readout = "probability" if isinstance(head, ReferenceHead) else head.config.get("readout")
-    return _OUTPUTS.get(readout or head.name, ("output", None))
+    return _OUTPUTS.get(code_kind(head) or head.name, ("output", None))
 
 
 def check_width(head: ProjectionHead, path: str, features: int) -> None:
@@ -55,14 +71,14 @@ def trained(head: ProjectionHead) -> dict[str, Any]:
     """Size of the head's parameters; for circuits, how far the gates are from the identity."""
     report: dict[str, Any] = {}
     for name, tensor in head.named_parameters():
-        values = tensor.detach().double().flatten()
-        if len(values) == 1:
+        values = tensor.detach().double()
+        if values.numel() == 1:
             report[name] = float(values)
             continue
-        if isinstance(
-            head, ReferenceHead
-        ):  # its numbers stand for angles 2 pi tanh(t) off identity
+        if name == "angles_raw":  # stand for angles 2 pi tanh(t) off the identity
             values = 2 * math.pi * values.tanh()
+        elif name == "directions":  # the identity leaves Z where it is: polar angle 0
+            values = values[..., 0]
         report[name] = {
             "shape": list(tensor.shape),
             "rms": float(values.square().mean().sqrt()),
@@ -71,19 +87,36 @@ def trained(head: ProjectionHead) -> dict[str, Any]:
     return report
 
 
-def profile(head: ProjectionHead, vectors: Tensor) -> EntropyProfile | None:
-    """Entanglement of the head's states of some embeddings; `None` if it has no states."""
+def from_identity(head: ProjectionHead, name: str) -> bool:
+    """Whether the size of a parameter is the distance of gates from the identity, in radians.
+
+    It is for the circuits that a head names, where all angles 0 make the identity.
+    """
+    if name == "angles":
+        return isinstance(head.config.get("ansatz"), str)
+    return name in ("angles_raw", "directions")
+
+
+def profile(head: ProjectionHead, vectors: Tensor) -> tuple[EntropyProfile, float] | None:
+    """Entanglement of the head's states of some embeddings, and the mean weight truncated away.
+
+    `None` if the head has no states.
+    """
     state = getattr(head, "state", None)
     if state is None:
         return None
     like = next(iter([*head.parameters(), *head.buffers()]), vectors)
+    discarded: list[Tensor] = []
 
-    def batches() -> Iterator[Any]:
+    def batches() -> Iterator[MPS]:
         for part in vectors.split(_STATES):
-            yield state(part.to(like.device, like.dtype))
+            states = state(part.to(like.device, like.dtype))
+            discarded.append(states.discarded_weight.sum(dim=1).cpu())
+            yield states
 
     with torch.no_grad():
-        return entropy_profile(batches(), kept_sites=tuple(getattr(head, "kept_sites", ())))
+        found = entropy_profile(batches(), kept_sites=tuple(getattr(head, "kept_sites", ())))
+    return found, float(torch.cat(discarded).mean())
 
 
 def sample_rows(count: int, most: int, seed: int) -> list[int]:
@@ -92,12 +125,12 @@ def sample_rows(count: int, most: int, seed: int) -> list[int]:
     return list(rows) if count <= most else sorted(random.Random(seed).sample(rows, most))
 
 
-def describe_entanglement(found: EntropyProfile) -> dict[str, Any]:
-    """The profile in a few numbers, in bits."""
+def describe_entanglement(found: EntropyProfile, discarded: float = 0.0) -> dict[str, Any]:
+    """The profile in a few numbers, in bits, and the mean weight that truncation discarded."""
     inside = found.limits > 0
     entropies, limits = found.entropies[:, inside], found.limits[inside]
     if not inside.any():
-        return {"texts": len(found.entropies), "mean_bits": 0.0}
+        return {"texts": len(found.entropies), "mean_bits": 0.0, "discarded_weight": discarded}
     return {
         "texts": len(found.entropies),
         "mean_bits": float(entropies.mean()),
@@ -106,6 +139,7 @@ def describe_entanglement(found: EntropyProfile) -> dict[str, Any]:
         "by_distance_from_kept": {
             distance: float(values.mean()) for distance, values in found.by_distance.items()
         },
+        "discarded_weight": discarded,
     }
 
 
@@ -122,7 +156,8 @@ def describe_outputs(head: ProjectionHead, z: Tensor) -> dict[str, Any]:
     if ends is not None:
         low, high = ends
         report["bits_in_use"] = {
-            bits: float(code_entropy(z, bits, low=low, high=high).mean()) for bits in CODE_BITS
+            bits: float(code_entropy(z, bits, low=low, high=high).mean())
+            for bits in code_bits(head)
         }
     return report
 
@@ -280,9 +315,13 @@ def _row(
 def stored(head: ProjectionHead, z: Tensor, bits: int) -> Tensor:
     """The vectors as they come back from codes of some bits a number.
 
-    Bounded outputs are cut into equal cells of their range. Others are calibrated: each number's
-    range leaves out half a percent of the vectors at either end.
+    Those of circuits by `quantize`. Others are cut into equal cells of their range, or, where they
+    have none, of what leaves out half a percent of the vectors at either end of each number.
     """
+    kind = code_kind(head)
+    if kind is not None:
+        bonds = tuple(getattr(head, "bond_dims", ())) if kind == "state" else ()
+        return quantize(z, bits, kind=kind, bond_dims=bonds).dequantize(z.dtype)
     ends = outputs(head)[1]
     if ends is None:
         low, high = torch.quantile(z.float(), z.new_tensor([_CLIPPED, 1 - _CLIPPED]), dim=0)

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,6 +98,7 @@ class _Found:
         head: The head.
         z: Its outputs for all documents.
         entanglement: Entropies of its states of some.
+        discarded: Mean weight that truncation cut off these states.
         distances: Before and after compression.
         rows: Quality by bytes.
         left_out: Name of a figure -> why it is not drawn.
@@ -106,6 +107,7 @@ class _Found:
     head: ProjectionHead
     z: Tensor
     entanglement: EntropyProfile | None = None
+    discarded: float = 0.0
     distances: list[PairDistances] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -114,7 +116,9 @@ class _Found:
         """The figures as numbers."""
         report: dict[str, Any] = {"left_out": self.left_out}
         if self.entanglement is not None:
-            report["entanglement"] = learned.describe_entanglement(self.entanglement)
+            report["entanglement"] = learned.describe_entanglement(
+                self.entanglement, self.discarded
+            )
         report["outputs"] = learned.describe_outputs(self.head, self.z)
         if self.distances:
             before, after = map(learned.describe_distances, self.distances)
@@ -131,10 +135,10 @@ def _look(head: ProjectionHead, documents: Tensor, texts: int, seed: int) -> _Fo
     profile = learned.profile(head, chosen)
     if profile is None:
         found.left_out["entanglement"] = f"a {head.name} head has no quantum states"
-    elif not profile.limits.any():
+    elif not profile[0].limits.any():
         found.left_out["entanglement"] = "no bond of this head can carry any"
     else:
-        found.entanglement = profile
+        found.entanglement, found.discarded = profile
     return found
 
 
@@ -152,6 +156,7 @@ def _write(
     head, dataset = found.head, report["dataset"]
     what = f"{head.name} head, {head.in_features} to {head.out_features} numbers; {dataset}"
     name, ends = learned.outputs(head)
+    widths = _listed(learned.bytes_by_bits(head))
     low, high = ends or (float(found.z.min()), float(found.z.max()))
     figures: dict[str, Callable[[Path], Path]] = {}
     if found.entanglement is not None:
@@ -163,7 +168,7 @@ def _write(
     figures["angles"] = lambda path: angle_histogram(
         found.z,
         path,
-        bits=learned.CODE_BITS if ends else (),
+        bits=learned.code_bits(head) if ends else (),
         low=low,
         high=high,
         name=name,
@@ -178,7 +183,7 @@ def _write(
             found.rows,
             path,
             measure=measure,
-            subtitle=f"{dataset}; documents at 32, 8, 4, 2 and 1 bits a number",
+            subtitle=f"{dataset}; documents at {widths} bits a number",
         )
     figures["overview"] = lambda path: overview(
         path,
@@ -189,6 +194,7 @@ def _write(
         results=found.rows,
         measure=measure,
         output_name=name,
+        bits=learned.code_bits(head),
         subtitle=what,
     )
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -204,6 +210,12 @@ def _write(
         for file in [*drawn.values(), numbers]:
             file.replace(output / file.name)
     return files
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    """`32, 8 and 4`."""
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} and {last}"
 
 
 def _print(report: dict[str, Any], output: Path) -> None:

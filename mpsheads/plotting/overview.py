@@ -12,7 +12,7 @@ from mpsheads.mps import MPS
 from mpsheads.plotting.angles import angle_histogram_on, code_bits_on
 from mpsheads.plotting.distances import distance_distributions_on
 from mpsheads.plotting.entanglement import block_entropy_on, entanglement_entropy_on
-from mpsheads.plotting.learned import EntropyProfile, PairDistances, entropy_profile
+from mpsheads.plotting.learned import CODE_BITS, EntropyProfile, PairDistances, entropy_profile
 from mpsheads.plotting.quality import check_format, quality_vs_bytes_on
 from mpsheads.plotting.style import FONT, INK, new_figure, save_figure
 
@@ -31,6 +31,7 @@ def overview(
     results: Sequence[Mapping[str, Any]] = (),
     measure: str = "nDCG@10",
     output_name: str = "angle",
+    bits: Sequence[int] = CODE_BITS,
     title: str = "What the head has learned",
     subtitle: str = "",
 ) -> Path:
@@ -47,6 +48,7 @@ def overview(
         results: As in `quality_vs_bytes`.
         measure: Which measure of the results is drawn.
         output_name: What an output is.
+        bits: Widths of codes whose use is shown.
         title: Heading.
         subtitle: A second, quieter line, such as the name of the collection.
 
@@ -71,7 +73,7 @@ def overview(
         histogram = partial(angle_histogram_on, z, low=low, high=high, name=output_name)
         panels.append(("outputs", histogram))
         if output_range:
-            panels.append((None, partial(code_bits_on, z, low=low, high=high)))
+            panels.append((None, partial(code_bits_on, z, bits=bits, low=low, high=high)))
     panels += [(None, partial(distance_distributions_on, panel)) for panel in distances]
     if results:
         panels.append((None, partial(quality_vs_bytes_on, results, measure=measure)))

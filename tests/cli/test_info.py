@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import mpsheads
+from mpsheads.ansatz import ladder
 from mpsheads.cli import learned
 from mpsheads.heads import DenseHead, MPSProjectionHead, PCAHead, ReferenceHead, TruncationHead
 from mpsheads.mps import entanglement_entropy
@@ -47,17 +48,21 @@ def test_a_saved_head_is_described(command, saved):
     assert report["description"]
     assert "sample" not in report
     out = command("info", "my-head").out
-    for part in ("48 to 16", "64 in float32; 16 at 8, 8 at 4", "staircase", "from the identity"):
+    for part in ("48 -> 16", "16 at 8, 8 at 4", "staircase", "rad from the identity", "float32"):
         assert part in out
     assert "transformers" not in out
 
 
-def test_a_head_that_describes_itself_is_quoted(command, saved, monkeypatch):
-    monkeypatch.setattr(
-        MPSProjectionHead, "describe", lambda self: "16 blocks [of 3]", raising=False
-    )
-    assert command("info", "my-head", "--json").json["head"]["description"] == "16 blocks [of 3]"
-    assert "16 blocks [of 3]" in command("info", "my-head").out
+def test_a_head_is_quoted_as_it_describes_itself(command, saved):
+    assert command("info", "my-head", "--json").json["head"]["description"] == saved.describe()
+    assert saved.describe() in command("info", "my-head").out
+
+
+def test_a_circuit_of_ones_own_has_no_distance_from_the_identity(command):
+    head = MPSProjectionHead(FEATURES, 16, ansatz=ladder(3), bond_dim=8, generator=seeded())
+    head.save_pretrained("own")
+    assert command("info", "own", "--json").json["head"]["from_identity"] == []
+    assert "identity" not in command("info", "own").out
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,8 @@ def test_every_kind_is_described(command, head, words):
     head.save_pretrained("other")
     out = " ".join(command("info", "other").out.split())
     assert words in out
-    assert f"{head.num_parameters:,}, float32" in out
+    assert f"parameters {head.num_parameters:,}" in out
+    assert f"{4 * head.out_features} in float32; {head.out_features} at 8" in out
 
 
 def test_sizes_of_parameters_are_root_mean_squares():
@@ -91,6 +97,29 @@ def test_the_reference_head_is_as_far_from_the_identity_as_its_angles():
         head.angles_raw.fill_(0.1)
     expected = float(2 * torch.pi * torch.tensor(0.1).tanh())
     assert learned.trained(head)["angles_raw"]["rms"] == pytest.approx(expected)
+
+
+def test_a_compact_reference_head_is_as_far_as_its_polar_angles():
+    head = ReferenceHead(8, 4, compact=True)
+    with torch.no_grad():
+        head.directions[..., 0] = 0.3
+        head.directions[..., 1] = 2.0
+    assert learned.trained(head)["directions"]["rms"] == pytest.approx(0.3)
+
+
+def test_truncation_is_told(command, vectors):
+    head = MPSProjectionHead(FEATURES, 12, bond_dim=2, depth=3, generator=seeded())
+    with torch.no_grad():
+        head.angles.uniform_(-2, 2, generator=seeded())
+    head.save_pretrained("cut")
+    x, _ = load_vectors(vectors["documents"])
+    alone = ["--document-vectors", vectors["documents"]]
+    found = command("info", "cut", *alone, "--json").json["head"]["sample"]["entanglement"]
+    with torch.no_grad():
+        expected = head.project(x).discarded_weight.mean()
+    assert found["discarded_weight"] == pytest.approx(float(expected), rel=1e-3)
+    assert expected > 1e-4
+    assert " truncated" in command("info", "cut", *alone).out
 
 
 def test_a_sample_of_texts_shows_entanglement_and_outputs(command, saved, data, vectors):
@@ -130,7 +159,8 @@ def test_a_head_without_states_says_so(command, vectors):
 
 def test_products_have_no_bond_that_can_carry_any():
     profile = EntropyProfile(torch.zeros(3, 2), torch.zeros(2))
-    assert learned.describe_entanglement(profile) == {"texts": 3, "mean_bits": 0.0}
+    found = learned.describe_entanglement(profile)
+    assert found == {"texts": 3, "mean_bits": 0.0, "discarded_weight": 0.0}
 
 
 def test_mistakes_are_one_line(fails, saved, data, vectors):

@@ -123,6 +123,32 @@ def test_a_head_without_states_says_what_it_leaves_out(command, data, head: Proj
     assert f"entanglement: left out, {reason}" in command("plot", "other", *data, *options).out
 
 
+@pytest.mark.parametrize(
+    ("options", "bits", "name"),
+    [
+        ({"readout": "bloch", "out_features": 48}, [8, 4, 2, 1], "Bloch component"),
+        ({"ansatz": "brickwork", "out_features": 16}, [8, 4, 2, 1], "angle"),
+        ({"encoding": "dense_angle", "out_features": 15}, [8, 4, 2, 1], "angle"),
+        ({"encoding": "amplitude", "out_features": 16}, [8, 4, 2, 1], "angle"),
+        ({"readout": "state", "out_features": 48}, [8, 4], "component of a site"),
+    ],
+)
+def test_every_kind_of_circuit_is_drawn(command, data, options, bits, name):
+    head = MPSProjectionHead(FEATURES, **options, generator=seeded())
+    with torch.no_grad():
+        head.angles.uniform_(-1, 1, generator=seeded())
+    head.save_pretrained("other")
+    report = command("plot", "other", *data, "--split", "test", "--texts", "5", "--json").json
+    assert set(report["figures"]) == ALL
+    assert report["outputs"]["name"] == name
+    assert [int(width) for width in report["outputs"]["bits_in_use"]] == bits
+    labels = [row["label"] for row in report["quality"] if row["head"] == "mps"]
+    assert labels == [f"mps, {b} bit{'s' * (b > 1)}" for b in (32, *bits)]
+    size = options["out_features"]
+    sizes = [row["bytes_per_vector"] for row in report["quality"] if row["head"] == "mps"]
+    assert sizes == [-(-size * b // 8) for b in (32, *bits)]
+
+
 def test_a_fitted_pca_head_keeps_its_own_axes(command, data, embedded):
     head = PCAHead(FEATURES, 8).fit(embedded.queries)
     head.save_pretrained("pca-head")

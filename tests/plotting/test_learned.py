@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp, mannwhitneyu
 from torch.testing import assert_close
 
 from mpsheads.heads import MPSProjectionHead
-from mpsheads.mps import entanglement_entropy, ghz_state, product_state, random_mps
+from mpsheads.mps import add, entanglement_entropy, ghz_state, product_state, random_mps
 from mpsheads.plotting import EntropyProfile, PairDistances, code_entropy, entropy_profile
 from mpsheads.plotting.learned import quantiles, too_few
 
@@ -35,6 +35,12 @@ def test_no_state_exceeds_the_limit_and_a_ghz_state_meets_it_at_bond_dimension_2
     assert_close(random.limits, torch.tensor([1, 2, math.log2(5), math.log2(5), 2, 1]))
     ghz = entropy_profile(ghz_state(5))
     assert_close(ghz.entropies[0].float(), ghz.limits)
+
+
+def test_a_bond_cannot_carry_more_than_the_qubits_of_its_shorter_side():
+    wide = add(ghz_state(5), ghz_state(5))
+    assert wide.bond_dims[0] == 4
+    assert entropy_profile(wide).limits.tolist() == [1, 2, 2, 1]
 
 
 def test_a_head_has_one_block_for_each_kept_qubit(generator):
@@ -66,9 +72,9 @@ def test_a_block_of_unknown_kept_qubit_counts_from_its_last():
 
 
 def test_each_block_has_a_strongest_bond_and_single_qubits_have_none():
-    profile = blocks_of(0.1, 0.2, 0.0, 0.0, 0.4, 0.3)
-    assert profile.blocks == [range(3), range(3, 4), range(4, 7)]
-    assert profile.strongest[0].tolist() == pytest.approx([0.2, 0.4])
+    profile = blocks_of(0.1, 0.2, 0.0, 0.0, 0.4, 0.3, 0.0, 0.5)
+    assert profile.blocks == [range(3), range(3, 4), range(4, 7), range(7, 9)]
+    assert profile.strongest[0].tolist() == pytest.approx([0.2, 0.4, 0.5])
 
 
 def test_products_have_no_entropy_and_no_limit():
