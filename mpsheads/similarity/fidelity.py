@@ -73,11 +73,11 @@ def fidelity(
 
 def _coded(zq: Tensor | Codes, zd: Tensor | Codes, pairwise: bool, chunk: int | None) -> Tensor:
     """Compare by the kind of the codes."""
+    sides = _wide("zq", zq), _wide("zd", zd)
     check_codes(zq, zd)
     check_rows(zq.shape[0], zd.shape[0], pairwise=pairwise, chunk=chunk)
     codes = zq if isinstance(zq, Codes) else zd
     assert isinstance(codes, Codes)
-    sides = _wide("zq", zq), _wide("zd", zd)
     if codes.kind == "bloch":
         return coded_bloch(*sides, pairwise=pairwise, chunk=chunk)
     if codes.kind == "state":
@@ -91,4 +91,6 @@ def _wide(name: str, z: Tensor | Codes) -> Tensor | Codes:
         return z
     if not z.is_floating_point():
         raise TypeError(f"`{name}` must be a floating-point tensor, got {z.dtype}.")
+    if z.ndim != 2:
+        raise ValueError(f"`{name}` must have two axes, rows and numbers, got {z.ndim}.")
     return z.to(torch.promote_types(z.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""Similarities that torch compiles and exports, in a process without checks of types."""
+"""What the checks of types stand in the way of: compiled and exported code, errors of types."""
 
 import subprocess
 import sys
@@ -49,6 +49,38 @@ compiled = torch.compile(lambda zq: log_fidelity(zq, codes), fullgraph=True, bac
 assert_close(compiled(zq), log_fidelity(zq, codes))
 print("all agree")
 """
+ERRORS = """
+import torch
+
+from mpsheads import Codes, approximate_log_fidelity, bloch_log_fidelity, log_fidelity, quantize
+
+z = torch.rand(2, 6)
+codes = quantize(z, 8)
+for function, arguments, error in [
+    (log_fidelity, (z, z.long()), "TypeError: `zd` must be a floating-point tensor, got torch.int64"),
+    (log_fidelity, (z.int(), codes), "TypeError: `zq` must be a floating-point tensor"),
+    (log_fidelity, (z, z[0]), "ValueError: `zd` must have two axes, rows and angles, got 1"),
+    (log_fidelity, (z[0], codes), "ValueError: `zq` must have two axes"),
+    (approximate_log_fidelity, (z.long(), z), "TypeError: `zq` must be a floating-point"),
+    (bloch_log_fidelity, (z.bool(), z), "TypeError: `zq` must be a floating-point"),
+    (quantize, (z.long(), 8), "TypeError: `z` must be a floating-point tensor, got torch.int64"),
+    (quantize, (z[0], 8), "ValueError: `z` must have two axes, rows and numbers, got 1"),
+    (Codes, (torch.zeros(2, 3), 8, 3), "ValueError: `packed` must be a matrix of uint8"),
+]:
+    try:
+        function(*arguments)
+        raise SystemExit(f"{function.__name__} does not say {error}")
+    except (TypeError, ValueError) as found:
+        message = f"{type(found).__name__}: {found}"
+        assert message.startswith(error), message
+print("all named")
+"""
+
+
+def test_types_and_axes_are_named():
+    command = [sys.executable, "-c", ERRORS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "all named", done.stdout + done.stderr
 
 
 def test_compiled_and_exported_code_agrees():
