@@ -86,7 +86,7 @@ def test_pairs_are_classified_by_log_fidelity(encoder, model):
 
 
 def test_the_metadata_are_filled(encoder, model):
-    meta, vocabulary = encoder.mteb_model_meta, len(model.tokenizer)
+    meta, vocabulary = encoder.mteb_model_meta, model.transformers_model.config.vocab_size
     assert meta.similarity_fn_name.value == "custom"
     assert meta.embed_dim == 16
     assert meta.name == "mpsheads/mps-16"
