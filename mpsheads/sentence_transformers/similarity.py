@@ -1,6 +1,5 @@
 """A head's similarity of vectors in any container, whole or cut."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +11,6 @@ from mpsheads.heads import DenseHead, PCAHead, ProjectionHead, TruncationHead
 
 Similarity = Callable[[Any, Any], Tensor]
 """Compares two sets of vectors: tensors, arrays, or lists of them."""
-
-_PAIRS_AT_ONCE = 64
 
 
 def find_head(model: nn.Module) -> ProjectionHead:
@@ -119,10 +116,7 @@ def _plain(head: ProjectionHead, scale: float, *, pairwise: bool) -> Similarity:
 def _pairs(head: ProjectionHead, a: Tensor, b: Tensor) -> Tensor:
     if a.shape != b.shape:
         raise ValueError(f"Pairs need as many vectors on both sides, got {len(a)} and {len(b)}.")
-    if "pairwise" in inspect.signature(head.similarity).parameters:
-        return head.similarity(a, b, pairwise=True)  # pyright: ignore[reportCallIssue]
-    parts = zip(a.split(_PAIRS_AT_ONCE), b.split(_PAIRS_AT_ONCE), strict=True)
-    return torch.cat([head.similarity(x, y).diagonal() for x, y in parts])
+    return head.similarity(a, b, pairwise=True)
 
 
 def _batch(z: Any) -> Tensor:

@@ -14,14 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from sentence_transformers.util import cos_sim
 from torch.testing import assert_close
 
-from mpsheads import (
-    DenseHead,
-    MPSProjectionHead,
-    PCAHead,
-    ReferenceHead,
-    TruncationHead,
-    log_fidelity,
-)
+from mpsheads import DenseHead, MPSProjectionHead, log_fidelity
 from mpsheads.sentence_transformers import (
     Projection,
     add_head,
@@ -30,16 +23,10 @@ from mpsheads.sentence_transformers import (
     head_similarity_pairwise,
 )
 from mpsheads.sentence_transformers.similarity import check_length, compare
-from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
+from mpsheads.similarity import bloch_log_fidelity
+from tests.integrations.tiny import FEATURES, HEADS, QUERIES, TEXTS
 
 KEPT = FEATURES // 3
-HEADS = [
-    lambda: MPSProjectionHead(FEATURES, KEPT),
-    lambda: ReferenceHead(FEATURES, KEPT),
-    lambda: DenseHead(FEATURES, 10),
-    lambda: PCAHead(FEATURES, 8).fit(torch.randn(60, FEATURES)),
-    lambda: TruncationHead(FEATURES, 12),
-]
 
 
 def reload(model, folder, **options):
@@ -47,9 +34,9 @@ def reload(model, folder, **options):
     return SentenceTransformer(str(folder), device="cpu", trust_remote_code=True, **options)
 
 
-@pytest.mark.parametrize("make", HEADS)
-def test_the_model_returns_the_heads_vectors_and_similarity_also_after_reload(base, make, tmp_path):
-    head = make()
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_model_returns_the_heads_vectors_and_similarity_also_after_reload(base, kind, tmp_path):
+    head = HEADS[kind]()
     model = add_head(base, head)
     z = model.encode(TEXTS, convert_to_tensor=True)
     with torch.no_grad():
@@ -182,17 +169,22 @@ def test_cut_vectors_are_compared_by_what_is_left(model, tmp_path):
     assert_close(shorter.similarity(z, z), log_fidelity(cut, cut))
 
 
-def test_the_cut_of_bloch_vectors_and_states_is_checked(head):
-    head.config["readout"] = "bloch"
-    check_length(head, 9)
-    with pytest.raises(ValueError, match="multiple of 3, got 10"):
-        check_length(head, 10)
-    head.config["readout"] = "state"
-    check_length(head, KEPT)
+def test_bloch_vectors_are_cut_between_qubits(base):
+    model = add_head(base, HEADS["bloch"]())
+    z = model.encode(TEXTS)
+    expected = bloch_log_fidelity(torch.tensor(z[:, :6]), torch.tensor(z[:, :6]))
+    assert_close(model.similarity(z[:, :6], z[:, :6]), expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="multiple of 3, got 7"):
+        model.encode(TEXTS, truncate_dim=7)
+
+
+def test_states_cannot_be_cut(base):
+    model = add_head(base, HEADS["state"]())
+    assert model.encode(TEXTS, truncate_dim=16).shape == (len(TEXTS), 16)
     with pytest.raises(ValueError, match="States cannot be cut"):
-        check_length(head, 9)
-    with pytest.raises(ValueError, match=f"must have {KEPT} numbers, got {KEPT + 1}"):
-        check_length(head, KEPT + 1)
+        model.encode(TEXTS, truncate_dim=9)
+    with pytest.raises(ValueError, match="must have 16 numbers, got 17"):
+        check_length(find_head(model), 17)
 
 
 def test_any_container_of_vectors_is_compared(model):

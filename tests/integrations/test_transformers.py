@@ -9,9 +9,9 @@ from torch.testing import assert_close
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers import models as architectures
 
-from mpsheads import DenseHead, MPSProjectionHead, PCAHead, ReferenceHead
+from mpsheads import MPSProjectionHead
 from mpsheads.transformers import MPSHeadConfig, MPSHeadModel
-from tests.integrations.tiny import FEATURES, TEXTS
+from tests.integrations.tiny import FEATURES, HEADS, TEXTS
 
 SMALL = {"hidden_size": FEATURES, "num_attention_heads": 4, "intermediate_size": 32}
 ENCODERS = {
@@ -89,17 +89,9 @@ def test_what_the_encoder_returns_is_passed_on(model, tokens):
     assert_close(found[0], output.compressed)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: MPSProjectionHead(FEATURES, 16),
-        lambda: ReferenceHead(FEATURES, 16),
-        lambda: DenseHead(FEATURES, 7),
-        lambda: PCAHead(FEATURES, 7).fit(torch.randn(50, FEATURES)),
-    ],
-)
-def test_every_head_survives_saving(encoder_folder, make, tokens, tmp_path):
-    model = MPSHeadModel.from_encoder(encoder_folder, make(), trainable_layers=2).eval()
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_head_survives_saving(encoder_folder, kind, tokens, tmp_path):
+    model = MPSHeadModel.from_encoder(encoder_folder, HEADS[kind](), trainable_layers=2).eval()
     model.save_pretrained(tmp_path)
     trained = [n for n, p in model.named_parameters() if p.requires_grad]
     for found in (MPSHeadModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
@@ -193,13 +185,7 @@ def test_a_model_in_16_bits_pools_and_compresses_in_32(model, tmp_path, tokens):
     assert_close(output.compressed, compressed(model, tokens), atol=0.1, rtol=0.1)  # 8 bits
 
 
-@pytest.mark.parametrize(
-    ("dtype", "head"),
-    [
-        (torch.float64, MPSProjectionHead(FEATURES, 16)),
-        (torch.bfloat16, DenseHead(FEATURES, 16)),
-    ],
-)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_a_model_is_converted_as_a_whole(encoder_folder, tokens, dtype, head):
     model = MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
     expected = compressed(model, tokens).to(dtype)

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import torch
 
+from mpsheads import DenseHead, MPSProjectionHead, PCAHead, ReferenceHead, TruncationHead
+from mpsheads.ansatz import staircase
+
 FEATURES = 48
 _WORDS = ["cat", "rain", "bread", "water", "why", "do", "fall", "bake", "purr"]
 _WORDS += ["the", "a", "is", "in", "it", "sun", "tree", "sea"]
@@ -32,3 +35,19 @@ def write_bert(folder: Path, layers: int = 3) -> Path:
     )
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+HEADS = {
+    "probability": lambda: MPSProjectionHead(FEATURES, FEATURES // 3),
+    "bloch": lambda: MPSProjectionHead(FEATURES, 15, readout="bloch"),
+    "state": lambda: MPSProjectionHead(FEATURES, 16, readout="state"),
+    "brickwork": lambda: MPSProjectionHead(FEATURES, 7, ansatz="brickwork", depth=1),
+    "circuit": lambda: MPSProjectionHead(FEATURES, 12, ansatz=staircase(4, 1)),
+    "grouping": lambda: MPSProjectionHead(FEATURES, 10, grouping=list(reversed(range(FEATURES)))),
+    "dense angle": lambda: MPSProjectionHead(FEATURES, 8, encoding="dense_angle", scale="feature"),
+    "reference": lambda: ReferenceHead(FEATURES, FEATURES // 3),
+    "dense": lambda: DenseHead(FEATURES, 10),
+    "pca": lambda: PCAHead(FEATURES, 8).fit(torch.randn(60, FEATURES)),
+    "truncation": lambda: TruncationHead(FEATURES, 12),
+}
+"""One head of each kind, and of each part that a configuration has to hold."""
