@@ -24,9 +24,9 @@ def angle_pairs(
 
 
 def angle_rows(
-    zq: Float[Tensor, "*rows n"], zd: Float[Tensor, "*rows n"]
+    zq: Float[Tensor, "*queries n"], zd: Float[Tensor, "*documents n"]
 ) -> Float[Tensor, "*rows"]:
-    """Log-fidelity of each row with the same row."""
+    """Log-fidelity of each row with the same row; leading axes broadcast."""
     size = ((zq - zd) / 2).cos().abs()
     return 2 * size.clamp_min(torch.finfo(size.dtype).tiny).log().sum(-1)
 

@@ -51,6 +51,10 @@ def top_k(
     """
     check_positive(k=k)
     k = min(k, len(zd))
+    if not len(zq):
+        return torch.empty(0, k, device=zq.device), torch.empty(
+            0, k, dtype=torch.long, device=zq.device
+        )
     if candidates is None:
         return _all(zq, zd, k, similarity)
     kinds = {z.kind for z in (zq, zd) if isinstance(z, Codes)}
@@ -124,20 +128,21 @@ def _filtered(zq: Any, zd: Any, k: int, candidates: int) -> tuple[Tensor, Tensor
 
 
 def _bound(queries: Tensor, documents: Any) -> Tensor:
-    return approximate_log_fidelity(queries, _numbers(documents))
+    return approximate_log_fidelity(queries, _numbers(documents, queries.dtype))
 
 
 def _rescored(queries: Tensor, zd: Any, places: Tensor) -> Tensor:
     """Log-fidelity of each query with its own documents."""
-    step = max(1, _RESCORED // (places.shape[1] * queries.shape[1]))
+    step = max(1, _RESCORED // (places.shape[1] * max(1, queries.shape[1])))
     parts = []
     for rows, columns in zip(queries.split(step), places.split(step), strict=True):
-        documents = _numbers(zd[columns.flatten()]).unflatten(0, columns.shape)
-        documents = documents.to(torch.promote_types(rows.dtype, documents.dtype))
-        parts.append(angle_rows(rows[:, None].to(documents.dtype), documents))
+        documents = _numbers(zd[columns.flatten()], rows.dtype).unflatten(0, columns.shape)
+        parts.append(angle_rows(rows[:, None], documents))
     return torch.cat(parts)
 
 
-def _numbers(z: Any) -> Tensor:
-    z = z.dequantize() if isinstance(z, Codes) else z
-    return z.to(torch.promote_types(z.dtype, torch.float32))
+def _numbers(z: Any, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Vectors in that dtype or a wider one."""
+    if isinstance(z, Codes):
+        return z.dequantize(dtype)
+    return z.to(torch.promote_types(z.dtype, dtype))

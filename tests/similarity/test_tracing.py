@@ -57,7 +57,7 @@ from mpsheads import Codes, approximate_log_fidelity, bloch_log_fidelity, log_fi
 z = torch.rand(2, 6)
 codes = quantize(z, 8)
 for function, arguments, error in [
-    (log_fidelity, (z, z.long()), "TypeError: `zd` must be a floating-point tensor, got torch.int64"),
+    (log_fidelity, (z, z.long()), "TypeError: `zd` must be a floating-point tensor, got torch.int"),
     (log_fidelity, (z.int(), codes), "TypeError: `zq` must be a floating-point tensor"),
     (log_fidelity, (z, z[0]), "ValueError: `zd` must have two axes, rows and angles, got 1"),
     (log_fidelity, (z[0], codes), "ValueError: `zq` must have two axes"),
