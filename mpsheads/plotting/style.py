@@ -5,7 +5,6 @@ from typing import Any
 
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.plotting.quality import check_format
 from mpsheads.retrieval._files import replacing
 
 INK, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
@@ -48,13 +47,11 @@ def whole_numbers(axis: Any, most: int) -> None:
 
 
 def save_figure(figure: Any, path: PathLike) -> Path:
-    """Write a figure in the format that the ending of `path` names; it appears when complete.
+    """Write a figure in the format that the ending of `path` names, which the caller has checked.
 
-    Raises:
-        ValueError: If the format is unknown.
+    The file appears when it is complete.
     """
     path = Path(path)
-    check_format(path)
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix.lower().lstrip("."))
     return path

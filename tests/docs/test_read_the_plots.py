@@ -53,7 +53,7 @@ def test_the_commands_of_the_page_run(empty):
         ran = CliRunner().invoke(app, command)
         assert ran.exit_code == 0, ran.stderr
         printed[command[0]] = ran.stdout
-    assert "384 to 128" in printed["info"]
+    assert "384 -> 128" in printed["info"]
     assert "mps, 4 bits" in printed["plot"]
     drawn = {file.stem for file in (empty / "figures").glob("*.png")}
     shown = {Path(path).stem.removeprefix("head-") for path in SHOWN}

@@ -171,7 +171,7 @@ def test_auc_within_queries_sees_pairs_of_one_query_only():
         "relevant_queries": torch.tensor([0, 1, 2]),
         "other_queries": torch.tensor([0, 0, 1, 1]),
     }
-    found = distances([1.0, 5.0, 0.0], [0.5, 2.0, 6.0, 7.0], **fields)
+    found = distances([1.0, 5.0, 8.0], [0.5, 2.0, 6.0, 7.0], **fields)
     assert found.auc_within_queries == pytest.approx((0.5 + 1.0) / 2)  # query 2 has no others
     assert distances([1.0], [2.0]).auc_within_queries is None
 
