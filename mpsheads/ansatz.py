@@ -4,10 +4,14 @@ Parameters of an ansatz are zero at first, which makes every layer the identity.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from mpsheads._checks import check_positive
 from mpsheads.mps.circuit import Circuit, Operation
+
+Bond = tuple[int, int]
+_Turns = tuple[str, ...]
 
 _TURN, _CONTROLLED = "zyz", "controlled-unitary"
 
@@ -167,9 +171,150 @@ def qaoa_ring(n_sites: int, depth: int = 1) -> Circuit:
     return Circuit(n_sites, tuple(operations), (0.0,) * (2 * depth))
 
 
-ANSATZE: dict[str, Callable[[int, int], Circuit]] = {"staircase": staircase}
-"""The ansätze that a head can name: from (n_sites, depth) to a circuit."""
+def irredundant(
+    n_sites: int,
+    bonds: Sequence[Bond],
+    kept: Iterable[int],
+    readout: str = "probability",
+    *,
+    real_inputs: bool = True,
+) -> Circuit:
+    """Controlled rotations on given bonds, with the fewest rotations that reach the same functions.
+
+    Any two-qubit gate that is controlled is, up to rotations of single qubits, one angle; so each
+    bond is a `cry`, and what is to choose are the rotations between. Left out are those that
+
+    - no readout sees: all that happens to a qubit after its last gate, unless it is kept, and
+      the gates that no kept qubit depends on;
+    - commute with the gate that follows, Z with a control and Y with a target: they are merged into
+      the rotation after it;
+    - only change what the inputs do not have: their Y component, if they are real.
+
+    So one qubit between two gates takes two angles, not three. A gate whose control is measured by
+    nobody afterwards takes the place of a rotation after it. The gates are directed so that the
+    qubit that is not needed any more is the control.
+
+    Args:
+        n_sites: Length of the chain.
+        bonds: Pairs (control, target) in the order of time.
+        kept: Sites that are read out.
+        readout: "probability" (only Z of the kept sites is seen), "bloch" (all of them, up to a
+            rotation, which no fidelity sees) or "state" (the same, other sites projected on 0).
+        real_inputs: Whether inputs are products of real qubits.
+    """
+    return Circuit.of(
+        n_sites, _irredundant_gates(bonds, kept, range(n_sites), readout, real_inputs, {})
+    )
+
+
+def irredundant_staircase(
+    n_sites: int, depth: int = 1, readout: str = "probability", *, real_inputs: bool = True
+) -> Circuit:
+    """`staircase` without redundant parameters; the last site is kept.
+
+    Angles, for three sites or more and real inputs: 3 n - 1 for one layer, 9 n - 7 for two. A second
+    layer on two sites and a third on three reach all observables that there are: more are left out.
+
+    Args:
+        n_sites: Length of the chain, n.
+        depth: Number of layers.
+        readout: As in `irredundant`.
+        real_inputs: Whether inputs are products of real qubits.
+    """
+    check_positive(n_sites=n_sites, depth=depth)
+    enough, inputs = _ENOUGH.get((n_sites, readout, real_inputs), (depth + 1, {}))
+    depth = min(depth, enough)
+    steps = [(site, site + 1) for site in range(n_sites - 1)]
+    gates = _irredundant_gates(
+        steps * depth,
+        [n_sites - 1],
+        range(n_sites),
+        readout,
+        real_inputs,
+        inputs if depth == enough else {},
+    )
+    if depth > 2 and n_sites > 2 and readout == "probability":
+        # what this turn does to the kept site, the last two layers can do as well
+        before = [i for i, gate in enumerate(gates) if gate == ("cry", steps[-2])][depth - 3]
+        gates.pop(gates.index(("rz", (n_sites - 2,)), before))
+    return Circuit.of(n_sites, gates)
+
+
+_TURNS: dict[str, _Turns] = {  # what comes before, by what is sensitive to it afterwards
+    "z": ("rz", "ry"),  # only Z is seen
+    "0": ("rz", "ry"),  # projected on 0
+    "control": ("rz", "ry"),  # up to Z, which commutes with a control
+    "target": ("ry", "rz"),  # up to Y, which commutes with a target
+    "all": ("zyz",),
+    "free": (),  # all is seen, but rotations do not count
+}
+_SMALL: dict[int, _Turns] = {0: ("ry",), 1: ()}
+_ENOUGH: dict[tuple[int, str, bool], tuple[int, dict[int, _Turns]]] = {
+    # layers with which a block of so many sites reaches everything, and its first rotations then
+    (2, "probability", True): (2, _SMALL),
+    (2, "probability", False): (2, _SMALL),
+    (2, "bloch", True): (3, _SMALL),
+    (2, "bloch", False): (3, _SMALL),
+    (3, "probability", True): (3, {1: ("rz",), 2: ()}),
+}
+
+
+def _irredundant_gates(
+    bonds: Sequence[Bond],
+    kept: Iterable[int],
+    sites: Iterable[int],
+    readout: str,
+    real_inputs: bool,
+    inputs: Mapping[int, _Turns],
+) -> list[tuple[str, tuple[int, ...]]]:
+    """The gates of `irredundant`, found from the measurement backwards.
+
+    A site's state says what later gates see of it: a key of `_TURNS`, or "" for nothing.
+    """
+    seen = dict.fromkeys(sites, "0" if readout == "state" else "")
+    seen |= dict.fromkeys(kept, "z" if readout == "probability" else "free")
+    gates: list[tuple[str, tuple[int, ...]]] = []  # last to first
+
+    def turn(site: int, turns: _Turns) -> None:
+        gates.extend((name, (site,)) for name in reversed(turns))
+
+    for first, second in reversed(bonds):
+        if not (seen[first] or seen[second]):
+            continue
+        control, target = (first, second) if seen[second] else (second, first)
+        if not seen[control]:
+            seen[control] = "z"
+        else:
+            turn(control, _TURNS[seen[control]])
+            seen[control] = "control"
+        if seen[target] == "z":  # the gate is turned instead: the rotation before it has three
+            seen[target] = "all"
+        else:
+            turn(target, _TURNS[seen[target]])
+            seen[target] = "target"
+        gates.append(("cry", (control, target)))
+    for site, what in seen.items():
+        if what == "all" and real_inputs:
+            turn(site, inputs.get(site, ("ry", "rz")))
+        elif what:
+            turn(site, inputs.get(site, _TURNS[what]))
+    return gates[::-1]
+
+
+def staircase_bonds(blocks: Sequence[Sequence[int]], depth: int) -> list[Bond]:
+    """Bonds of a `staircase` in each block of sites, which lie side by side."""
+    return [bond for block in blocks for bond in [*pairwise(block)] * depth]
+
+
+def brickwork_bonds(blocks: Sequence[Sequence[int]], depth: int) -> list[Bond]:
+    """Bonds of a `brickwork` over all sites, across the blocks."""
+    n_sites = sum(map(len, blocks))
+    starts = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
+    return [(site, site + 1) for site in starts] * depth
 
 
 def _turns(sites: Iterable[int]) -> list[tuple[str, tuple[int, ...]]]:
     return [(_TURN, (site,)) for site in sites]
+
+
+ANSATZE = {"staircase": staircase}

@@ -174,3 +174,8 @@ def dense_compress(vector, dims, truncation, first=0, last=None):
         dropped[bond] = weights[rank:].sum()
         vector = (u[:, :rank] @ (u[:, :rank].mH @ matrix)).flatten()
     return vector, dropped
+
+
+def bloch_components(angles):
+    """X and Z, `(-sin(angle), cos(angle))`, of each feature's qubit, before the last axis."""
+    return torch.stack([-angles.sin(), angles.cos()], dim=-2)

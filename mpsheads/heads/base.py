@@ -57,9 +57,13 @@ class ProjectionHead(nn.Module, ABC):
 
     @abstractmethod
     def similarity(
-        self, zq: Float[Tensor, "queries _"], zd: Float[Tensor, "documents _"]
-    ) -> Float[Tensor, "queries documents"]:
-        """Similarity of all pairs of compressed vectors; higher is closer."""
+        self,
+        zq: Float[Tensor, "queries _"],
+        zd: Float[Tensor, "documents _"],
+        *,
+        pairwise: bool = False,
+    ) -> Float[Tensor, "*pairs"]:
+        """Similarity of all pairs of compressed vectors, or of rows with rows; higher is closer."""
 
     @property
     def num_parameters(self) -> int:
@@ -190,13 +194,14 @@ def _load_weights(head: ProjectionHead, file: Path) -> None:
 
 
 def check_input(head: ProjectionHead, x: Tensor) -> None:
-    """Raise unless `x` is `(batch, in_features)`, of the dtype and on the device of the head."""
+    """Raise unless `x` is `(batch, in_features)`, on the device of the head and no more precise."""
     check_vectors("x", x, head.in_features)
     own = next(chain(head.parameters(), head.buffers()), x)
     check_equal("device", x=x.device, head=own.device)
-    if x.dtype != own.dtype and not torch.is_autocast_enabled(x.device.type):
+    fits = torch.promote_types(x.dtype, own.dtype) == own.dtype
+    if not fits and not torch.is_autocast_enabled(x.device.type):
         raise TypeError(
-            f"`x` must have the head's dtype {own.dtype}, got {x.dtype}. "
+            f"`x` must have the head's dtype {own.dtype} or a less precise one, got {x.dtype}. "
             f"Convert one of them: `x.to({own.dtype})` or `head.to({x.dtype})`."
         )
 

@@ -16,11 +16,15 @@ class _CosineHead(ProjectionHead):
         super().__init__(in_features, out_features)
 
     def similarity(
-        self, zq: Float[Tensor, "queries _"], zd: Float[Tensor, "documents _"]
-    ) -> Float[Tensor, "queries documents"]:
-        """Cosine of all pairs, in [-1, 1]; higher is closer."""
+        self,
+        zq: Float[Tensor, "queries _"],
+        zd: Float[Tensor, "documents _"],
+        *,
+        pairwise: bool = False,
+    ) -> Float[Tensor, "*pairs"]:
+        """Cosine of all pairs, or of rows with rows, in [-1, 1]; higher is closer."""
         check_pair(self, zq, zd)
-        return cosine(zq, zd)
+        return cosine(zq, zd, pairwise=pairwise)
 
 
 class DenseHead(_CosineHead):

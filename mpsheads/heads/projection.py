@@ -1,57 +1,94 @@
 """The MPS head: blocks of entangled qubits, of which one each is kept."""
 
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._checks import check_choice, check_positive
-from mpsheads.ansatz import ANSATZE
-from mpsheads.encodings import bloch_components, equalise_norm, feature_angles, qubit_amplitudes
-from mpsheads.heads.angles import FidelityHead
-from mpsheads.heads.base import check_input
-from mpsheads.heads.readouts import probability_angle
-from mpsheads.mps import MPS, apply_circuit, product_state
-from mpsheads.mps.heisenberg import (
-    evolve_observable,
-    pauli_string,
-    product_expectation,
-    real_components,
+from mpsheads.encodings import Blocks, Encoding, equalise_norm, real_strings
+from mpsheads.heads.base import ProjectionHead, check_input, check_pair
+from mpsheads.heads.circuits import (
+    circuit_from_config,
+    circuit_to_config,
+    head_circuit,
+    needed_bonds,
 )
+from mpsheads.heads.description import describe
+from mpsheads.heads.readouts import READOUTS, LocalReadout, StateReadout
+from mpsheads.heads.register import deal
+from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors, from_dense
+from mpsheads.mps.lightcone import Cones, cone_expectation, find_cones
+from mpsheads.mps.products import Rows
+from mpsheads.mps.state import product_state
 
 _INITIAL_ANGLE = 0.05
 _INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
 
 
-class MPSProjectionHead(FidelityHead):
+class Projection(NamedTuple):
+    """What a head makes of a batch.
+
+    Attributes:
+        vectors: `(batch, out_features)`.
+        discarded_weight: What truncation cut off each state, `(batch,)`: the sum over all cuts, 0
+            where the head is exact. Add its mean to the loss to train a circuit that needs less.
+    """
+
+    vectors: Tensor
+    discarded_weight: Tensor
+
+
+class MPSProjectionHead(ProjectionHead):
     """Compress embeddings by an entangled circuit whose state is an MPS of bounded bond dimension.
 
-    Block k holds features k, k+n, k+2n, ... (n = out_features), one qubit each: a chain with the
-    last feature's qubit at its far end and the first one's, which is kept, at its near end. A
-    circuit acts on each block, and the head returns each kept qubit's probability of 1 as an angle.
-    The entanglement stays through all layers, and nothing is truncated.
+    Features are dealt to blocks and encoded in qubits; a circuit acts on them; the last qubit of
+    each block is read out. The entanglement stays through all layers. Where `bond_dim` allows what
+    the circuit needs, the head is exact, and computed in the Heisenberg picture: the observable of
+    each kept qubit is evolved backwards once per forward pass and met with the product states of
+    the inputs. Else states are evolved and truncated.
 
     Args:
         in_features: Width of the embeddings.
-        out_features: Width of the compressed vectors; divides `in_features`.
-        bond_dim: Largest bond dimension allowed. A cut with k qubits on its shorter side needs
-            min(2**depth, 2**k).
+        out_features: Width of the compressed vectors: one number for each kept qubit with the
+            readout "probability", three with "bloch", the site tensors with "state". Blocks may
+            differ by one feature, so it need not divide `in_features`.
+        bond_dim: Largest bond dimension. A cut with k qubits on its shorter side needs
+            min(2**depth, 2**k); where that is more, states are truncated.
         depth: Layers of the circuit.
-        ansatz: Name of a family of circuits in `mpsheads.ansatz`.
-        readout: "probability": one angle `2 asin(sqrt(p1))` for each kept qubit.
+        ansatz: "staircase": each block is a chain of controlled rotations that ends at the kept
+            qubit. "brickwork": all even, then all odd bonds of the whole register. Both without
+            redundant parameters, see `mpsheads.ansatz.irredundant`. Or a circuit of yours, on the
+            qubits of a block or on all of them, which starts from its own angles.
+        readout: "probability": each kept qubit's probability of 1 as an angle in [0, pi]. "bloch":
+            its Bloch vector. "state": the kept qubits' state where all others are projected on 0.
+        encoding: "angle": a feature a qubit. "dense_angle": two features a qubit. "amplitude": the
+            features of a block are the amplitudes of its qubits.
+        grouping: How features are dealt to blocks. "registers": every `n`-th feature, as in the
+            paper; "neighbours": in their order; or an order of the features, cut into blocks:
+            `fit_grouping` finds one from data.
+        scale: "shared": one learned number multiplies all features; "feature": one for each.
+            `calibrate` sets them from data.
         generator: Source of the initial parameters; torch's default one if `None`.
 
     Attributes:
-        angles: Gate parameters `(out_features, num_parameters of a block)`, in radians, small at
-            first: the untrained head nearly passes on the kept features.
-        scale: One number, which multiplies embeddings brought to norm `sqrt(in_features)`.
+        angles: Gate parameters, block after block, in radians, small at first: the untrained head
+            nearly passes on the kept features.
+        scale: What multiplies embeddings brought to norm `sqrt(in_features)`; `None` for the
+            encoding "amplitude", which does not depend on it.
+        circuit: The circuit on all qubits.
+        kept_sites: The qubits that are read out, in the order of the output.
+        truncates: Whether the circuit needs more than `bond_dim`.
 
     Raises:
-        ValueError: If `out_features` does not divide `in_features`, if a name is unknown, or if the
-            circuit needs a larger bond dimension than `bond_dim`.
+        ValueError: If sizes or names do not fit.
 
     Source: the circuit of Kankeu et al. 2025 (arXiv:2501.04591) with its entanglement kept.
-    Cost: the observables are evolved once per forward pass, then contracted with the inputs:
-    O(batch * in_features * bond_dim**4) at most, 27 multiply-adds an output in blocks of three.
+    Cost: O(batch * in_features * bond_dim**4) at most, 27 multiply-adds an output in blocks of
+    three; that of `apply_circuit` on `batch` states where states are evolved.
     """
 
     name = "mps"
@@ -62,53 +99,139 @@ class MPSProjectionHead(FidelityHead):
         out_features: int = 256,
         bond_dim: int = 4,
         depth: int = 2,
-        ansatz: str = "staircase",
+        ansatz: str | Circuit | Mapping[str, Any] = "staircase",
         readout: str = "probability",
+        encoding: str = "angle",
+        grouping: str | Sequence[int] = "registers",
+        scale: str = "shared",
         *,
         generator: torch.Generator | None = None,
     ) -> None:
+        if isinstance(ansatz, Mapping):
+            ansatz = circuit_from_config(ansatz)
         super().__init__(
             in_features,
             out_features,
             bond_dim=bond_dim,
             depth=depth,
-            ansatz=ansatz,
+            ansatz=circuit_to_config(ansatz) if isinstance(ansatz, Circuit) else ansatz,
             readout=readout,
+            encoding=encoding,
+            grouping=grouping if isinstance(grouping, str) else [int(f) for f in grouping],
+            scale=scale,
         )
         check_positive(bond_dim=bond_dim, depth=depth)
-        check_choice("ansatz", ansatz, tuple(ANSATZE))
-        check_choice("readout", readout, ("probability",))
-        needed = min(2**depth, 2 ** (self.registers // 2))
-        if needed > bond_dim:
-            fits = bond_dim.bit_length() - 1
+        check_choice("readout", readout, tuple(READOUTS))
+        check_choice("scale", scale, ("shared", "feature"))
+        self.readout = READOUTS[readout]
+        between = 1 if ansatz == "staircase" else min(bond_dim, 2**depth)
+        kept = self.readout.num_kept(out_features, between)
+        if kept > in_features:
             raise ValueError(
-                f"`bond_dim` must be at least {needed} for blocks of {self.registers} qubits at "
-                f"depth {depth}, got {bond_dim}: less would need truncation, which a head does not "
-                f"do. Use bond_dim={needed}{f', or depth={fits}' if fits else ''}."
+                f"`out_features` {out_features} needs {kept} kept qubits, but `in_features` is "
+                f"{in_features}: there is at least one feature for each."
             )
-        self.circuit = ANSATZE[ansatz](self.registers, depth)
-        shape = (out_features, self.circuit.num_parameters)
-        self.angles = nn.Parameter(_INITIAL_ANGLE * torch.randn(shape, generator=generator))
-        self.scale = nn.Parameter(torch.tensor(_INITIAL_SCALE))
+        self.register = deal(in_features, kept, grouping, encoding)
+        self.circuit = head_circuit(ansatz, self.register, depth, readout)
+        self.kept_sites = self.register.kept
+        self.needed_bonds = needed_bonds(self.circuit, self.register)
+        self.truncates = max(self.needed_bonds, default=1) > bond_dim
+        self.bond_dims: tuple[int, ...] = ()
+        if isinstance(self.readout, StateReadout):
+            self.bond_dims = self.readout.bond_dims(kept, between)
+        self._cones = self._find_cones()
+        start = self.circuit.parameters()
+        if not start.any():
+            start = _INITIAL_ANGLE * torch.randn(len(start), generator=generator)
+        self.angles = nn.Parameter(start)
+        self.scale: nn.Parameter | None = None
+        if self._encoding.scaled:
+            shape = () if scale == "shared" else (in_features,)
+            self.scale = nn.Parameter(torch.full(shape, _INITIAL_SCALE))
+
+    @property
+    def _encoding(self) -> Encoding:
+        return self.register.encoding
+
+    @property
+    def _blocks(self) -> Blocks:
+        return self.register.blocks
+
+    def _find_cones(self) -> list[tuple[list[Cones], list[list[Rows]], list[int]]]:
+        """For each letter of the readout the light cones, their inputs, and their order."""
+        if self.truncates or not isinstance(self.readout, LocalReadout):
+            return []
+        rows = self._encoding.row_of_sites(self._blocks)
+        places = tuple((site,) for site in self.kept_sites)
+        found = []
+        for letter in self.readout.letters:
+            cones = find_cones(self.circuit, letter, places, self._group)
+            if self._group > 1 and max(len(cone.letters) for cone in cones) > 8:
+                return []
+            windows = [cone.window_rows(rows, self._group) for cone in cones]
+            order = [row for cone in cones for row in cone.rows]
+            found.append((cones, windows, order))
+        return found
+
+    @property
+    def _group(self) -> int:
+        """Neighbouring qubits whose inputs are entangled."""
+        return 1 if self._encoding.product else len(self.register.sites[0])
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
-        """Compress embeddings to angles in [0, pi].
-
-        Computed in the Heisenberg picture: `<Z>` of each kept qubit is one observable per block,
-        evolved backwards through the circuit and contracted with the product state of the inputs.
+        """Compress embeddings.
 
         Args:
-            x: `(batch, in_features)`, any real numbers; their norm does not matter.
+            x: `(batch, in_features)`, any real numbers; their norm does not matter. Single
+                precision is the least that is computed in, also under autocast.
 
         Returns:
-            `(batch, out_features)`: `2 asin(sqrt(p1))` of each kept qubit.
+            `(batch, out_features)` in the head's dtype; angles in [0, pi], Bloch components in
+            [-1, 1], or site tensors of norm 1.
         """
-        inputs = bloch_components(self._block_angles(x))  # site block component batch
-        observable = pauli_string(
-            "1" * (self.registers - 1) + "Z", self.out_features, dtype=x.dtype
-        ).to(x.device)
-        observable = evolve_observable(observable, self.circuit, self.angles)
-        return probability_angle(product_expectation(real_components(observable), inputs)).T
+        return self.project(x).vectors
+
+    def project(self, x: Float[Tensor, "batch _"]) -> Projection:
+        """`forward`, with what truncation discarded."""
+        check_input(self, x)
+        with torch.autocast(x.device.type, enabled=False):
+            x, scale, angles = self._in_working_precision(x)
+            if self._cones:
+                vectors, weight = self._heisenberg(x, scale, angles), x.new_zeros(len(x))
+            else:
+                vectors, weight = self._schroedinger(x, scale, angles)
+        return Projection(vectors.to(self.angles.dtype), weight.to(self.angles.dtype))
+
+    def _heisenberg(self, x: Tensor, scale: Tensor | None, angles: Tensor) -> Tensor:
+        components = self._encoding.components(x, scale, self._blocks)
+        kept = [0, 1, 3] if "Y" not in self._encoding.letters else [0, 1, 2, 3]
+        if not self._encoding.product:
+            kept = list(real_strings(self._group))
+        values = []
+        for cones, windows, order in self._cones:
+            found = [
+                cone_expectation(cone, cone.own(angles), components, rows, kept, self._group)
+                for cone, rows in zip(cones, windows, strict=True)
+            ]
+            if len(found) > 1:
+                place = torch.tensor(order, device=x.device).argsort()
+                found = [torch.cat(found).index_select(0, place)]
+            values.append(found[0])
+        assert isinstance(self.readout, LocalReadout)
+        return self.readout.vector(torch.stack(values))
+
+    def _schroedinger(
+        self, x: Tensor, scale: Tensor | None, angles: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        state = self._state(x, scale, angles)
+        if isinstance(self.readout, StateReadout):
+            vectors = self.readout.vector(state, self.kept_sites, self.bond_dims)
+        else:
+            assert isinstance(self.readout, LocalReadout)
+            numbers = ["XYZ".index(letter) for letter in self.readout.letters]
+            values = bloch_vectors(state)[:, self.kept_sites][..., numbers]
+            vectors = self.readout.vector(values.permute(2, 1, 0))
+        return vectors, state.discarded_weight.sum(-1)
 
     def state(self, x: Float[Tensor, "batch _"]) -> MPS:
         """The states behind the output: the whole register after the circuit, before measurement.
@@ -117,27 +240,96 @@ class MPSProjectionHead(FidelityHead):
             x: `(batch, in_features)`.
 
         Returns:
-            MPS of `batch` states on `in_features` sites, complex. The blocks follow each other,
-            with bond dimension 1 between them; site `registers * k + registers - 1` is the kept
-            qubit of block k (see `kept_sites`).
+            MPS of `batch` states on the qubits of the register, complex, with bonds of at most
+            `bond_dim`. The blocks follow each other; `kept_sites` are the last of each.
 
-        Cost: O(batch * in_features * bond_dim**2 * depth).
+        Cost: that of `apply_circuit`, O(batch * in_features * bond_dim**2 * depth).
         """
-        angles = self._block_angles(x).permute(2, 1, 0)  # batch block site
-        amplitudes = qubit_amplitudes(angles).flatten(0, 1)
-        blocks = product_state(torch.complex(amplitudes, torch.zeros_like(amplitudes)))
-        blocks = apply_circuit(blocks, self.circuit, self.angles.repeat(len(x), 1))
-        by_block = [site.unflatten(0, (len(x), -1)).unbind(1) for site in blocks.sites]
-        sites = tuple(site for block in zip(*by_block, strict=True) for site in block)
-        return MPS(sites, x.new_zeros(len(x)))
-
-    @property
-    def kept_sites(self) -> range:
-        """Sites of `state` that are read out, in the order of the output."""
-        return range(self.registers - 1, self.in_features, self.registers)
-
-    def _block_angles(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "sites blocks batch"]:
-        """Angle of each feature's qubit, far end of each block first."""
         check_input(self, x)
-        angles = feature_angles(self.scale * equalise_norm(x))
-        return angles.T.unflatten(0, (self.registers, self.out_features)).flip(0)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._state(*self._in_working_precision(x))
+
+    def _in_working_precision(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Input and parameters in the head's dtype, or in float32 if that is less precise."""
+        dtype = torch.promote_types(self.angles.dtype, torch.float32)
+        scale = None if self.scale is None else self.scale.to(dtype)
+        return x.to(dtype), scale, self.angles.to(dtype)
+
+    def _state(self, x: Tensor, scale: Tensor | None, angles: Tensor) -> MPS:
+        amplitudes = self._encoding.amplitudes(x, scale, self._blocks)
+        if self._encoding.product:
+            start = product_state(torch.stack(amplitudes, 1))
+        else:
+            blocks = [from_dense(block).sites for block in amplitudes]
+            start = MPS(tuple(site for block in blocks for site in block), x.new_zeros(len(x)))
+        truncation = Truncation(self.config["bond_dim"]) if self.truncates else None
+        return apply_circuit(start, self.circuit, angles, truncation)
+
+    def similarity(
+        self,
+        zq: Float[Tensor, "queries _"],
+        zd: Float[Tensor, "documents _"],
+        *,
+        pairwise: bool = False,
+    ) -> Float[Tensor, "*pairs"]:
+        """Log-fidelity of all pairs, at most 0; higher is closer.
+
+        Args:
+            zq: Compressed queries `(queries, out_features)`.
+            zd: Compressed documents `(documents, out_features)`.
+            pairwise: Compare each query with the document in the same row.
+
+        Returns:
+            `(queries, documents)`, or `(queries,)` if `pairwise`.
+        """
+        check_pair(self, zq, zd)
+        return self.readout.similarity(zq, zd, self.bond_dims, pairwise=pairwise)
+
+    @torch.no_grad()
+    def calibrate(self, x: Float[Tensor, "samples _"]) -> "MPSProjectionHead":
+        """Set the scale from embeddings, so that the features' angles spread as at the start.
+
+        With `scale="feature"` each feature gets the same spread; with "shared" all together.
+
+        Args:
+            x: Embeddings `(samples, in_features)`, some hundred or more.
+
+        Raises:
+            ValueError: If the encoding has no scale.
+        """
+        check_input(self, x)
+        if self.scale is None:
+            raise ValueError(f'`encoding="{self._encoding.name}"` has no scale to calibrate.')
+        size = equalise_norm(x.to(self.scale)).square()
+        spread = (size.mean() if self.scale.ndim == 0 else size.mean(0)).sqrt()
+        self.scale.copy_(_INITIAL_SCALE / spread.clamp_min(math.sqrt(torch.finfo(x.dtype).eps)))
+        return self
+
+    def describe(self) -> str:
+        """The head in words: circuit, parameters, bytes, exactness, light cone."""
+        return describe(self)
+
+    def draw(self, path: str | None = None, block: int = 0) -> Any:
+        """The circuit as a figure: that of one block, or for circuits across blocks its light cone.
+
+        Args:
+            path: Where the picture goes; the ending gives the format. `None` returns a matplotlib
+                figure.
+            block: Which block.
+
+        Raises:
+            ImportError: If matplotlib is missing.
+        """
+        from mpsheads.plotting import draw_circuit
+
+        return draw_circuit(self.block_circuit(block), path)
+
+    def cone_letters(self) -> list[str]:
+        """The observables that are evolved, each on its light cone; none where states are."""
+        return [cone.letters for cones, _, _ in self._cones for cone in cones]
+
+    def block_circuit(self, block: int = 0) -> Circuit:
+        """The gates that the readout of a block depends on, on their own qubits."""
+        sites = self.register.sites[block]
+        cone, _ = self.circuit.light_cone(sites if self.readout.name == "state" else sites[-1:])
+        return cone

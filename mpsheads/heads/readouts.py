@@ -1,8 +1,162 @@
-"""What a head returns of its kept qubits. A new readout goes here."""
+"""What a head returns of its kept qubits. A new readout is a class here, and a line in `READOUTS`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from mpsheads import similarity
+from mpsheads.mps import MPS
+from mpsheads.mps.state import trim_bonds
+
+
+class Readout(ABC):
+    """How the kept qubits become a vector, and how two such vectors are compared.
+
+    Attributes:
+        name: What a head calls it.
+        letters: The Pauli matrices of each kept qubit that the vector is made of; empty where it
+            takes the whole state.
+    """
+
+    name: ClassVar[str]
+    letters: ClassVar[str]
+
+    @abstractmethod
+    def num_kept(self, out_features: int, bond_dim: int) -> int:
+        """Kept qubits of a vector of so many numbers.
+
+        Args:
+            out_features: The numbers.
+            bond_dim: Largest bond dimension between kept qubits.
+
+        Raises:
+            ValueError: If there is no such vector.
+        """
+
+    @abstractmethod
+    def similarity(
+        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+    ) -> Tensor:
+        """Log-fidelity of all pairs, or of rows with rows."""
+
+
+class LocalReadout(Readout):
+    """A readout of expectation values, each of one kept qubit."""
+
+    @abstractmethod
+    def vector(
+        self, values: Float[Tensor, "letters kept batch"]
+    ) -> Float[Tensor, "batch out_features"]:
+        """The vector from the expectation values of `letters`."""
+
+
+class ProbabilityReadout(LocalReadout):
+    """Each kept qubit's probability of 1 as an angle `2 asin(sqrt(p1))` in [0, pi].
+
+    Source: the measurement of Kankeu et al. 2025 (arXiv:2501.04591), from the entangled state.
+    """
+
+    name = "probability"
+    letters = "Z"
+
+    def num_kept(self, out_features: int, bond_dim: int) -> int:
+        """One number a qubit."""
+        return out_features
+
+    def vector(
+        self, values: Float[Tensor, "letters kept batch"]
+    ) -> Float[Tensor, "batch out_features"]:
+        """`probability_angle` of Z."""
+        return probability_angle(values[0]).T
+
+    def similarity(
+        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+    ) -> Tensor:
+        """Product of `cos(difference / 2)**2`."""
+        return similarity.log_fidelity(zq, zd, pairwise=pairwise)
+
+
+class BlochReadout(LocalReadout):
+    """The state of each kept qubit: its Bloch vector (x, y, z), of length 1 at most."""
+
+    name = "bloch"
+    letters = "XYZ"
+
+    def num_kept(self, out_features: int, bond_dim: int) -> int:
+        """Three numbers a qubit."""
+        if out_features % 3:
+            low = out_features // 3 * 3
+            sizes = f"{low} or {low + 3}" if low else "3"
+            raise ValueError(
+                f'`out_features` must be a multiple of 3 for readout="bloch", three numbers for '
+                f"each kept qubit, got {out_features}. The nearest are {sizes}."
+            )
+        return out_features // 3
+
+    def vector(
+        self, values: Float[Tensor, "letters kept batch"]
+    ) -> Float[Tensor, "batch out_features"]:
+        """The components, qubit after qubit."""
+        return values.permute(2, 1, 0).flatten(1)
+
+    def similarity(
+        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+    ) -> Tensor:
+        """Product of Uhlmann fidelities."""
+        return similarity.bloch_log_fidelity(zq, zd, pairwise=pairwise)
+
+
+class StateReadout(Readout):
+    """The pure state of the kept qubits when all others are projected on `|0>`: an MPS.
+
+    The vector holds its site tensors `(left, 2, right)`, each of norm 1, complex numbers as two.
+    """
+
+    name = "state"
+    letters = ""
+
+    def num_kept(self, out_features: int, bond_dim: int) -> int:
+        """As many as fill the vector."""
+        kept = 1
+        while _size(kept + 1, bond_dim) <= out_features:
+            kept += 1
+        if _size(kept, bond_dim) != out_features:
+            near = f"{_size(kept, bond_dim)} ({kept}) and {_size(kept + 1, bond_dim)} ({kept + 1})"
+            raise ValueError(
+                f'`out_features` must be the size of an MPS for readout="state", got '
+                f"{out_features}. The nearest sizes (kept qubits) with bonds of {bond_dim} are {near}."
+            )
+        return kept
+
+    def bond_dims(self, kept: int, bond_dim: int) -> tuple[int, ...]:
+        """The bonds between the kept qubits."""
+        return tuple(min(bond_dim, 2 ** min(k, kept - k, 30)) for k in range(1, kept))
+
+    def vector(
+        self, state: MPS, kept: Sequence[int], bond_dims: Sequence[int]
+    ) -> Float[Tensor, "batch out_features"]:
+        """Project the other sites, join their tensors to those of the kept ones, pack the rest."""
+        sites, carry = [], None
+        for place, site in enumerate(state.sites):
+            if place not in set(kept):
+                site = site[:, :, 0]
+            carry = site if carry is None else torch.einsum("blr,br...->bl...", carry, site)
+            if place in set(kept):
+                sites.append(carry)
+                carry = None
+        assert carry is None, "the last site is kept"
+        projected = trim_bonds(MPS(tuple(sites), torch.zeros_like(state.log_norm)))
+        return similarity.pack_state(_widen(projected, bond_dims))
+
+    def similarity(
+        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+    ) -> Tensor:
+        """Squared overlap of the states."""
+        return similarity.state_log_fidelity(zq, zd, tuple(bond_dims), pairwise=pairwise)
 
 
 def probability_angle(z: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -13,3 +167,27 @@ def probability_angle(z: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     """
     limit = 1 - 2 * torch.finfo(z.dtype).eps
     return torch.acos(z.clamp(-limit, limit))
+
+
+def _size(kept: int, bond_dim: int) -> int:
+    ends = [1, *READOUT_STATE.bond_dims(kept, bond_dim), 1]
+    return sum(4 * a * b for a, b in zip(ends, ends[1:], strict=False))
+
+
+def _widen(state: MPS, bond_dims: Sequence[int]) -> MPS:
+    """Zeros up to the given bonds, so that all vectors are alike."""
+    ends = [1, *bond_dims, 1]
+    sites = tuple(
+        torch.nn.functional.pad(
+            site, (0, right - site.shape[3], 0, 0, 0, left - site.shape[1])
+        )
+        for site, left, right in zip(state.sites, ends, ends[1:], strict=False)
+    )
+    return MPS(sites, state.log_norm)
+
+
+READOUT_STATE = StateReadout()
+READOUTS: dict[str, Readout] = {
+    readout.name: readout for readout in (ProbabilityReadout(), BlochReadout(), READOUT_STATE)
+}
+"""The readouts that a head can name."""

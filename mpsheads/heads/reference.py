@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads.encodings import equalise_norm, feature_angles
-from mpsheads.heads.angles import FidelityHead
-from mpsheads.heads.base import check_input
+from mpsheads.heads.base import ProjectionHead, check_input, check_pair
 from mpsheads.heads.readouts import probability_angle
+from mpsheads.similarity import log_fidelity
 
 
-class ReferenceHead(FidelityHead):
+class ReferenceHead(ProjectionHead):
     """The head of the paper, with its parameters and its circuit.
 
     An embedding fills R = in_features / out_features registers of n = out_features qubits. Step by
@@ -21,23 +21,30 @@ class ReferenceHead(FidelityHead):
     as the real amplitudes `(sqrt(p0), sqrt(p1))` of its measurement. Register 0 is the output. No
     entanglement outlives a gate.
 
+    Half of the paper's angles do nothing: a pair's output depends on three directions on the Bloch
+    sphere, two angles each, those that Z is turned to for the control, for the target, and for the
+    target under the controlled gate. `compact=True` holds those six; `compact()` finds them.
+
     Args:
         in_features: Width of the embeddings.
         out_features: Width of the compressed vectors; divides `in_features`.
         normalize: Bring each embedding to norm `sqrt(in_features)` first. The paper does not; with
             sentence embeddings, whose norm differs between queries and passages, it helps.
+        compact: Six angles for each pair of qubits rather than the paper's twelve.
         generator: Source of the initial parameters; torch's default one if `None`.
 
     Attributes:
-        angles_raw: The one parameter, `(R-1, 3, n, 4)`: step; gate on the control, on the target,
-            controlled gate; qubit; alpha, beta, gamma, delta. Each number t stands for the angle
-            `2 pi (tanh(t) + 1)`. Near zero the circuit is near the identity.
+        angles_raw: `(R-1, 3, n, 4)`: step; gate on the control, on the target, controlled gate;
+            qubit; alpha, beta, gamma, delta. Each number t stands for the angle
+            `2 pi (tanh(t) + 1)`. Near zero the circuit is near the identity. `None` if `compact`.
+        directions: `(R-1, 3, n, 2)`: step; control, target, controlled target; qubit; polar angle
+            and azimuth in radians. `None` unless `compact`.
 
     Raises:
         ValueError: If `out_features` does not divide `in_features`.
 
-    Source: Kankeu et al. 2025 (arXiv:2501.04591). 12 n (R - 1) parameters: 6,144 at 768 -> 256.
-    Cost: about ten multiply-adds a feature, beside its tanh, sine and cosine.
+    Source: Kankeu et al. 2025 (arXiv:2501.04591). 12 n (R - 1) parameters: 6,144 at 768 -> 256;
+    half of that if compact. Cost: about ten multiply-adds a feature, beside its sine and cosine.
     """
 
     name = "reference"
@@ -48,23 +55,61 @@ class ReferenceHead(FidelityHead):
         out_features: int = 256,
         *,
         normalize: bool = False,
+        compact: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, normalize=normalize)
+        super().__init__(in_features, out_features, normalize=normalize, compact=compact)
+        if in_features % out_features:
+            divisors = [n for n in range(1, in_features + 1) if in_features % n == 0]
+            near = sorted(sorted(divisors, key=lambda n: abs(n - out_features))[:2])
+            raise ValueError(
+                f"`out_features` must divide `in_features` {in_features}, got {out_features}. "
+                f"The nearest that do are {' and '.join(map(str, near))}."
+            )
         self.normalize = normalize
-        shape = (self.registers - 1, 3, out_features, 4)
-        self.angles_raw = nn.Parameter(0.01 * torch.randn(shape, generator=generator))
+        shape = (self.registers - 1, 3, out_features)
+        raw = 0.01 * torch.randn(*shape, 4, generator=generator)
+        self.angles_raw: nn.Parameter | None = None if compact else nn.Parameter(raw)
+        self.directions: nn.Parameter | None = None
+        if compact:
+            self.directions = nn.Parameter(_directions(raw))
+
+    @property
+    def registers(self) -> int:
+        """How many features go into each kept qubit, `in_features / out_features`."""
+        return self.in_features // self.out_features
+
+    @torch.no_grad()
+    def compact(self) -> "ReferenceHead":
+        """The same function with half of the parameters; a compact head gives a copy of itself."""
+        config = {**self.config, "compact": True}
+        like = next(self.parameters())
+        head = ReferenceHead(**config).to(like.device, like.dtype).train(self.training)
+        assert head.directions is not None
+        if self.angles_raw is not None:
+            head.directions.copy_(_directions(self.angles_raw.double()))
+        elif self.directions is not None:
+            head.directions.copy_(self.directions)
+        return head
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings to angles in [0, pi].
 
         Args:
-            x: `(batch, in_features)`, any real numbers.
+            x: `(batch, in_features)`, any real numbers. Single precision is the least that is
+                computed in.
 
         Returns:
-            `(batch, out_features)`: `2 asin(sqrt(p1))` of each qubit of register 0.
+            `(batch, out_features)`: `2 asin(sqrt(p1))` of each qubit of register 0, in the head's
+            dtype.
         """
         check_input(self, x)
+        own = next(self.parameters())
+        with torch.autocast(x.device.type, enabled=False):
+            dtype = torch.promote_types(own.dtype, torch.float32)
+            return self._project(x.to(dtype), dtype).to(own.dtype)
+
+    def _project(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         if self.normalize:
             x = equalise_norm(x)
         angles = feature_angles(x).unflatten(1, (self.registers, self.out_features)).unbind(1)
@@ -72,8 +117,7 @@ class ReferenceHead(FidelityHead):
             return angles[0]
         tiny = torch.finfo(x.dtype).tiny
         bloch_x, bloch_z = -angles[-1].sin(), angles[-1].cos()  # Y vanishes: amplitudes are real
-        coefficients = _bloch_rows(2 * math.pi * (torch.tanh(self.angles_raw) + 1))
-        for rows, target in zip(coefficients.unbind(0), angles[-2::-1], strict=True):
+        for rows, target in zip(self._rows(dtype).unbind(0), angles[-2::-1], strict=True):
             (control_x, control_z), (plain_x, plain_z), (turned_x, turned_z) = rows
             p1 = (1 - control_x * bloch_x - control_z * bloch_z) / 2
             target_x, target_z = -target.sin(), target.cos()
@@ -84,25 +128,69 @@ class ReferenceHead(FidelityHead):
             bloch_x = squared.clamp_min(tiny).sqrt()  # written back: real, not negative
         return probability_angle(bloch_z)
 
+    def _rows(self, dtype: torch.dtype) -> Float[Tensor, "steps 3 2 n"]:
+        """What makes the third Bloch component of each step from the input's X and Z.
 
-def _bloch_rows(angles: Float[Tensor, "steps 3 n 4"]) -> Float[Tensor, "steps 3 2 n"]:
-    """What makes the third Bloch component of each step, from the input's X and Z.
+        Rows: of the control after its gate; of the target after its gate; of the target after its
+        gate and the controlled one. Columns: coefficients of X and of Z; Y is zero.
+        """
+        if self.directions is not None:
+            polar, azimuth = self.directions.to(dtype).unbind(-1)
+            return torch.stack([polar.sin() * azimuth.cos(), polar.cos()], dim=2)
+        assert self.angles_raw is not None
+        angles = 2 * math.pi * (torch.tanh(self.angles_raw.to(dtype)) + 1)
+        return torch.stack([row[..., ::2, :] for row in _bloch_rows(angles)], dim=1)
 
-    Rows: of the control after its gate; of the target after its gate; of the target after its gate
-    and the controlled one. Columns: coefficients of X and of Z; Y is zero.
-    """
+    def similarity(
+        self,
+        zq: Float[Tensor, "queries _"],
+        zd: Float[Tensor, "documents _"],
+        *,
+        pairwise: bool = False,
+    ) -> Float[Tensor, "*pairs"]:
+        """Log-fidelity of all pairs, or of rows with rows, at most 0; higher is closer.
+
+        Args:
+            zq: Compressed queries `(queries, out_features)`.
+            zd: Compressed documents `(documents, out_features)`.
+            pairwise: Compare each query with the document in the same row.
+        """
+        check_pair(self, zq, zd)
+        return log_fidelity(zq, zd, pairwise=pairwise)
+
+
+def _directions(angles_raw: Float[Tensor, "steps 3 n 4"]) -> Float[Tensor, "steps 3 n 2"]:
+    """Polar angle and azimuth of what Z is turned to by the gates of each step."""
+    rows = torch.stack(_bloch_rows(2 * math.pi * (torch.tanh(angles_raw) + 1)), dim=1)
+    x, y, z = rows.unbind(2)  # each: steps 3 n
+    return torch.stack([torch.atan2(torch.hypot(x, y), z), torch.atan2(y, x)], dim=-1)
+
+
+def _bloch_rows(angles: Float[Tensor, "steps 3 n 4"]) -> list[Float[Tensor, "steps 3 n"]]:
+    """The rows (x, y, z) that give Z after the gate on the control, the target, and both on it."""
     cos, sin = angles[..., 1:].cos().unbind(-1), angles[..., 1:].sin().unbind(-1)
     (cos_b, cos_g, cos_d), (sin_b, sin_g, sin_d) = cos, sin  # each: steps 3 n
-    row_x, row_y, row_z = -sin_g * cos_d, sin_g * sin_d, cos_g  # z of R r = row . r
-    control, plain = (torch.stack([row_x[:, i], row_z[:, i]], 1) for i in (0, 1))
-    image_x = torch.stack(  # of (1, 0, 0) under the target's gate
+    # z of R r = row . r
+    row = torch.stack([-sin_g * cos_d, sin_g * sin_d, cos_g], 2)  # steps gate component n
+    control, plain, controlled = row.unbind(1)
+    image = torch.stack(  # of (1, 0, 0), (0, 1, 0), (0, 0, 1) under the target's gate
         [
-            cos_b * cos_g * cos_d - sin_b * sin_d,
-            sin_b * cos_g * cos_d + cos_b * sin_d,
-            row_x,
+            torch.stack(
+                [
+                    cos_b * cos_g * cos_d - sin_b * sin_d,
+                    sin_b * cos_g * cos_d + cos_b * sin_d,
+                    -sin_g * cos_d,
+                ]
+            ),
+            torch.stack(
+                [
+                    -cos_b * cos_g * sin_d - sin_b * cos_d,
+                    -sin_b * cos_g * sin_d + cos_b * cos_d,
+                    sin_g * sin_d,
+                ]
+            ),
+            torch.stack([cos_b * sin_g, sin_b * sin_g, cos_g]),
         ]
-    )[:, :, 1]
-    image_z = torch.stack([cos_b * sin_g, sin_b * sin_g, row_z])[:, :, 1]  # of (0, 0, 1)
-    controlled = torch.stack([row_x, row_y, row_z])[:, :, 2]
-    turned = torch.stack([(controlled * image_x).sum(0), (controlled * image_z).sum(0)], 1)
-    return torch.stack([control, plain, turned], dim=1)
+    )[:, :, :, 1]  # image component steps n
+    turned = torch.einsum("scn,icsn->sin", controlled, image)
+    return [control, plain, turned]

@@ -37,6 +37,9 @@ _SAME = {  # gates with the same name, angles and order of qubits
     "cx": "CXGate",
     "cz": "CZGate",
     "cp": "CPhaseGate",
+    "crx": "CRXGate",
+    "cry": "CRYGate",
+    "crz": "CRZGate",
     "swap": "SwapGate",
     "iswap": "iSwapGate",
     "ccx": "CCXGate",
@@ -53,9 +56,6 @@ _OTHER = {  # its U(t, f, d) is exp(i (f + d) / 2) Rz(f) Ry(t) Rz(d)
     "CUGate": ("controlled-unitary", lambda t, f, d, g: (g + (f + d) / 2, f, t, d)),
     "CU3Gate": ("controlled-unitary", lambda t, f, d: ((f + d) / 2, f, t, d)),
     "CU1Gate": ("cp", lambda d: (d,)),
-    "CRXGate": ("controlled-unitary", lambda t: (0.0, -_HALF_PI, t, _HALF_PI)),
-    "CRYGate": ("controlled-unitary", lambda t: (0.0, 0.0, t, 0.0)),
-    "CRZGate": ("controlled-unitary", lambda t: (0.0, t, 0.0, 0.0)),
 }
 _EXTRA = "interop"
 

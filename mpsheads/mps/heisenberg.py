@@ -5,6 +5,7 @@ dimension 4 (1, X, Y, Z) and real numbers only. A gate maps it by U^dagger O U: 
 whose rank is the square of the gate's. What applies gates to states applies these as well.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -16,8 +17,7 @@ from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.evolve import apply_layer
 from mpsheads.mps.schedule import layers
 from mpsheads.mps.state import MPS, product_state, trim_bonds
-
-PAULI = "1XYZ"
+from mpsheads.mps.transfer import PAULI
 
 _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
 
@@ -101,16 +101,18 @@ def product_expectation(
     return value[:, 0] * observable.log_norm.exp()[:, None]
 
 
-def real_components(observable: MPS) -> MPS:
-    """The observable without its Y components: all that real product states see of it.
+def select_components(observable: MPS, kept: Sequence[int]) -> MPS:
+    """The observable with some of its Pauli components at each site, in the order of `1XYZ`.
+
+    Real product states, for example, see nothing of Y: `(0, 1, 3)`.
 
     Returns:
-        Vectors over (1, X, Z) a site, bonds trimmed to 3**k.
+        Vectors over those, bonds trimmed to what the shorter side needs.
     """
-    keep = [0, 1, 3]
-    return trim_bonds(
-        MPS(tuple(site[:, :, keep] for site in observable.sites), observable.log_norm)
-    )
+    if len(kept) == len(PAULI):
+        return observable
+    sites = tuple(site[:, :, list(kept)] for site in observable.sites)
+    return trim_bonds(MPS(sites, observable.log_norm))
 
 
 def _paulis(like: Tensor) -> Complex[Tensor, "4 2 2"]:

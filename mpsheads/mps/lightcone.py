@@ -5,6 +5,7 @@ unitary and cancel. Sites of a regular circuit have cones of the same form, whic
 chain of 768 sites costs what a window of a few sites costs, and is never walked site by site.
 """
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,14 +14,24 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from mpsheads._checks import check_equal
-from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.heisenberg import evolve_observable, pauli_string, product_expectation
+from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps.heisenberg import (
+    evolve_observable,
+    pauli_string,
+    product_expectation,
+    select_components,
+)
+from mpsheads.mps.products import Rows, as_rows, dense_expectation, pick
+from mpsheads.mps.transfer import PAULI, evolve_dense
 
 Places = tuple[tuple[int, ...], ...]
 
+_SMALL = 4  # up to this window, an observable is held as all of its Pauli strings
+_LARGEST = 8  # the largest for which it can be
+
 
 @dataclass(frozen=True, eq=False)
-class _Cones:
+class Cones:
     """Light cones of the same form: one circuit on the sites of a window.
 
     Attributes:
@@ -36,6 +47,74 @@ class _Cones:
     rows: list[int]
     sites: list[tuple[int, ...]]
     parameters: list[list[int]]
+
+    def own(self, parameters: Float[Tensor, " parameters"]) -> Float[Tensor, "cones _"]:
+        """The parameters of each cone; a view where they follow each other."""
+        count = self.circuit.num_parameters
+        if not count:
+            return parameters.new_zeros(len(self.rows), 0)
+        flat = [place for places in self.parameters for place in places]
+        if flat == list(range(flat[0], flat[0] + len(flat))):
+            return parameters[flat[0] : flat[0] + len(flat)].view(-1, count)
+        return parameters[torch.tensor(self.parameters, device=parameters.device)]
+
+    def window_rows(self, row_of: Sequence[int] | None = None, group: int = 1) -> list[Rows]:
+        """For each site of the window, which site of the register it is for each cone.
+
+        Args:
+            row_of: The row that stands for each site, where these are in another order.
+            group: Sites that share a row: one entry for each group of the window.
+        """
+        columns = list(zip(*self.sites, strict=True))[::group]
+        return [as_rows([row_of[s] if row_of else s for s in column]) for column in columns]
+
+
+def cone_expectation(
+    cones: Cones,
+    parameters: Float[Tensor, "cones _"],
+    components: Float[Tensor, "_components sites states"],
+    rows: Sequence[Rows],
+    kept: Sequence[int] = (0, 1, 2, 3),
+    group: int = 1,
+) -> Float[Tensor, "cones states"]:
+    """The observables of light cones of the same form, evolved backwards and met with the inputs.
+
+    Args:
+        cones: The cones.
+        parameters: Those of each cone, `Cones.own`.
+        components: Expectation values of Pauli strings in each group of input qubits, those of
+            `kept` after the first.
+        rows: For each group of the window which rows of `components` it is, `Cones.window_rows`.
+        kept: The identity, 0, and the Pauli strings of a group, as numbers in base 4, that the
+            inputs have values of; the others vanish.
+        group: Neighbouring sites whose inputs are entangled; 1 for product states.
+
+    Raises:
+        ValueError: If the window of entangled inputs has more than 8 sites.
+    """
+    width = len(cones.letters)
+    if group > 1 and width > _LARGEST:
+        raise ValueError(
+            f"The readout depends on {width} qubits; for entangled inputs, {_LARGEST} is the most."
+        )
+    if group > 1 or width <= _SMALL:
+        observable = evolve_dense(cones.letters, cones.circuit, parameters)
+        if len(kept) < 4**group:
+            strings = _strings(kept, 4**group, width // group).to(observable.device)
+            observable = observable.index_select(0, strings)
+        return dense_expectation(observable, components, rows)
+    start = pauli_string(cones.letters, len(parameters), dtype=components.dtype)
+    observable = evolve_observable(start.to(components.device), cones.circuit, parameters)
+    picked = torch.stack([pick(components, site) for site in rows])  # window component cones i
+    return product_expectation(select_components(observable, kept), picked.transpose(1, 2))
+
+
+def _strings(kept: Sequence[int], base: int, digits: int) -> Tensor:
+    """The numbers with so many digits, all among `kept`."""
+    found, choice = torch.zeros(1, dtype=torch.long), torch.tensor(kept)
+    for _ in range(digits):
+        found = (base * found[:, None] + choice).flatten()
+    return found
 
 
 def local_expectations(
@@ -75,10 +154,10 @@ def local_expectations(
         parameters = circuit.parameters(dtype=real, device=amplitudes.device)
     elif parameters.ndim == 2:
         check_equal("batch size", amplitudes=len(amplitudes), parameters=len(parameters))
-    components = _pauli_components(amplitudes)  # site component batch
+    components = _pauli_components(amplitudes)
     rows: list[int] = []
     values = []
-    for cones in _find_cones(circuit, pauli, places):
+    for cones in find_cones(circuit, pauli, places):
         rows += cones.rows
         values.append(_evaluate(cones, components, parameters))
     order = torch.tensor(rows, device=amplitudes.device).argsort()
@@ -86,61 +165,110 @@ def local_expectations(
 
 
 def _evaluate(
-    cones: _Cones, components: Float[Tensor, "sites 3 batch"], parameters: Tensor
+    cones: Cones, components: Float[Tensor, "3 sites batch"], parameters: Tensor
 ) -> Float[Tensor, "cones batch"]:
     """The values of all cones of one form."""
-    device, batch = components.device, components.shape[2]
-    places = torch.tensor(cones.parameters, device=device, dtype=torch.long)
-    inputs = components[torch.tensor(cones.sites, device=device).T]  # window cones 3 batch
-    shared = parameters.ndim == 1
-    angles = parameters[places] if shared else parameters[:, places].transpose(0, 1).flatten(0, 1)
-    if not shared:  # an observable for each cone and each state
-        inputs = inputs.transpose(2, 3).flatten(1, 2)[..., None]
-    observable = pauli_string(cones.letters, len(angles), dtype=components.dtype).to(device)
-    observable = evolve_observable(observable, cones.circuit, angles)
-    return product_expectation(observable, inputs).reshape(-1, batch)
+    if parameters.ndim == 1:
+        return cone_expectation(cones, cones.own(parameters), components, cones.window_rows())
+    # a circuit for each cone and each state: every state becomes sites of its own
+    batch, sites = components.shape[2], components.shape[1]
+    own = parameters[:, torch.tensor(cones.parameters, device=parameters.device, dtype=torch.long)]
+    rows: list[Rows] = [
+        as_rows([state * sites + site for state in range(batch) for site in column])
+        for column in zip(*cones.sites, strict=True)
+    ]
+    flat = components.permute(0, 2, 1).reshape(3, batch * sites, 1)
+    return cone_expectation(cones, own.flatten(0, 1), flat, rows).reshape(batch, -1).T
 
 
-def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "sites 3 batch"]:
+def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:
     """Expectation values of X, Y and Z of each input qubit."""
     zero, one = amplitudes.permute(1, 0, 2).unbind(-1)  # site batch
     norm = (zero.abs() ** 2 + one.abs() ** 2).clamp_min(torch.finfo(zero.dtype).tiny)
     off = zero.conj() * one
     y = off.imag if off.is_complex() else torch.zeros_like(off)
     z = zero.abs() ** 2 - one.abs() ** 2
-    return torch.stack([2 * off.real, 2 * y, z], dim=1) / norm[:, None]
+    return torch.stack([2 * off.real, 2 * y, z]) / norm
 
 
-def _find_cones(circuit: Circuit, pauli: str, places: Places) -> list[_Cones]:
-    """Light cones grouped by their form; kept with the circuit."""
+def find_cones(
+    circuit: Circuit, pauli: str, places: Places, group: int = 1
+) -> list[Cones]:
+    """Light cones of local observables, grouped by their form; kept with the circuit.
+
+    Args:
+        circuit: The circuit.
+        pauli: Letters of `XYZ`, one for each site of an observable.
+        places: The sites of each observable.
+        group: Windows are made of whole groups of so many neighbouring sites.
+
+    Cost: O(gates in all cones).
+    """
     known = circuit.__dict__.setdefault("_cones", {})
-    if (pauli, places) not in known:
-        found: dict[object, _Cones] = {}
+    if (pauli, places, group) not in known:
+        on_site: list[list[int]] = [[] for _ in range(circuit.num_sites)]
+        for number, operation in enumerate(circuit):
+            for site in operation.sites:
+                on_site[site].append(number)
+        found: dict[object, Cones] = {}
         for row, sites in enumerate(places):
-            cone, window = circuit.light_cone(sites)
+            operations, window = _light_cone(circuit, on_site, sites)
+            starts = sorted({site // group * group for site in window})
+            window = tuple(site for start in starts for site in range(start, start + group))
+            new = {site: i for i, site in enumerate(window)}
+            cone, used = _own_parameters(operations, new)
             letters = ["1"] * len(window)
             for site, letter in zip(sites, pauli, strict=True):
-                letters[window.index(site)] = letter
-            form = (
-                "".join(letters),
-                tuple((op.gate, op.sites, op.adjoint, op.matrix) for op in cone),
-            )
-            compact, used = _own_parameters(cone)
-            cones = found.setdefault(form, _Cones(compact, form[0], [], [], []))
+                letters[new[site]] = letter
+            gates = tuple((op.gate, op.sites, op.adjoint, op.matrix) for op in cone)
+            form = ("".join(letters), gates)
+            if form not in found:
+                found[form] = Cones(Circuit(len(window), tuple(cone)), form[0], [], [], [])
+            cones = found[form]
             cones.rows.append(row)
             cones.sites.append(window)
             cones.parameters.append(used)
-        known[pauli, places] = list(found.values())
-    return known[pauli, places]
+        known[pauli, places, group] = list(found.values())
+    return known[pauli, places, group]
 
 
-def _own_parameters(circuit: Circuit) -> tuple[Circuit, list[int]]:
-    """The circuit with a parameter vector that holds only its own, gate after gate."""
-    operations, used = [], []
-    for operation in circuit:
-        operations.append(replace(operation, start=len(used)))
+def _light_cone(
+    circuit: Circuit, on_site: list[list[int]], sites: Sequence[int]
+) -> tuple[list[Operation], set[int]]:
+    """What `Circuit.light_cone` finds, without a look at all other gates."""
+    window: set[int] = set()
+    waiting: list[int] = []
+    kept: list[int] = []
+
+    def enter(site: int, before: int) -> None:
+        window.add(site)
+        for number in on_site[site]:
+            if number < before:
+                heapq.heappush(waiting, -number)
+
+    for site in sites:
+        enter(site, len(circuit))
+    while waiting:
+        number = -heapq.heappop(waiting)
+        if kept and kept[-1] == number:
+            continue
+        kept.append(number)
+        for site in circuit.operations[number].sites:
+            if site not in window:
+                enter(site, number)
+    return [circuit.operations[number] for number in reversed(kept)], window
+
+
+def _own_parameters(
+    operations: Sequence[Operation], new: dict[int, int]
+) -> tuple[list[Operation], list[int]]:
+    """Operations on new sites with parameters of their own, and where these come from."""
+    moved, used = [], []
+    for operation in operations:
+        sites = tuple(new[site] for site in operation.sites)
+        moved.append(replace(operation, sites=sites, start=len(used)))
         used += range(operation.start, operation.stop)
-    return Circuit(circuit.num_sites, tuple(operations)), used
+    return moved, used
 
 
 def _check_places(

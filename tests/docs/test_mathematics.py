@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from mpsheads import DenseHead, MPSProjectionHead, ReferenceHead, log_fidelity, oracle
 from mpsheads.ansatz import staircase
-from mpsheads.encodings import bloch_components, equalise_norm, feature_angles, qubit_amplitudes
+from mpsheads.encodings import equalise_norm, feature_angles, qubit_amplitudes
 from mpsheads.mps import (
     MPS,
     apply_circuit,

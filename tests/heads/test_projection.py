@@ -6,58 +6,162 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mpsheads import MPSProjectionHead, TruncationHead, oracle
-from mpsheads.encodings import qubit_amplitudes
-from mpsheads.mps import bloch_vectors
+from mpsheads import Circuit, MPSProjectionHead, TruncationHead, oracle
+from mpsheads.mps import bloch_vectors, to_dense
+from mpsheads.similarity import unpack_state
 from tests.strategies import dense_circuit
+
+CIRCUIT = Circuit.of(3, [("su4", (0, 2)), ("h", 1), ("ccx", (1, 0, 2)), ("zyz", 2), ("cp", (2, 1))])
 
 
 def random_head(*args, generator, dtype=torch.float64, **kwargs):
     head = MPSProjectionHead(*args, **kwargs).to(dtype)
     with torch.no_grad():
         head.angles.normal_(generator=generator)
-        head.scale.fill_(0.7)
+        if head.scale is not None:
+            head.scale.fill_(0.7)
     return head
 
 
+def encoded(head, row):
+    """The input vector of one embedding, by the formulas of the page on mathematics."""
+    x = row.double()
+    scaled = 0.7 * x * math.sqrt(len(x)) / x.norm()
+    pi = torch.tensor(math.pi, dtype=torch.float64)
+    theta, phi = (torch.tanh(scaled) + 1) * pi / 2, (torch.tanh(scaled) + 1) * pi
+    parts = []
+    for block, sites in zip(head.register.blocks, head.register.sites, strict=True):
+        features = list(block)
+        if head.config["encoding"] == "amplitude":
+            vector = torch.zeros(2 ** len(sites), dtype=torch.complex128)
+            vector[: len(features)] = x[features].to(torch.complex128)
+            parts.append(vector / vector.norm())
+            continue
+        if head.config["encoding"] == "angle":
+            pairs = [(theta[f], pi) for f in features]
+        else:
+            first = [(features.pop(0), None)] if len(features) % 2 else []
+            couples = [*first, *zip(features[::2], features[1::2], strict=True)]
+                    pairs = [
+                (theta[b if a is None else a], phi[b] if b is not None else pi)
+                for a, b in couples
+            ]
+        parts += [
+            torch.stack([(t / 2).cos().to(torch.complex128), torch.polar((t / 2).sin(), p.double())])
+            for t, p in pairs
+        ]
+    return oracle.product_vector(parts) if all(len(p) == 2 for p in parts) else _kron(parts)
+
+
+def _kron(parts):
+    vector = parts[0]
+    for part in parts[1:]:
+        vector = torch.kron(vector, part)
+    return vector
+
+
+def dense_states(head, x):
+    return [dense_circuit(encoded(head, row), head.circuit, head.angles.detach()) for row in x]
+
+
+def dense_bloch(head, x):
+    """`(batch, kept, 3)`, from dense states."""
+    rows = []
+    for vector in dense_states(head, x):
+        rho = [oracle.partial_trace(vector, [site]) for site in head.kept_sites]
+        rows.append(
+            [[2 * r[1, 0].real, 2 * r[1, 0].imag, (r[0, 0] - r[1, 1]).real] for r in rho]
+        )
+    return torch.tensor(rows, dtype=torch.float64)
+
+
 @given(
-    blocks=st.integers(1, 3),
-    registers=st.integers(1, 8),
+    kept=st.integers(1, 4),
+    extra=st.integers(0, 5),
     depth=st.integers(1, 3),
-    seed=st.integers(0, 1000),
+    ansatz=st.sampled_from(["staircase", "brickwork"]),
+    readout=st.sampled_from(["probability", "bloch"]),
+    encoding=st.sampled_from(["angle", "dense_angle", "amplitude"]),
+    grouping=st.sampled_from(["registers", "neighbours", "order"]),
+    scale=st.sampled_from(["shared", "feature"]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 1000),
 )
-def test_its_angles_are_the_oracles_block_by_block(blocks, registers, depth, seed, dtype):
+def test_its_vectors_are_the_oracles(
+    kept, extra, depth, ansatz, readout, encoding, grouping, scale, dtype, seed
+):
     generator = torch.Generator().manual_seed(seed)
+    features = kept + extra
+    if grouping == "order":
+        grouping = torch.randperm(features, generator=generator).tolist()
     head = random_head(
-        blocks * registers, blocks, 2**depth, depth, generator=generator, dtype=dtype
+        features,
+        kept * (3 if readout == "bloch" else 1),
+        8,
+        depth,
+        ansatz,
+        readout,
+        encoding,
+        grouping,
+        scale,
+        generator=generator,
+        dtype=dtype,
     )
-    x = torch.randn(2, blocks * registers, dtype=dtype, generator=generator)
+    assert not head.truncates or max(head.needed_bonds) > 8
+    x = torch.randn(2, features, dtype=dtype, generator=generator)
     z = head(x)
     assert z.dtype == dtype
-
-    scaled = 0.7 * x.double() * math.sqrt(x.shape[1]) / x.double().norm(dim=1, keepdim=True)
-    theta = (torch.tanh(scaled) + 1) * math.pi / 2
-    for row in range(2):
-        for k in range(blocks):
-            features = theta[row, k::blocks].flip(0)  # far end first, kept qubit last
-            vector = oracle.product_vector(qubit_amplitudes(features))
-            vector = dense_circuit(vector, head.circuit, head.angles[k].detach())
-            p1 = oracle.partial_trace(vector, [registers - 1])[1, 1].real
-            atol = 1e-5 if dtype == torch.float32 else 1e-12
-            assert_close((z[row, k].double() / 2).sin() ** 2, p1, atol=atol, rtol=0)
+    bloch = dense_bloch(head, x)
+    atol = 2e-5 if dtype == torch.float32 else 1e-10  # single precision, some ten gates
+    if readout == "bloch":
+        assert_close(z.double(), bloch.flatten(1), atol=atol, rtol=0)
+    else:
+        assert_close(z.double().cos(), bloch[..., 2], atol=atol, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(24, 8), (24, 3), (6, 6), (8, 1)])
-def test_the_heisenberg_picture_equals_the_evolved_states_gradients_included(shape, generator):
-    head = random_head(*shape, generator=generator)
-    x = torch.randn(3, shape[0], dtype=torch.float64, generator=generator, requires_grad=True)
-    weights = torch.randn(3, shape[1], dtype=torch.float64, generator=generator)
-    inputs = (x, head.angles, head.scale)
+@pytest.mark.parametrize("encoding", ["angle", "dense_angle", "amplitude"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_circuit_of_the_users_is_taken_as_it_is(encoding, whole, generator):
+    features = {"angle": 3, "dense_angle": 6, "amplitude": 8}[encoding]
+    circuit = CIRCUIT
+    if whole:
+        circuit = CIRCUIT.on([0, 3, 2], 6) + Circuit.of(6, [("givens", (2, 4)), ("rxx", (4, 5))])
+    circuit = circuit.with_parameters(torch.randn(circuit.num_parameters, generator=generator))
+    head = MPSProjectionHead(2 * features, 2, 16, ansatz=circuit, encoding=encoding).double()
+    expected = circuit.parameters() if whole else circuit.parameters().repeat(2)
+    assert_close(head.angles.float(), expected)
+    with torch.no_grad():
+        if head.scale is not None:
+            head.scale.fill_(0.7)
+    x = torch.randn(3, 2 * features, dtype=torch.float64, generator=generator)
+    assert_close(head(x).cos(), dense_bloch(head, x)[..., 2])
 
-    fast = head(x).cos()
-    slow = bloch_vectors(head.state(x))[:, head.kept_sites, 2]
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"in_features": 24, "out_features": 8},
+        {"in_features": 24, "out_features": 3},  # a matrix product operator
+        {"in_features": 6, "out_features": 6},
+        {"in_features": 8, "out_features": 1, "depth": 1},
+        {"in_features": 11, "out_features": 4, "ansatz": "brickwork", "bond_dim": 8},
+        {"in_features": 11, "out_features": 9, "readout": "bloch", "encoding": "dense_angle"},
+        {"in_features": 9, "out_features": 3, "encoding": "amplitude", "depth": 1},
+        {"in_features": 9, "out_features": 3, "scale": "feature", "grouping": "neighbours"},
+    ],
+)
+def test_the_heisenberg_picture_equals_the_evolved_states_gradients_included(settings, generator):
+    head = random_head(**settings, generator=generator)
+    x = torch.randn(
+        3, head.in_features, dtype=torch.float64, generator=generator, requires_grad=True
+    )
+    inputs = (x, head.angles, *([head.scale] if head.scale is not None else []))
+
+    bloch = bloch_vectors(head.state(x))[:, head.kept_sites]
+    slow = bloch.flatten(1) if head.readout.name == "bloch" else bloch[..., 2]
+    fast = head(x) if head.readout.name == "bloch" else head(x).cos()
     assert_close(fast, slow)
+    weights = torch.randn(fast.shape, dtype=torch.float64, generator=generator)
     for a, b in zip(
         torch.autograd.grad((fast * weights).sum(), inputs),
         torch.autograd.grad((slow * weights).sum(), inputs),
@@ -66,19 +170,119 @@ def test_the_heisenberg_picture_equals_the_evolved_states_gradients_included(sha
         assert_close(a, b)
 
 
+def test_a_head_that_needs_more_truncates_and_says_what_it_lost(generator):
+    settings = {"in_features": 16, "out_features": 2, "depth": 3}
+    exact = random_head(**settings, bond_dim=8, generator=generator)
+    cut = random_head(**settings, bond_dim=2, generator=generator)
+    cut.load_state_dict(exact.state_dict())
+    assert (exact.truncates, cut.truncates) == (False, True)
+    x = torch.randn(3, 16, dtype=torch.float64, generator=generator, requires_grad=True)
+    assert_close(exact.project(x).discarded_weight, torch.zeros(3, dtype=torch.float64))
+    z, weight = cut.project(x)
+    assert cut.state(x).max_bond == 2
+    assert (weight > 1e-4).all()
+    error = (z.cos() - exact(x).cos()).abs().max()
+    assert 1e-6 < error < 2 * weight.max().sqrt()
+    weight.mean().backward()  # it can be trained away
+    assert cut.angles.grad.abs().max() > 1e-6
+    with torch.no_grad():
+        for _ in range(2):
+            cut.angles.mul_(0.3)
+    assert cut.project(x).discarded_weight.max() < 1e-3
+
+
+@pytest.mark.parametrize("ansatz", ["staircase", "brickwork"])
+@pytest.mark.parametrize("encoding", ["angle", "dense_angle"])
+def test_the_state_readout_is_the_kept_state_with_the_others_projected(ansatz, encoding, generator):
+    size = {"staircase": 12, "brickwork": 32}[ansatz]
+    head = random_head(9, size, 2, 1, ansatz, "state", encoding, generator=generator)
+    assert len(head.kept_sites) == 3
+    x = torch.randn(4, 9, dtype=torch.float64, generator=generator)
+    z = head(x)
+    assert z.shape == (4, size)
+    found = to_dense(unpack_state(z, head.bond_dims))
+    expected = []
+    for vector in dense_states(head, x):
+        legs = vector.reshape([2] * head.register.num_sites)
+        for site in reversed(range(head.register.num_sites)):
+            if site not in head.kept_sites:
+                legs = legs.select(site, 0)
+        expected.append(legs.flatten() / legs.norm())
+    expected = torch.stack(expected)
+    overlaps = (found.conj() * expected).sum(1).abs() / found.norm(dim=1)
+    assert_close(overlaps, torch.ones(4, dtype=torch.float64))
+    fidelity = (expected[:2].conj() @ expected[2:].T).abs().square()
+    assert_close(head.similarity(z[:2], z[2:]), fidelity.log())
+    assert_close(head.similarity(z[:2], z[2:], pairwise=True), fidelity.diagonal().log())
+
+
+def jacobian_rank(head, samples, generator):
+    x = torch.randn(samples, head.in_features, dtype=torch.float64, generator=generator)
+
+    def outputs(angles):
+        found = torch.func.functional_call(head, {"angles": angles}, (x,))
+        return (found.cos() if head.readout.name == "probability" else found).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(outputs, head.angles)
+    return int(torch.linalg.matrix_rank(jacobian, rtol=1e-11))
+
+
+@pytest.mark.parametrize("readout", ["probability", "bloch"])
+@pytest.mark.parametrize("encoding", ["angle", "dense_angle", "amplitude"])
+@pytest.mark.parametrize(
+    ("ansatz", "qubits", "kept", "depth"),
+    [
+        *(("staircase", qubits, 1, depth) for qubits in (1, 2, 3, 4) for depth in (1, 2)),
+        ("staircase", 3, 1, 3),
+        ("staircase", 4, 1, 3),
+        ("brickwork", 6, 2, 1),
+        ("brickwork", 6, 2, 2),
+    ],
+)
+def test_every_parameter_counts(ansatz, qubits, kept, depth, readout, encoding, generator):
+    width = {"angle": 1, "dense_angle": 2, "amplitude": 0}[encoding]
+    features = qubits * width or kept * 2 ** (qubits // kept)
+    if encoding != "angle" and ansatz == "brickwork":
+        return  # the rules are those of the staircase, which is tried with all encodings
+    out = kept * (3 if readout == "bloch" else 1)
+    head = random_head(
+        features, out, 64, depth, ansatz, readout, encoding, generator=generator
+    )
+    if not head.angles.numel():
+        assert (qubits, readout) == (1, "bloch")  # rotations of one qubit, which no fidelity sees
+        return
+    samples = 2 * head.angles.numel() + 40
+    assert jacobian_rank(head, samples, generator) == head.angles.numel()
+
+
+def test_the_default_heads_have_the_parameters_of_the_page():
+    assert MPSProjectionHead(768, 256).num_parameters == 256 * 20 + 1 == 5_121
+    assert MPSProjectionHead(768, 256, depth=1).num_parameters == 256 * 8 + 1 == 2_049
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_blocks_reach_what_the_circuit_with_all_parameters_reaches(depth, generator):
+    """Both have as many dimensions: the rank of the Jacobian of the full staircase."""
+    from mpsheads.ansatz import staircase
+
+    full = random_head(3, 1, 8, ansatz=staircase(3, depth), generator=generator)
+    head = random_head(3, 1, 8, depth, generator=generator)
+    assert jacobian_rank(full, 80, generator) == head.angles.numel() < full.angles.numel()
+
+
 def test_the_state_is_one_mps_of_the_whole_register_within_the_bond_dimension(generator):
     head = random_head(24, 3, generator=generator, dtype=torch.float32)
     state = head.state(torch.randn(5, 24, generator=generator))
     assert (state.batch_size, state.n_sites, state.dtype) == (5, 24, torch.complex64)
     assert state.max_bond == 4 == head.config["bond_dim"]
     assert state.bond_dims[7] == state.bond_dims[15] == 1  # blocks are not entangled
-    assert list(head.kept_sites) == [7, 15, 23]
+    assert head.kept_sites == [7, 15, 23]
+    assert head.needed_bonds == list(state.bond_dims)
 
 
-def test_every_argument_has_a_default_and_the_default_head_is_small():
+def test_every_argument_has_a_default():
     head = MPSProjectionHead(bond_dim=4)
     assert (head.in_features, head.out_features) == (768, 256)
-    assert head.num_parameters == 256 * 34 + 1
     assert head.bytes_per_vector == 1024
     z = head(torch.randn(3, 768))
     assert z.shape == (3, 256)
@@ -97,8 +301,9 @@ def test_untrained_it_ranks_like_truncation(generator):
     assert torch.corrcoef(ranks)[0, 1] > 0.95
 
 
-def test_the_length_of_an_embedding_does_not_matter_and_zeros_are_taken(generator):
-    head = MPSProjectionHead(12, 4, generator=generator)
+@pytest.mark.parametrize("encoding", ["angle", "dense_angle", "amplitude"])
+def test_the_length_of_an_embedding_does_not_matter_and_zeros_are_taken(encoding, generator):
+    head = MPSProjectionHead(12, 4, encoding=encoding, generator=generator)
     x = torch.randn(4, 12, generator=generator)
     assert_close(head(5 * x), head(x))
     zeros = torch.zeros(1, 12, requires_grad=True)
@@ -108,11 +313,44 @@ def test_the_length_of_an_embedding_does_not_matter_and_zeros_are_taken(generato
     assert zeros.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_less_precise_inputs_are_computed_in_single_precision(dtype, generator):
+    head = MPSProjectionHead(12, 4, generator=generator)
+    x = torch.randn(5, 12, generator=generator).to(dtype)
+    assert_close(head(x), head(x.float()), atol=0, rtol=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        z = head(x)
+        assert_close(head.similarity(z, z), head.similarity(head(x.float()), z))
+    assert_close(z, head(x.float()), atol=0, rtol=0)
+    low = MPSProjectionHead(12, 4).to(dtype)
+    low.load_state_dict(head.state_dict())
+    z = low(x)
+    assert z.dtype == dtype
+    rounded = MPSProjectionHead(12, 4)
+    rounded.load_state_dict(low.state_dict())
+    assert_close(z, rounded(x.float()).to(dtype), atol=0, rtol=0)
+    z.sum().backward()
+    assert low.angles.grad.dtype == dtype
+
+
+def test_calibration_gives_features_their_first_spread(generator):
+    sizes = torch.linspace(0.2, 4, 12)
+    x = torch.randn(2000, 12, generator=generator) * sizes
+    head = MPSProjectionHead(12, 4, scale="feature").calibrate(x)
+    scaled = head.scale * x / x.norm(dim=1, keepdim=True) * math.sqrt(12)
+    assert_close(scaled.square().mean(0).sqrt(), torch.full((12,), 0.35), atol=1e-5, rtol=0)
+    shared = MPSProjectionHead(12, 4).calibrate(x)
+    assert_close(shared.scale, torch.tensor(0.35))
+    with pytest.raises(ValueError, match="has no scale to calibrate"):
+        MPSProjectionHead(12, 4, encoding="amplitude").calibrate(x)
+
+
 def test_similarity_is_the_log_fidelity_of_all_pairs(generator):
     head = MPSProjectionHead(12, 4, generator=generator)
     zq, zd = (head(torch.randn(n, 12, generator=generator)) for n in (2, 3))
     expected = ((zq[:, None] - zd) / 2).cos().square().log().sum(-1)
     assert_close(head.similarity(zq, zd), expected)
+    assert_close(head.similarity(zq, zd[:2], pairwise=True), expected.diagonal())
 
 
 def test_a_generator_makes_the_initial_parameters_repeatable():
@@ -133,9 +371,10 @@ def test_gradients_are_finite_at_the_identity_and_at_saturated_features():
     assert head.angles.grad.isfinite().all()
 
 
-def test_gradients_agree_with_finite_differences(generator):
-    head = random_head(6, 2, generator=generator)
-    x = torch.randn(2, 6, dtype=torch.float64, generator=generator, requires_grad=True)
+@pytest.mark.parametrize("scale", ["shared", "feature"])
+def test_gradients_agree_with_finite_differences(scale, generator):
+    head = random_head(7, 2, scale=scale, generator=generator)
+    x = torch.randn(2, 7, dtype=torch.float64, generator=generator, requires_grad=True)
 
     def value(x, angles, scale):
         return torch.func.functional_call(head, {"angles": angles, "scale": scale}, (x,))
@@ -143,25 +382,45 @@ def test_gradients_agree_with_finite_differences(generator):
     assert torch.autograd.gradcheck(value, (x, head.angles, head.scale))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 5])
-def test_blocks_of_three_qubits_are_exact_at_every_depth_with_bond_2(depth, generator):
-    head = random_head(9, 3, 2, depth, generator=generator)
-    x = torch.randn(2, 9, dtype=torch.float64, generator=generator)
-    assert head.state(x).max_bond == 2
-    assert_close(head(x).cos(), bloch_vectors(head.state(x))[:, head.kept_sites, 2])
+def test_it_is_described(generator):
+    text = MPSProjectionHead(768, 256, generator=generator).describe()
+    for part in (
+        "768 -> 256",
+        "staircase, depth 2",
+        "exact: needs 2 of the 4 allowed",
+        "depends on 3 qubits",
+        "5,121 (a linear layer of the same size: 196,864, 38.4 times as many)",
+        "1,024 a vector in float32; in codes 256 at 8, 128 at 4, 64 at 2, 32 at 1 bits",
+        "●",
+    ):
+        assert part in text
+    text = MPSProjectionHead(64, 4, 2, 3, "brickwork").describe()
+    assert "needs 8, truncated to 2" in text
+    assert "all 64 qubits at once" in text
+
+
+def test_it_is_drawn(tmp_path):
+    head = MPSProjectionHead(12, 4)
+    file = tmp_path / "block.png"
+    assert head.draw(file) == file
+    assert file.stat().st_size > 1000
+    assert head.draw().get_axes()
+    assert len(head.block_circuit()) == 16
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"in_features": 384, "out_features": 100}, "must divide `in_features` 384, got 100"),
-        (
-            {"in_features": 384, "out_features": 48, "depth": 3},
-            "at least 8 for blocks of 8.*depth=2",
-        ),
-        ({"in_features": 384, "out_features": 48, "bond_dim": 1}, "Use bond_dim=4"),
+        ({"out_features": 769}, "needs 769 kept qubits, but `in_features` is 768"),
+        ({"readout": "bloch"}, "multiple of 3.*got 256. The nearest are 255 or 258"),
+        ({"readout": "state", "out_features": 255}, r"nearest sizes .* are 252 \(63\) and 256"),
         ({"ansatz": "ladder"}, '`ansatz` must be one of "staircase"'),
-        ({"readout": "bloch"}, "`readout` must be one of \"probability\", got 'bloch'"),
+        ({"ansatz": CIRCUIT, "out_features": 100}, "circuit on the 7 or 8 qubits of a block"),
+        ({"readout": "angle"}, "`readout` must be one of \"probability\".*got 'angle'"),
+        ({"encoding": "basis"}, "`encoding` must be one of \"angle\".*got 'basis'"),
+        ({"grouping": "random"}, "`grouping` must be one of \"registers\".*got 'random'"),
+        ({"grouping": [0, 0, 1]}, "`grouping` must hold each of the features 0..767 once"),
+        ({"scale": "none"}, "`scale` must be one of"),
         ({"depth": 0}, "`depth` must be at least 1, got 0"),
         ({"out_features": -4}, "`out_features` must be at least 1, got -4"),
     ],
@@ -175,3 +434,5 @@ def test_bad_inputs_are_named():
     head = MPSProjectionHead(12, 4)
     with pytest.raises(ValueError, match=r"shape \(batch, 12\), got \(3, 11\)"):
         head.state(torch.zeros(3, 11))
+    with pytest.raises(TypeError, match="head's dtype torch.float32 or a less precise one"):
+        head(torch.zeros(3, 12, dtype=torch.float64))
