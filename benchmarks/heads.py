@@ -49,6 +49,7 @@ def _compare(in_features: int, out_features: int, options: argparse.Namespace) -
     reference = ReferenceHead(in_features, out_features, generator=generator)
     dense = DenseHead(in_features, out_features, generator=generator)
     raw = reference.angles_raw
+    assert raw is not None
 
     def plain(inputs: Tensor) -> Tensor:
         return plain_reference.amplitudes(inputs, raw)
@@ -99,6 +100,7 @@ def _forward_and_backward(call: Callable[[Tensor], Tensor], x: Tensor) -> Callab
 def _difference(head: ReferenceHead, x: Tensor) -> float:
     """In float64: the square root of a small probability magnifies rounding errors."""
     head, x = copy.deepcopy(head).double(), x.double()
+    assert head.angles_raw is not None
     with torch.no_grad():
         angles = head(x)
         amplitudes = torch.stack([(angles / 2).cos(), (angles / 2).sin()], dim=-1)

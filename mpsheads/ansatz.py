@@ -212,8 +212,8 @@ def irredundant_staircase(
 ) -> Circuit:
     """`staircase` without redundant parameters; the last site is kept.
 
-    Angles, for three sites or more and real inputs: 3 n - 1 for one layer, 9 n - 7 for two. A second
-    layer on two sites and a third on three reach all observables that there are: more are left out.
+    Angles, for three sites or more and real inputs: 3 n - 1 for one layer, 9 n - 7 for two. A
+    second layer on two sites and a third on three reach all observables: more are left out.
 
     Args:
         n_sites: Length of the chain, n.
@@ -315,6 +315,3 @@ def brickwork_bonds(blocks: Sequence[Sequence[int]], depth: int) -> list[Bond]:
 
 def _turns(sites: Iterable[int]) -> list[tuple[str, tuple[int, ...]]]:
     return [(_TURN, (site,)) for site in sites]
-
-
-ANSATZE = {"staircase": staircase}

@@ -135,8 +135,8 @@ class AngleEncoding(Encoding):
 class DenseAngleEncoding(Encoding):
     """Two features a qubit: `cos(theta/2)|0> + exp(i phi) sin(theta/2)|1>`.
 
-    `theta = (tanh(s x) + 1) pi/2` and `phi = (tanh(s y) + 1) pi`. A feature y that is missing counts
-    as 0, so that a block of one feature is encoded as by `AngleEncoding`.
+    `theta = (tanh(s x) + 1) pi/2` and `phi = (tanh(s y) + 1) pi`. A feature y that is missing
+    counts as 0, so that a block of one feature is encoded as by `AngleEncoding`.
 
     Source: LaRose and Coyle 2020 (arXiv:2003.01695), with the paper's bounded angles.
     """
@@ -271,7 +271,9 @@ class _AngleComponents(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx, *grads: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
         (grad,) = grads
         x, scale, norm, slope, found = ctx.saved_tensors
         inner = (grad[1] * found[0]).addcmul_(grad[0], found[1], value=-1)

@@ -1,6 +1,6 @@
 """The circuit of a head: from the name of an ansatz, or from a circuit of the user's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,9 +16,7 @@ from mpsheads.mps.gates import FAMILIES
 ANSATZE = ("staircase", "brickwork")
 
 
-def head_circuit(
-    ansatz: str | Circuit, register: Register, depth: int, readout: str
-) -> Circuit:
+def head_circuit(ansatz: str | Circuit, register: Register, depth: int, readout: str) -> Circuit:
     """The circuit on all qubits of a register.
 
     Args:
@@ -38,20 +36,16 @@ def head_circuit(
             return ansatz
         if {ansatz.num_sites} != sizes:
             raise ValueError(
-                f"`ansatz` must be a circuit on the {' or '.join(map(str, sorted(sizes)))} qubits of "
-                f"a block, the same in each, or on all {register.num_sites} qubits, got one on "
+                f"`ansatz` must be a circuit on the {' or '.join(map(str, sorted(sizes)))} qubits "
+                f"of a block, the same in each, or on all {register.num_sites} qubits, got one on "
                 f"{ansatz.num_sites}."
             )
         return _in_each_block({ansatz.num_sites: ansatz}, register)
     check_choice("ansatz", ansatz, ANSATZE)
     if ansatz == "brickwork":
         bonds = brickwork_bonds(register.sites, depth)
-        return irredundant(
-            register.num_sites, bonds, register.kept, readout, real_inputs=real
-        )
-    blocks = {
-        size: irredundant_staircase(size, depth, readout, real_inputs=real) for size in sizes
-    }
+        return irredundant(register.num_sites, bonds, register.kept, readout, real_inputs=real)
+    blocks = {size: irredundant_staircase(size, depth, readout, real_inputs=real) for size in sizes}
     return _in_each_block(blocks, register)
 
 

@@ -71,7 +71,9 @@ def _light_cone(head: "MPSProjectionHead") -> str:
 def _parameters(head: "MPSProjectionHead") -> str:
     linear = head.in_features * head.out_features + head.out_features
     own = head.num_parameters
-    return f"{own:,} (a linear layer of the same size: {linear:,}, {linear / own:.1f} times as many)"
+    return (
+        f"{own:,} (a linear layer of the same size: {linear:,}, {linear / own:.1f} times as many)"
+    )
 
 
 def _bytes(head: "MPSProjectionHead") -> str:

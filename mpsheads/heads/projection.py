@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._checks import check_choice, check_positive
+from mpsheads._optional import optional_import
+from mpsheads._typing import PathLike
 from mpsheads.encodings import Blocks, Encoding, equalise_norm, real_strings
 from mpsheads.heads.base import ProjectionHead, check_input, check_pair
 from mpsheads.heads.circuits import (
@@ -68,8 +70,7 @@ class MPSProjectionHead(ProjectionHead):
         encoding: "angle": a feature a qubit. "dense_angle": two features a qubit. "amplitude": the
             features of a block are the amplitudes of its qubits.
         grouping: How features are dealt to blocks. "registers": every `n`-th feature, as in the
-            paper; "neighbours": in their order; or an order of the features, cut into blocks:
-            `fit_grouping` finds one from data.
+            paper; "neighbours": in their order; or an order of the features, cut into blocks.
         scale: "shared": one learned number multiplies all features; "feature": one for each.
             `calibrate` sets them from data.
         generator: Source of the initial parameters; torch's default one if `None`.
@@ -309,7 +310,7 @@ class MPSProjectionHead(ProjectionHead):
         """The head in words: circuit, parameters, bytes, exactness, light cone."""
         return describe(self)
 
-    def draw(self, path: str | None = None, block: int = 0) -> Any:
+    def draw(self, path: PathLike | None = None, block: int = 0) -> Any:
         """The circuit as a figure: that of one block, or for circuits across blocks its light cone.
 
         Args:
@@ -320,9 +321,14 @@ class MPSProjectionHead(ProjectionHead):
         Raises:
             ImportError: If matplotlib is missing.
         """
-        from mpsheads.plotting import draw_circuit
+        from mpsheads.plotting import draw_circuit, draw_circuit_on
 
-        return draw_circuit(self.block_circuit(block), path)
+        circuit = self.block_circuit(block)
+        if path is not None:
+            return draw_circuit(circuit, path)
+        figure = optional_import("matplotlib.figure", "retrieval").Figure()
+        draw_circuit_on(circuit, figure.add_subplot())
+        return figure
 
     def cone_letters(self) -> list[str]:
         """The observables that are evolved, each on its light cone; none where states are."""

@@ -1,7 +1,8 @@
-"""What a head returns of its kept qubits. A new readout is a class here, and a line in `READOUTS`."""
+"""What a head returns of its kept qubits. A new readout is a class and a line in `READOUTS`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -128,7 +129,8 @@ class StateReadout(Readout):
             near = f"{_size(kept, bond_dim)} ({kept}) and {_size(kept + 1, bond_dim)} ({kept + 1})"
             raise ValueError(
                 f'`out_features` must be the size of an MPS for readout="state", got '
-                f"{out_features}. The nearest sizes (kept qubits) with bonds of {bond_dim} are {near}."
+                f"{out_features}. The nearest sizes (kept qubits) with bonds of {bond_dim} "
+                f"are {near}."
             )
         return kept
 
@@ -171,16 +173,14 @@ def probability_angle(z: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
 
 def _size(kept: int, bond_dim: int) -> int:
     ends = [1, *READOUT_STATE.bond_dims(kept, bond_dim), 1]
-    return sum(4 * a * b for a, b in zip(ends, ends[1:], strict=False))
+    return sum(4 * a * b for a, b in pairwise(ends))
 
 
 def _widen(state: MPS, bond_dims: Sequence[int]) -> MPS:
     """Zeros up to the given bonds, so that all vectors are alike."""
     ends = [1, *bond_dims, 1]
     sites = tuple(
-        torch.nn.functional.pad(
-            site, (0, right - site.shape[3], 0, 0, 0, left - site.shape[1])
-        )
+        torch.nn.functional.pad(site, (0, right - site.shape[3], 0, 0, 0, left - site.shape[1]))
         for site, left, right in zip(state.sites, ends, ends[1:], strict=False)
     )
     return MPS(sites, state.log_norm)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from mpsheads._checks import check_choice
 from mpsheads.encodings import ENCODINGS, Encoding
@@ -51,8 +51,8 @@ def deal(
     Args:
         in_features: Number of features.
         num_blocks: Number of blocks.
-        grouping: "registers": every `num_blocks`-th feature, as in the paper; "neighbours": features
-            in their order; or all features in an order of one's own, cut into blocks.
+        grouping: "registers": every `num_blocks`-th feature, as in the paper; "neighbours":
+            features in their order; or all features in an order of one's own, cut into blocks.
         encoding: Name of an encoding.
 
     Raises:
@@ -66,13 +66,13 @@ def deal(
         order = grouping
         if sorted(order) != list(range(in_features)):
             raise ValueError(
-                f"`grouping` must hold each of the features 0..{in_features - 1} once, or be one of "
-                f"{', '.join(GROUPINGS)}; `fit_grouping` finds one."
+                f"`grouping` must hold each of the features 0..{in_features - 1} once, or be one "
+                f"of {', '.join(GROUPINGS)}."
             )
     if grouping == "registers":  # far end first: the kept qubit has the first feature
         blocks = [tuple(range(in_features))[k::num_blocks][::-1] for k in range(num_blocks)]
     else:
         small, larger = divmod(in_features, num_blocks)
         ends = [k * small + min(k, larger) for k in range(num_blocks + 1)]
-        blocks = [tuple(order[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+        blocks = [tuple(order[a:b]) for a, b in pairwise(ends)]
     return Register(tuple(blocks), ENCODINGS[encoding])

@@ -22,7 +22,7 @@ from mpsheads.mps.heisenberg import (
     select_components,
 )
 from mpsheads.mps.products import Rows, as_rows, dense_expectation, pick
-from mpsheads.mps.transfer import PAULI, evolve_dense
+from mpsheads.mps.transfer import evolve_dense
 
 Places = tuple[tuple[int, ...], ...]
 
@@ -191,9 +191,7 @@ def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:
     return torch.stack([2 * off.real, 2 * y, z]) / norm
 
 
-def find_cones(
-    circuit: Circuit, pauli: str, places: Places, group: int = 1
-) -> list[Cones]:
+def find_cones(circuit: Circuit, pauli: str, places: Places, group: int = 1) -> list[Cones]:
     """Light cones of local observables, grouped by their form; kept with the circuit.
 
     Args:

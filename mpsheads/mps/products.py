@@ -1,7 +1,7 @@
 """Expectation values of small observables in product states, fused for the backward pass.
 
-An observable on w sites is a vector over w-fold products of (1, component, ...); a product state has
-one number for each component of each site. Everything runs along the states, the last axis.
+An observable on w sites is a vector over w-fold products of (1, component, ...); a product state
+has one number for each component of each site. Everything runs along the states, the last axis.
 """
 
 from collections.abc import Sequence
@@ -68,9 +68,7 @@ def _plain(observable: Tensor, components: Tensor, rows: Sequence[Rows]) -> Tens
 
 class _Expectation(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx, observable: Tensor, components: Tensor, rows: Sequence[Rows]
-    ) -> Tensor:
+    def forward(ctx, observable: Tensor, components: Tensor, rows: Sequence[Rows]) -> Tensor:
         picked = [pick(components, site) for site in rows]
         half = len(rows) // 2
         left, right = _products(picked[:half], components), _products(picked[half:], components)
@@ -87,7 +85,9 @@ class _Expectation(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx, *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         observable, components, value, *halves = ctx.saved_tensors
         rows, half = ctx.rows, len(ctx.rows) // 2

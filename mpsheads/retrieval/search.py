@@ -1,23 +1,25 @@
 """Exact search: the closest documents of each query by any similarity of all pairs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mpsheads._checks import check_positive
 from mpsheads.retrieval.runs import Run
+from mpsheads.similarity import Codes
 
 _QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
 
 
 @torch.no_grad()
 def rank(
-    zq: Tensor,
+    zq: Tensor | Codes,
     query_ids: Sequence[str],
-    zd: Tensor,
+    zd: Tensor | Codes,
     doc_ids: Sequence[str],
-    similarity: Callable[[Tensor, Tensor], Tensor],
+    similarity: Callable[[Any, Any], Tensor],
     *,
     pool: Mapping[str, Sequence[str]] | None = None,
     top_k: int = 1000,
@@ -25,12 +27,12 @@ def rank(
     """Rank documents for each query.
 
     Args:
-        zq: Vectors of the queries, `(Q, n)`.
+        zq: Vectors of the queries, `(Q, n)`, or codes.
         query_ids: Their ids, in the order of the rows.
-        zd: Vectors of the documents, `(D, n)`, on the device of `zq`.
+        zd: Vectors of the documents, `(D, n)`, or codes, on the device of `zq`.
         doc_ids: Their ids, in the order of the rows.
         similarity: From `(q, n)` and `(d, n)` to `(q, d)`, higher is closer: `head.similarity`,
-            or `mpsheads.similarity.cosine` for uncompressed embeddings.
+            `mpsheads.log_fidelity` for codes, or `mpsheads.cosine` for uncompressed embeddings.
         pool: The candidates of each query; `None` ranks every document. A query that is not in it
             is left out of the run.
         top_k: How many documents of a query are kept.
@@ -68,11 +70,11 @@ def rank(
 
 
 def _rank_pools(
-    zq: Tensor,
+    zq: Tensor | Codes,
     query_ids: Sequence[str],
-    zd: Tensor,
+    zd: Tensor | Codes,
     doc_ids: Sequence[str],
-    similarity: Callable[[Tensor, Tensor], Tensor],
+    similarity: Callable[[Any, Any], Tensor],
     pool: Mapping[str, Sequence[str]],
     top_k: int,
 ) -> Run:
@@ -94,7 +96,7 @@ def _rank_pools(
     return run
 
 
-def _scores(similarity: Callable[[Tensor, Tensor], Tensor], zq: Tensor, zd: Tensor) -> Tensor:
+def _scores(similarity: Callable[[Any, Any], Tensor], zq: Any, zd: Any) -> Tensor:
     scores = similarity(zq, zd)
     if scores.shape != (len(zq), len(zd)):
         raise ValueError(
@@ -133,7 +135,7 @@ def _read_keys(keys: Tensor, ids: Sequence[str]) -> dict[str, float]:
     return dict(zip([ids[int(place)] for place in places], scores, strict=True))
 
 
-def _check_ids(name: str, ids: Sequence[str], rows_name: str, rows: Tensor) -> None:
+def _check_ids(name: str, ids: Sequence[str], rows_name: str, rows: Tensor | Codes) -> None:
     if len(ids) != len(rows):
         raise ValueError(
             f"`{name}` must have one id per row of `{rows_name}`: got {len(ids)} and {len(rows)}."

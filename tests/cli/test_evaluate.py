@@ -139,7 +139,10 @@ def test_a_gzipped_folder_works_as_a_plain_one_does(command, data, beir):
         (["--split", "test", "--pool", "nosuch.trec"], r"`--pool` 'nosuch.trec' is neither"),
         (["--split", "test", "--measure", "NDCG"], r"`--measure` holds 'NDCG'; known are"),
         (["--split", "test", "--head", "nosuch"], r"'nosuch' is not a folder.* New heads are mps"),
-        (["--split", "test", "--head", "mps:7"], r"`--out-features` must divide .* 48, got 7"),
+        (
+            ["--split", "test", "--head", "reference:7"],
+            r"`--out-features` must divide .* 48, got 7",
+        ),
         (["--split", "test", "--head", "mps:x"], r"must end in a number"),
         (["--split", "test", "--head", "pca", "--depth", "2"], r"`--depth` is of mps heads"),
         (["--split", "test", "--head", "pca:60"], r"`--out-features` must not exceed"),

@@ -171,9 +171,9 @@ def test_what_is_malformed_is_named_and_leaves_nothing(
     ("options", "message"),
     [
         (["--head", "pca"], "`--head` pca has nothing to train. Use mps, reference or dense."),
-        (["--out-features", "7"], "`--out-features` must divide `in_features` 48, got 7"),
+        (["--out-features", "49"], "`--out-features` 49 needs 49 kept qubits"),
         (["--depth", "0"], "`--depth` must be at least 1, got 0"),
-        (["--bond-dim", "1"], "`--bond-dim` must be at least 2"),
+        (["--bond-dim", "0"], "`--bond-dim` must be at least 1"),
         (["--epochs", "0"], "`--epochs` must be at least 1, got 0"),
         (["--batch-size", "500"], "`--batch-size` must not exceed the number of pairs 27"),
         (["--loss", "hinge"], '`--loss` must be one of "contrastive"'),

@@ -40,14 +40,11 @@ def encoded(head, row):
         if head.config["encoding"] == "angle":
             pairs = [(theta[f], pi) for f in features]
         else:
-            first = [(features.pop(0), None)] if len(features) % 2 else []
-            couples = [*first, *zip(features[::2], features[1::2], strict=True)]
-                    pairs = [
-                (theta[b if a is None else a], phi[b] if b is not None else pi)
-                for a, b in couples
-            ]
+            alone = [(None, features.pop(0))] if len(features) % 2 else []
+            couples = [*alone, *zip(features[::2], features[1::2], strict=True)]
+            pairs = [(theta[b], pi if a is None else phi[a]) for a, b in couples]
         parts += [
-            torch.stack([(t / 2).cos().to(torch.complex128), torch.polar((t / 2).sin(), p.double())])
+            torch.stack([(t / 2).cos().to(torch.complex128), torch.polar((t / 2).sin(), p)])
             for t, p in pairs
         ]
     return oracle.product_vector(parts) if all(len(p) == 2 for p in parts) else _kron(parts)
@@ -69,9 +66,7 @@ def dense_bloch(head, x):
     rows = []
     for vector in dense_states(head, x):
         rho = [oracle.partial_trace(vector, [site]) for site in head.kept_sites]
-        rows.append(
-            [[2 * r[1, 0].real, 2 * r[1, 0].imag, (r[0, 0] - r[1, 1]).real] for r in rho]
-        )
+        rows.append([[2 * r[1, 0].real, 2 * r[1, 0].imag, (r[0, 0] - r[1, 1]).real] for r in rho])
     return torch.tensor(rows, dtype=torch.float64)
 
 
@@ -245,9 +240,7 @@ def test_every_parameter_counts(ansatz, qubits, kept, depth, readout, encoding, 
     if encoding != "angle" and ansatz == "brickwork":
         return  # the rules are those of the staircase, which is tried with all encodings
     out = kept * (3 if readout == "bloch" else 1)
-    head = random_head(
-        features, out, 64, depth, ansatz, readout, encoding, generator=generator
-    )
+    head = random_head(features, out, 64, depth, ansatz, readout, encoding, generator=generator)
     if not head.angles.numel():
         assert (qubits, readout) == (1, "bloch")  # rotations of one qubit, which no fidelity sees
         return
@@ -434,5 +427,5 @@ def test_bad_inputs_are_named():
     head = MPSProjectionHead(12, 4)
     with pytest.raises(ValueError, match=r"shape \(batch, 12\), got \(3, 11\)"):
         head.state(torch.zeros(3, 11))
-    with pytest.raises(TypeError, match="head's dtype torch.float32 or a less precise one"):
+    with pytest.raises(TypeError, match=r"head's dtype torch\.float32 or a less precise one"):
         head(torch.zeros(3, 12, dtype=torch.float64))

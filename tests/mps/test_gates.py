@@ -42,7 +42,9 @@ def test_controlled_puts_the_control_first(generator):
 
 
 RANKS = {  # of the families whose operator-Schmidt rank is not 4; from (left bond, right bond)
-    **dict.fromkeys(["cp", "crx", "cry", "crz", "controlled-unitary", "rxx", "ryy", "rzz", "cx", "cz"], (2,)),
+    **dict.fromkeys(
+        ["cp", "crx", "cry", "crz", "controlled-unitary", "rxx", "ryy", "rzz", "cx", "cz"], (2,)
+    ),
     "ccx": (2, 2),
 }
 

@@ -15,7 +15,7 @@ from mpsheads.mps.heisenberg import (
     product_expectation,
     select_components,
 )
-from tests.strategies import circuits, dense_circuit, random_product
+from tests.strategies import bloch_components, circuits, dense_circuit, random_product
 
 PAULIS = {
     "1": torch.eye(2, dtype=torch.complex128),
@@ -99,7 +99,9 @@ def test_gradients_agree_with_finite_differences_also_at_the_identity(generator)
     def value(parameters):
         observable = pauli_string("11Z", dtype=torch.float64)
         observable = evolve_observable(observable, circuit, parameters)
-        return product_expectation(select_components(observable, (0, 1, 3)), bloch_components(angles))
+        return product_expectation(
+            select_components(observable, (0, 1, 3)), bloch_components(angles)
+        )
 
     for point in (torch.zeros(1, 34), torch.randn(1, 34, generator=generator)):
         assert torch.autograd.gradcheck(value, (point.double().requires_grad_(),))
