@@ -198,13 +198,15 @@ def _coefficients(
 
     Returns:
         For each gate which functions of its angle occur, and the matrix that belongs to each
-        product of one for each gate; `None` if a gate takes more or less than one angle.
+        product of one for each gate; `None` if a gate is of another kind.
     """
     kept, product = [], None
     for gate in word:
         if gate.num_parameters != 1:
             return None
         found = _trigonometric(gate.family)
+        if found is None:
+            return None
         found = found.mT if gate.adjoint else found
         functions = found.flatten(1).any(1)
         kept.append(tuple(functions.nonzero().flatten().tolist()))
@@ -217,15 +219,20 @@ def _coefficients(
 
 
 @lru_cache
-def _trigonometric(family: str) -> Float[Tensor, "5 size size"]:
-    """What multiplies `(1, cos a, sin a, cos a/2, sin a/2)` in the transfer matrix of a family."""
+def _trigonometric(family: str) -> Float[Tensor, "5 size size"] | None:
+    """What multiplies `(1, cos a, sin a, cos a/2, sin a/2)` in the transfer matrix of a family.
+
+    `None` where these are not enough, as for a gate whose own entries are cosines of whole angles.
+    """
     gate = FAMILIES[family]
     angles = torch.arange(6, dtype=torch.float64) * (4 * math.pi / 5) + 0.3
+    angles[5] = 0.7  # to try what the others gave
     exact = transfer(gate.matrix(angles[:, None]))
     functions = torch.stack(_Angles.of(angles[None]).functions)[..., 0].T  # angle function
     found = torch.linalg.solve(functions[:5], exact[:5].flatten(1))
     found = torch.where(found.abs() < 1e-12, 0.0, found)
-    assert torch.allclose(functions[5] @ found, exact[5].flatten(), atol=1e-12)
+    if not torch.allclose(functions[5] @ found, exact[5].flatten(), atol=1e-12):
+        return None
     return found.reshape(5, *exact.shape[1:])
 
 
