@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mpsheads.retrieval import rank
-from mpsheads.similarity import cosine, log_fidelity
+from mpsheads.similarity import cosine, log_fidelity, quantize
 
 
 def dot(zq: Tensor, zd: Tensor) -> Tensor:
@@ -128,3 +128,20 @@ def test_wrong_arguments_are_named() -> None:
         rank(z * float("nan"), ["a", "b"], z, ["x", "y"], dot)
     with pytest.raises(ValueError, match=r"`similarity` must return shape \(2, 2\).*got \(2,\)"):
         rank(z, ["a", "b"], z, ["x", "y"], lambda a, b: (a * b).sum(1))
+
+
+@pytest.mark.parametrize("bits", [8, 2])
+def test_codes_rank_as_the_vectors_they_stand_for(bits: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    zq, zd = (3 * torch.rand(n, 16, generator=generator) for n in (4, 30))
+    codes = quantize(zd, bits)
+    pool = {"q1": names("d", 20)}
+    for options in ({"top_k": 7}, {"pool": pool}):
+        found = rank(zq, names("q", 4), codes, names("d", 30), log_fidelity, **options)
+        plain = codes.dequantize()
+        expected = rank(zq, names("q", 4), plain, names("d", 30), log_fidelity, **options)
+        assert {q: list(run) for q, run in found.items()} == {
+            q: list(run) for q, run in expected.items()
+        }
+    both = rank(quantize(zq, bits), names("q", 4), codes, names("d", 30), log_fidelity)
+    assert list(both) == names("q", 4)
