@@ -274,6 +274,7 @@ def _irredundant_gates(
     seen = dict.fromkeys(sites, "0" if readout == "state" else "")
     seen |= dict.fromkeys(kept, "z" if readout == "probability" else "free")
     gates: list[tuple[str, tuple[int, ...]]] = []  # last to first
+    met: dict[int, int] = {}  # control, needed for nothing else, and target, with no gate before
 
     def turn(site: int, turns: _Turns) -> None:
         gates.extend((name, (site,)) for name in reversed(turns))
@@ -282,8 +283,10 @@ def _irredundant_gates(
         if not (seen[first] or seen[second]):
             continue
         control, target = (first, second) if seen[second] else (second, first)
+        met = {c: t for c, t in met.items() if not {c, t} & {control, target}}
         if not seen[control]:
             seen[control] = "z"
+            met[control] = target
         else:
             turn(control, _TURNS[seen[control]])
             seen[control] = "control"
@@ -296,6 +299,8 @@ def _irredundant_gates(
     for site, what in seen.items():
         if what == "all" and real_inputs:
             turn(site, inputs.get(site, ("ry", "rz")))
+        elif what == "z" and real_inputs and seen[met.get(site, site)] == "target":
+            turn(site, ("ry",))  # its Z seen as Z or X of less length, the target makes up for that
         elif what:
             turn(site, inputs.get(site, _TURNS[what]))
     return gates[::-1]
