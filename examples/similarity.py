@@ -5,7 +5,8 @@ import math
 
 import torch
 
-from mpsheads import log_fidelity
+from mpsheads import load_codes, log_fidelity, quantize, top_k
+from mpsheads.similarity import approximation_error, coding_error
 
 torch.manual_seed(0)
 documents = math.pi / 2 + 0.3 * torch.randn(10_000, 128).clamp(-5, 5)  # as a head returns them
@@ -17,8 +18,6 @@ print(f"own document {same.mean():.2f}, all documents {scores.mean():.2f}")
 # --8<-- [end:compare]
 
 # --8<-- [start:codes]
-from mpsheads import load_codes, quantize
-
 for bits in (8, 4, 2, 1):
     codes = quantize(documents, bits)
     off = (log_fidelity(queries, codes) - scores).abs().max()
@@ -30,8 +29,6 @@ codes = load_codes("documents.safetensors")
 # --8<-- [end:codes]
 
 # --8<-- [start:errors]
-from mpsheads.similarity import approximation_error, coding_error
-
 for terms in (1, 2, 3):
     print(f"{terms} terms: at most {approximation_error(1.0, terms=terms):.1e} above, an angle")
 for bits in (8, 4, 2, 1):
@@ -39,8 +36,6 @@ for bits in (8, 4, 2, 1):
 # --8<-- [end:errors]
 
 # --8<-- [start:top]
-from mpsheads import top_k
-
 values, rows = top_k(queries, documents, 5)
 fast = top_k(queries, documents, 5, candidates=50)  # the same, by an upper bound
 coded = top_k(queries, codes, 5)
