@@ -61,6 +61,13 @@ def test_log_fidelity_stays_exact_where_products_of_overlaps_underflow(far):
     assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_angles_out_of_range_have_the_fidelity_of_their_states():
+    zq, zd = angles(3, 7, 0), angles(4, 7, 1)
+    zd[1, :3] += 2 * math.pi  # the amplitudes change their signs, the state does not
+    assert_close(log_fidelity(zq, zd), plain(zq, zd))
+    assert_close(log_fidelity(zq[:3], zd[:3], pairwise=True), plain(zq, zd)[:, :3].diagonal())
+
+
 def test_many_queries_and_documents_agree_with_the_rows_of_small_tiles():
     zq, zd = angles(600, 5, 0), angles(2100, 5, 1)
     found = log_fidelity(zq, zd)
@@ -125,6 +132,13 @@ def test_second_derivatives_agree_with_finite_differences():
     assert torch.autograd.gradgradcheck(log_fidelity, (zq, zd))
     assert torch.autograd.gradgradcheck(lambda z: log_fidelity(z, z), (zq,))
     assert torch.autograd.gradgradcheck(lambda z: log_fidelity(z, zd.detach()), (zq,))
+    for other in (zq, zd):
+        value = (log_fidelity(zq, other) * angles(2, 2, 2)).sum()
+        kept, plain_slope = (
+            torch.autograd.grad(value, zq, create_graph=keep, retain_graph=True)[0]
+            for keep in (True, False)
+        )
+        assert_close(kept, plain_slope)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -139,6 +153,8 @@ def test_half_precision_and_autocast_are_computed_in_single_precision(dtype):
     assert_close(found, expected)
     assert_close(rows, expected.diagonal())
     assert zq.grad.dtype == dtype
+    (slope,) = torch.autograd.grad(expected.sum(), zq)
+    assert_close(zq.grad, slope)
     assert log_fidelity(zq.detach(), zd.double()).dtype == torch.float64
 
 
@@ -146,6 +162,9 @@ def test_vmap_and_grad_of_torch_func_agree_with_the_plain_call():
     zq, zd = angles(6, 5, 0), angles(4, 5, 1)
     blocks = torch.func.vmap(lambda z: log_fidelity(z, zd))(zq.view(2, 3, 5))
     assert_close(blocks.flatten(0, 1), log_fidelity(zq, zd))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        blocks = torch.func.vmap(lambda z: log_fidelity(z, zd.float()))(zq.float().view(2, 3, 5))
+    assert_close(blocks.flatten(0, 1), log_fidelity(zq.float(), zd.float()))
     zq = zq.requires_grad_()
     slope = torch.func.grad(lambda z: log_fidelity(z, zd).sum())(zq.detach())
     assert_close(slope, torch.autograd.grad(log_fidelity(zq, zd).sum(), zq)[0])

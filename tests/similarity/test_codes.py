@@ -131,6 +131,16 @@ def test_the_log_fidelity_of_bloch_vectors_is_off_by_no_more_than_stated(bits, c
     assert (found - exact).abs().max() <= bound + 1e-9
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+def test_the_stated_error_of_bloch_vectors_is_near_the_largest_there_is(bits):
+    generator = torch.Generator().manual_seed(0)
+    r = 1 + 0.3 * torch.randn(20_000, 3, dtype=torch.float64, generator=generator)
+    r = r / r.norm(dim=1, keepdim=True)
+    found = -log_fidelity(r, quantize(r, bits, kind="bloch"), pairwise=True).min()
+    bound = coding_error(0.0, bits, kind="bloch", coded=1)
+    assert 0.7 * bound < found <= bound
+
+
 def test_errors_at_the_ends():
     assert coding_error(math.pi, 8) == math.inf
     assert coding_error(3.1, 8, kind="bloch") == math.inf

@@ -102,7 +102,7 @@ def test_orthogonal_and_identical_product_states_have_finite_gradients(n_sites, 
     for other, low, high in [(up, -1e-5, 1e-5), (down, -1e4, -15)]:
         zq, zd = pack_state(up).requires_grad_(), pack_state(other)
         value = state_log_fidelity(zq, zd, bonds, pairwise=pairwise)
-        assert low <= float(value) <= high
+        assert low <= value.item() <= high
         value.sum().backward()
         assert zq.grad.isfinite().all()
 
