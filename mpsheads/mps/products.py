@@ -4,7 +4,8 @@ An observable on w sites is a vector over w-fold products of (1, component, ...)
 has one number for each component of each site. Everything runs along the states, the last axis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,8 @@ from mpsheads._checks import is_concrete
 
 Rows = slice | list[int]
 """Which site of the register each observable's own site is, one for each observable."""
+
+_CACHE = 1 << 20  # bytes that are worked on at once
 
 
 def dense_expectation(
@@ -67,20 +70,22 @@ def _plain(observable: Tensor, components: Tensor, rows: Sequence[Rows]) -> Tens
 
 
 class _Expectation(torch.autograd.Function):
+    """`dense_expectation` with its derivative by hand, some observables at a time.
+
+    All that is larger than inputs and outputs fits the cache and is used again from one part to the
+    next; the backward pass computes it anew.
+    """
+
     @staticmethod
     def forward(ctx, observable: Tensor, components: Tensor, rows: Sequence[Rows]) -> Tensor:
-        picked = [pick(components, site) for site in rows]
-        half = len(rows) // 2
-        left, right = _products(picked[:half], components), _products(picked[half:], components)
-        matrix = observable.unflatten(0, (len(left), len(right))).permute(2, 0, 1)  # o l r
-        value = matrix @ right.permute(1, 0, 2)  # o l i
-        ctx.save_for_backward(observable, components, value, *([left] if half > 1 else []), right)
+        ctx.save_for_backward(observable, components)
         ctx.rows = rows
-        if half == 0:
-            return value[:, 0]
-        total = value[:, 0].clone()
-        for place in range(1, len(left)):
-            total.addcmul_(value[:, place], left[place])
+        total = components.new_empty(observable.shape[1], components.shape[2])
+        for part, work in _parts(observable, components, rows):
+            value = torch.bmm(work.matrix, work.right, out=work.value)  # o l [r] i
+            here = total[part].copy_(value[:, 0])
+            for place, factor in work.factors:
+                here.addcmul_(value[:, place], factor)
         return total
 
     @staticmethod
@@ -89,58 +94,137 @@ class _Expectation(torch.autograd.Function):
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        observable, components, value, *halves = ctx.saved_tensors
-        rows, half = ctx.rows, len(ctx.rows) // 2
-        picked = [pick(components, site) for site in rows]
-        right = halves[-1]
-        left = halves[0] if half > 1 else _products(picked[:half], components)
-        weighted = grad.unsqueeze(1) * left.transpose(0, 1)  # o l i
+        observable, components = ctx.saved_tensors
+        half = len(ctx.rows) // 2
         grad_observable = grad_components = None
         if ctx.needs_input_grad[0]:
-            grad_observable = (weighted @ right.permute(1, 2, 0)).permute(1, 2, 0).flatten(0, 1)
+            grad_observable = torch.empty_like(observable)
         if ctx.needs_input_grad[1]:
-            matrix = observable.unflatten(0, (len(left), len(right))).permute(2, 1, 0)  # o r l
-            parts = [
-                *_product_grads(picked[:half], (value * grad.unsqueeze(1)).transpose(0, 1)),
-                *_product_grads(picked[half:], (matrix @ weighted).transpose(0, 1)),
-            ]
             grad_components = torch.zeros_like(components)
-            for site, part in zip(rows, parts, strict=True):
-                if isinstance(site, slice):
-                    grad_components[:, site] += part
-                else:
-                    index = torch.tensor(site, device=part.device)
-                    grad_components.index_add_(1, index, part)
+        for part, work in _parts(observable, components, ctx.rows):
+            here = grad[part]
+            if grad_components is not None and half:
+                value = torch.bmm(work.matrix, work.right, out=work.value)
+                sites = zip(work.picked[:half], work.rows[:half], strict=True)
+                _add_grads(grad_components, list(sites), value, here)
+            weighted = work.value  # o l i
+            weighted[:, 0] = here
+            for place, factor in work.factors:
+                torch.mul(here, factor, out=weighted[:, place])
+            if grad_observable is not None:
+                found = weighted @ work.right.mT  # o l [i] r
+                grad_observable[:, part] = found.flatten(1).T
+            if grad_components is not None:
+                found = torch.bmm(work.matrix.mT, weighted, out=work.right)  # o r [l] i
+                sites = zip(work.picked[half:], work.rows[half:], strict=True)
+                _add_grads(grad_components, list(sites), found, None)
         return grad_observable, grad_components, None
 
 
-def _products(picked: list[Tensor], like: Tensor) -> Float[Tensor, "strings observables states"]:
-    """Products of (1, component, ...) over some sites, the first most significant."""
-    if not picked:
-        return like.new_ones(1, 1, 1)
-    found = picked[-1]
-    result = found.new_empty(len(found) + 1, *found.shape[1:])
-    result[0] = 1
-    result[1:] = found
-    for found in picked[-2::-1]:
-        grown = found.new_empty(len(found) + 1, *result.shape)
-        grown[0] = result
-        torch.mul(found.unsqueeze(1), result, out=grown[1:])
-        result = grown.flatten(0, 1)
+class _Work(NamedTuple):
+    """What some of the observables need, o of them.
+
+    Attributes:
+        picked: The components of each of their sites, `(components, o, states)`.
+        rows: Which sites of the states these are.
+        matrix: The observables `(o, left strings, right strings)`.
+        right: Products of components of the right half of the sites, `(o, strings, states)`.
+        factors: Those of the left half with their places, after the first, which is 1.
+        value: Memory of the shape of `matrix @ right`.
+    """
+
+    picked: list[Tensor]
+    rows: list[Rows]
+    matrix: Tensor
+    right: Tensor
+    factors: list[tuple[int, Tensor]]
+    value: Tensor
+
+
+def _parts(
+    observable: Tensor, components: Tensor, rows: Sequence[Rows]
+) -> Iterator[tuple[slice, _Work]]:
+    """The observables in parts of some, in memory that the next part uses again."""
+    half, states = len(rows) // 2, components.shape[2]
+    base, count = len(components) + 1, observable.shape[1]
+    left, right = base**half, base ** (len(rows) - half)
+    matrix = observable.T.contiguous().view(count, left, right)
+    size = max(1, _CACHE // (4 * states * (left + right)))
+    size = -(-count // -(-count // size))  # parts of nearly equal size
+    memory = [components.new_empty(size, base**k, states) for k in range(1, len(rows) - half + 1)]
+    more = [components.new_empty(size, base**k, states) for k in range(1, half + 1)]
+    value = components.new_empty(size, left, states)
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
+        length = part.stop - start
+        mine = [_narrow(row, part) for row in rows]
+        picked = [pick(components, row) for row in mine]
+        products = _products(picked[half:], [buffer[:length] for buffer in memory])
+        factors = list(enumerate(picked[0].unbind(0), 1)) if half == 1 else []
+        if half > 1:
+            found = _products(picked[:half], [buffer[:length] for buffer in more])
+            factors = list(enumerate(found.unbind(1)))[1:]
+        yield part, _Work(picked, mine, matrix[part], products, factors, value[:length])
+
+
+def _narrow(rows: Rows, part: slice) -> Rows:
+    if isinstance(rows, list):
+        return rows[part]
+    start = rows.start + part.start * rows.step
+    return slice(start, start + (part.stop - part.start) * rows.step, rows.step)
+
+
+def _products(
+    picked: list[Tensor], memory: list[Tensor]
+) -> Float[Tensor, "observables strings states"]:
+    """Products of (1, component, ...) over some sites, the first most significant.
+
+    Args:
+        picked: The components of each site.
+        memory: For the products of the last site, the last two, and so on.
+    """
+    result = memory[0]
+    result[:, 0] = 1
+    result[:, 1:] = picked[-1].transpose(0, 1)
+    for found, grown in zip(picked[-2::-1], memory[1:], strict=False):
+        split = grown.unflatten(1, (len(found) + 1, -1))
+        split[:, 0] = result
+        torch.mul(found.transpose(0, 1).unsqueeze(2), result.unsqueeze(1), out=split[:, 1:])
+        result = grown
     return result
 
 
-def _product_grads(picked: list[Tensor], grad: Tensor) -> list[Tensor]:
-    """From the gradient of `_products` those of the components of each site."""
-    grads = []
-    for place, found in enumerate(picked):
-        rest = _products(picked[place + 1 :], found) if place + 1 < len(picked) else None
-        split = grad.unflatten(0, (len(found) + 1, -1))  # p rest o i
-        if rest is None:
-            grads.append(split[1:, 0])
-            break
-        grads.append((split[1:] * rest).sum(1))
-        grad = split[0].clone()
-        for term, component in zip(split[1:].unbind(0), found.unbind(0), strict=True):
-            grad.addcmul_(term, component)
-    return grads
+def _add_grads(
+    total: Tensor,
+    sites: list[tuple[Tensor, Rows]],
+    grad: Float[Tensor, "observables strings states"],
+    factor: Tensor | None,
+) -> None:
+    """From the gradient of `_products`, times a factor, those of the components of each site."""
+    for place, (found, row) in enumerate(sites):
+        split = grad.unflatten(1, (len(found) + 1, -1))  # o p rest i
+        after = [other for other, _ in sites[place + 1 :]]
+        others = list(enumerate(after[0].unbind(0), 1)) if len(after) == 1 else []
+        if len(after) > 1:
+            memory = [
+                found.new_empty(found.shape[1], (len(found) + 1) ** k, found.shape[2])
+                for k in range(1, len(after) + 1)
+            ]
+            others = list(enumerate(_products(after, memory).unbind(1)))[1:]
+        for number in range(len(found)):
+            value = split[:, number + 1, 0]
+            if others or factor is not None:
+                value = value.clone()
+            for other, product in others:
+                value.addcmul_(split[:, number + 1, other], product)
+            if isinstance(row, slice) and factor is None:
+                total[number, row] += value
+            elif isinstance(row, slice):
+                total[number, row].addcmul_(value, factor)
+            else:
+                value = value if factor is None else value * factor
+                total[number].index_add_(0, torch.tensor(row, device=value.device), value)
+        if after:
+            grad = split[:, 0].clone()
+            for number, component in enumerate(found.unbind(0), 1):
+                grad.addcmul_(split[:, number], component.unsqueeze(1))

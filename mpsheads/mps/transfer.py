@@ -16,13 +16,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_equal, is_concrete
 from mpsheads.mps.circuit import Circuit, Operation
 from mpsheads.mps.gate_factors import Rows
 from mpsheads.mps.gates import FAMILIES
-
-PAULI = "1XYZ"
-
+from mpsheads.mps.rotations import PAULI, as_rotations, rotate
 
 class _Gate(NamedTuple):
     """Gates that are computed together: a family, or one fixed matrix."""
@@ -90,12 +88,14 @@ def evolve_dense(
     sites and one for the rotations of each of these.
     """
     check_equal("number of sites", string=len(string), circuit=circuit.num_sites)
-    plan = _plan(circuit)
-    angles = _Angles.of(parameters)
-    words = {word: _maps(word, starts, angles) for word, starts in plan.starts.items()}
     place = 0
     for letter in string:
         place = 4 * place + PAULI.index(letter)
+    if is_concrete(parameters) and (rotations := as_rotations(circuit)) is not None:
+        return rotate(place, circuit.num_sites, rotations, parameters)
+    plan = _plan(circuit)
+    angles = _Angles.of(parameters)
+    words = {word: _maps(word, starts, angles) for word, starts in plan.starts.items()}
     observable = parameters.new_zeros(4**circuit.num_sites, 1)
     observable[place] = 1
     observable = observable.expand(-1, len(parameters))
