@@ -261,10 +261,10 @@ class _AngleComponents(torch.autograd.Function):
         stretch = math.sqrt(x.shape[1]) / norm
         slope = torch.mul(x.T, 2 * stretch, out=x.new_empty(x.shape[1], len(x)))
         slope.mul_(scale.reshape(-1, 1)).sigmoid_()
-        angles = slope * math.pi
         found = x.new_empty(2, *slope.shape)
+        angles = torch.mul(slope, math.pi, out=found[1])
         torch.sin(angles, out=found[0]).neg_()
-        torch.cos(angles, out=found[1])
+        angles.cos_()
         slope.addcmul_(slope, slope, value=-1)  # sigmoid' = sigmoid - sigmoid^2
         ctx.save_for_backward(x, scale, norm, slope, found)
         return found
@@ -278,16 +278,15 @@ class _AngleComponents(torch.autograd.Function):
         x, scale, norm, slope, found = ctx.saved_tensors
         inner = (grad[1] * found[0]).addcmul_(grad[0], found[1], value=-1)
         inner.mul_(slope)  # the derivative by sigmoid's argument, over pi
-        inner = inner.T * (2 * math.pi * math.sqrt(x.shape[1]) / norm)[:, None]  # batch features
-        grad_x = grad_scale = None
-        if ctx.needs_input_grad[1]:
-            each = inner * x
-            grad_scale = each.sum() if scale.ndim == 0 else each.sum(0)
-        if ctx.needs_input_grad[0]:
-            grad_x = inner * scale
-            along = (grad_x * x).sum(1) / norm.square()
-            along = torch.where(norm > _TINY, along, 0.0)
-            grad_x.addcmul_(x, along[:, None], value=-1)
+        stretch = (2 * math.pi * math.sqrt(x.shape[1]) / norm)[:, None]
+        grad_x = torch.mul(inner.T, stretch, out=torch.empty_like(x))  # by scale * x, still
+        each = torch.mul(grad_x, x, out=inner.view_as(x))
+        grad_scale = each.sum() if scale.ndim == 0 else each.sum(0)
+        if not ctx.needs_input_grad[0]:
+            return None, grad_scale
+        along = each.sum(1) * scale if scale.ndim == 0 else each @ scale
+        along = torch.where(norm > _TINY, along / norm.square(), 0.0)
+        grad_x.mul_(scale).addcmul_(x, along[:, None], value=-1)
         return grad_x, grad_scale
 
 

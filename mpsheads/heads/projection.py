@@ -219,7 +219,7 @@ class MPSProjectionHead(ProjectionHead):
                 found = [torch.cat(found).index_select(0, place)]
             values.append(found[0])
         assert isinstance(self.readout, LocalReadout)
-        return self.readout.vector(torch.stack(values))
+        return self.readout.vector(torch.stack(values) if len(values) > 1 else values[0][None])
 
     def _schroedinger(
         self, x: Tensor, scale: Tensor | None, angles: Tensor

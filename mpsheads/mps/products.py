@@ -99,14 +99,16 @@ class _Expectation(torch.autograd.Function):
         grad_observable = grad_components = None
         if ctx.needs_input_grad[0]:
             grad_observable = torch.empty_like(observable)
+        whole = _covers(ctx.rows, components.shape[1])
         if ctx.needs_input_grad[1]:
-            grad_components = torch.zeros_like(components)
+            make = torch.empty_like if whole else torch.zeros_like
+            grad_components = make(components)
         for part, work in _parts(observable, components, ctx.rows):
             here = grad[part]
             if grad_components is not None and half:
                 value = torch.bmm(work.matrix, work.right, out=work.value)
                 sites = zip(work.picked[:half], work.rows[:half], strict=True)
-                _add_grads(grad_components, list(sites), value, here)
+                _add_grads(grad_components, list(sites), value, here, whole)
             weighted = work.value  # o l i
             weighted[:, 0] = here
             for place, factor in work.factors:
@@ -117,7 +119,7 @@ class _Expectation(torch.autograd.Function):
             if grad_components is not None:
                 found = torch.bmm(work.matrix.mT, weighted, out=work.right)  # o r [l] i
                 sites = zip(work.picked[half:], work.rows[half:], strict=True)
-                _add_grads(grad_components, list(sites), found, None)
+                _add_grads(grad_components, list(sites), found, None, whole)
         return grad_observable, grad_components, None
 
 
@@ -149,7 +151,7 @@ def _parts(
     base, count = len(components) + 1, observable.shape[1]
     left, right = base**half, base ** (len(rows) - half)
     matrix = observable.T.contiguous().view(count, left, right)
-    size = max(1, _CACHE // (4 * states * (left + right)))
+    size = max(1, _CACHE // (4 * max(1, states) * (left + right)))
     size = -(-count // -(-count // size))  # parts of nearly equal size
     memory = [components.new_empty(size, base**k, states) for k in range(1, len(rows) - half + 1)]
     more = [components.new_empty(size, base**k, states) for k in range(1, half + 1)]
@@ -199,8 +201,12 @@ def _add_grads(
     sites: list[tuple[Tensor, Rows]],
     grad: Float[Tensor, "observables strings states"],
     factor: Tensor | None,
+    whole: bool,
 ) -> None:
-    """From the gradient of `_products`, times a factor, those of the components of each site."""
+    """From the gradient of `_products`, times a factor, those of the components of each site.
+
+    They are added to `total`, or written there if nothing else is, `whole`.
+    """
     for place, (found, row) in enumerate(sites):
         split = grad.unflatten(1, (len(found) + 1, -1))  # o p rest i
         after = [other for other, _ in sites[place + 1 :]]
@@ -213,18 +219,25 @@ def _add_grads(
             others = list(enumerate(_products(after, memory).unbind(1)))[1:]
         for number in range(len(found)):
             value = split[:, number + 1, 0]
-            if others or factor is not None:
-                value = value.clone()
-            for other, product in others:
-                value.addcmul_(split[:, number + 1, other], product)
-            if isinstance(row, slice) and factor is None:
-                total[number, row] += value
-            elif isinstance(row, slice):
-                total[number, row].addcmul_(value, factor)
+            if isinstance(row, slice) and whole:
+                here = total[number, row]
+                value = here.copy_(value) if factor is None else torch.mul(value, factor, out=here)
             else:
-                value = value if factor is None else value * factor
+                value = value.clone() if factor is None else value * factor
+            for other, product in others:
+                term = split[:, number + 1, other]
+                value.addcmul_(term if factor is None else term * factor, product)
+            if isinstance(row, slice) and not whole:
+                total[number, row] += value
+            elif not isinstance(row, slice):
                 total[number].index_add_(0, torch.tensor(row, device=value.device), value)
         if after:
             grad = split[:, 0].clone()
             for number, component in enumerate(found.unbind(0), 1):
                 grad.addcmul_(split[:, number], component.unsqueeze(1))
+
+
+def _covers(rows: Sequence[Rows], sites: int) -> bool:
+    """Whether slices hold each site once."""
+    runs = [range(sites)[row] if isinstance(row, slice) else range(0) for row in rows]
+    return sum(map(len, runs)) == sites and len(set().union(*runs)) == sites

@@ -22,14 +22,14 @@ PAULI = "1XYZ"
 
 _PARTS: dict[str, tuple[tuple[int, float, str], ...]] = {
     # which parameter, times what, of which rotation, first to last; they commute but for "zyz"
-    "rx": ((0, 1, "X"),),
-    "ry": ((0, 1, "Y"),),
-    "rz": ((0, 1, "Z"),),
-    "p": ((0, 1, "Z"),),
-    "zyz": ((2, 1, "Z"), (1, 1, "Y"), (0, 1, "Z")),
-    "rxx": ((0, 1, "XX"),),
-    "ryy": ((0, 1, "YY"),),
-    "rzz": ((0, 1, "ZZ"),),
+    "rx": ((0, 1.0, "X"),),
+    "ry": ((0, 1.0, "Y"),),
+    "rz": ((0, 1.0, "Z"),),
+    "p": ((0, 1.0, "Z"),),
+    "zyz": ((2, 1.0, "Z"), (1, 1.0, "Y"), (0, 1.0, "Z")),
+    "rxx": ((0, 1.0, "XX"),),
+    "ryy": ((0, 1.0, "YY"),),
+    "rzz": ((0, 1.0, "ZZ"),),
     "crx": ((0, 0.5, "1X"), (0, -0.5, "ZX")),
     "cry": ((0, 0.5, "1Y"), (0, -0.5, "ZY")),
     "crz": ((0, 0.5, "1Z"), (0, -0.5, "ZZ")),
@@ -38,7 +38,7 @@ _PARTS: dict[str, tuple[tuple[int, float, str], ...]] = {
 
 
 class _Pairs(NamedTuple):
-    """The strings that a rotation turns: each of `first` into that of `second`, and back with -1."""
+    """The strings that a rotation turns, each of `first` into that of `second`."""
 
     first: Tensor
     second: Tensor
@@ -140,7 +140,7 @@ def _find(circuit: Circuit) -> Rotations | None:
             pairs.append(_pairs("".join(string)))
             places.append(place)
             factors.append(factor)
-    return Rotations(tuple(pairs), torch.tensor(places), torch.tensor(factors))
+    return Rotations(tuple(pairs), torch.tensor(places, dtype=torch.long), torch.tensor(factors))
 
 
 def _parts(operation: Operation) -> Sequence[tuple[int, float, str]] | None:

@@ -22,6 +22,7 @@ from mpsheads.mps.gate_factors import Rows
 from mpsheads.mps.gates import FAMILIES
 from mpsheads.mps.rotations import PAULI, as_rotations, rotate
 
+
 class _Gate(NamedTuple):
     """Gates that are computed together: a family, or one fixed matrix."""
 

@@ -1,0 +1,151 @@
+"""Observables over all Pauli strings against matrices; products of components against sums."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from mpsheads.mps import Circuit, to_dense
+from mpsheads.mps.gates import FAMILIES
+from mpsheads.mps.heisenberg import evolve_observable, pauli_string
+from mpsheads.mps.products import _plain, as_rows, dense_expectation
+from mpsheads.mps.rotations import _PARTS, as_rotations
+from mpsheads.mps.transfer import PAULI, _trigonometric, evolve_dense, pauli_strings, transfer
+from tests.strategies import circuits
+
+ROTATIONS = Circuit.of(
+    4,
+    [
+        *(("zyz", 0), ("rx", 3), ("cry", (0, 1)), ("ry", 2), ("rzz", (3, 1)), ("crx", (2, 0))),
+        *(("rz", 2), ("p", 1), ("cp", (2, 1)), ("crz", (3, 2)), ("rxx", (0, 2)), ("ryy", (1, 2))),
+    ],
+)
+
+
+def matrix_of(circuit, parameters):
+    """The unitary of a circuit, gate by gate, by index."""
+    n = circuit.num_sites
+    whole = torch.eye(2**n, dtype=torch.complex128).reshape([2] * n + [2**n])
+    for operation, gate in zip(circuit, circuit.unitaries(parameters), strict=True):
+        k = len(operation.sites)
+        moved = whole.movedim(operation.sites, tuple(range(k)))
+        acted = (gate @ moved.reshape(2**k, -1)).reshape(moved.shape)
+        whole = acted.movedim(tuple(range(k)), operation.sites)
+    return whole.reshape(2**n, 2**n)
+
+
+@given(circuit=circuits(max_sites=4), seed=st.integers(0, 1000), data=st.data())
+def test_evolved_strings_are_those_of_matrices(circuit, seed, data):
+    n = circuit.num_sites
+    string = data.draw(st.text(PAULI, min_size=n, max_size=n))
+    generator = torch.Generator().manual_seed(seed)
+    parameters = torch.randn(2, circuit.num_parameters, dtype=torch.float64, generator=generator)
+    found = evolve_dense(string, circuit, parameters)
+    strings = pauli_strings(n)
+    start = strings[sum(PAULI.index(x) * 4 ** (n - 1 - i) for i, x in enumerate(string))]
+    for column, row in zip(found.T, parameters, strict=True):
+        unitary = matrix_of(circuit, row)
+        evolved = unitary.mH @ start @ unitary
+        assert_close(column, torch.einsum("iab,ba->i", strings, evolved).real / 2**n)
+
+
+@pytest.mark.parametrize("circuit", [ROTATIONS, ROTATIONS.inverse()])
+@pytest.mark.parametrize("string", ["1XYZ", "Z111"])
+def test_rotations_and_transfer_matrices_agree_gradients_included(circuit, string, generator):
+    assert as_rotations(circuit) is not None
+    parameters = torch.randn(
+        3, circuit.num_parameters, dtype=torch.float64, generator=generator, requires_grad=True
+    )
+    found = evolve_dense(string, circuit, parameters)
+    start = pauli_string(string, 3, dtype=torch.float64)
+    slow = to_dense(evolve_observable(start, circuit, parameters)).T
+    assert_close(found, slow)
+    weights = torch.randn(found.shape, dtype=torch.float64, generator=generator)
+    assert_close(
+        *(torch.autograd.grad((value * weights).sum(), parameters)[0] for value in (found, slow))
+    )
+    traced = torch.func.vmap(lambda row: evolve_dense(string, circuit, row[None])[:, 0])(parameters)
+    assert_close(traced.T, found)
+
+
+@pytest.mark.parametrize("family", sorted(_PARTS))
+def test_every_gate_that_is_rotations_is_the_rotations(family, generator):
+    circuit = Circuit.of(3, [(family, (2, 0)[: FAMILIES[family].num_sites])])
+    parameters = torch.randn(1, circuit.num_parameters, dtype=torch.float64, generator=generator)
+    for string in ("X1Z", "Y1X", "Z1Y"):
+        start = pauli_string(string, dtype=torch.float64)
+        slow = to_dense(evolve_observable(start, circuit, parameters))[0]
+        assert_close(evolve_dense(string, circuit, parameters)[:, 0], slow)
+
+
+def test_transfer_matrices_of_one_angle_are_five_numbers_where_they_can_be():
+    angle = torch.tensor([1.3], dtype=torch.float64)
+    values = [1, math.cos(1.3), math.sin(1.3), math.cos(0.65), math.sin(0.65)]
+    functions = torch.tensor(values, dtype=torch.float64)
+    held = set()
+    for name, family in FAMILIES.items():
+        if family.num_parameters == 1 and (found := _trigonometric(name)) is not None:
+            held.add(name)
+            exact = transfer(family.matrix(angle[None]))[0]
+            assert_close(torch.einsum("f,fij->ij", functions, found), exact)
+    assert {"rx", "cry", "cp", "rzz"} <= held
+    assert "givens" not in held  # it holds cosines of the whole angle, so their squares matter
+
+
+@pytest.mark.parametrize("components", [2, 3])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
+def test_expectations_in_product_states_are_sums_over_strings(components, width, generator):
+    inputs = torch.randn(
+        components, 8, 3, dtype=torch.float64, generator=generator, requires_grad=True
+    )
+    places = [(0, 1), (5, 1), (3, 7), (2, 2), (4, 5)][:width]
+    rows = [as_rows(place) for place in places]
+    observable = torch.randn(
+        (components + 1) ** width, 2, dtype=torch.float64, generator=generator, requires_grad=True
+    )
+    found = dense_expectation(observable, inputs, rows)
+    expected = torch.zeros(2, 3, dtype=torch.float64)
+    with_one = torch.cat([torch.ones(1, 8, 3, dtype=torch.float64), inputs])
+    for number, string in enumerate(itertools.product(range(components + 1), repeat=width)):
+        for o in range(2):
+            term = observable[number, o]
+            for letter, place in zip(string, places, strict=True):
+                term = term * with_one[letter, place[o]]
+            expected[o] = expected[o] + term
+    assert_close(found, expected)
+    assert_close(_plain(observable, inputs, rows), expected)
+    weights = torch.randn(2, 3, dtype=torch.float64, generator=generator)
+    for mine, theirs in zip(
+        *(
+            torch.autograd.grad((value * weights).sum(), (observable, inputs))
+            for value in (found, expected)
+        ),
+        strict=True,
+    ):
+        assert_close(mine, theirs)
+
+
+def test_expectations_do_not_depend_on_what_fits_the_cache(monkeypatch, generator):
+    inputs = torch.randn(2, 30, 5, dtype=torch.float64, generator=generator, requires_grad=True)
+    observable = torch.randn(27, 10, dtype=torch.float64, generator=generator, requires_grad=True)
+    rows = [slice(10 * i, 10 * i + 10, 1) for i in range(3)]
+
+    def value_and_grads():
+        found = dense_expectation(observable, inputs, rows)
+        return found, *torch.autograd.grad(found.square().sum(), (observable, inputs))
+
+    whole = value_and_grads()
+    monkeypatch.setattr("mpsheads.mps.products._CACHE", 1000)
+    for mine, theirs in zip(value_and_grads(), whole, strict=True):
+        assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("sites", "rows"), [((3, 5, 7), slice(3, 8, 2)), ((4,), slice(4, 5, 1)), ((2, 1), [2, 1])]
+)
+def test_rows_are_slices_where_they_rise_evenly(sites, rows):
+    assert as_rows(sites) == rows
