@@ -7,6 +7,7 @@ whose rank is the square of the gate's. What applies gates to states applies the
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from jaxtyping import Complex, Float
@@ -15,11 +16,12 @@ from torch import Tensor
 from mpsheads._checks import check_equal
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.evolve import apply_layer
-from mpsheads.mps.schedule import layers
+from mpsheads.mps.schedule import Factors, layers
 from mpsheads.mps.state import MPS, product_state, trim_bonds
 from mpsheads.mps.transfer import PAULI
 
 _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
+_ZERO = 1e-13
 
 
 def pauli_string(string: str, batch_size: int = 1, *, dtype: torch.dtype = torch.float32) -> MPS:
@@ -60,13 +62,72 @@ def evolve_observable(
     """
     check_equal("number of sites", observable=observable.n_sites, circuit=circuit.num_sites)
     check_equal("batch size", observable=observable.batch_size, parameters=len(parameters))
-    maps = {
-        kind: tuple(_conjugation(factor) for factor in factors)
-        for kind, factors in circuit.factors(parameters).items()
-    }
+    maps = _maps(circuit, parameters)
     for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
         observable = apply_layer(observable, layer, maps)
     return observable
+
+
+def evolve_string(
+    string: str, circuit: Circuit, parameters: Float[Tensor, "batch parameters"]
+) -> MPS:
+    """`evolve_observable` of a Pauli string, without the parts of bonds that are always zero.
+
+    A control that nothing sees afterwards, for example, stays a projection on 0 or 1: two of the
+    four products that the gate's map is a sum of vanish, whatever the parameters.
+    """
+    observable = pauli_string(string, len(parameters), dtype=parameters.dtype)
+    observable = observable.to(device=parameters.device)
+    maps = _maps(circuit, parameters)
+    steps = layers(circuit, maps, _LAYER_RANK, reverse=True)
+    for layer, bonds in zip(steps, live_bonds(string, circuit), strict=True):
+        observable = _keep(apply_layer(observable, layer, maps), bonds)
+    return observable
+
+
+Live = dict[int, list[int]]
+"""For a bond what of it can differ from zero, where that is not all."""
+
+
+@torch.no_grad()
+def live_bonds(string: str, circuit: Circuit) -> list[Live]:
+    """What of each bond can differ from zero after each layer; kept with the circuit."""
+    known = circuit.__dict__.setdefault("_live_bonds", {})
+    if string not in known:
+        generator = torch.Generator().manual_seed(0)
+        shape = (2, circuit.num_parameters)
+        maps = _maps(circuit, torch.randn(shape, generator=generator, dtype=torch.float64))
+        observable = pauli_string(string, 2, dtype=torch.float64)
+        known[string] = []
+        for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
+            observable = apply_layer(observable, layer, maps)
+            live: Live = {}
+            for bond, (left, right) in enumerate(pairwise(observable.sites)):
+                size = left.abs().amax((0, 1, 2)) * right.abs().amax((0, 2, 3))
+                kept = (size > _ZERO * size.max()).nonzero().flatten().tolist()
+                if len(kept) < len(size):
+                    live[bond] = kept
+            observable = _keep(observable, live)
+            known[string].append(live)
+    return known[string]
+
+
+def _keep(observable: MPS, live: Live) -> MPS:
+    """The observable with some of its bonds cut down."""
+    sites = list(observable.sites)
+    for bond, kept in live.items():
+        index = torch.tensor(kept, device=observable.device)
+        sites[bond] = sites[bond].index_select(3, index)
+        sites[bond + 1] = sites[bond + 1].index_select(1, index)
+    return MPS(tuple(sites), observable.log_norm) if live else observable
+
+
+def _maps(circuit: Circuit, parameters: Tensor) -> Factors:
+    """What each kind of gate does to observables, as operators of rank up to 16."""
+    return {
+        kind: tuple(_conjugation(factor) for factor in factors)
+        for kind, factors in circuit.factors(parameters).items()
+    }
 
 
 def product_expectation(

@@ -13,15 +13,15 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_equal, is_concrete
 from mpsheads.mps.circuit import Circuit, Operation
 from mpsheads.mps.heisenberg import (
-    evolve_observable,
-    pauli_string,
+    evolve_string,
+    live_bonds,
     product_expectation,
     select_components,
 )
-from mpsheads.mps.products import Rows, as_rows, dense_expectation, pick
+from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation, pick
 from mpsheads.mps.transfer import evolve_dense
 
 Places = tuple[tuple[int, ...], ...]
@@ -103,10 +103,12 @@ def cone_expectation(
             strings = _strings(kept, 4**group, width // group).to(observable.device)
             observable = observable.index_select(0, strings)
         return dense_expectation(observable, components, rows)
-    start = pauli_string(cones.letters, len(parameters), dtype=components.dtype)
-    observable = evolve_observable(start.to(components.device), cones.circuit, parameters)
+    observable = evolve_string(cones.letters, cones.circuit, parameters)
+    observable = select_components(observable, kept)
+    if is_concrete(components):
+        return chain_expectation(observable.sites, components, rows)
     picked = torch.stack([pick(components, site) for site in rows])  # window component cones i
-    return product_expectation(select_components(observable, kept), picked.transpose(1, 2))
+    return product_expectation(observable, picked.transpose(1, 2))
 
 
 def _strings(kept: Sequence[int], base: int, digits: int) -> Tensor:
@@ -226,6 +228,9 @@ def find_cones(circuit: Circuit, pauli: str, places: Places, group: int = 1) -> 
             cones.rows.append(row)
             cones.sites.append(window)
             cones.parameters.append(used)
+        for cones in found.values():
+            if group == 1 and len(cones.letters) > _SMALL:
+                live_bonds(cones.letters, cones.circuit)  # now, since no tracing may see it
         known[pauli, places, group] = list(found.values())
     return known[pauli, places, group]
 

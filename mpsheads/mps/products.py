@@ -4,6 +4,7 @@ An observable on w sites is a vector over w-fold products of (1, component, ...)
 has one number for each component of each site. Everything runs along the states, the last axis.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -41,6 +42,26 @@ def dense_expectation(
         assert isinstance(found, Tensor)
         return found
     return _plain(observable, components, rows)
+
+
+def chain_expectation(
+    sites: Sequence[Float[Tensor, "observables _left strings _right"]],
+    components: Float[Tensor, "components sites states"],
+    rows: Sequence[Rows],
+) -> Float[Tensor, "observables states"]:
+    """`dense_expectation` of observables that are matrix product operators.
+
+    Args:
+        sites: Tensors over (left bond, 1 and components, right bond), outer bonds 1.
+        components: What each site of each state gives for each component; 1 is left out.
+        rows: For each site of the observables which sites of the states they are.
+
+    Cost: O(observables * states * components * bond**2) a site, one batched matrix product each.
+    First derivatives only.
+    """
+    found = _ChainExpectation.apply(components, rows, *sites)
+    assert isinstance(found, Tensor)
+    return found
 
 
 def pick(components: Tensor, rows: Rows) -> Tensor:
@@ -121,6 +142,115 @@ class _Expectation(torch.autograd.Function):
                 sites = zip(work.picked[half:], work.rows[half:], strict=True)
                 _add_grads(grad_components, list(sites), found, None, whole)
         return grad_observable, grad_components, None
+
+
+class _ChainExpectation(torch.autograd.Function):
+    """`chain_expectation` with its derivative by hand, some observables at a time."""
+
+    @staticmethod
+    def forward(ctx, components: Tensor, rows: Sequence[Rows], *sites: Tensor) -> Tensor:
+        ctx.save_for_backward(components, *sites)
+        ctx.rows = rows
+        total = components.new_empty(len(sites[0]), components.shape[2])
+        for part, work in _chain_parts(sites, components, rows, keep=False):
+            for value in work.values():
+                total[part] = value[:, 0]
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx, *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        components, *sites = ctx.saved_tensors
+        grad_components = torch.zeros_like(components) if ctx.needs_input_grad[0] else None
+        grad_sites = [torch.empty_like(site) for site in sites]
+        for part, work in _chain_parts(sites, components, ctx.rows, keep=True):
+            values = list(work.values())
+            back = grad[part].unsqueeze(1)  # o r i
+            for place in range(len(sites) - 1, -1, -1):
+                value, found, site = values[place], work.picked[place], work.sites[place]
+                count, left, strings, _right = site.shape
+                scaled = work.memory(0, count, left, strings, value.shape[2])
+                scaled[:, :, 0] = value
+                for number, c in enumerate(found.unbind(0), 1):
+                    torch.mul(value, c.unsqueeze(1), out=scaled[:, :, number])
+                each = scaled.flatten(1, 2) @ back.mT  # o (l p) [i] r
+                grad_sites[place][part] = each.view(site.shape)
+                terms = scaled.flatten(1, 2)  # the same memory: o (l p) [r] i
+                torch.bmm(site.flatten(1, 2), back, out=terms)
+                terms = terms.view(scaled.shape)
+                if grad_components is not None:
+                    for number in range(len(found)):
+                        here = (terms[:, :, number + 1] * value).sum(1)
+                        _add_rows(grad_components[number], work.rows[place], here)
+                back = work.memory(1, count, left, value.shape[2]).copy_(terms[:, :, 0])
+                for number, c in enumerate(found.unbind(0), 1):
+                    back.addcmul_(terms[:, :, number], c.unsqueeze(1))
+        return grad_components, None, *grad_sites
+
+
+class _ChainWork:
+    """What some of the observables need; its memory is that of the others, too."""
+
+    def __init__(
+        self,
+        sites: list[Tensor],
+        picked: list[Tensor],
+        rows: list[Rows],
+        memories: Sequence[Tensor],
+    ) -> None:
+        self.sites, self.picked, self.rows, self.memories = sites, picked, rows, memories
+
+    def memory(self, number: int, *shape: int) -> Tensor:
+        """The beginning of one of the memories."""
+        return self.memories[number][: math.prod(shape)].view(shape)
+
+    def values(self) -> Iterator[Tensor]:
+        """What comes into each site from the left, `(observables, left, states)`, and the result.
+
+        Only as many are kept at a time as there are memories from the third on.
+        """
+        _, count, states = self.picked[0].shape
+        value = self.picked[0].new_ones(count, 1, states)
+        yield value
+        own = range(2, len(self.memories))
+        for place, (site, found) in enumerate(zip(self.sites, self.picked, strict=True)):
+            _, _, strings, right = site.shape
+            matrix = site.permute(0, 2, 3, 1).flatten(1, 2)
+            terms = self.memory(0, count, strings * right, states)
+            torch.bmm(matrix, value, out=terms)
+            split = terms.unflatten(1, (strings, right))
+            value = self.memory(own[place % len(own)], count, right, states).copy_(split[:, 0])
+            for number, component in enumerate(found.unbind(0), 1):
+                value.addcmul_(split[:, number], component.unsqueeze(1))
+            yield value
+
+
+def _chain_parts(
+    sites: Sequence[Tensor], components: Tensor, rows: Sequence[Rows], *, keep: bool
+) -> Iterator[tuple[slice, _ChainWork]]:
+    """The observables in parts whose values fit the cache; `keep` those of all sites."""
+    count, states = len(sites[0]), components.shape[2]
+    widest = max(site.shape[1] for site in sites)
+    one = 4 * max(1, states) * widest * (len(components) + 1)
+    size = max(1, _CACHE // one)
+    size = -(-count // -(-count // size))
+    lengths = [len(components) + 1, *[1] * (1 + (len(sites) if keep else 2))]
+    memories = [components.new_empty(size * widest * states * length) for length in lengths]
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
+        mine = [_narrow(row, part) for row in rows]
+        picked = [pick(components, row) for row in mine]
+        yield part, _ChainWork([site[part] for site in sites], picked, mine, memories)
+
+
+def _add_rows(total: Tensor, rows: Rows, value: Tensor) -> None:
+    if isinstance(rows, slice):
+        total[rows] += value
+    else:
+        total.index_add_(0, torch.tensor(rows, device=value.device), value)
 
 
 class _Work(NamedTuple):
@@ -227,10 +357,8 @@ def _add_grads(
             for other, product in others:
                 term = split[:, number + 1, other]
                 value.addcmul_(term if factor is None else term * factor, product)
-            if isinstance(row, slice) and not whole:
-                total[number, row] += value
-            elif not isinstance(row, slice):
-                total[number].index_add_(0, torch.tensor(row, device=value.device), value)
+            if not (isinstance(row, slice) and whole):
+                _add_rows(total[number], row, value)
         if after:
             grad = split[:, 0].clone()
             for number, component in enumerate(found.unbind(0), 1):

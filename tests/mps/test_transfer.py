@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from mpsheads.ansatz import irredundant_staircase
 from mpsheads.mps import Circuit, to_dense
 from mpsheads.mps.gates import FAMILIES
-from mpsheads.mps.heisenberg import evolve_observable, pauli_string
-from mpsheads.mps.products import _plain, as_rows, dense_expectation
+from mpsheads.mps.heisenberg import evolve_observable, evolve_string, pauli_string
+from mpsheads.mps.products import _plain, as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import _PARTS, as_rotations
 from mpsheads.mps.transfer import PAULI, _trigonometric, evolve_dense, pauli_strings, transfer
 from tests.strategies import circuits
@@ -149,3 +150,38 @@ def test_expectations_do_not_depend_on_what_fits_the_cache(monkeypatch, generato
 )
 def test_rows_are_slices_where_they_rise_evenly(sites, rows):
     assert as_rows(sites) == rows
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_chains_are_their_dense_observables_gradients_included(components, monkeypatch, generator):
+    bonds = [1, 3, 4, 2, 1]
+    sites = [
+        torch.randn(5, left, components + 1, right, dtype=torch.float64, generator=generator)
+        for left, right in itertools.pairwise(bonds)
+    ]
+    inputs = torch.randn(components, 20, 3, dtype=torch.float64, generator=generator)
+    rows = [slice(0, 5, 1), [7, 3, 3, 19, 0], slice(5, 15, 2), slice(15, 20, 1)]
+    tensors = [tensor.requires_grad_() for tensor in (inputs, *sites)]
+    dense = torch.einsum("oapb,obqc,ocrd,odse->pqrso", *sites).flatten(0, 3)
+    weights = torch.randn(5, 3, dtype=torch.float64, generator=generator)
+    expected = dense_expectation(dense, inputs, rows)
+    wanted = torch.autograd.grad((expected * weights).sum(), tensors)
+    for cache in (1 << 20, 2000):
+        monkeypatch.setattr("mpsheads.mps.products._CACHE", cache)
+        found = chain_expectation(sites, inputs, rows)
+        assert_close(found, expected)
+        for mine, theirs in zip(
+            torch.autograd.grad((found * weights).sum(), tensors), wanted, strict=True
+        ):
+            assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("string", ["111111Z", "Z1X11YZ"])
+def test_bonds_that_are_always_zero_are_left_out(string, generator):
+    circuit = irredundant_staircase(7, 2)
+    parameters = torch.randn(3, circuit.num_parameters, dtype=torch.float64, generator=generator)
+    found = evolve_string(string, circuit, parameters)
+    whole = evolve_observable(pauli_string(string, 3, dtype=torch.float64), circuit, parameters)
+    assert_close(to_dense(found), to_dense(whole))
+    if string == "111111Z":
+        assert max(found.bond_dims) == 8 < max(whole.bond_dims)
