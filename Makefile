@@ -26,7 +26,7 @@ export HF_HUB_OFFLINE = 1
 export NO_MKDOCS_2_WARNING = 1
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint format docs clean help
+.PHONY: bench demo test lint format docs clean help
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,10 @@ lint: $(STAMPS)/dev  ## Set up, then check style, types and the layers of import
 format: $(STAMPS)/dev  ## Set up, then rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(STAMPS)/dev  ## Set up, then time the heads and the similarities (some minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/heads.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/similarity.py
 
 docs: $(STAMPS)/dev  ## Set up, then build the documentation into site/
 	$(BIN)/mkdocs build --strict --quiet

@@ -56,11 +56,21 @@ def test_the_benchmark_of_heads_runs_and_its_sides_agree(benchmark, capsys):
     sizes = ["--batch", "3", "--in-features", "12", "--out-features", "4", "2"]
     benchmark("heads").main([*sizes, "--repeats", "2", "--warmup", "1"])
     printed = capsys.readouterr().out
-    differences = re.findall(r"plain reference: (\S+) in an amplitude", printed)
+    differences = re.findall(r"paper's way: (\S+) in an amplitude", printed)
     assert len(differences) == 2
     assert max(float(difference) for difference in differences) < 1e-7
-    for name in ("plain reference", "ReferenceHead", "MPSProjectionHead, depth 2", "DenseHead"):
-        assert len(re.findall(rf"^{name}  .*x$", printed, re.MULTILINE)) == 2
+    for name in (
+        "paper's way",
+        "ReferenceHead, compact",
+        "MPSProjectionHead, depth 2",
+        "DenseHead",
+    ):
+        assert len(re.findall(rf"^{name}  .*x +\d+\.\d$", printed, re.MULTILINE)) == 2
+
+
+def test_the_benchmark_of_heads_counts_memory(benchmark):
+    x = torch.zeros(1000, requires_grad=True)
+    assert benchmark("heads")._peak_bytes(lambda: (x * 2 * 3).sum().backward()) in range(8000, 9000)
 
 
 @pytest.mark.parametrize("name", ["seemps", "qiskit-aer", "quimb", "quimb-vmap", "tensornetwork"])
