@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mpsheads._checks import check_equal, check_positive, check_vectors
 from mpsheads._typing import PathLike
+from mpsheads.similarity import Codes
 
 Head = TypeVar("Head", bound="ProjectionHead")
 
@@ -64,6 +65,21 @@ class ProjectionHead(nn.Module, ABC):
         pairwise: bool = False,
     ) -> Float[Tensor, "*pairs"]:
         """Similarity of all pairs of compressed vectors, or of rows with rows; higher is closer."""
+
+    def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
+        """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.
+
+        Args:
+            z: Compressed vectors `(batch, out_features)`.
+            bits: 8, 4, 2 or 1.
+
+        Raises:
+            ValueError: If the head's vectors have no known range, or `bits` is not possible.
+        """
+        raise ValueError(
+            f"Vectors of {type(self).__name__} have no range known beforehand, so they need "
+            f"calibration: quantise them with a library for that, such as FAISS."
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -206,8 +222,11 @@ def check_input(head: ProjectionHead, x: Tensor) -> None:
         )
 
 
-def check_pair(head: ProjectionHead, zq: Tensor, zd: Tensor) -> None:
-    """Raise unless `zq` and `zd` are two sets of `head`'s vectors on one device."""
-    check_vectors("zq", zq, head.out_features)
-    check_vectors("zd", zd, head.out_features)
+def check_pair(head: ProjectionHead, zq: Tensor | Codes, zd: Tensor | Codes) -> None:
+    """Raise unless `zq` and `zd` are two sets of `head`'s vectors, or codes, on one device."""
+    for name, z in (("zq", zq), ("zd", zd)):
+        if isinstance(z, Codes):
+            check_equal("number of features", **{name: z.width, "head": head.out_features})
+        else:
+            check_vectors(name, z, head.out_features)
     check_equal("device", zq=zq.device, zd=zd.device)

@@ -26,6 +26,7 @@ from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors,
 from mpsheads.mps.lightcone import Cones, cone_expectation, find_cones
 from mpsheads.mps.products import Rows
 from mpsheads.mps.state import product_state
+from mpsheads.similarity import Codes, quantize
 
 _INITIAL_ANGLE = 0.05
 _INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
@@ -266,18 +267,27 @@ class MPSProjectionHead(ProjectionHead):
         truncation = Truncation(self.config["bond_dim"]) if self.truncates else None
         return apply_circuit(start, self.circuit, angles, truncation)
 
+    def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
+        """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.
+
+        Args:
+            z: Compressed vectors `(batch, out_features)`.
+            bits: 8, 4, 2 or 1; 8 or 4 for the readout "state".
+        """
+        return quantize(z, bits, kind=self.readout.kind, bond_dims=self.bond_dims)
+
     def similarity(
         self,
-        zq: Float[Tensor, "queries _"],
-        zd: Float[Tensor, "documents _"],
+        zq: Float[Tensor, "queries _"] | Codes,
+        zd: Float[Tensor, "documents _"] | Codes,
         *,
         pairwise: bool = False,
     ) -> Float[Tensor, "*pairs"]:
         """Log-fidelity of all pairs, at most 0; higher is closer.
 
         Args:
-            zq: Compressed queries `(queries, out_features)`.
-            zd: Compressed documents `(documents, out_features)`.
+            zq: Compressed queries `(queries, out_features)`, or their codes.
+            zd: Compressed documents `(documents, out_features)`, or their codes.
             pairwise: Compare each query with the document in the same row.
 
         Returns:

@@ -12,6 +12,7 @@ from torch import Tensor
 from mpsheads import similarity
 from mpsheads.mps import MPS
 from mpsheads.mps.state import trim_bonds
+from mpsheads.similarity import Codes
 
 
 class Readout(ABC):
@@ -21,10 +22,12 @@ class Readout(ABC):
         name: What a head calls it.
         letters: The Pauli matrices of each kept qubit that the vector is made of; empty where it
             takes the whole state.
+        kind: What `mpsheads.similarity.quantize` calls such vectors.
     """
 
     name: ClassVar[str]
     letters: ClassVar[str]
+    kind: ClassVar[str]
 
     @abstractmethod
     def num_kept(self, out_features: int, bond_dim: int) -> int:
@@ -40,7 +43,7 @@ class Readout(ABC):
 
     @abstractmethod
     def similarity(
-        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
     ) -> Tensor:
         """Log-fidelity of all pairs, or of rows with rows."""
 
@@ -63,6 +66,7 @@ class ProbabilityReadout(LocalReadout):
 
     name = "probability"
     letters = "Z"
+    kind = "angle"
 
     def num_kept(self, out_features: int, bond_dim: int) -> int:
         """One number a qubit."""
@@ -75,7 +79,7 @@ class ProbabilityReadout(LocalReadout):
         return probability_angle(values[0]).T
 
     def similarity(
-        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
     ) -> Tensor:
         """Product of `cos(difference / 2)**2`."""
         return similarity.log_fidelity(zq, zd, pairwise=pairwise)
@@ -86,6 +90,7 @@ class BlochReadout(LocalReadout):
 
     name = "bloch"
     letters = "XYZ"
+    kind = "bloch"
 
     def num_kept(self, out_features: int, bond_dim: int) -> int:
         """Three numbers a qubit."""
@@ -105,9 +110,11 @@ class BlochReadout(LocalReadout):
         return values.permute(2, 1, 0).flatten(1)
 
     def similarity(
-        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
     ) -> Tensor:
         """Product of Uhlmann fidelities."""
+        if isinstance(zq, Codes) or isinstance(zd, Codes):
+            return similarity.log_fidelity(zq, zd, pairwise=pairwise)
         return similarity.bloch_log_fidelity(zq, zd, pairwise=pairwise)
 
 
@@ -119,6 +126,7 @@ class StateReadout(Readout):
 
     name = "state"
     letters = ""
+    kind = "state"
 
     def num_kept(self, out_features: int, bond_dim: int) -> int:
         """As many as fill the vector."""
@@ -155,9 +163,11 @@ class StateReadout(Readout):
         return similarity.pack_state(_widen(projected, bond_dims))
 
     def similarity(
-        self, zq: Tensor, zd: Tensor, bond_dims: Sequence[int], *, pairwise: bool
+        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
     ) -> Tensor:
         """Squared overlap of the states."""
+        if isinstance(zq, Codes) or isinstance(zd, Codes):
+            return similarity.log_fidelity(zq, zd, pairwise=pairwise)
         return similarity.state_log_fidelity(zq, zd, tuple(bond_dims), pairwise=pairwise)
 
 

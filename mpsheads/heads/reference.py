@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mpsheads.encodings import equalise_norm, feature_angles
 from mpsheads.heads.base import ProjectionHead, check_input, check_pair
 from mpsheads.heads.readouts import probability_angle
-from mpsheads.similarity import log_fidelity
+from mpsheads.similarity import Codes, log_fidelity, quantize
 
 
 class ReferenceHead(ProjectionHead):
@@ -23,7 +23,9 @@ class ReferenceHead(ProjectionHead):
 
     Half of the paper's angles do nothing: a pair's output depends on three directions on the Bloch
     sphere, two angles each, those that Z is turned to for the control, for the target, and for the
-    target under the controlled gate. `compact=True` holds those six; `compact()` finds them.
+    target under the controlled gate. `compact=True` holds those six; `compact()` finds them. (Five of
+    the six are independent: inputs are real, so the first one's length and the difference of the
+    other two only matter as a product.)
 
     Args:
         in_features: Width of the embeddings.
@@ -141,18 +143,22 @@ class ReferenceHead(ProjectionHead):
         angles = 2 * math.pi * (torch.tanh(self.angles_raw.to(dtype)) + 1)
         return torch.stack([row[..., ::2, :] for row in _bloch_rows(angles)], dim=1)
 
+    def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
+        """Compressed vectors in 8, 4, 2 or 1 bits a number, which `similarity` takes."""
+        return quantize(z, bits)
+
     def similarity(
         self,
-        zq: Float[Tensor, "queries _"],
-        zd: Float[Tensor, "documents _"],
+        zq: Float[Tensor, "queries _"] | Codes,
+        zd: Float[Tensor, "documents _"] | Codes,
         *,
         pairwise: bool = False,
     ) -> Float[Tensor, "*pairs"]:
         """Log-fidelity of all pairs, or of rows with rows, at most 0; higher is closer.
 
         Args:
-            zq: Compressed queries `(queries, out_features)`.
-            zd: Compressed documents `(documents, out_features)`.
+            zq: Compressed queries `(queries, out_features)`, or their codes.
+            zd: Compressed documents `(documents, out_features)`, or their codes.
             pairwise: Compare each query with the document in the same row.
         """
         check_pair(self, zq, zd)

@@ -346,6 +346,22 @@ def test_similarity_is_the_log_fidelity_of_all_pairs(generator):
     assert_close(head.similarity(zq, zd[:2], pairwise=True), expected.diagonal())
 
 
+@pytest.mark.parametrize(("readout", "out"), [("probability", 4), ("bloch", 12), ("state", 16)])
+def test_codes_of_its_vectors_are_compared_like_them(readout, out, generator):
+    head = MPSProjectionHead(12, out, readout=readout, generator=generator)
+    z = head(torch.randn(6, 12, generator=generator))
+    codes = head.quantize(z, 8)
+    assert codes.bytes_per_vector == out
+    exact = head.similarity(z[:2], z[2:])
+    for zq in (z[:2], codes[:2]):
+        found = head.similarity(zq, codes[2:])
+        assert_close(found, exact, atol=0.05, rtol=0)  # 256 steps a number
+        assert not torch.equal(found, exact)
+        assert_close(head.similarity(zq, codes[2:4], pairwise=True), found.diagonal())
+    with pytest.raises(ValueError, match="number of features must agree"):
+        MPSProjectionHead(24, 2 * out, readout=readout).similarity(codes, codes)
+
+
 def test_a_generator_makes_the_initial_parameters_repeatable():
     one, two = (
         MPSProjectionHead(12, 4, generator=torch.Generator().manual_seed(5)) for _ in range(2)
