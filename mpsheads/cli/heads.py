@@ -43,8 +43,8 @@ def make_head(
         return _new(kind, size, features, shape, seed).to(device).eval()
     if any(value is not None for value in vars(shape).values()):
         raise ValueError(
-            f"`out_features`, `bond_dim` and `depth` shape a new head, but `head` {named!r} is "
-            f"none of {HEADS}."
+            f"`{next(name for name, value in vars(shape).items() if value is not None)}` shapes a "
+            f"new head, but `head` {named!r} is none of {HEADS}."
         )
     try:
         head = load_head(named, device=device)
@@ -92,8 +92,9 @@ def _new(kind: str, size: str, features: int, shape: ShapeOptions, seed: int) ->
         if features % 3:
             raise ValueError(f"Give `out_features`: {features} features have no whole third.")
         out_features = features // 3
-    layers = {"bond_dim": shape.bond_dim, "depth": shape.depth}
-    given: dict[str, Any] = {name: value for name, value in layers.items() if value is not None}
+    names = ("bond_dim", "depth", "ansatz", "readout", "encoding", "grouping")
+    asked = {name: getattr(shape, name) for name in names}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if kind == "mps":
         return MPSProjectionHead(features, out_features, **given, generator=_seeded(seed))
     if given:

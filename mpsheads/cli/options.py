@@ -90,6 +90,22 @@ class ShapeOptions:
         None
     )
     depth: Annotated[int | None, option(HEAD, "Layers of a new mps head.")] = None
+    ansatz: Annotated[
+        str | None, option(HEAD, "Circuit of a new mps head.", "staircase|brickwork")
+    ] = None
+    readout: Annotated[
+        str | None, option(HEAD, "What a new mps head returns.", "probability|bloch|state")
+    ] = None
+    encoding: Annotated[
+        str | None,
+        option(
+            HEAD, "How features of a new mps head become qubits.", "angle|dense_angle|amplitude"
+        ),
+    ] = None
+    grouping: Annotated[
+        str | None,
+        option(HEAD, "How features are dealt to blocks of a new mps head.", "registers|neighbours"),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ class ReferenceHead(ProjectionHead):
 
     Half of the paper's angles do nothing: a pair's output depends on three directions on the Bloch
     sphere, two angles each, those that Z is turned to for the control, for the target, and for the
-    target under the controlled gate. `compact=True` holds those six; `compact()` finds them. (Five of
-    the six are independent: inputs are real, so the first one's length and the difference of the
-    other two only matter as a product.)
+    target under the controlled gate. `compact=True` holds those six; `compact()` finds them.
+    (Five of the six are independent: inputs are real, so the first one's length and the difference
+    of the other two only matter as a product.)
 
     Args:
         in_features: Width of the embeddings.

@@ -24,6 +24,8 @@ class TrainingConfig:
             log-fidelity sums one term per qubit, so its scale falls as the head gets wider.
         hard_negatives: Mined negatives that join the batch for each pair, 0 for none. A few often
             help; each adds up to `batch_size` documents to a step.
+        truncation_weight: Factor of the mean weight that a truncating head discards, added to the
+            loss; 0 leaves it out. It trains circuits that need less bond dimension.
         warmup: Part of all steps in which the rate rises linearly; then it falls along a cosine
             to zero.
         seed: Seed of the order of pairs.
@@ -37,6 +39,7 @@ class TrainingConfig:
     temperature: float = 0.05
     scale: float | None = None
     hard_negatives: int = 0
+    truncation_weight: float = 0.0
     warmup: float = 0.05
     seed: int = 0
 
@@ -55,6 +58,11 @@ class TrainingConfig:
             raise TypeError(f"`hard_negatives` must be an integer, got {self.hard_negatives!r}.")
         if self.hard_negatives < 0:
             raise ValueError(f"`hard_negatives` must be at least 0, got {self.hard_negatives}.")
+        if not 0 <= self.truncation_weight < math.inf:
+            raise ValueError(
+                f"`truncation_weight` must be a finite number, at least 0, got "
+                f"{self.truncation_weight}."
+            )
         if not 0 <= self.warmup < 1:
             raise ValueError(f"`warmup` must lie in [0, 1), got {self.warmup}.")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):

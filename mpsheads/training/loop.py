@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal
 from mpsheads._typing import PathLike
-from mpsheads.heads import ProjectionHead
+from mpsheads.heads import MPSProjectionHead, ProjectionHead
 from mpsheads.retrieval._progress import progress_bar
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
@@ -150,7 +150,7 @@ class _Run:
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
         batch = batch.to(self.device, self.dtype)
-        similarity = self._similarity(batch)
+        similarity, _ = self._similarity(batch)
         ratio = float(_teacher(batch).std() / similarity.std())
         if not 0 < ratio < float("inf"):
             raise ValueError(
@@ -188,7 +188,10 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        loss = _loss(self._similarity(batch) * self.log_scale.exp(), batch, self.config)
+        similarity, discarded = self._similarity(batch)
+        loss = _loss(similarity * self.log_scale.exp(), batch, self.config)
+        if discarded is not None:
+            loss = loss + self.config.truncation_weight * discarded
         value = loss.item()
         if value - value != 0:  # NaN or infinite
             raise ValueError(
@@ -198,11 +201,19 @@ class _Run:
         self.optimiser.step()
         return value
 
-    def _similarity(self, batch: Batch) -> Tensor:
-        """Of all pairs; in one forward pass, as a circuit's observables are evolved in each."""
-        z = self.head(torch.cat([batch.queries, batch.documents]))
+    def _similarity(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Of all pairs, and the mean discarded weight if it counts.
+
+        In one forward pass, as a circuit's observables are evolved in each.
+        """
+        x, discarded = torch.cat([batch.queries, batch.documents]), None
+        if self.config.truncation_weight and isinstance(self.head, MPSProjectionHead):
+            z, weight = self.head.project(x)
+            discarded = weight.mean()
+        else:
+            z = self.head(x)
         zq, zd = z.split([len(batch.queries), len(batch.documents)])
-        return self.head.similarity(zq, zd)
+        return self.head.similarity(zq, zd), discarded
 
     def _check_parameters(self, epoch: int) -> None:
         for name, parameter in self.head.named_parameters():

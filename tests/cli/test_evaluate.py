@@ -98,6 +98,11 @@ def test_a_saved_head_and_new_ones_can_be_named(command, data):
     options = ["--head", "mps", "--out-features", "8", "--depth", "3", "--bond-dim", "8", "--json"]
     config = command("evaluate", *data, "--split", "test", *options).json["config"]
     assert (config["out_features"], config["depth"], config["bond_dim"]) == (8, 3, 8)
+    options = ["--head", "mps", "--out-features", "6", "--ansatz", "brickwork", "--readout", "bloch"]
+    options += ["--encoding", "dense_angle", "--grouping", "neighbours", "--json"]
+    config = command("evaluate", *data, "--split", "test", *options).json["config"]
+    names = ("ansatz", "readout", "encoding", "grouping")
+    assert [config[name] for name in names] == ["brickwork", "bloch", "dense_angle", "neighbours"]
 
 
 def test_the_seed_decides_a_new_head(command, data):
@@ -163,7 +168,7 @@ def test_a_head_of_another_width_is_refused(fails, data):
     line = fails("evaluate", *data, "--split", "test", "--head", "wide")
     assert "`--head` 'wide' takes embeddings of 96 numbers, but these have 48" in line
     line = fails("evaluate", *data, "--split", "test", "--head", "wide", "--out-features", "8")
-    assert "shape a new head" in line
+    assert "shapes a new head" in line
 
 
 def test_vectors_that_do_not_fit_are_refused(fails, beir, vectors):

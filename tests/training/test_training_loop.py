@@ -411,3 +411,22 @@ def test_a_validation_that_returns_nan_is_refused(make_data, tmp_path):
 def test_settings_out_of_range_are_refused(settings, error, message):
     with pytest.raises(error, match=message):
         TrainingConfig(**settings)
+
+
+def test_the_discarded_weight_of_a_truncating_head_can_be_trained_away(make_data, tmp_path):
+    data = make_data()
+    lost = {}
+    for factor in (0.0, 30.0):
+        head = MPSProjectionHead(12, 2, 2, 3, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            head.angles.mul_(20)  # entangled at the start, angles of about 1
+        assert head.truncates
+        config = TrainingConfig(epochs=4, batch_size=16, truncation_weight=factor)
+        train_head(head, data, config, tmp_path / str(factor), progress=False)
+        lost[factor] = head.project(data.queries).discarded_weight.mean().item()
+    assert 0 <= lost[30.0] < 0.5 * lost[0.0]
+
+
+def test_a_truncation_weight_is_not_negative():
+    with pytest.raises(ValueError, match="`truncation_weight` must be a finite number, at least 0"):
+        TrainingConfig(truncation_weight=-1.0)
