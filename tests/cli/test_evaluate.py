@@ -98,8 +98,8 @@ def test_a_saved_head_and_new_ones_can_be_named(command, data):
     options = ["--head", "mps", "--out-features", "8", "--depth", "3", "--bond-dim", "8", "--json"]
     config = command("evaluate", *data, "--split", "test", *options).json["config"]
     assert (config["out_features"], config["depth"], config["bond_dim"]) == (8, 3, 8)
-    options = ["--head", "mps", "--out-features", "6", "--ansatz", "brickwork", "--readout", "bloch"]
-    options += ["--encoding", "dense_angle", "--grouping", "neighbours", "--json"]
+    options = ["--head", "mps:6", "--ansatz", "brickwork", "--readout", "bloch", "--json"]
+    options += ["--encoding", "dense_angle", "--grouping", "neighbours"]
     config = command("evaluate", *data, "--split", "test", *options).json["config"]
     names = ("ansatz", "readout", "encoding", "grouping")
     assert [config[name] for name in names] == ["brickwork", "bloch", "dense_angle", "neighbours"]
