@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mpsheads import ansatz
+from mpsheads import MPSProjectionHead, ansatz
 from mpsheads.mps.gates import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,13 @@ def test_the_table_of_gates_holds_every_family_with_its_numbers():
 def test_drawings_are_what_draw_returns(name):
     shown = PAGE.split(f"`{name}(5)`")[1].split("```text\n")[1].split("\n```")[0]
     assert shown == getattr(ansatz, name)(5).draw()
+
+
+def test_the_circuit_of_the_default_head_is_the_one_shown():
+    shown = PAGE.split("reaches as many functions:")[1].split("```text\n")[1].split("\n```")[0]
+    assert shown == MPSProjectionHead(9, 3).block_circuit().draw()
+    assert ansatz.irredundant_staircase(3, 2).num_parameters == 20
+    assert ansatz.staircase(3, 2).num_parameters == 34
 
 
 def test_the_example_prints_its_drawing_and_comes_back_from_qasm(tmp_path):
