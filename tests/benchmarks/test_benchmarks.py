@@ -46,10 +46,18 @@ def test_the_plain_reference_reproduces_the_golden_numbers(out_features, benchma
 def test_the_plain_reference_agrees_with_the_closed_form(out_features, benchmark, generator):
     plain = benchmark("plain_reference")
     head = ReferenceHead(12, out_features, generator=generator).double()
-    x = torch.randn(5, 12, dtype=torch.float64, generator=generator)
+    x = torch.randn(5, 12, dtype=torch.float64, generator=generator, requires_grad=True)
     half = head(x) / 2
     expected = torch.stack([half.cos(), half.sin()], dim=-1)
-    assert_close(plain.amplitudes(x, head.angles_raw), expected)
+    found = plain.amplitudes(x, head.angles_raw)
+    assert_close(found, expected)
+    weights = torch.randn(found.shape, dtype=torch.float64, generator=generator)
+    wanted = (x, head.angles_raw)
+    for mine, theirs in zip(
+        *(torch.autograd.grad((value * weights).sum(), wanted) for value in (expected, found)),
+        strict=True,
+    ):
+        assert_close(mine, theirs, atol=1e-6, rtol=0)
 
 
 def test_the_benchmark_of_heads_runs_and_its_sides_agree(benchmark, capsys):
