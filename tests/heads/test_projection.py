@@ -228,6 +228,7 @@ def jacobian_rank(head, samples, generator):
     ("ansatz", "qubits", "kept", "depth"),
     [
         *(("staircase", qubits, 1, depth) for qubits in (1, 2, 3, 4) for depth in (1, 2)),
+        ("staircase", 6, 2, 1),
         ("staircase", 3, 1, 3),
         ("staircase", 4, 1, 3),
         ("brickwork", 6, 2, 1),
@@ -271,6 +272,14 @@ def test_the_state_is_one_mps_of_the_whole_register_within_the_bond_dimension(ge
     assert state.bond_dims[7] == state.bond_dims[15] == 1  # blocks are not entangled
     assert head.kept_sites == [7, 15, 23]
     assert head.needed_bonds == list(state.bond_dims)
+
+
+@pytest.mark.parametrize("ansatz", ["staircase", "brickwork"])
+def test_entangled_inputs_need_bonds_too(ansatz, generator):
+    head = random_head(48, 3, 64, 1, ansatz, encoding="amplitude", generator=generator)
+    state = head.state(torch.randn(2, 48, dtype=torch.float64, generator=generator))
+    assert head.needed_bonds == list(state.bond_dims)
+    assert max(head.needed_bonds) > 2
 
 
 def test_every_argument_has_a_default():
