@@ -12,6 +12,7 @@ from mpsheads.heads import (
     ProjectionHead,
     ReferenceHead,
     TruncationHead,
+    fit_grouping,
     load_head,
 )
 from mpsheads.mps import MPS, Circuit, Truncation
@@ -45,6 +46,7 @@ __all__ = [
     "bloch_log_fidelity",
     "cosine",
     "fidelity",
+    "fit_grouping",
     "load",
     "load_codes",
     "load_head",

@@ -2,6 +2,7 @@
 
 from mpsheads.heads.base import ProjectionHead, load_head
 from mpsheads.heads.dense import DenseHead, PCAHead, TruncationHead
+from mpsheads.heads.grouping import fit_grouping
 from mpsheads.heads.projection import MPSProjectionHead
 from mpsheads.heads.reference import ReferenceHead
 
@@ -12,5 +13,6 @@ __all__ = [
     "ProjectionHead",
     "ReferenceHead",
     "TruncationHead",
+    "fit_grouping",
     "load_head",
 ]

@@ -71,7 +71,8 @@ class MPSProjectionHead(ProjectionHead):
         encoding: "angle": a feature a qubit. "dense_angle": two features a qubit. "amplitude": the
             features of a block are the amplitudes of its qubits.
         grouping: How features are dealt to blocks. "registers": every `n`-th feature, as in the
-            paper; "neighbours": in their order; or an order of the features, cut into blocks.
+            paper; "neighbours": in their order; or an order of the features, cut into
+            blocks, such as `fit_grouping` finds in data.
         scale: "shared": one learned number multiplies all features; "feature": one for each.
             `calibrate` sets them from data.
         generator: Source of the initial parameters; torch's default one if `None`.

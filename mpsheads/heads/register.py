@@ -67,7 +67,7 @@ def deal(
         if sorted(order) != list(range(in_features)):
             raise ValueError(
                 f"`grouping` must hold each of the features 0..{in_features - 1} once, or be one "
-                f"of {', '.join(GROUPINGS)}."
+                f"of {', '.join(GROUPINGS)}. `fit_grouping` finds an order in data."
             )
     if grouping == "registers":  # far end first: the kept qubit has the first feature
         blocks = [tuple(range(in_features))[k::num_blocks][::-1] for k in range(num_blocks)]
