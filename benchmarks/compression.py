@@ -438,6 +438,7 @@ def draw(rows: list[Line], file: Path, splits: Sequence[str]) -> None:
     figure = Figure(figsize=(1 + 4.6 * len(sizes), 5.6), dpi=110)
     panels = figure.subplots(1, len(sizes), sharey=True, squeeze=False)[0]
     whole = next((row["mean"] for row in rows if row["method"] == UNCOMPRESSED), None)
+    lines: dict[str, Line2D] = {}
     for axes, size in zip(panels, sizes, strict=True):
         for method, (label, colour) in _LOOK.items():
             found = [r for r in rows if r["method"] == method]
@@ -448,12 +449,14 @@ def draw(rows: list[Line], file: Path, splits: Sequence[str]) -> None:
             dashes = "--" if method in quantisers else "-"
             if found:
                 axes.errorbar(x, y, [r["sd"] for r in found], color=colour, capsize=2, ls=dashes)
-                axes.plot([], [], color=colour, ls=dashes, label=label)
+                lines[label] = Line2D([], [], color=colour, ls=dashes, label=label)
             for row in found:
                 mark = "." if method in quantisers else _MARKS[row["bits"]]
                 axes.plot(row["bytes"], row["mean"], mark, color=colour, markersize=5)
         if whole:
-            axes.axhline(whole, color="#222222", ls=":", lw=1, label=UNCOMPRESSED)
+            lines[UNCOMPRESSED] = axes.axhline(
+                whole, color="#222222", ls=":", lw=1, label=UNCOMPRESSED
+            )
         axes.set_xscale("log", base=2)
         ticks = sorted({8 * 2**k for k in range(8)})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -462,9 +465,9 @@ def draw(rows: list[Line], file: Path, splits: Sequence[str]) -> None:
         axes.grid(axis="y", color="#E3E3E3")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(f"{MEASURE}, mean of {' and '.join(splits)}")
-    panels[0].legend(frameon=False, loc="lower right", fontsize=8)
+    panels[0].legend(handles=lines.values(), frameon=False, loc="lower right", fontsize=8)
     marks = [
-        Line2D([], [], color="#555555", ls="", marker=mark, label=f"{bits} bits")
+        Line2D([], [], color="#555555", ls="", marker=mark, label=f"{bits} bit" + "s" * (bits > 1))
         for bits, mark in _MARKS.items()
     ]
     panels[-1].legend(handles=marks, frameon=False, loc="lower right", fontsize=8)
