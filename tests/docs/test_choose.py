@@ -1,0 +1,78 @@
+"""The page on depth, bond dimension and bits: its code and commands run, its numbers are those."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from mpsheads import MPSProjectionHead
+from mpsheads.cli.app import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "how-to" / "choose-depth-bond-bits.md").read_text()
+RESULTS = ROOT / "docs" / "results" / "compression.jsonl"
+ROWS = {
+    (row["method"], row["size"], row["bits"]): row
+    for row in map(json.loads, RESULTS.read_text().splitlines())
+}
+
+
+def kept(*key) -> str:
+    return f"{100 * ROWS[key]['kept']:.1f}%"
+
+
+def test_the_example_runs():
+    example = ROOT / "examples" / "choose_bits.py"
+    ran = subprocess.run([sys.executable, example], capture_output=True, text=True, check=True)
+    same = [int(part) for part in re.findall(r"(\d+)% of the ten", ran.stdout)]
+    assert len(same) == 4
+    assert same == sorted(same, reverse=True)
+    assert same[0] > 95
+    assert "blocks      128 of 3 features" in ran.stdout
+
+
+def test_the_commands_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPSHEADS_CACHE", str(tmp_path / "cache"))
+    script = str(ROOT / "examples" / "docstrings.py")
+    subprocess.run([sys.executable, script, "docstrings", "110", "torch", "numpy"], check=True)
+    block = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)[0]
+    for line in block.splitlines():
+        command = shlex.split(line)[1:]
+        if command[0] == "train":
+            command[command.index("--epochs") + 1] = "1"
+            command += ["--batch-size", "16"]
+        ran = CliRunner().invoke(app, command)
+        assert ran.exit_code == 0, ran.output
+    assert "shallow" in ran.stdout
+    assert "deeper" in ran.stdout
+
+
+def test_the_widths_are_those_of_the_results():
+    for size, features in ((192, 2), (128, 3), (64, 6)):
+        assert f"| {size} | {features} | {size} | {kept('mps', size, 8)} |" in PAGE
+
+
+def test_the_depths_are_those_of_the_results_and_of_the_heads():
+    for size in (128, 64):
+        for depth in (1, 2, 4):
+            head = MPSProjectionHead(384, size, depth=depth)
+            method = {1: "mps, depth 1", 2: "mps"}.get(depth)
+            last = kept(method, size, 8) if method else "not measured"
+            row = f"| `{size}, depth={depth}` | {384 // size} | {max(head.needed_bonds)} | "
+            assert row + f"{head.num_parameters:,} | {last} |" in PAGE
+            assert head.truncates == ((size, depth) == (64, 4))
+
+
+def test_the_choices_are_those_of_the_results():
+    assert f"| 64 | {kept('mps', 128, 4)} |" in PAGE
+    assert f"| 128 | {kept('mps', 128, 8)} |" in PAGE
+    assert f"| 128 | {kept('mps, depth 1', 128, 8)} |" in PAGE
+    assert f"| 64 | {kept('pq', 64, 8)} |" in PAGE
+    low = [kept("pca", 128, 2), kept("dense", 128, 2), kept("mps", 128, 2)]
+    assert "keeps {}, `DenseHead` {}, this head {}".format(*low) in PAGE
+    assert f"It keeps {kept('mps, fitted grouping', 128, 8)} in place of" in PAGE
