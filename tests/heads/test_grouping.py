@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mpsheads import MPSProjectionHead, fit_grouping
+from mpsheads.heads.grouping import _correlation, _mutual_information, _swapped
 
 MEASURES = ("correlation", "mutual_information")
 
@@ -86,8 +87,6 @@ def test_constant_and_repeated_features_do_no_harm(measure, generator):
 
 
 def test_independent_features_have_no_mutual_information(generator):
-    from mpsheads.heads.grouping import _mutual_information
-
     x = torch.randn(3000, 70, generator=generator).double()
     x[:, 69] = x[:, 0]
     found = _mutual_information(x, 8)
@@ -124,3 +123,12 @@ def test_errors_name_what_is_wrong(change, error, message):
 def test_an_order_that_is_none_points_to_the_fit():
     with pytest.raises(ValueError, match="`fit_grouping` finds an order"):
         MPSProjectionHead(4, 2, grouping=[0, 1, 1, 2])
+
+
+def test_swaps_keep_sizes_within_one(generator):
+    x, owner = planted((3, 3, 1), generator, lambda hidden, k: hidden)
+    order = sorted(range(7), key=lambda f: owner[f])
+    dependence = _correlation(x[:, order].double())  # a block of one would hold more of it
+    found = _swapped([[0, 1, 3], [2, 4], [5, 6]], dependence, 3)
+    assert sorted(map(len, found)) == [2, 2, 3]
+    assert sorted(f for block in found for f in block) == list(range(7))
