@@ -9,19 +9,20 @@ the calls.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mpsheads._checks import is_concrete
 from mpsheads.mps.circuit import Circuit, Operation
 
 PAULI = "1XYZ"
 
+_Pairs = tuple[tuple[int, ...], tuple[int, ...]]
 _PARTS: dict[str, tuple[tuple[int, float, str], ...]] = {
-    # which parameter, times what, of which rotation, first to last; they commute but for "zyz"
+    # which parameter, times what, of which rotation, first to last
     "rx": ((0, 1.0, "X"),),
     "ry": ((0, 1.0, "Y"),),
     "rz": ((0, 1.0, "Z"),),
@@ -34,29 +35,33 @@ _PARTS: dict[str, tuple[tuple[int, float, str], ...]] = {
     "cry": ((0, 0.5, "1Y"), (0, -0.5, "ZY")),
     "crz": ((0, 0.5, "1Z"), (0, -0.5, "ZZ")),
     "cp": ((0, 0.5, "Z1"), (0, 0.5, "1Z"), (0, -0.5, "ZZ")),
+    "controlled-unitary": (
+        *((3, 0.5, "1Z"), (3, -0.5, "ZZ"), (2, 0.5, "1Y"), (2, -0.5, "ZY")),
+        *((1, 0.5, "1Z"), (1, -0.5, "ZZ"), (0, 1.0, "Z1")),
+    ),
 }
-
-
-class _Pairs(NamedTuple):
-    """The strings that a rotation turns, each of `first` into that of `second`."""
-
-    first: Tensor
-    second: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Rotations:
     """A circuit as Pauli rotations, first to last.
 
+    Python's numbers only, so that no transform of torch sees them.
+
     Attributes:
-        pairs: Which strings each turns.
+        pairs: The strings that each turns, those of the first list into those of the second.
         places: Which parameter each takes.
         factors: What its angle is as a multiple of that.
     """
 
     pairs: tuple[_Pairs, ...]
-    places: Tensor
-    factors: Tensor
+    places: tuple[int, ...]
+    factors: tuple[float, ...]
+
+    def rows(self, number: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """`pairs` of one rotation as tensors."""
+        first, second = self.pairs[number]
+        return _as_tensor(first, device), _as_tensor(second, device)
 
 
 def as_rotations(circuit: Circuit) -> Rotations | None:
@@ -78,11 +83,40 @@ def rotate(
         parameters: `(batch, num_parameters)` of the circuit.
 
     Returns:
-        `(4**num_sites, batch)`. First derivatives only.
+        `(4**num_sites, batch)`. First derivatives only, except where torch traces the code.
     """
-    found = _Rotate.apply(parameters, place, num_sites, rotations)
-    assert isinstance(found, Tensor)
-    return found
+    if is_concrete(parameters):
+        found = _Rotate.apply(parameters, place, num_sites, rotations)
+        assert isinstance(found, Tensor)
+        return found
+    cos, sin = _angles(rotations, parameters)
+    observable = parameters.new_zeros(4**num_sites, len(parameters))
+    observable = torch.cat([observable[:place], observable[:1] + 1, observable[place + 1 :]])
+    for number in range(len(rotations.pairs) - 1, -1, -1):
+        first, second = rotations.pairs[number]
+        turned, kept = _whole(first, second, len(observable))
+        partner = observable[torch.tensor(turned, device=observable.device)]
+        signs = torch.tensor(kept, dtype=observable.dtype, device=observable.device)[:, None]
+        moving = signs.abs()
+        observable = observable * (1 + moving * (cos[number] - 1)) + partner * signs * sin[number]
+    return observable
+
+
+def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of all rotations, `(rotations, batch)`."""
+    places = torch.tensor(rotations.places, dtype=torch.long, device=parameters.device)
+    factors = torch.tensor(rotations.factors, dtype=parameters.dtype, device=parameters.device)
+    angles = parameters.T[places] * factors[:, None]
+    return angles.cos(), angles.sin()
+
+
+def _whole(first: Sequence[int], second: Sequence[int], size: int) -> tuple[list[int], list[float]]:
+    """For each string its partner, itself if it has none, and the sign of what comes from there."""
+    partner, sign = list(range(size)), [0.0] * size
+    for a, b in zip(first, second, strict=True):
+        partner[a], partner[b] = b, a
+        sign[a], sign[b] = -1.0, 1.0
+    return partner, sign
 
 
 class _Rotate(torch.autograd.Function):
@@ -90,20 +124,18 @@ class _Rotate(torch.autograd.Function):
     def forward(
         ctx, parameters: Tensor, place: int, num_sites: int, rotations: Rotations
     ) -> Tensor:
-        places = rotations.places.to(parameters.device)
-        angles = parameters.T[places] * rotations.factors.to(parameters)[:, None]
-        cos, sin = angles.cos(), angles.sin()
+        cos, sin = _angles(rotations, parameters)
         observable = parameters.new_zeros(4**num_sites, len(parameters))
         observable[place] = 1
         turned = []
         for number in range(len(rotations.pairs) - 1, -1, -1):
-            pairs = rotations.pairs[number]
+            pairs = rotations.rows(number, parameters.device)
             first, second = (observable.index_select(0, rows) for rows in pairs)
             after = (first * cos[number]).addcmul_(second, sin[number], value=-1)
             other = (second * cos[number]).addcmul_(first, sin[number])
-            observable.index_copy_(0, pairs.first, after).index_copy_(0, pairs.second, other)
+            observable.index_copy_(0, pairs[0], after).index_copy_(0, pairs[1], other)
             turned += [after, other]
-        ctx.save_for_backward(cos, sin, places, *turned)
+        ctx.save_for_backward(cos, sin, *turned)
         ctx.rotations, ctx.shape = rotations, parameters.shape
         return observable
 
@@ -113,16 +145,19 @@ class _Rotate(torch.autograd.Function):
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
         grad = grads[0].clone()
-        cos, sin, places, *turned = ctx.saved_tensors
+        cos, sin, *turned = ctx.saved_tensors
+        rotations: Rotations = ctx.rotations
         grad_angles = torch.empty_like(cos)
-        for number, pairs in enumerate(ctx.rotations.pairs):
+        for number in range(len(rotations.pairs)):
+            pairs = rotations.rows(number, grad.device)
             after, other = turned[-2 * number - 2], turned[-2 * number - 1]
             first, second = (grad.index_select(0, rows) for rows in pairs)
             torch.sum((second * after).addcmul_(first, other, value=-1), 0, out=grad_angles[number])
-            grad.index_copy_(0, pairs.first, (first * cos[number]).addcmul_(second, sin[number]))
+            grad.index_copy_(0, pairs[0], (first * cos[number]).addcmul_(second, sin[number]))
             second = (second * cos[number]).addcmul_(first, sin[number], value=-1)
-            grad.index_copy_(0, pairs.second, second)
-        grad_angles.mul_(ctx.rotations.factors.to(cos)[:, None])
+            grad.index_copy_(0, pairs[1], second)
+        places = torch.tensor(rotations.places, dtype=torch.long, device=grad.device)
+        grad_angles.mul_(torch.tensor(rotations.factors).to(cos)[:, None])
         total = cos.new_zeros(ctx.shape[1], ctx.shape[0]).index_add_(0, places, grad_angles)
         return total.T, None, None, None
 
@@ -140,7 +175,7 @@ def _find(circuit: Circuit) -> Rotations | None:
             pairs.append(_pairs("".join(string)))
             places.append(place)
             factors.append(factor)
-    return Rotations(tuple(pairs), torch.tensor(places, dtype=torch.long), torch.tensor(factors))
+    return Rotations(tuple(pairs), tuple(places), tuple(factors))
 
 
 def _parts(operation: Operation) -> Sequence[tuple[int, float, str]] | None:
@@ -170,4 +205,9 @@ def _pairs(string: str) -> _Pairs:
         if quarters % 4 == 0:  # that of the other one of the pair is 2; commuting ones are odd
             first.append(number)
             second.append(product)
-    return _Pairs(torch.tensor(first, dtype=torch.long), torch.tensor(second, dtype=torch.long))
+    return tuple(first), tuple(second)
+
+
+@lru_cache(maxsize=4096)
+def _as_tensor(rows: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(rows, dtype=torch.long, device=device)

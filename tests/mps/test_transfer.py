@@ -1,7 +1,6 @@
 """Observables over all Pauli strings against matrices; products of components against sums."""
 
 import itertools
-import math
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from mpsheads.mps.gates import FAMILIES
 from mpsheads.mps.heisenberg import evolve_observable, evolve_string, pauli_string
 from mpsheads.mps.products import _plain, as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import _PARTS, as_rotations
-from mpsheads.mps.transfer import PAULI, _trigonometric, evolve_dense, pauli_strings, transfer
+from mpsheads.mps.transfer import PAULI, evolve_dense, pauli_strings
 from tests.strategies import circuits
 
 ROTATIONS = Circuit.of(
@@ -23,6 +22,7 @@ ROTATIONS = Circuit.of(
     [
         *(("zyz", 0), ("rx", 3), ("cry", (0, 1)), ("ry", 2), ("rzz", (3, 1)), ("crx", (2, 0))),
         *(("rz", 2), ("p", 1), ("cp", (2, 1)), ("crz", (3, 2)), ("rxx", (0, 2)), ("ryy", (1, 2))),
+        ("controlled-unitary", (3, 0)),
     ],
 )
 
@@ -81,20 +81,6 @@ def test_every_gate_that_is_rotations_is_the_rotations(family, generator):
         start = pauli_string(string, dtype=torch.float64)
         slow = to_dense(evolve_observable(start, circuit, parameters))[0]
         assert_close(evolve_dense(string, circuit, parameters)[:, 0], slow)
-
-
-def test_transfer_matrices_of_one_angle_are_five_numbers_where_they_can_be():
-    angle = torch.tensor([1.3], dtype=torch.float64)
-    values = [1, math.cos(1.3), math.sin(1.3), math.cos(0.65), math.sin(0.65)]
-    functions = torch.tensor(values, dtype=torch.float64)
-    held = set()
-    for name, family in FAMILIES.items():
-        if family.num_parameters == 1 and (found := _trigonometric(name)) is not None:
-            held.add(name)
-            exact = transfer(family.matrix(angle[None]))[0]
-            assert_close(torch.einsum("f,fij->ij", functions, found), exact)
-    assert {"rx", "cry", "cp", "rzz"} <= held
-    assert "givens" not in held  # it holds cosines of the whole angle, so their squares matter
 
 
 @pytest.mark.parametrize("components", [2, 3])
