@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import normalize, pad
 
 from mpsheads._checks import is_concrete
+from mpsheads._constants import constant
 from mpsheads.mps.transfer import pauli_strings
 
 _TINY = 1e-12  # what `normalize` divides a row of zeros by
@@ -247,9 +249,10 @@ def real_strings(k: int) -> tuple[int, ...]:
     return tuple(strings)
 
 
-@lru_cache
-def _string_matrices(k: int) -> Float[Tensor, "strings size size"]:
-    return pauli_strings(k)[list(real_strings(k))].real.contiguous()
+@constant
+def _string_matrices(k: int) -> np.ndarray:
+    """`real_strings` as matrices, `(strings, 2**k, 2**k)`."""
+    return np.real(pauli_strings(k).numpy()[list(real_strings(k))])
 
 
 class _AngleComponents(torch.autograd.Function):

@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -220,6 +221,13 @@ def check_input(head: ProjectionHead, x: Tensor) -> None:
             f"`x` must have the head's dtype {own.dtype} or a less precise one, got {x.dtype}. "
             f"Convert one of them: `x.to({own.dtype})` or `head.to({x.dtype})`."
         )
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """What to compute within, so that autocast does not take away precision."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()
 
 
 def check_pair(head: ProjectionHead, zq: Tensor | Codes, zd: Tensor | Codes) -> None:

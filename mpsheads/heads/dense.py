@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpsheads._checks import check_finite, check_vectors
+from mpsheads._checks import check_finite, check_vectors, is_concrete
 from mpsheads.heads.base import ProjectionHead, check_input, check_pair
 from mpsheads.similarity import cosine
 
@@ -115,7 +115,7 @@ class PCAHead(_CosineHead):
             RuntimeError: If the head was not fitted.
         """
         check_input(self, x)
-        if not self.components.any():
+        if is_concrete(x) and not self.components.any():
             raise RuntimeError("This PCAHead is not fitted. Call `head.fit(embeddings)` first.")
         return (x - self.mean) @ self.components.T
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from mpsheads._checks import check_choice, check_positive
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.encodings import Blocks, Encoding, equalise_norm, real_strings
-from mpsheads.heads.base import ProjectionHead, check_input, check_pair
+from mpsheads.heads.base import ProjectionHead, check_input, check_pair, without_autocast
 from mpsheads.heads.circuits import (
     circuit_from_config,
     circuit_to_config,
@@ -23,12 +23,16 @@ from mpsheads.heads.description import describe
 from mpsheads.heads.readouts import READOUTS, LocalReadout, StateReadout
 from mpsheads.heads.register import deal
 from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors, from_dense
-from mpsheads.mps.lightcone import Cones, cone_expectation, find_cones
+from mpsheads.mps.lightcone import Cones, Observable, evolve_cones, find_cones, meet_inputs
 from mpsheads.mps.products import Rows
 from mpsheads.mps.state import product_state
 from mpsheads.similarity import Codes, quantize
 
+if TYPE_CHECKING:
+    from mpsheads.heads.frozen import FrozenHead
+
 _INITIAL_ANGLE = 0.05
+_LARGEST = 6  # qubits whose entangled inputs are met by all Pauli strings
 _INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
 
 
@@ -143,6 +147,9 @@ class MPSProjectionHead(ProjectionHead):
         if isinstance(self.readout, StateReadout):
             self.bond_dims = self.readout.bond_dims(kept, between)
         self._cones = self._find_cones()
+        self._kept: Sequence[int] = [0, 1, 2, 3] if "Y" in self._encoding.letters else [0, 1, 3]
+        if not self._encoding.product:
+            self._kept = real_strings(self._group)
         start = self.circuit.parameters()
         if not start.any():
             start = _INITIAL_ANGLE * torch.randn(len(start), generator=generator)
@@ -151,6 +158,7 @@ class MPSProjectionHead(ProjectionHead):
         if self._encoding.scaled:
             shape = () if scale == "shared" else (in_features,)
             self.scale = nn.Parameter(torch.full(shape, _INITIAL_SCALE))
+        self._compute_constants()
 
     @property
     def _encoding(self) -> Encoding:
@@ -169,12 +177,21 @@ class MPSProjectionHead(ProjectionHead):
         found = []
         for letter in self.readout.letters:
             cones = find_cones(self.circuit, letter, places, self._group)
-            if self._group > 1 and max(len(cone.letters) for cone in cones) > 8:
+            if self._group > 1 and max(len(cone.letters) for cone in cones) > _LARGEST:
                 return []
             windows = [cone.window_rows(rows, self._group) for cone in cones]
             order = [row for cone in cones for row in cone.rows]
             found.append((cones, windows, order))
         return found
+
+    @torch.no_grad()
+    def _compute_constants(self) -> None:
+        """Use all that a forward pass uses once, so that none of it is first met by a tracer."""
+        with torch.device("cpu"):
+            one = torch.ones(1, self.in_features)
+            scale = torch.ones(()) if self._encoding.scaled else None
+            if self._cones:
+                self.meet(one, scale, self.observables(torch.zeros(self.circuit.num_parameters)))
 
     @property
     def _group(self) -> int:
@@ -197,31 +214,53 @@ class MPSProjectionHead(ProjectionHead):
     def project(self, x: Float[Tensor, "batch _"]) -> Projection:
         """`forward`, with what truncation discarded."""
         check_input(self, x)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             x, scale, angles = self._in_working_precision(x)
             if self._cones:
-                vectors, weight = self._heisenberg(x, scale, angles), x.new_zeros(len(x))
+                vectors = self.meet(x, scale, self.observables(angles))
+                weight = x.new_zeros(x.shape[0])
             else:
                 vectors, weight = self._schroedinger(x, scale, angles)
         return Projection(vectors.to(self.angles.dtype), weight.to(self.angles.dtype))
 
-    def _heisenberg(self, x: Tensor, scale: Tensor | None, angles: Tensor) -> Tensor:
+    def observables(self, angles: Float[Tensor, " _"]) -> list[list[Observable]]:
+        """The readouts evolved backwards: for each letter those of each form of light cone."""
+        return [
+            [evolve_cones(cone, cone.own(angles), self._kept, self._group) for cone in cones]
+            for cones, _, _ in self._cones
+        ]
+
+    def meet(
+        self, x: Tensor, scale: Tensor | None, observables: list[list[Observable]]
+    ) -> Float[Tensor, "batch {self.out_features}"]:
+        """The vectors of embeddings, from the observables."""
         components = self._encoding.components(x, scale, self._blocks)
-        kept = [0, 1, 3] if "Y" not in self._encoding.letters else [0, 1, 2, 3]
-        if not self._encoding.product:
-            kept = list(real_strings(self._group))
         values = []
-        for cones, windows, order in self._cones:
+        for (_, windows, order), evolved in zip(self._cones, observables, strict=True):
             found = [
-                cone_expectation(cone, cone.own(angles), components, rows, kept, self._group)
-                for cone, rows in zip(cones, windows, strict=True)
+                meet_inputs(observable, components, rows)
+                for observable, rows in zip(evolved, windows, strict=True)
             ]
             if len(found) > 1:
-                place = torch.tensor(order, device=x.device).argsort()
-                found = [torch.cat(found).index_select(0, place)]
+                place = sorted(range(len(order)), key=order.__getitem__)
+                index = torch.tensor(place, device=x.device)
+                found = [torch.cat(found).index_select(0, index)]
             values.append(found[0])
         assert isinstance(self.readout, LocalReadout)
         return self.readout.vector(torch.stack(values) if len(values) > 1 else values[0][None])
+
+    def freeze(self) -> "FrozenHead":
+        """The head for inference: its observables evolved once, so only inputs are left to meet.
+
+        Faster for small batches, and simple to export: the observables are real numbers.
+
+        Raises:
+            ValueError: If the head evolves states rather than observables: one that truncates, or
+                has the readout "state".
+        """
+        from mpsheads.heads.frozen import FrozenHead
+
+        return FrozenHead(self)
 
     def _schroedinger(
         self, x: Tensor, scale: Tensor | None, angles: Tensor
@@ -249,7 +288,7 @@ class MPSProjectionHead(ProjectionHead):
         Cost: that of `apply_circuit`, O(batch * in_features * bond_dim**2 * depth).
         """
         check_input(self, x)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return self._state(*self._in_working_precision(x))
 
     def _in_working_precision(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:

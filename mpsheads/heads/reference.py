@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads.encodings import equalise_norm, feature_angles
-from mpsheads.heads.base import ProjectionHead, check_input, check_pair
+from mpsheads.heads.base import ProjectionHead, check_input, check_pair, without_autocast
 from mpsheads.heads.readouts import probability_angle
 from mpsheads.similarity import Codes, log_fidelity, quantize
 
@@ -107,7 +107,7 @@ class ReferenceHead(ProjectionHead):
         """
         check_input(self, x)
         own = next(self.parameters())
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             dtype = torch.promote_types(own.dtype, torch.float32)
             return self._project(x.to(dtype), dtype).to(own.dtype)
 

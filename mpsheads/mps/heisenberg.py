@@ -6,19 +6,20 @@ whose rank is the square of the gate's. What applies gates to states applies the
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from mpsheads._checks import check_equal
+from mpsheads._constants import constant
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.evolve import apply_layer
 from mpsheads.mps.schedule import Factors, layers
 from mpsheads.mps.state import MPS, product_state, trim_bonds
-from mpsheads.mps.transfer import PAULI
+from mpsheads.mps.transfer import PAULI, PAULIS
 
 _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
 _ZERO = 1e-13
@@ -176,11 +177,6 @@ def select_components(observable: MPS, kept: Sequence[int]) -> MPS:
     return trim_bonds(MPS(sites, observable.log_norm))
 
 
-def _paulis(like: Tensor) -> Complex[Tensor, "4 2 2"]:
-    matrices = [[1, 0, 0, 1], [0, 1, 1, 0], [0, -1j, 1j, 0], [1, 0, 0, -1]]
-    return torch.tensor(matrices, dtype=like.dtype, device=like.device).reshape(4, 2, 2)
-
-
 def _conjugation(
     factor: Complex[Tensor, "gates batch left 2 2 right"],
 ) -> Float[Tensor, "gates batch left*left 4 4 right*right"]:
@@ -195,27 +191,28 @@ def _conjugation(
     return (products.flatten(2) @ coefficients).reshape(gates, batch, left**2, 4, 4, right**2)
 
 
-@lru_cache
-def _coefficients(left: int, right: int) -> Float[Tensor, "products maps"]:
+@constant
+def _coefficients(left: int, right: int) -> np.ndarray:
     """What multiplies the real and imaginary parts of `conj(F) F` in the map of Pauli vectors.
 
     The map's bonds are pairs of bonds of the gate, one of its adjoint and one of itself.
     Exchanging the two is complex conjugation, so in the basis of symmetric and antisymmetric pairs
-    all is real.
+    all is real. `(products, maps)`.
     """
-    paulis = _paulis(torch.zeros((), dtype=torch.complex128))
     pairs = [_real_pairs(bond) for bond in (left, right)]
-    found = torch.einsum("mxz,nyw,jbc,ida->xbayzcdwmijn", pairs[0].conj(), pairs[1], paulis, paulis)
-    found = found.flatten(8).flatten(0, 7) / 2
-    return torch.stack([found.real, -found.imag], dim=1).flatten(0, 1)
+    found = np.einsum(
+        "mxz,nyw,jbc,ida->xbayzcdwmijn", pairs[0].conj(), pairs[1], PAULIS, PAULIS, optimize=True
+    )
+    found = found.reshape(np.prod(found.shape[:8]), -1) / 2
+    return np.stack([found.real, -found.imag], axis=1).reshape(2 * len(found), -1)
 
 
-def _real_pairs(bond: int) -> Complex[Tensor, "pairs bond bond"]:
+def _real_pairs(bond: int) -> np.ndarray:
     """A unitary change of basis from pairs (x, z) to those on which all maps are real."""
-    rows = torch.zeros(bond, bond, bond, bond, dtype=torch.complex128)
+    rows = np.zeros((bond, bond, bond, bond), dtype=np.complex128)
     for x in range(bond):
         rows[x, x, x, x] = 1
         for z in range(x):
             rows[x, z, x, z] = rows[x, z, z, x] = 0.5**0.5
             rows[z, x, x, z], rows[z, x, z, x] = 1j * 0.5**0.5, -1j * 0.5**0.5
-    return rows.flatten(0, 1)
+    return rows.reshape(bond**2, bond, bond)

@@ -22,6 +22,7 @@ from mpsheads.mps.heisenberg import (
     select_components,
 )
 from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation, pick
+from mpsheads.mps.state import MPS
 from mpsheads.mps.transfer import evolve_dense
 
 Places = tuple[tuple[int, ...], ...]
@@ -69,22 +70,21 @@ class Cones:
         return [as_rows([row_of[s] if row_of else s for s in column]) for column in columns]
 
 
-def cone_expectation(
+Observable = tuple[Tensor, ...]
+"""One tensor `(strings, cones)`, or the sites `(cones, left, strings, right)` of operators."""
+
+
+def evolve_cones(
     cones: Cones,
     parameters: Float[Tensor, "cones _"],
-    components: Float[Tensor, "_components sites states"],
-    rows: Sequence[Rows],
     kept: Sequence[int] = (0, 1, 2, 3),
     group: int = 1,
-) -> Float[Tensor, "cones states"]:
-    """The observables of light cones of the same form, evolved backwards and met with the inputs.
+) -> Observable:
+    """The observables of light cones of the same form, evolved backwards through their circuits.
 
     Args:
         cones: The cones.
         parameters: Those of each cone, `Cones.own`.
-        components: Expectation values of Pauli strings in each group of input qubits, those of
-            `kept` after the first.
-        rows: For each group of the window which rows of `components` it is, `Cones.window_rows`.
         kept: The identity, 0, and the Pauli strings of a group, as numbers in base 4, that the
             inputs have values of; the others vanish.
         group: Neighbouring sites whose inputs are entangled; 1 for product states.
@@ -97,18 +97,36 @@ def cone_expectation(
         raise ValueError(
             f"The readout depends on {width} qubits; for entangled inputs, {_LARGEST} is the most."
         )
-    if group > 1 or width <= _SMALL:
-        observable = evolve_dense(cones.letters, cones.circuit, parameters)
-        if len(kept) < 4**group:
-            strings = _strings(kept, 4**group, width // group).to(observable.device)
-            observable = observable.index_select(0, strings)
-        return dense_expectation(observable, components, rows)
-    observable = evolve_string(cones.letters, cones.circuit, parameters)
-    observable = select_components(observable, kept)
+    if group == 1 and width > _SMALL:
+        observable = evolve_string(cones.letters, cones.circuit, parameters)
+        return select_components(observable, kept).sites
+    observable = evolve_dense(cones.letters, cones.circuit, parameters)
+    if len(kept) < 4**group:
+        strings = _strings(kept, 4**group, width // group).to(observable.device)
+        observable = observable.index_select(0, strings)
+    return (observable,)
+
+
+def meet_inputs(
+    observable: Observable,
+    components: Float[Tensor, "_components sites states"],
+    rows: Sequence[Rows],
+) -> Float[Tensor, "cones states"]:
+    """Expectation values of the observables of light cones in product states.
+
+    Args:
+        observable: What `evolve_cones` gives.
+        components: Expectation values of Pauli strings in each group of input qubits, those of
+            `kept` after the first.
+        rows: For each group of the window which rows of `components` it is, `Cones.window_rows`.
+    """
+    if len(observable) == 1 and observable[0].ndim == 2:
+        return dense_expectation(observable[0], components, rows)
     if is_concrete(components):
-        return chain_expectation(observable.sites, components, rows)
+        return chain_expectation(observable, components, rows)
     picked = torch.stack([pick(components, site) for site in rows])  # window component cones i
-    return product_expectation(observable, picked.transpose(1, 2))
+    operators = MPS.unchecked(list(observable), observable[0].new_zeros(len(observable[0])))
+    return product_expectation(operators, picked.transpose(1, 2))
 
 
 def _strings(kept: Sequence[int], base: int, digits: int) -> Tensor:
@@ -171,7 +189,9 @@ def _evaluate(
 ) -> Float[Tensor, "cones batch"]:
     """The values of all cones of one form."""
     if parameters.ndim == 1:
-        return cone_expectation(cones, cones.own(parameters), components, cones.window_rows())
+        return meet_inputs(
+            evolve_cones(cones, cones.own(parameters)), components, cones.window_rows()
+        )
     # a circuit for each cone and each state: every state becomes sites of its own
     batch, sites = components.shape[2], components.shape[1]
     own = parameters[:, torch.tensor(cones.parameters, device=parameters.device, dtype=torch.long)]
@@ -180,7 +200,7 @@ def _evaluate(
         for column in zip(*cones.sites, strict=True)
     ]
     flat = components.permute(0, 2, 1).reshape(3, batch * sites, 1)
-    return cone_expectation(cones, own.flatten(0, 1), flat, rows).reshape(batch, -1).T
+    return meet_inputs(evolve_cones(cones, own.flatten(0, 1)), flat, rows).reshape(batch, -1).T
 
 
 def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:

@@ -1,14 +1,27 @@
 """Observables on a few qubits over all of their Pauli strings, evolved through a circuit."""
 
-from functools import lru_cache
-
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from mpsheads._checks import check_equal
+from mpsheads._constants import constant
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.rotations import PAULI, as_rotations, rotate
+
+PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+"""The matrices 1, X, Y, Z."""
+
+
+@constant
+def pauli_strings(k: int) -> np.ndarray:
+    """All Pauli strings on k qubits, `(4**k, 2**k, 2**k)`, the first qubit most significant."""
+    strings = PAULIS
+    for _ in range(k - 1):
+        grown = np.einsum("iab,jcd->ijacbd", strings, PAULIS)
+        strings = grown.reshape(4 * len(strings), *(2 * size for size in strings.shape[1:]))
+    return strings
 
 
 def evolve_dense(
@@ -51,20 +64,6 @@ def transfer(unitary: Complex[Tensor, "*b _d _d"]) -> Float[Tensor, "*b strings 
     paulis = pauli_strings(k).to(unitary.device, unitary.dtype)
     evolved = unitary.mH.unsqueeze(-3) @ paulis @ unitary.unsqueeze(-3)  # j . .
     return torch.einsum("iab,...jba->...ij", paulis, evolved).real / 2**k
-
-
-@lru_cache
-def pauli_strings(k: int) -> Complex[Tensor, "strings size size"]:
-    """All Pauli strings on k qubits as matrices, the first qubit most significant, complex128."""
-    paulis = torch.tensor(
-        [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]],
-        dtype=torch.complex128,
-    )
-    strings = paulis
-    for _ in range(k - 1):
-        strings = torch.einsum("iab,jcd->ijacbd", strings, paulis)
-        strings = strings.flatten(0, 1).flatten(3, 4).flatten(1, 2)
-    return strings
 
 
 def _act(
