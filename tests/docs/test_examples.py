@@ -52,6 +52,15 @@ def test_the_training_example_trains_and_measures_a_head(run_code, tmp_path):
     assert (tmp_path / "trained-head" / "model.safetensors").is_file()
 
 
+def test_the_example_of_export_agrees_in_every_runtime(run_code, tmp_path):
+    pytest.importorskip("onnxruntime")
+    printed = run_code((EXAMPLES / "export.py").read_text())
+    difference = float(re.search(r"ONNX differs by (\S+)", printed)[1])
+    assert difference < 1e-5
+    assert printed.endswith("codes agree\n")
+    assert {"head.onnx", "head.pt2"} <= {file.name for file in tmp_path.iterdir()}
+
+
 def test_the_states_example_has_exact_states_and_gradients(run_code):
     first, second = run_code((EXAMPLES / "states.py").read_text()).splitlines()
     assert "max_bond=4" in first
