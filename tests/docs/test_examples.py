@@ -61,6 +61,14 @@ def test_the_example_of_export_agrees_in_every_runtime(run_code, tmp_path):
     assert {"head.onnx", "head.pt2"} <= {file.name for file in tmp_path.iterdir()}
 
 
+def test_an_encoder_and_its_head_are_one_onnx_file(run_code, tmp_path):
+    pytest.importorskip("onnxruntime")
+    printed = run_code((EXAMPLES / "export_model.py").read_text())
+    difference = float(re.search(r"ONNX differs by (\S+)", printed)[1])
+    assert difference < 1e-5
+    assert (tmp_path / "model.onnx").is_file()
+
+
 def test_the_states_example_has_exact_states_and_gradients(run_code):
     first, second = run_code((EXAMPLES / "states.py").read_text()).splitlines()
     assert "max_bond=4" in first
