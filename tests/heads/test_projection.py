@@ -454,3 +454,37 @@ def test_bad_inputs_are_named():
         head.state(torch.zeros(3, 11))
     with pytest.raises(TypeError, match=r"head's dtype torch\.float32 or a less precise one"):
         head(torch.zeros(3, 12, dtype=torch.float64))
+
+
+def test_the_discarded_weight_is_the_sum_over_all_cuts(generator):
+    head = random_head(16, 2, 2, 3, generator=generator)
+    x = torch.randn(3, 16, dtype=torch.float64, generator=generator)
+    assert_close(head.project(x).discarded_weight, head.state(x).discarded_weight.sum(1))
+    assert (head.state(x).discarded_weight > 1e-9).sum() > 3  # of several cuts, so not their mean
+
+
+@pytest.mark.parametrize("readout", ["probability", "bloch"])
+def test_cones_of_other_forms_keep_their_places(readout, generator):
+    """The ends of a brickwork differ from its middle, and short blocks come after longer ones."""
+    out = 5 if readout == "probability" else 15
+    for settings in ({"ansatz": "brickwork", "bond_dim": 8}, {"grouping": "neighbours"}):
+        head = random_head(13, out, readout=readout, generator=generator, **settings)
+        assert len(set(head.cone_letters())) > 1
+        x = torch.randn(2, 13, dtype=torch.float64, generator=generator)
+        bloch = dense_bloch(head, x)
+        z = head(x)
+        found, expected = (z.cos(), bloch[..., 2]) if out == 5 else (z, bloch.flatten(1))
+        assert_close(found, expected)
+
+
+def test_a_row_of_zeros_has_a_finite_gradient():
+    head = MPSProjectionHead(6, 2)
+    x = torch.cat([torch.zeros(1, 6), torch.ones(1, 6)]).requires_grad_()
+    head(x).sum().backward()
+    assert torch.isfinite(x.grad).all()
+    assert torch.isfinite(head.scale.grad).all()
+
+
+def test_the_state_readout_has_the_bonds_that_its_sites_need():
+    assert MPSProjectionHead(16, 336, 8, 3, "brickwork", "state").bond_dims == (2, 4, 8, 4, 2)
+    assert MPSProjectionHead(16, 144, 8, 3, "brickwork", "state").bond_dims == (2, 4, 4, 2)
