@@ -37,11 +37,17 @@ class TrainingOptions:
         float | None,
         option(
             _TRAINING,
-            "Peak rate of Adam.  [dim]\\[default: mps 0.03, reference 0.01, dense 0.001][/dim]",
+            "Peak rate of Adam.  [dim]\\[default: mps 0.03, reference 0.01, dense 0.001; loss "
+            "paper 4e-5][/dim]",
         ),
     ] = None
     loss: Annotated[
-        str, option(_TRAINING, "What is minimised.", "contrastive|distillation|both")
+        str,
+        option(
+            _TRAINING,
+            "What is minimised; paper wants --hard-negatives 5.",
+            "contrastive|distillation|both|paper",
+        ),
     ] = _DEFAULT.loss
     hard_negatives: Annotated[int, option(_TRAINING, "Mined negatives a pair.")] = (
         _DEFAULT.hard_negatives

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -33,9 +33,12 @@ class ProjectionHead(nn.Module, ABC):
         name: Short name of the kind of head, unique among heads.
         in_features: Width of the embeddings it takes.
         out_features: Width of the vectors it returns.
+        compared_by: What `similarity` returns: "log_fidelity", whose exponential is in [0, 1], or
+            "cosine".
     """
 
     name: ClassVar[str]
+    compared_by: ClassVar[Literal["log_fidelity", "cosine"]] = "log_fidelity"
     in_features: int
     out_features: int
 

@@ -12,6 +12,8 @@ from mpsheads.similarity import cosine
 class _CosineHead(ProjectionHead):
     """A head whose vectors are compared by their cosine."""
 
+    compared_by = "cosine"
+
     def __init__(self, in_features: int = 768, out_features: int = 256) -> None:
         super().__init__(in_features, out_features)
 

@@ -3,7 +3,7 @@
 from mpsheads.training.config import TrainingConfig
 from mpsheads.training.data import Batch, TrainingData, training_data
 from mpsheads.training.loop import TrainingResult, train_head
-from mpsheads.training.losses import contrastive_loss, distillation_loss
+from mpsheads.training.losses import contrastive_loss, distillation_loss, paper_loss
 from mpsheads.training.mining import mine_hard_negatives
 from mpsheads.training.validation import ranking_validation
 
@@ -15,6 +15,7 @@ __all__ = [
     "contrastive_loss",
     "distillation_loss",
     "mine_hard_negatives",
+    "paper_loss",
     "ranking_validation",
     "train_head",
     "training_data",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from mpsheads._checks import check_choice, check_positive
 
+LOSSES = ("contrastive", "distillation", "both", "paper")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -14,20 +16,24 @@ class TrainingConfig:
         epochs: Passes over the pairs.
         batch_size: Pairs a step. The documents of the other pairs are the negatives.
         learning_rate: Peak rate of Adam; `None` takes 3e-2 for `MPSProjectionHead`, 1e-2 for
-            `ReferenceHead`, 1e-3 for `DenseHead`.
+            `ReferenceHead`, 1e-3 for `DenseHead`; 4e-5 for the paper's loss.
         loss: "contrastive" (cross-entropy of the relevant document), "distillation" (KL from the
-            uncompressed similarities), or "both", their sum.
+            uncompressed similarities), "both", their sum, or "paper": cross-entropy of the
+            relevant document among itself and the pair's own `hard_negatives`, of `scale` times
+            the fidelity, or times the cosine for heads that are compared by it. The paper takes
+            five, a batch of 64 and five epochs; its rate and its scale are constant.
         distillation_weight: Factor of the distillation term in "both".
         temperature: The uncompressed cosine is divided by it to make the teacher's logits.
         scale: Initial factor on the head's similarities; it is trained along. `None` chooses it so
             that the untrained head's logits spread as much as cosine / temperature does. A
-            log-fidelity sums one term per qubit, so its scale falls as the head gets wider.
+            log-fidelity sums one term per qubit, so its scale falls as the head gets wider. In
+            "paper" it is not trained, and 20 if `None`.
         hard_negatives: Mined negatives that join the batch for each pair, 0 for none. A few often
             help; each adds up to `batch_size` documents to a step.
         truncation_weight: Factor of the mean weight that a truncating head discards, added to the
             loss; 0 leaves it out. It trains circuits that need less bond dimension.
         warmup: Part of all steps in which the rate rises linearly; then it falls along a cosine
-            to zero.
+            to zero. "paper" has neither.
         seed: Seed of the order of pairs.
     """
 
@@ -49,7 +55,7 @@ class TrainingConfig:
             raise ValueError(
                 "`batch_size` must be at least 2: the others are the negatives, got 1."
             )
-        check_choice("loss", self.loss, ("contrastive", "distillation", "both"))
+        check_choice("loss", self.loss, LOSSES)
         for name in ("learning_rate", "distillation_weight", "temperature", "scale"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
@@ -58,6 +64,11 @@ class TrainingConfig:
             raise TypeError(f"`hard_negatives` must be an integer, got {self.hard_negatives!r}.")
         if self.hard_negatives < 0:
             raise ValueError(f"`hard_negatives` must be at least 0, got {self.hard_negatives}.")
+        if self.loss == "paper" and not self.hard_negatives:
+            raise ValueError(
+                '`hard_negatives` must be at least 1 for loss="paper", which compares a pair with '
+                "nothing else, got 0. The paper takes 5."
+            )
         if not 0 <= self.truncation_weight < math.inf:
             raise ValueError(
                 f"`truncation_weight` must be a finite number, at least 0, got "
@@ -69,7 +80,12 @@ class TrainingConfig:
             raise TypeError(f"`seed` must be an integer, got {self.seed!r}.")
 
     def learning_rate_at(self, step: int, steps: int, peak: float) -> float:
-        """Rate of step `step` (from 0) of `steps`: linear warm-up to `peak`, then a cosine to 0."""
+        """Rate of step `step` (from 0) of `steps`: linear warm-up to `peak`, then a cosine to 0.
+
+        Always `peak` for the loss "paper".
+        """
+        if self.loss == "paper":
+            return peak
         rising = int(self.warmup * steps)
         if step < rising:
             return peak * (step + 1) / (rising + 1)

@@ -14,6 +14,7 @@ from mpsheads._checks import check_equal
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead
 from mpsheads.retrieval._progress import progress_bar
+from mpsheads.training.candidates import cut_candidates, has_negatives
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
     check_same_run,
@@ -23,13 +24,19 @@ from mpsheads.training.checkpoint import (
 )
 from mpsheads.training.config import TrainingConfig
 from mpsheads.training.data import Batch, TrainingData
-from mpsheads.training.losses import contrastive_loss, distillation_loss
+from mpsheads.training.losses import (
+    contrastive_loss,
+    distillation_loss,
+    paper_loss,
+    paper_similarity,
+)
 from mpsheads.training.mining import mine_hard_negatives
 
 Validation = Callable[[ProjectionHead], float]
 """Scores a head, higher is better; for example its nDCG@10 on held-out queries."""
 
 _LEARNING_RATE = {"mps": 3e-2, "reference": 1e-2, "dense": 1e-3}
+_PAPER_LEARNING_RATE, _PAPER_SCALE = 4e-5, 20.0
 _SCALE_SAMPLE = 256
 
 
@@ -44,8 +51,8 @@ class TrainingResult:
             (`None` without one), seconds. The lines of `metrics.jsonl`.
         best_epoch: The epoch whose weights `head` holds.
         best_validation: Its score, `None` without validation.
-        scale: The trained factor on similarities at that epoch; the losses used it, ranking does
-            not need it.
+        scale: The factor on similarities at that epoch, trained or the paper's; the losses used
+            it, ranking does not need it.
     """
 
     head: ProjectionHead
@@ -130,8 +137,10 @@ class _Run:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.log_scale = nn.Parameter(torch.zeros((), device=self.device))
         trained = [p for p in head.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam([*trained, self.log_scale])
-        self.peak = config.learning_rate or _LEARNING_RATE.get(head.name, 1e-3)
+        self.paper = config.loss == "paper"
+        self.optimiser = torch.optim.Adam(trained if self.paper else [*trained, self.log_scale])
+        usual = _PAPER_LEARNING_RATE if self.paper else _LEARNING_RATE.get(head.name, 1e-3)
+        self.peak = config.learning_rate or usual
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
 
@@ -139,7 +148,13 @@ class _Run:
         """Mine hard negatives if they are asked for, and set the first scale of a new run."""
         if self.config.hard_negatives and self.data.hard_negatives is None:
             self.data = mine_hard_negatives(self.data, self.config.hard_negatives)
-        if not self.history:
+        if self.paper and not has_negatives(self.data, self.config.hard_negatives):
+            raise ValueError(
+                '`data` has no hard negatives for loss="paper": for no pair was a document found '
+                "that is near and safely not relevant. Give it more documents, or its own "
+                "`hard_negatives`."
+            )
+        if not self.history and not self.paper:
             with torch.no_grad():
                 self.log_scale.fill_(self._first_scale()).log_()
 
@@ -174,7 +189,7 @@ class _Run:
         self._check_parameters(number)
         score = self._validate()
         line = {"epoch": number, "loss": total / steps, "learning_rate": rate}
-        line |= {"scale": self.log_scale.exp().item(), "validation": score}
+        line |= {"scale": self._scale(), "validation": score}
         self.history.append({**line, "seconds": round(time.perf_counter() - began, 3)})
         if score is None or not self.best or score > self.best["validation"]:
             weights = {k: v.detach().clone() for k, v in self.head.state_dict().items()}
@@ -184,12 +199,10 @@ class _Run:
 
     def _step(self, rows: Tensor, rate: float, epoch: int, step: int) -> float:
         """One optimiser step; returns the loss."""
-        batch = self.data.batch(rows, self.config.hard_negatives).to(self.device, self.dtype)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        similarity, discarded = self._similarity(batch)
-        loss = _loss(similarity * self.log_scale.exp(), batch, self.config)
+        loss, discarded = self._paper_loss(rows) if self.paper else self._batch_loss(rows)
         if discarded is not None:
             loss = loss + self.config.truncation_weight * discarded
         value = loss.item()
@@ -201,19 +214,45 @@ class _Run:
         self.optimiser.step()
         return value
 
+    def _scale(self) -> float:
+        if self.paper:
+            return self.config.scale or _PAPER_SCALE
+        return self.log_scale.exp().item()
+
+    def _batch_loss(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        batch = self.data.batch(rows, self.config.hard_negatives).to(self.device, self.dtype)
+        similarity, discarded = self._similarity(batch)
+        return _loss(similarity * self.log_scale.exp(), batch, self.config), discarded
+
+    def _paper_loss(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        found = cut_candidates(self.data, rows, self.config.hard_negatives)
+        found = found.to(self.device, self.dtype)
+        zq, zd, discarded = self._project(found.queries, found.documents)
+        width = found.place.shape[1]
+        similarity = paper_similarity(
+            self.head, zq.repeat_interleave(width, 0), zd[found.place.flatten()]
+        )
+        scores = similarity.view_as(found.place)
+        return paper_loss(scores, self._scale(), found.missing), discarded
+
     def _similarity(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Of all pairs, and the mean discarded weight if it counts.
+        """Of all pairs, and the mean discarded weight if it counts."""
+        zq, zd, discarded = self._project(batch.queries, batch.documents)
+        return self.head.similarity(zq, zd), discarded
+
+    def _project(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The vectors of both, and the mean discarded weight if it counts.
 
         In one forward pass, as a circuit's observables are evolved in each.
         """
-        x, discarded = torch.cat([batch.queries, batch.documents]), None
+        x, discarded = torch.cat([queries, documents]), None
         if self.config.truncation_weight and isinstance(self.head, MPSProjectionHead):
             z, weight = self.head.project(x)
             discarded = weight.mean()
         else:
             z = self.head(x)
-        zq, zd = z.split([len(batch.queries), len(batch.documents)])
-        return self.head.similarity(zq, zd), discarded
+        zq, zd = z.split([len(queries), len(documents)])
+        return zq, zd, discarded
 
     def _check_parameters(self, epoch: int) -> None:
         for name, parameter in self.head.named_parameters():

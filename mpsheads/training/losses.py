@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpsheads._checks import check_equal
+from mpsheads.heads import ProjectionHead
 
 
 def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = None) -> Tensor:
@@ -29,6 +30,28 @@ def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = No
     return functional.cross_entropy(scores, target)
 
 
+def paper_loss(similarities: Tensor, scale: float = 20.0, missing: Tensor | None = None) -> Tensor:
+    """Cross-entropy of picking a pair's document among itself and its hard negatives.
+
+    Args:
+        similarities: Fidelities or cosines `(queries, 1 + negatives)`, that of the relevant
+            document in column 0.
+        scale: Factor that makes them logits.
+        missing: True where a query has no such negative, bool, the same shape. Column 0 must not
+            be missing.
+
+    Returns:
+        The mean over queries of `logsumexp(scale * similarities) - scale * similarities[:, 0]`.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Kankeu et al. 2025 (arXiv:2501.04591), five negatives and a scale of 20.
+    """
+    target = torch.zeros(len(similarities), dtype=torch.int64, device=similarities.device)
+    return contrastive_loss(scale * similarities, target, missing)
+
+
 def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
     """How far the ranking distribution of the head is from that of the uncompressed vectors.
 
@@ -50,3 +73,18 @@ def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
     teacher = teacher_scores.detach().log_softmax(dim=1)
     student = scores.log_softmax(dim=1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def paper_similarity(head: ProjectionHead, zq: Tensor, zd: Tensor) -> Tensor:
+    """What the paper's loss compares rows with rows by: the fidelity, or the head's cosine.
+
+    Args:
+        head: The head that the vectors come from.
+        zq: Compressed queries `(n, out_features)`.
+        zd: Compressed documents `(n, out_features)`.
+
+    Returns:
+        `(n,)`; fidelities in [0, 1], cosines in [-1, 1].
+    """
+    similarity = head.similarity(zq, zd, pairwise=True)
+    return similarity.exp() if head.compared_by == "log_fidelity" else similarity

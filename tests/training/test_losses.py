@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mpsheads.training import contrastive_loss, distillation_loss
+from mpsheads.heads import DenseHead, MPSProjectionHead, ReferenceHead
+from mpsheads.training import contrastive_loss, distillation_loss, paper_loss
+from mpsheads.training.losses import paper_similarity
 
 
 @pytest.fixture
@@ -45,6 +47,38 @@ def test_contrastive_loss_sends_no_gradient_to_ignored_documents(scores):
     assert (scores.grad[:, :4] != 0).all()
 
 
+def test_paper_loss_is_the_mean_of_logsumexp_minus_the_first_column(scores):
+    plain = sum(math.log(sum(math.exp(5 * s) for s in row)) - 5 * row[0] for row in scores.tolist())
+    assert_close(paper_loss(scores, 5.0), torch.tensor(plain / 4, dtype=torch.float64))
+
+
+def test_the_papers_scale_is_twenty(scores):
+    assert_close(paper_loss(scores), paper_loss(scores, 20.0), rtol=0, atol=0)
+
+
+def test_paper_loss_leaves_missing_negatives_out(scores):
+    missing = torch.zeros(4, 7, dtype=torch.bool)
+    missing[1, 3:] = missing[2, 1:] = True
+    rows = [scores[:1], scores[1:2, :3], scores[2:3, :1], scores[3:]]
+    expected = torch.stack([paper_loss(row, 2.0) for row in rows]).mean()
+    assert_close(paper_loss(scores, 2.0, missing), expected)
+
+
+@pytest.mark.parametrize("kind", [MPSProjectionHead, ReferenceHead])
+def test_paper_similarity_of_quantum_heads_is_the_fidelity(kind, generator):
+    head = kind(12, 4, generator=generator).double()
+    z = head(torch.randn(6, 12, dtype=torch.float64, generator=generator))
+    expected = ((z[:3] - z[3:]) / 2).cos().square().prod(1)
+    assert_close(paper_similarity(head, z[:3], z[3:]), expected)
+
+
+def test_paper_similarity_of_the_linear_head_is_the_cosine(generator):
+    head = DenseHead(12, 4, generator=generator)
+    z = head(torch.randn(6, 12, generator=generator))
+    expected = torch.nn.functional.cosine_similarity(z[:3], z[3:])
+    assert_close(paper_similarity(head, z[:3], z[3:]), expected)
+
+
 def test_distillation_loss_is_the_mean_divergence_from_the_teacher(scores, generator):
     teacher = torch.randn(4, 7, dtype=torch.float64, generator=generator)
     p, q = teacher.softmax(1), scores.softmax(1)
@@ -64,6 +98,7 @@ def test_losses_pass_gradcheck(scores):
     scores.requires_grad_()
     assert torch.autograd.gradcheck(lambda s: contrastive_loss(s, target, ignored), scores)
     assert torch.autograd.gradcheck(lambda s: distillation_loss(s, teacher), scores)
+    assert torch.autograd.gradcheck(lambda s: paper_loss(s, 2.0, ignored), scores)
 
 
 def test_no_gradient_flows_to_the_teacher(scores):
@@ -80,6 +115,7 @@ def test_no_gradient_flows_to_the_teacher(scores):
         (contrastive_loss, torch.zeros(3, dtype=torch.int64), None),
         (contrastive_loss, torch.zeros(4, dtype=torch.int64), torch.zeros(4, 6) > 0),
         (distillation_loss, torch.zeros(4, 6), None),
+        (lambda s, second: paper_loss(s, missing=second), torch.zeros(4, 6) > 0, None),
     ],
 )
 def test_losses_refuse_shapes_that_do_not_fit(scores, loss, second, ignored):

@@ -25,6 +25,7 @@ HEADS = {
     "reference": lambda g: ReferenceHead(12, 4, normalize=True, generator=g),
 }
 CONFIG = TrainingConfig(epochs=4, batch_size=16, hard_negatives=2)
+PAPER = replace(CONFIG, loss="paper", learning_rate=0.01)
 
 
 def new_head(kind="dense", seed=0):
@@ -60,7 +61,7 @@ def without_seconds(lines):
 
 
 @pytest.mark.parametrize("kind", HEADS)
-@pytest.mark.parametrize("loss", ["contrastive", "distillation", "both"])
+@pytest.mark.parametrize("loss", ["contrastive", "distillation", "both", "paper"])
 def test_training_lowers_the_loss(kind, loss, make_data, tmp_path):
     config = replace(CONFIG, loss=loss, epochs=8, learning_rate=0.03)
     result = train_head(new_head(kind), make_data(), config, tmp_path, progress=False)
@@ -92,6 +93,69 @@ def test_the_loss_of_one_step_is_the_plain_formula(kind, loss, make_data, tmp_pa
     total["both"] = contrastive + 3 * distillation
     # the scale is float32
     assert_close(result.history[0]["loss"], total[loss] / len(data), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_papers_loss_of_one_step_is_the_plain_formula(kind, make_data, tmp_path):
+    data, head = make_data(), new_head(kind).double()
+    mined = torch.randint(60, (len(data), 3), generator=torch.Generator().manual_seed(1))
+    mined[::4, 1] = -1
+    mined[::5, 0] = data.pairs[::5, 1]  # relevant, so it does not count
+    data = replace(data, hard_negatives=mined)
+    config = TrainingConfig(
+        epochs=1, batch_size=len(data), learning_rate=1e-30, loss="paper", hard_negatives=2
+    )
+    result = train_head(head, data, config, tmp_path, progress=False)
+    with torch.no_grad():
+        z = head(data.queries.double()), head(data.documents.double())
+        similarity = head.similarity(*z)
+    similarity = similarity if kind == "dense" else similarity.exp()
+    relevant, total = data.is_relevant(torch.arange(60), torch.arange(60)), 0.0
+    for (query, document), negatives in zip(data.pairs.tolist(), mined.tolist(), strict=True):
+        counted = [d for d in negatives[:2] if d >= 0 and not relevant[query, d]]
+        logits = 20 * similarity[query, [document, *counted]]
+        total += float(logits.logsumexp(0) - logits[0])
+    assert_close(result.history[0]["loss"], total / len(data))
+    assert result.scale == 20.0
+
+
+def test_the_papers_scale_and_rate_are_constant(make_data, tmp_path):
+    config = replace(PAPER, scale=7.0, learning_rate=None)
+    history = train_head(new_head(), make_data(), config, tmp_path, progress=False).history
+    assert {line["scale"] for line in history} == {7.0}
+    assert {line["learning_rate"] for line in history} == {4e-5}
+
+
+def test_the_first_step_of_the_paper_moves_by_the_learning_rate(make_data, tmp_path):
+    head = new_head()
+    before = head.linear.weight.detach().clone()
+    config = TrainingConfig(epochs=1, batch_size=80, loss="paper", hard_negatives=5)
+    train_head(head, make_data(), config, tmp_path, progress=False)
+    step = (head.linear.weight - before).abs()
+    assert_close(step, torch.full_like(step, 4e-5), rtol=0.01, atol=0)  # Adam's first step
+
+
+def test_a_killed_run_of_the_papers_loss_resumes_bit_identical(make_data, tmp_path):
+    data = make_data()
+    whole = train_head(
+        new_head("mps"), data, PAPER, tmp_path / "a", validation=accuracy(data), progress=False
+    )
+    arguments = (data, PAPER, tmp_path / "b")
+    stops = failing_at(3, accuracy(data))
+    with pytest.raises(KeyboardInterrupt):
+        train_head(new_head("mps"), *arguments, validation=stops, progress=False)
+    again = new_head("mps", seed=4)
+    resumed = train_head(again, *arguments, validation=accuracy(data), resume=True, progress=False)
+    assert without_seconds(resumed.history) == without_seconds(whole.history)
+    assert_close(resumed.head.state_dict(), whole.head.state_dict(), rtol=0, atol=0)
+
+
+def test_the_papers_loss_without_any_hard_negative_is_refused(make_data, tmp_path):
+    data = make_data()
+    data = replace(data, hard_negatives=torch.full((len(data), 2), -1))
+    with pytest.raises(ValueError, match=r'`data` has no hard negatives for loss="paper"'):
+        train_head(new_head(), data, PAPER, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -402,6 +466,7 @@ def test_a_validation_that_returns_nan_is_refused(make_data, tmp_path):
         ({"temperature": -1.0}, ValueError, "`temperature` must be a positive finite number"),
         ({"scale": math.inf}, ValueError, "`scale` must be a positive finite number"),
         ({"loss": "mse"}, ValueError, "`loss` must be one of \"contrastive\", .* got 'mse'"),
+        ({"loss": "paper"}, ValueError, '`hard_negatives` must be at least 1 for loss="paper"'),
         ({"hard_negatives": -1}, ValueError, "`hard_negatives` must be at least 0, got -1"),
         ({"hard_negatives": 0.5}, TypeError, "`hard_negatives` must be an integer, got 0.5"),
         ({"warmup": 1.0}, ValueError, r"`warmup` must lie in \[0, 1\), got 1.0"),
