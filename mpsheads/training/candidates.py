@@ -54,7 +54,17 @@ def cut_candidates(data: TrainingData, rows: Tensor, hard_negatives: int) -> Can
     return Candidates(data.queries[query_rows], data.documents[columns], place, missing)
 
 
-def has_negatives(data: TrainingData, hard_negatives: int) -> bool:
-    """Whether any pair has a negative among its first `hard_negatives`."""
+def rows_with_negatives(data: TrainingData, hard_negatives: int) -> Tensor:
+    """The pairs with a negative among their first `hard_negatives`, int64 `(n,)`, ascending.
+
+    Raises:
+        ValueError: If there is none.
+    """
     mined = data.hard_negatives
-    return mined is not None and bool((mined[:, :hard_negatives] >= 0).any())
+    found = [] if mined is None else (mined[:, :hard_negatives] >= 0).any(1).nonzero()[:, 0]
+    if len(found) == 0:
+        raise ValueError(
+            '`data` has no hard negatives for loss="paper": documents that are near a query, and '
+            "safely not relevant. Mine them from more documents, or give `hard_negatives`."
+        )
+    return torch.as_tensor(found)

@@ -21,7 +21,8 @@ class TrainingConfig:
             uncompressed similarities), "both", their sum, or "paper": cross-entropy of the
             relevant document among itself and the pair's own `hard_negatives`, of `scale` times
             the fidelity, or times the cosine for heads that are compared by it. The paper takes
-            five, a batch of 64 and five epochs; its rate and its scale are constant.
+            five, a batch of 64 and five epochs; its rate and its scale are constant. Pairs
+            without hard negatives are left out.
         distillation_weight: Factor of the distillation term in "both".
         temperature: The uncompressed cosine is divided by it to make the teacher's logits.
         scale: Initial factor on the head's similarities; it is trained along. `None` chooses it so

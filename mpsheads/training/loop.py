@@ -14,7 +14,7 @@ from mpsheads._checks import check_equal
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead
 from mpsheads.retrieval._progress import progress_bar
-from mpsheads.training.candidates import cut_candidates, has_negatives
+from mpsheads.training.candidates import cut_candidates, rows_with_negatives
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
     check_same_run,
@@ -28,7 +28,7 @@ from mpsheads.training.losses import (
     contrastive_loss,
     distillation_loss,
     paper_loss,
-    paper_similarity,
+    paper_similarities,
 )
 from mpsheads.training.mining import mine_hard_negatives
 
@@ -105,7 +105,7 @@ def train_head(
         run.restore()
     if len(run.history) < config.epochs:
         run.prepare()
-    steps = len(data) // config.batch_size
+    steps = len(run.rows) // config.batch_size
     left = steps * (config.epochs - len(run.history))
     with progress_bar(f"training {head.name}", left, enabled=progress) as advance:
         while len(run.history) < config.epochs:
@@ -134,6 +134,7 @@ class _Run:
             "data": data.fingerprint(),
             "callback": {"validation": "given" if validation else "none"},
         }
+        self.rows = torch.arange(len(data))  # of the pairs that are trained on
         self.generator = torch.Generator().manual_seed(config.seed)
         self.log_scale = nn.Parameter(torch.zeros((), device=self.device))
         trained = [p for p in head.parameters() if p.requires_grad]
@@ -148,12 +149,9 @@ class _Run:
         """Mine hard negatives if they are asked for, and set the first scale of a new run."""
         if self.config.hard_negatives and self.data.hard_negatives is None:
             self.data = mine_hard_negatives(self.data, self.config.hard_negatives)
-        if self.paper and not has_negatives(self.data, self.config.hard_negatives):
-            raise ValueError(
-                '`data` has no hard negatives for loss="paper": for no pair was a document found '
-                "that is near and safely not relevant. Give it more documents, or its own "
-                "`hard_negatives`."
-            )
+        if self.paper:
+            self.rows = rows_with_negatives(self.data, self.config.hard_negatives).cpu()
+            _check_batch_size(self.config, len(self.rows), "with hard negatives ")
         if not self.history and not self.paper:
             with torch.no_grad():
                 self.log_scale.fill_(self._first_scale()).log_()
@@ -179,7 +177,7 @@ class _Run:
         began = time.perf_counter()
         number = len(self.history) + 1
         self.head.train()
-        order = torch.randperm(len(self.data), generator=self.generator)
+        order = self.rows[torch.randperm(len(self.rows), generator=self.generator)]
         total, rate = 0.0, self.peak
         for step, rows in enumerate(order.split(self.config.batch_size)[:steps]):
             done = (number - 1) * steps + step
@@ -228,12 +226,8 @@ class _Run:
         found = cut_candidates(self.data, rows, self.config.hard_negatives)
         found = found.to(self.device, self.dtype)
         zq, zd, discarded = self._project(found.queries, found.documents)
-        width = found.place.shape[1]
-        similarity = paper_similarity(
-            self.head, zq.repeat_interleave(width, 0), zd[found.place.flatten()]
-        )
-        scores = similarity.view_as(found.place)
-        return paper_loss(scores, self._scale(), found.missing), discarded
+        similarities = paper_similarities(self.head, zq, zd, found.place)
+        return paper_loss(similarities, self._scale(), found.missing), discarded
 
     def _similarity(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Of all pairs, and the mean discarded weight if it counts."""
@@ -344,11 +338,7 @@ def _check(
         fit = " A PCAHead is fitted: call `head.fit(embeddings)`." if head.name == "pca" else ""
         raise TypeError(f"`head` is a {type(head).__name__}, which has nothing to train.{fit}")
     check_equal("number of features", head=head.in_features, data=data.features)
-    if config.batch_size > len(data):
-        raise ValueError(
-            f"`batch_size` must not exceed the number of pairs {len(data)}, "
-            f"got {config.batch_size}."
-        )
+    _check_batch_size(config, len(data))
     mined = data.hard_negatives
     if mined is not None and mined.shape[1] < config.hard_negatives:
         raise ValueError(
@@ -361,4 +351,12 @@ def _check(
         raise ValueError(
             f"`output_dir` {str(folder)!r} holds a run already. Continue it with `resume=True`, "
             f"or give another folder."
+        )
+
+
+def _check_batch_size(config: TrainingConfig, pairs: int, which: str = "") -> None:
+    if config.batch_size > pairs:
+        raise ValueError(
+            f"`batch_size` must not exceed the number of pairs {which}{pairs}, "
+            f"got {config.batch_size}."
         )

@@ -75,16 +75,19 @@ def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
-def paper_similarity(head: ProjectionHead, zq: Tensor, zd: Tensor) -> Tensor:
-    """What the paper's loss compares rows with rows by: the fidelity, or the head's cosine.
+def paper_similarities(head: ProjectionHead, zq: Tensor, zd: Tensor, place: Tensor) -> Tensor:
+    """What `paper_loss` takes: fidelities, or cosines of heads that are compared by it.
 
     Args:
         head: The head that the vectors come from.
-        zq: Compressed queries `(n, out_features)`.
-        zd: Compressed documents `(n, out_features)`.
+        zq: Compressed queries `(queries, out_features)`.
+        zd: Compressed documents `(documents, out_features)`.
+        place: Rows of `zd` that each query is compared with, int64 `(queries, candidates)`.
 
     Returns:
-        `(n,)`; fidelities in [0, 1], cosines in [-1, 1].
+        As `place`; fidelities in [0, 1], cosines in [-1, 1]. A fidelity of many unlike qubits
+        underflows to 0, where no gradient is left.
     """
-    similarity = head.similarity(zq, zd, pairwise=True)
+    queries = zq.repeat_interleave(place.shape[1], 0)
+    similarity = head.similarity(queries, zd[place.flatten()], pairwise=True).view_as(place)
     return similarity.exp() if head.compared_by == "log_fidelity" else similarity

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from mpsheads.heads import DenseHead, MPSProjectionHead, ReferenceHead
 from mpsheads.training import contrastive_loss, distillation_loss, paper_loss
-from mpsheads.training.losses import paper_similarity
+from mpsheads.training.losses import paper_similarities
 
 
 @pytest.fixture
@@ -64,19 +64,22 @@ def test_paper_loss_leaves_missing_negatives_out(scores):
     assert_close(paper_loss(scores, 2.0, missing), expected)
 
 
+PLACE = torch.tensor([[0, 2, 2], [1, 0, 3]])
+
+
 @pytest.mark.parametrize("kind", [MPSProjectionHead, ReferenceHead])
-def test_paper_similarity_of_quantum_heads_is_the_fidelity(kind, generator):
+def test_paper_similarities_of_quantum_heads_are_fidelities(kind, generator):
     head = kind(12, 4, generator=generator).double()
     z = head(torch.randn(6, 12, dtype=torch.float64, generator=generator))
-    expected = ((z[:3] - z[3:]) / 2).cos().square().prod(1)
-    assert_close(paper_similarity(head, z[:3], z[3:]), expected)
+    expected = ((z[:2, None] - z[2:][PLACE]) / 2).cos().square().prod(2)
+    assert_close(paper_similarities(head, z[:2], z[2:], PLACE), expected)
 
 
-def test_paper_similarity_of_the_linear_head_is_the_cosine(generator):
+def test_paper_similarities_of_the_linear_head_are_cosines(generator):
     head = DenseHead(12, 4, generator=generator)
     z = head(torch.randn(6, 12, generator=generator))
-    expected = torch.nn.functional.cosine_similarity(z[:3], z[3:])
-    assert_close(paper_similarity(head, z[:3], z[3:]), expected)
+    expected = torch.nn.functional.cosine_similarity(z[:2, None], z[2:][PLACE], dim=2)
+    assert_close(paper_similarities(head, z[:2], z[2:], PLACE), expected)
 
 
 def test_distillation_loss_is_the_mean_divergence_from_the_teacher(scores, generator):

@@ -150,6 +150,20 @@ def test_a_killed_run_of_the_papers_loss_resumes_bit_identical(make_data, tmp_pa
     assert_close(resumed.head.state_dict(), whole.head.state_dict(), rtol=0, atol=0)
 
 
+def test_pairs_without_hard_negatives_are_left_out_of_the_papers_loss(make_data, tmp_path):
+    data = make_data()
+    mined = torch.randint(60, (80, 2), generator=torch.Generator().manual_seed(1))
+    mined[20:] = -1
+    data = replace(data, hard_negatives=mined)
+    config = replace(PAPER, epochs=1, batch_size=20, learning_rate=1e-30)
+    whole = train_head(new_head(), data, config, tmp_path / "a", progress=False)
+    part = replace(data, pairs=data.pairs[:20], hard_negatives=mined[:20])
+    alone = train_head(new_head(), part, config, tmp_path / "b", progress=False)
+    assert_close(whole.history[0]["loss"], alone.history[0]["loss"])
+    with pytest.raises(ValueError, match="number of pairs with hard negatives 20, got 21"):
+        train_head(new_head(), data, replace(config, batch_size=21), tmp_path / "c", progress=False)
+
+
 def test_the_papers_loss_without_any_hard_negative_is_refused(make_data, tmp_path):
     data = make_data()
     data = replace(data, hard_negatives=torch.full((len(data), 2), -1))
