@@ -34,6 +34,27 @@ def load_irds(source: str, split: str | None) -> Parts:
     return name, _Documents(name, dataset), queries, qrels
 
 
+def load_docpairs(source: str) -> Iterator[tuple[str, str, str]]:
+    """Query, first and second document of each pair of an ir_datasets id; see `load_triples`."""
+    try:
+        irds = optional_import("ir_datasets", "retrieval")
+    except ImportError as error:
+        raise ImportError(f"`source` {source!r} is not a file here. {error}") from error
+    dataset = _find(irds, source)
+    if dataset is None:
+        raise FileNotFoundError(
+            f"`source` {source!r} is neither a file here nor an id that ir_datasets knows."
+        )
+    if not dataset.has_docpairs():
+        ids = [name for name in irds.registry if name.startswith(f"{source}/")]
+        some = [name for name in ids if _find(irds, name).has_docpairs()]
+        known = f"Of its parts these have: {', '.join(some)}." if some else "Nor has a part of it."
+        raise ValueError(f"The ir_datasets id {source!r} has no pairs of documents. {known}")
+    _guard_user_files(source, dataset)
+    records = _records(source, "pairs of documents", dataset.docpairs_iter)
+    return ((pair.query_id, pair.doc_id_a, pair.doc_id_b) for pair in records)
+
+
 def _records(name: str, what: str, iterate: Callable[[], Iterator[Any]]) -> Iterator[Any]:
     """The queries or judgments of an id; a malformed one is named by its place."""
     done = 0

@@ -1,7 +1,7 @@
 """Pairs of queries and relevant documents, as rows of embeddings, and the batches cut from them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -177,8 +177,9 @@ def training_data(
     query_ids: Sequence[str] | None = None,
     document_ids: Sequence[str] | None = None,
     min_grade: int = 1,
+    triples: Iterable[tuple[str, str, str]] | None = None,
 ) -> TrainingData:
-    """Pair the embeddings of a collection by its relevance judgments.
+    """Pair the embeddings of a collection by its relevance judgments, or by triples.
 
     Args:
         collection: Queries, documents and judgments, as `load_collection` returns.
@@ -188,13 +189,33 @@ def training_data(
         document_ids: The same for documents.
         min_grade: Judgments of at least this grade make a pair, unless the collection lacks the
             document.
+        triples: Ids of a query, a positive and a negative, as `read_triples` gives. The pairs are
+            then those of the triples, in the order in which they first come, with their negatives
+            as `hard_negatives`. Documents that the judgments call relevant for the same queries
+            make pairs too, without negatives, so that none of them counts as a negative; those
+            without a row are passed over.
 
     Raises:
-        ValueError: If rows and identifiers do not match, a judged query or document has no row,
-            or no judgment reaches `min_grade`.
+        ValueError: If rows and identifiers do not match, a judged query or document, or one of a
+            triple, has no row, no judgment reaches `min_grade`, there are no triples, or a
+            negative is relevant for its query.
     """
-    query_row = _rows("query", query_vectors, query_ids, collection.queries)
-    document_row = _rows("document", document_vectors, document_ids, collection.documents)
+    query_row = rows_of_ids("query", query_vectors, query_ids, collection.queries)
+    document_row = rows_of_ids("document", document_vectors, document_ids, collection.documents)
+    if triples is None:
+        pairs = judged_pairs(collection, query_row, document_row, min_grade)
+        return TrainingData(query_vectors, document_vectors, torch.tensor(pairs))
+    pairs, hard_negatives = _from_triples(triples, collection, query_row, document_row, min_grade)
+    return TrainingData(query_vectors, document_vectors, pairs, hard_negatives)
+
+
+def judged_pairs(
+    collection: Collection,
+    query_row: Mapping[str, int],
+    document_row: Mapping[str, int],
+    min_grade: int = 1,
+) -> list[tuple[int, int]]:
+    """Rows of each query and each document that is judged relevant for it, as `training_data`."""
     pairs = []
     for query_id, judged in collection.qrels.items():
         relevant = [
@@ -215,11 +236,54 @@ def training_data(
         raise ValueError(
             f"The collection has no judgment of grade {min_grade} or more, so no pairs to train on."
         )
-    return TrainingData(query_vectors, document_vectors, torch.tensor(pairs))
+    return pairs
 
 
-def _rows(
-    what: str, vectors: Tensor, ids: Sequence[str] | None, texts: Mapping[str, str]
+def _from_triples(
+    triples: Iterable[tuple[str, str, str]],
+    collection: Collection,
+    query_row: Mapping[str, int],
+    document_row: Mapping[str, int],
+    min_grade: int,
+) -> tuple[Tensor, Tensor]:
+    """Pairs `(n_pairs, 2)` and hard negatives `(n_pairs, k)` of triples; see `training_data`."""
+    negatives: dict[tuple[str, str], dict[str, None]] = {}
+    for query_id, positive_id, negative_id in triples:
+        negatives.setdefault((query_id, positive_id), {})[negative_id] = None
+    if not negatives:
+        raise ValueError("`triples` must hold at least one triple, got none.")
+    for query_id in dict.fromkeys(query_id for query_id, _ in negatives):
+        for doc_id, grade in collection.qrels.get(query_id, {}).items():
+            if grade >= min_grade and doc_id in document_row:
+                negatives.setdefault((query_id, doc_id), {})
+    pairs = [
+        (_row(query_id, query_row, "query"), _row(doc_id, document_row, "document"))
+        for query_id, doc_id in negatives
+    ]
+    hard = torch.full((len(pairs), max(map(len, negatives.values()))), -1)
+    for place, ((query_id, _), doc_ids) in enumerate(negatives.items()):
+        both = next((doc_id for doc_id in doc_ids if (query_id, doc_id) in negatives), None)
+        if both is not None:
+            raise ValueError(
+                f"`triples` hold document {both!r} as a negative of query {query_id!r}, for which "
+                f"it is relevant too."
+            )
+        rows = [_row(doc_id, document_row, "document") for doc_id in doc_ids]
+        hard[place, : len(rows)] = torch.tensor(rows, dtype=torch.int64)
+    return torch.tensor(pairs), hard
+
+
+def _row(identifier: str, rows: Mapping[str, int], what: str) -> int:
+    """The row of a query or document that a triple names."""
+    if identifier not in rows:
+        raise ValueError(
+            f"`{what}_vectors` has no row for the {what} {identifier!r}, which `triples` name."
+        )
+    return rows[identifier]
+
+
+def rows_of_ids(
+    what: str, vectors: Sized, ids: Sequence[str] | None, texts: Mapping[str, str]
 ) -> dict[str, int]:
     """The row of each identifier."""
     ids = list(texts) if ids is None else ids
