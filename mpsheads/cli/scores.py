@@ -11,6 +11,7 @@ from mpsheads.retrieval import (
     Run,
     bootstrap_interval,
     evaluate,
+    holm,
     paired_test,
     rank,
 )
@@ -106,17 +107,3 @@ def measure_heads(
         }
         for label, head in heads.items()
     ]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number; each is valid for the whole family.
-
-    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank_from_0, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank_from_0) * p_values[i]))
-        corrected[i] = largest
-    return corrected

@@ -9,6 +9,7 @@ from mpsheads.retrieval.evaluation import (
     PairedTest,
     bootstrap_interval,
     evaluate,
+    holm,
     paired_test,
 )
 from mpsheads.retrieval.runs import Run, read_run, write_run
@@ -27,6 +28,7 @@ __all__ = [
     "docstring_collection",
     "encode_cached",
     "evaluate",
+    "holm",
     "load_collection",
     "load_vectors",
     "paired_test",

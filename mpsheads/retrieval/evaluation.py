@@ -196,6 +196,23 @@ def paired_test(
     return PairedTest(mean, (extreme + 1) / (samples + 1), _t_test(difference))
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, in the same order; each is valid for the whole family.
+
+    Args:
+        p_values: One number in [0, 1] a comparison; may be empty.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank_from_0, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank_from_0) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
 def _t_test(difference: np.ndarray) -> float:
     spread = float(difference.std(ddof=1))
     mean = float(difference.mean())

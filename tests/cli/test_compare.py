@@ -4,7 +4,7 @@ import pytest
 from matplotlib.image import imread
 
 from mpsheads.cli.output import probability
-from mpsheads.cli.scores import holm
+from mpsheads.retrieval import holm
 
 HEADS = ["--head", "mps", "--head", "pca:16", "--head", "truncation:6"]
 
