@@ -48,7 +48,7 @@ _STYLE = """
 :root { color-scheme: light dark; %(light)s }
 @media (prefers-color-scheme: dark) { :root { %(dark)s } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 2.5rem 1.5rem 5rem; background: var(--paper);
+body { margin: 0 auto; max-width: 80rem; padding: 2.5rem 1.25rem 5rem; background: var(--paper);
   color: var(--ink); font: 1.0625rem/1.6 system-ui, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 1.5rem; }
 h2 { font-size: 1.4rem; line-height: 1.3; margin: 3.5rem 0 0.4rem; }
@@ -62,16 +62,16 @@ summary { cursor: pointer; font-weight: 600; margin-top: 1.5rem; }
 .note { border-left: 0.25rem solid var(--amber); padding-left: 0.9rem; }
 .quiet { color: var(--quiet); margin-top: 0; }
 .wide { overflow-x: auto; margin: 1.2rem 0; }
-table { border-collapse: collapse; font-size: 0.9375rem; font-variant-numeric: tabular-nums;
+table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums;
   line-height: 1.4; }
-th, td { padding: 0.35rem 0.7rem; text-align: right; white-space: nowrap; }
-th { color: var(--quiet); font-weight: 600; vertical-align: bottom;
+th, td { padding: 0.35rem 0.45rem; text-align: right; white-space: nowrap; }
+th { color: var(--quiet); font-weight: 600; white-space: normal; vertical-align: bottom;
   border-bottom: 1px solid var(--edge); }
 td { border-bottom: 1px solid var(--grid); }
 th.left, td.left { text-align: left; }
 th:first-child, td:first-child { padding-left: 0; position: sticky; left: 0;
   background: var(--paper); }
-tr.new td { border-top: 1px solid var(--edge); }
+tr.new td { border-top: 2px solid var(--edge); }
 figure { margin: 1.5rem 0; overflow-x: auto; }
 figure svg { display: block; width: 100%%; min-width: 40rem; max-width: 66rem; height: auto; }
 """
@@ -92,6 +92,7 @@ class Section:
     figures: dict[str, str]
 
 
+_PLAIN_SPLITS = ("test", "dev", "validation", "train", "all")
 _Column = tuple[str, bool, Callable[[Row], str]]  # heading, whether text, what a row shows
 
 
@@ -279,12 +280,13 @@ def _of(row: Row, name: str) -> float | None:
 
 
 def _test_names(tests: Sequence[str]) -> dict[str, str]:
-    """Test -> the shortest of split, collection and both that tells it from the others."""
+    """The short name of each test: its split, or its collection if the split says little."""
     parts = {test: test.rpartition("/") for test in tests}
     folders = [folder for folder, _, _ in parts.values()]
     found = {}
     for test, (folder, _, split) in parts.items():
-        found[test] = folder if folder and folders.count(folder) == 1 else split
+        is_plain = split in _PLAIN_SPLITS and folder and folders.count(folder) == 1
+        found[test] = folder if is_plain else split
     return found if len(set(found.values())) == len(tests) else {test: test for test in tests}
 
 
@@ -331,7 +333,7 @@ def _list(texts: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    return html.escape(text)
+    return re.sub(r"\bp (=|&lt;) ", r"p&nbsp;\1&nbsp;", html.escape(text))
 
 
 def _plain(text: str) -> str:

@@ -98,6 +98,8 @@ def _odds(row: Row) -> str:
     """The p-values of a row, and where they disagree."""
     comparison = row.comparison
     assert comparison is not None
+    if comparison.p_queries is None:
+        return "a single query, no test"
     p = probability(comparison.p_queries)
     text = f"p {p}" if p.startswith("<") else f"p = {p}"
     seeds = comparison.p_seeds
