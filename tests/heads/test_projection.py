@@ -489,3 +489,12 @@ def test_a_row_of_zeros_has_a_finite_gradient():
 def test_the_state_readout_has_the_bonds_that_its_sites_need():
     assert MPSProjectionHead(16, 336, 8, 3, "brickwork", "state").bond_dims == (2, 4, 8, 4, 2)
     assert MPSProjectionHead(16, 144, 8, 3, "brickwork", "state").bond_dims == (2, 4, 4, 2)
+
+
+def test_a_block_of_zeros_is_the_state_of_all_zeros(generator):
+    head = random_head(8, 2, 8, 1, encoding="amplitude", generator=generator)
+    x = torch.cat([torch.zeros(1, 4), torch.ones(1, 4)], 1).double()[:, [0, 4, 1, 5, 2, 6, 3, 7]]
+    zeros = torch.zeros(16, dtype=torch.complex128).index_fill(0, torch.tensor([0]), 1)
+    expected = dense_circuit(zeros, head.circuit, head.angles.detach())
+    rho = oracle.partial_trace(expected, [head.kept_sites[0]])
+    assert_close(head(x).cos()[0, 0], (rho[0, 0] - rho[1, 1]).real)

@@ -1,0 +1,132 @@
+"""From a method, a size and a seed to a head or a quantiser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mpsheads._optional import optional_import
+from mpsheads.encodings import equalise_norm, feature_angles
+from mpsheads.experiments.spec import Method
+from mpsheads.heads import (
+    DenseHead,
+    MPSProjectionHead,
+    PCAHead,
+    ProjectionHead,
+    ReferenceHead,
+    TruncationHead,
+    fit_grouping,
+)
+from mpsheads.similarity import cosine, log_fidelity
+
+_SAMPLE = 8192  # vectors that quantiles, groupings and rotations are fitted to
+_QUANTILES = (0.005, 0.995)
+_CENTROIDS = 256  # of a code of one byte
+
+
+def make_head(method: Method, size: int, seed: int, known: Tensor) -> ProjectionHead:
+    """A new head of a method; PCA is fitted, the others wait for training.
+
+    Args:
+        method: Which head.
+        size: Numbers of a compressed vector.
+        seed: Of its parameters.
+        known: Embeddings of training documents `(n, features)`.
+    """
+    features = known.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    if method.head == "pca":
+        return PCAHead(features, size).fit(known)
+    if method.head == "truncation":
+        return TruncationHead(features, size)
+    if method.head == "dense":
+        return DenseHead(features, size, generator=generator)
+    if method.head == "reference":
+        return ReferenceHead(features, size, normalize=True, generator=generator)
+    settings: dict[str, Any] = dict(method.settings)
+    if settings.get("grouping") == "fitted":
+        settings["grouping"] = fit_grouping(known[:_SAMPLE], size)
+    return MPSProjectionHead(features, size, **settings, generator=generator)
+
+
+def code(head: ProjectionHead, zd: Tensor, known: Tensor, bits: int) -> Any:
+    """Compressed vectors in few bits a number.
+
+    Angles need no calibration. Other vectors are brought to norm 1, and each number becomes the
+    middle of one of 2**bits equal cells between two quantiles of the training documents.
+
+    Args:
+        head: What compressed them.
+        zd: Vectors of documents.
+        known: Vectors of training documents.
+        bits: 8, 4, 2 or 1.
+
+    Returns:
+        Codes, or floating-point vectors that have only 2**bits values a number.
+    """
+    if isinstance(head, MPSProjectionHead | ReferenceHead):
+        return head.quantize(zd, bits)
+    levels = torch.tensor(_QUANTILES, dtype=known.dtype)
+    low, high = torch.quantile(normalize(known)[:_SAMPLE], levels, dim=0)
+    step = (high - low).clamp_min(torch.finfo(known.dtype).eps) / 2**bits
+    cells = ((normalize(zd) - low) / step).floor().clamp(0, 2**bits - 1)
+    return low + (cells + 0.5) * step
+
+
+def product_quantiser(
+    method: Method, size: int, seed: int, known: Tensor
+) -> tuple[Callable[[Tensor], Tensor], int]:
+    """What is left of vectors in `size` bytes, each the code of a part of the vector (faiss).
+
+    Args:
+        method: Of head "pq", or "opq" for a learned rotation first.
+        size: Bytes; it divides the number of features.
+        seed: Of the clustering.
+        known: Training documents, brought to norm 1 here.
+
+    Returns:
+        From vectors to their reconstructions, and the number of parameters: the centroids, and
+        the rotation.
+
+    Raises:
+        ValueError: If the size does not divide the features.
+        ImportError: If faiss is missing.
+
+    Source: Jegou et al. 2011 (doi:10.1109/TPAMI.2010.57); Ge et al. 2013 for the rotation
+    (doi:10.1109/CVPR.2013.379).
+    """
+    faiss: Any = optional_import("faiss", "experiments")
+    features = known.shape[1]
+    if features % size:
+        raise ValueError(f"`size` {size} of {method.head} must divide the {features} features.")
+    x, rotation = normalize(known).numpy(), None
+    if method.head == "opq":
+        rotation = faiss.OPQMatrix(features, size)
+        rotation.niter = 20
+        rotation.train(x[:_SAMPLE])
+        x = rotation.apply(x)
+    quantiser = faiss.ProductQuantizer(features, size, 8)
+    quantiser.cp.seed = seed + 1
+    quantiser.train(x)
+
+    def reconstruct(vectors: Tensor) -> Tensor:
+        y = normalize(vectors).numpy()
+        y = y if rotation is None else rotation.apply(y)
+        y = quantiser.decode(quantiser.compute_codes(y))
+        return torch.from_numpy(y if rotation is None else rotation.reverse_transform(y))
+
+    parameters = _CENTROIDS * features + (features**2 if rotation is not None else 0)
+    return reconstruct, parameters
+
+
+def uncompressed_similarity(method: Method) -> Callable[[Tensor, Tensor], Tensor]:
+    """Cosine, or the log-fidelity of qubits whose angles are those of the paper's encoding."""
+    if method.similarity == "cosine":
+        return cosine
+    return lambda zq, zd: log_fidelity(_angles(zq), _angles(zd))
+
+
+def _angles(x: Tensor) -> Tensor:
+    return feature_angles(equalise_norm(x))

@@ -1,0 +1,256 @@
+"""What an experiment compares: read from a TOML file, checked before anything runs."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from mpsheads._checks import check_choice, check_positive
+from mpsheads._typing import PathLike
+from mpsheads.training import TrainingConfig
+
+HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq")
+"""The kinds of compression: none, the heads, and two product quantisers."""
+
+TRAINED = ("nothing", "head", "layers")
+BITS = (32, 8, 4, 2, 1)
+_UNTRAINED = ("uncompressed", "pca", "truncation", "pq", "opq")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of a table.
+
+    Attributes:
+        label: Its name in tables and figures.
+        head: One of `HEADS`.
+        trained: "nothing", "head" (on embeddings computed once), or "layers" (the encoder's last
+            layers too).
+        similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
+        settings: Arguments of the head; `grouping = "fitted"` fits one to the training documents.
+        training: Fields of `TrainingConfig` in which it differs from the experiment.
+    """
+
+    label: str
+    head: str
+    trained: str = ""
+    similarity: str = "cosine"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choice("head", self.head, HEADS)
+        default = "nothing" if self.head in _UNTRAINED else "head"
+        object.__setattr__(self, "trained", self.trained or default)
+        check_choice("trained", self.trained, TRAINED)
+        check_choice("similarity", self.similarity, ("cosine", "fidelity"))
+        free = self.trained == "layers" and self.head in (
+            "uncompressed",
+            "mps",
+            "reference",
+            "dense",
+        )
+        if self.trained != default and not free:
+            raise ValueError(
+                f"`trained` cannot be {self.trained!r} for the method {self.label!r}: {self.head} "
+                f"has nothing of that kind to train."
+            )
+        if self.settings and self.head != "mps":
+            raise ValueError(
+                f"The method {self.label!r} has the settings {', '.join(self.settings)}, but only "
+                f'`head = "mps"` takes any.'
+            )
+
+    @property
+    def is_random(self) -> bool:
+        """Whether seeds differ."""
+        return self.trained != "nothing"
+
+    @property
+    def is_quantiser(self) -> bool:
+        """Whether its size is a number of bytes, each a code of its own."""
+        return self.head in ("pq", "opq")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Methods, sizes, seeds and tests; every combination is a run.
+
+    Attributes:
+        name: Its name in results and reports.
+        claim: What the paper says, for the report.
+        methods: The rows.
+        train: Where heads are trained: a BEIR folder or an ir_datasets id, with a split after a
+            colon.
+        tests: Where they are measured: `COLLECTION[:SPLIT][@POOL]`, with the pool of candidates
+            "judged" by default, "all", or the path of a TREC run.
+        encoders: Names of encoders.
+        sizes: Numbers a vector, for each width of embeddings or for all.
+        bits: Bits a number.
+        seeds: One run each for what is random.
+        fractions: Parts of the training queries in (0, 1], or whole numbers of them above 1.
+        each_epoch: Whether every epoch is measured, rather than the last (or best).
+        select: "last" takes the weights of the last epoch; "best" those with the highest measure
+            on held-out training queries.
+        measure: What is measured, as `evaluate` calls it.
+        training: Fields of `TrainingConfig`.
+    """
+
+    name: str
+    methods: tuple[Method, ...]
+    train: str = "msmarco-passage/train/triples-small"
+    tests: tuple[str, ...] = (
+        "msmarco-passage/trec-dl-2019/judged",
+        "msmarco-passage/trec-dl-2020/judged",
+    )
+    claim: str = ""
+    encoders: tuple[str, ...] = ("minilm",)
+    sizes: Mapping[int, tuple[int, ...]] | tuple[int, ...] = field(
+        default_factory=lambda: {768: (384, 256, 128, 64), 384: (192, 128, 64, 32)}
+    )
+    bits: tuple[int, ...] = (32,)
+    seeds: tuple[int, ...] = tuple(range(20))
+    fractions: tuple[float, ...] = (1.0,)
+    each_epoch: bool = False
+    select: str = "last"
+    measure: str = "nDCG@10"
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("methods", "tests", "encoders", "bits", "seeds", "fractions"):
+            values = getattr(self, name)
+            if not values:
+                raise ValueError(f"`{name}` of {self.name!r} must hold at least one.")
+            shown = [m.label for m in values] if name == "methods" else list(values)
+            twice = next((value for value in shown if shown.count(value) > 1), None)
+            if twice is not None:
+                raise ValueError(
+                    f"`{name}` of {self.name!r} holds {twice!r} twice; once is enough."
+                )
+        check_choice("select", self.select, ("last", "best"))
+        for bits in self.bits:
+            check_choice("bits", str(bits), tuple(map(str, BITS)))
+        for fraction in self.fractions:
+            if fraction <= 0 or (fraction > 1 and fraction != int(fraction)):
+                raise ValueError(
+                    f"`fractions` of {self.name!r} must be parts in (0, 1] or whole numbers of "
+                    f"queries, got {fraction}."
+                )
+        for sizes in self.sizes.values() if isinstance(self.sizes, Mapping) else [self.sizes]:
+            check_positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
+        for method in self.methods:
+            self.config(method, 0)
+
+    def config(self, method: Method, seed: int) -> TrainingConfig:
+        """How a method is trained."""
+        known = {f.name for f in fields(TrainingConfig)}
+        given = {**self.training, **method.training}
+        unknown = next((name for name in given if name not in known), None)
+        if unknown is not None:
+            raise ValueError(
+                f"`training` of {self.name!r} has no setting {unknown!r}; there are "
+                f"{', '.join(sorted(known))}."
+            )
+        return TrainingConfig(**{**given, "seed": seed})
+
+    def sizes_of(self, features: int) -> tuple[int, ...]:
+        """The sizes for embeddings of this width.
+
+        Raises:
+            ValueError: If the experiment says nothing of the width.
+        """
+        if not isinstance(self.sizes, Mapping):
+            return self.sizes
+        if features not in self.sizes:
+            raise ValueError(
+                f"`sizes` of {self.name!r} holds none for embeddings of {features} numbers, only "
+                f"for {', '.join(map(str, self.sizes))}. Add some, or give `size`."
+            )
+        return self.sizes[features]
+
+    def changed(self, **given: Any) -> Self:
+        """The experiment with other values where they are not `None`."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+
+def read_experiment(file: PathLike) -> Experiment:
+    """Read an experiment from a TOML file.
+
+    Its keys are the fields of `Experiment`; each `[[methods]]` has those of `Method`, and all
+    other keys of it are settings of the head.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not TOML, a key is unknown, or a value is out of range.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no experiment {str(file)!r}.")
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not TOML: {error}.") from error
+    known = {f.name for f in fields(Experiment)}
+    unknown = next((key for key in found if key not in known), None)
+    if unknown is not None:
+        raise ValueError(f"{file}: unknown key {unknown!r}; there are {', '.join(sorted(known))}.")
+    try:
+        return _experiment({"name": file.stem.replace("-", " "), **found})
+    except (TypeError, ValueError, KeyError) as error:
+        reason = f"a method lacks {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{file}: {reason}") from error
+
+
+def _experiment(found: dict[str, Any]) -> Experiment:
+    own = {f.name for f in fields(Method)} - {"settings"}
+    methods = []
+    for entry in found.pop("methods", []):
+        entry = {"label": entry["head"], **entry}
+        given = {key: value for key, value in entry.items() if key in own}
+        rest = {key: value for key, value in entry.items() if key not in own}
+        methods.append(Method(**given, settings=rest))
+    if "sizes" in found:
+        given = found["sizes"]
+        found["sizes"] = (
+            {int(width): tuple(sizes) for width, sizes in given.items()}
+            if isinstance(given, dict)
+            else tuple(given)
+        )
+    if isinstance(found.get("seeds"), int):
+        found["seeds"] = range(found["seeds"])
+    for name in ("tests", "encoders", "bits", "seeds", "fractions"):
+        if name in found:
+            found[name] = tuple(found[name])
+    return Experiment(methods=tuple(methods), **found)
+
+
+def experiments_folder() -> Path:
+    """Where the experiments lie that come with the package."""
+    here = Path(__file__).parent
+    shipped = here / "specs"
+    return shipped if shipped.is_dir() else here.parents[1] / "examples" / "experiments"
+
+
+def find_experiments(names: Sequence[str]) -> list[Experiment]:
+    """Experiments by their names, or by the paths of TOML files; "all" for all that come along.
+
+    Raises:
+        FileNotFoundError: If there is no such experiment.
+    """
+    folder = experiments_folder()
+    known = {file.stem: file for file in sorted(folder.glob("*.toml"))}
+    found = []
+    for name in names:
+        if name == "all":
+            found += known.values()
+        elif name in known:
+            found.append(known[name])
+        elif name.endswith(".toml"):
+            found.append(Path(name))
+        else:
+            raise FileNotFoundError(
+                f"There is no experiment {name!r}; there are {', '.join(known)}, and files that "
+                f"end in .toml."
+            )
+    return [read_experiment(file) for file in found]
