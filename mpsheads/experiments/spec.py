@@ -15,7 +15,8 @@ HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq",
 
 TRAINED = ("nothing", "head", "layers")
 BITS = (32, 8, 4, 2, 1)
-_UNTRAINED = ("uncompressed", "pca", "truncation", "pq", "opq")
+_LEARNED = ("mps", "reference", "dense")
+_UNTRAINED = tuple(head for head in HEADS if head not in _LEARNED)
 
 
 @dataclass(frozen=True)
