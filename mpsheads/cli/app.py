@@ -9,9 +9,11 @@ from mpsheads.cli.demo import demo
 from mpsheads.cli.encode import encode
 from mpsheads.cli.evaluate import evaluate
 from mpsheads.cli.info import info
+from mpsheads.cli.mine import mine
 from mpsheads.cli.models import models
 from mpsheads.cli.options import in_groups, typer
 from mpsheads.cli.plot import plot
+from mpsheads.cli.reproduce import reproduce
 from mpsheads.cli.train import train
 
 _ALIASES = {
@@ -82,5 +84,5 @@ app = typer.Typer(
     help="Compress text embeddings with a simulated quantum circuit, and measure what it costs.",
     epilog="Start with [bold]mpsheads demo[/bold]. Each command has its own --help.",
 )
-for _command in (demo, encode, train, evaluate, compare, info, plot, models):
+for _command in (demo, encode, mine, train, evaluate, compare, info, plot, models, reproduce):
     app.command()(in_groups(_command))

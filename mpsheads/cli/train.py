@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from mpsheads._checks import check_positive
 from mpsheads.cli.heads import make_head
 from mpsheads.cli.options import DataOptions, HeadToTrain, RunOptions, ShapeOptions, option
 from mpsheads.cli.output import console, print_json, table
@@ -13,7 +14,7 @@ from mpsheads.cli.scores import rank_compressed
 from mpsheads.cli.sources import Embedded, Pool, Source, pick_device, show_progress
 from mpsheads.cli.threads import torch_threads
 from mpsheads.heads import ProjectionHead
-from mpsheads.retrieval import Collection, load_collection
+from mpsheads.retrieval import Collection, Triple, load_collection, load_triples
 from mpsheads.retrieval import evaluate as evaluate_run
 from mpsheads.training import TrainingConfig, TrainingResult, train_head, training_data
 from mpsheads.training.checkpoint import CHECKPOINT
@@ -52,6 +53,18 @@ class TrainingOptions:
     hard_negatives: Annotated[int, option(_TRAINING, "Mined negatives a pair.")] = (
         _DEFAULT.hard_negatives
     )
+    triples: Annotated[
+        str | None,
+        option(
+            _TRAINING,
+            "Train on the pairs and negatives of this file, which mpsheads mine wrote, or of an "
+            "ir_datasets id; --hard-negatives says how many of each pair's.",
+            "FILE|ID",
+        ),
+    ] = None
+    max_triples: Annotated[
+        int | None, option(_TRAINING, "Most of them, the first ones.  [dim]\\[default: all][/dim]")
+    ] = None
     output: Annotated[
         Path, option(_TRAINING, "Folder of the head, its checkpoint and metrics.", "FOLDER")
     ] = Path("trained-head")
@@ -125,16 +138,21 @@ def train(
     device = pick_device(run.device)
     config = _config(training, run.seed)
     _check_output(training)
-    if data.dataset and data.split is None and _has_split(data.dataset, "train"):
+    triples = _read_triples(training)
+    if data.dataset and data.split is None and has_split(data.dataset, "train"):
         data = replace(data, split="train")
     source = Source(data, run.device, default_pool="judged", all_judged=True)
+    if triples is not None:
+        _keep_queries(source, triples)
     made = make_head(head, source.features, shape, run.seed, device)
     if not any(parameter.requires_grad for parameter in made.parameters()):
         raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
     validation_source = _validation_source(data, training, run.device)
     qrels = _known_judgments(source)
     relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
-    embedded = source.embed(sorted(relevant.union(source.pool_ids)))
+    negatives = {triple.negative_id for triple in triples or ()}
+    positives = {triple.positive_id for triple in triples or ()}
+    embedded = source.embed(sorted(relevant.union(source.pool_ids, negatives, positives)))
     if validation_source is None:
         qrels, validation = _hold_out(source.collection, qrels, embedded, run.seed)
     else:
@@ -145,6 +163,7 @@ def train(
         embedded.documents,
         query_ids=embedded.query_ids,
         document_ids=embedded.doc_ids,
+        triples=None if triples is None else [t for t in triples if t.query_id in qrels],
     )
     with torch_threads(1):
         result = train_head(
@@ -184,7 +203,46 @@ def _config(training: TrainingOptions, seed: int) -> TrainingConfig:
     )
 
 
-def _has_split(dataset: str, split: str) -> bool:
+def _read_triples(training: TrainingOptions) -> list[Triple] | None:
+    """The triples to train on, if any are asked for."""
+    if training.triples is None:
+        if training.max_triples is not None:
+            raise ValueError("`max_triples` needs `triples`.")
+        return None
+    if training.max_triples is not None:
+        check_positive(max_triples=training.max_triples)
+    if training.hard_negatives == 0:
+        raise ValueError(
+            "`triples` needs `hard_negatives`: how many negatives of each pair join, such as 5."
+        )
+    return list(load_triples(training.triples, training.max_triples))
+
+
+def _keep_queries(source: Source, triples: list[Triple]) -> None:
+    """Leave the queries of the triples alone in a collection, which must hold what they name."""
+    collection, kept = source.collection, {triple.query_id for triple in triples}
+    named = {triple.positive_id for triple in triples}
+    named.update(triple.negative_id for triple in triples)
+    for what, ids, held in (
+        ("query", kept, collection.queries),
+        ("document", named, collection.documents),
+    ):
+        unknown = next((identifier for identifier in sorted(ids) if identifier not in held), None)
+        if unknown is not None:
+            raise ValueError(
+                f"`triples` name the {what} {unknown!r}, which {collection.name} does not hold."
+            )
+    source.collection = replace(
+        collection,
+        queries={q: text for q, text in collection.queries.items() if q in kept},
+        qrels={q: grades for q, grades in collection.qrels.items() if q in kept},
+    )
+    if source.pool is not None:
+        source.pool = {q: doc_ids for q, doc_ids in source.pool.items() if q in kept}
+
+
+def has_split(dataset: str, split: str) -> bool:
+    """Whether a collection has a split of this name."""
     folder = Path(dataset).expanduser()
     if folder.is_dir():
         return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
@@ -206,7 +264,7 @@ def _validation_source(
     split = training.validation_split
     if not asked:
         from_files = data.query_vectors or data.document_vectors
-        if from_files or data.split == "dev" or not _has_split(str(dataset), "dev"):
+        if from_files or data.split == "dev" or not has_split(str(dataset), "dev"):
             return None
         split = "dev"
     if training.validation_dataset:  # the files of vectors belong to the other collection

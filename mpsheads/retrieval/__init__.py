@@ -1,5 +1,6 @@
 """Collections, encoders, the cache of embeddings, exact search and evaluation."""
 
+from mpsheads.retrieval.bm25 import BM25
 from mpsheads.retrieval.cache import default_cache_dir, encode_cached
 from mpsheads.retrieval.collections import Collection, candidate_pool, load_collection
 from mpsheads.retrieval.docstrings import docstring_collection
@@ -15,9 +16,11 @@ from mpsheads.retrieval.evaluation import (
 from mpsheads.retrieval.models import NAMED_MODELS, NamedModel, fetch_model
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.search import rank
+from mpsheads.retrieval.triples import Triple, load_triples, read_triples, write_triples
 from mpsheads.retrieval.vectors import load_vectors, save_vectors
 
 __all__ = [
+    "BM25",
     "NAMED_MODELS",
     "Collection",
     "Encoder",
@@ -25,6 +28,7 @@ __all__ = [
     "NamedModel",
     "PairedTest",
     "Run",
+    "Triple",
     "bootstrap_interval",
     "candidate_pool",
     "default_cache_dir",
@@ -34,10 +38,13 @@ __all__ = [
     "fetch_model",
     "holm",
     "load_collection",
+    "load_triples",
     "load_vectors",
     "paired_test",
     "rank",
     "read_run",
+    "read_triples",
     "save_vectors",
     "write_run",
+    "write_triples",
 ]

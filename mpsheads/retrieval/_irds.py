@@ -39,11 +39,11 @@ def load_docpairs(source: str) -> Iterator[tuple[str, str, str]]:
     try:
         irds = optional_import("ir_datasets", "retrieval")
     except ImportError as error:
-        raise ImportError(f"`source` {source!r} is not a file here. {error}") from error
+        raise ImportError(f"There is no file of triples {source}. {error}") from error
     dataset = _find(irds, source)
     if dataset is None:
         raise FileNotFoundError(
-            f"`source` {source!r} is neither a file here nor an id that ir_datasets knows."
+            f"There is neither a file of triples {source} nor such an id in ir_datasets."
         )
     if not dataset.has_docpairs():
         ids = [name for name in irds.registry if name.startswith(f"{source}/")]

@@ -110,8 +110,14 @@ def highest(scores: Tensor, excluded: Tensor, rule: Rule) -> Tensor:
     """Rows of the documents at the places `skip` to `depth`, -1 for none; equal scores by row."""
     scores = scores.masked_fill(excluded.to(scores.device), -torch.inf)
     best, rows = scores.topk(min(rule.depth, scores.shape[1]), dim=1)
-    rows, order = rows.sort(dim=1)
-    best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
+    last = best[:, -1:]  # topk takes any of the documents that share it
+    equal, wanted = scores == last, (best == last).sum(1, keepdim=True)
+    cut = ((equal.sum(1, keepdim=True) > wanted) & (last > -torch.inf))[:, 0]
+    if cut.any():
+        first = equal[cut] & (equal[cut].cumsum(1, dtype=torch.int32) <= wanted[cut])
+        rows[cut] = (first | (scores[cut] > last[cut])).nonzero()[:, 1].view(-1, rows.shape[1])
+    rows = rows.sort(dim=1).values
+    best, order = scores.gather(1, rows).sort(dim=1, descending=True, stable=True)
     return rows.gather(1, order).masked_fill(best == -torch.inf, -1)[:, rule.skip :].cpu()
 
 

@@ -1,0 +1,156 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from mpsheads.retrieval import load_collection, load_vectors, read_triples
+from mpsheads.training import mine_triples
+
+QUICK = ["--epochs", "2", "--batch-size", "8"]
+
+
+def mined_in_python(beir, vectors, **options):
+    queries, query_ids = load_vectors(vectors["both"], name="queries")
+    documents, document_ids = load_vectors(vectors["both"], name="documents")
+    collection = load_collection(beir, "train")
+    rows = [query_ids.index(query_id) for query_id in collection.queries]
+    order = sorted(range(len(document_ids)), key=lambda row: document_ids[row])
+    return mine_triples(
+        collection,
+        query_vectors=queries[rows],
+        document_vectors=documents[order],
+        document_ids=[document_ids[row] for row in order],
+        **options,
+    )
+
+
+@pytest.mark.parametrize("by", ["bm25", "encoder", "both"])
+def test_the_file_holds_what_the_library_mines(command, data, beir, vectors, by):
+    options = ["--by", by, "--count", "3", "--margin", "0.1", "--skip", "1", "--depth", "20"]
+    ran = command("mine", *data, *options, "--output", "out/triples.tsv.gz", "--json")
+    assert ran.code == 0
+    mined = mined_in_python(beir, vectors, by=by, count=3, margin=0.1, skip=1, depth=20)
+    assert list(read_triples("out/triples.tsv.gz")) == mined.triples
+    report = ran.json
+    assert report["dataset"] == "tiny/train"  # the split train goes before test here
+    for name in ("pairs", "short_pairs", "empty_pairs", "candidates", "filtered", "mean_margin"):
+        assert report[name] == getattr(mined, name)
+    assert report["negatives"] == len(mined.triples) > 0
+    assert (report["count"], report["margin"], report["by"]) == (3, 0.1, by)
+
+
+def test_the_table_says_what_was_found_and_left_out(command, data):
+    options = ["--split", "test", "--by", "encoder", "--margin", "0.3", "--depth", "5"]
+    out = command("mine", *data, *options, "--output", "t.tsv").out
+    assert re.search(r"pairs of a query and a relevant document +10 *\n", out)
+    assert re.search(r"candidates +50 *\n", out)
+    for row in ("with fewer than 5 negatives", "with none, left out", "mean margin of cosine"):
+        assert re.search(rf"{row} +\d", out)
+    assert "--by both or more --depth" in out
+    assert "written to t.tsv" in out
+
+
+def test_words_alone_load_no_encoder(command, beir):
+    options = ["--by", "bm25", "--no-filter", "--encoder", "no-such-folder/at-all", "--json"]
+    report = command("mine", "--dataset", beir, *options, "--output", "t.tsv").json
+    assert report["encoder"] is None
+    assert report["margin"] is None
+    assert report["mean_margin"] is None
+    assert report["filtered"] == 0
+    assert len(list(read_triples("t.tsv"))) == report["negatives"]
+
+
+def test_an_encoder_embeds_the_texts(command, beir, model_folder):
+    options = ["--dataset", beir, "--encoder", model_folder, "--margin", "0", "--json"]
+    report = command("mine", *options, "--output", "t.tsv").json
+    assert report["encoder"] == str(model_folder)
+    assert report["mean_margin"] > 0
+
+
+def test_random_sampling_goes_by_the_seed(command, data):
+    for name, seed in {"a": 1, "b": 1, "c": 2}.items():
+        command("mine", *data, "--sampling", "random", "--seed", seed, "--output", f"{name}.tsv")
+    a, b, c = (Path(f"{name}.tsv").read_text() for name in "abc")
+    assert a == b != c
+
+
+def test_a_pool_bounds_what_is_taken(command, data):
+    command("mine", *data, "--pool", "judged", "--output", "t.tsv")
+    judged = {f"d{i}" for i in range(37)}
+    assert {triple.negative_id for triple in read_triples("t.tsv")} <= judged
+    command("mine", *data, "--output", "t.tsv")
+    assert not {triple.negative_id for triple in read_triples("t.tsv")} <= judged
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--by", "words"], '`--by` must be one of "bm25", "encoder", "both"'),
+        (["--count", "0"], "`--count` must be at least 1, got 0"),
+        (["--margin", "-1"], "`--margin` must lie in [0, 2), got -1.0"),
+        (["--skip", "100"], "`--skip` must lie in [0, `--depth` = 100), got 100"),
+        (["--language", "klingon"], "`--language` must be one of"),
+        (["--sampling", "best"], "`--sampling` must be one of"),
+        (["--margin", "1.9"], "No pair of tiny/train has a negative: of"),
+        (["--split", "nosuch"], "'nosuch' is not in"),
+        (["--output", "."], "`--output` . is a folder"),
+    ],
+)
+def test_bad_settings_are_named_and_leave_nothing(fails, data, options, message):
+    assert message in fails("mine", *data, "--output", "t.tsv", *options)
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_head_is_trained_on_the_triples(command, data):
+    command("mine", *data, "--count", "3", "--output", "t.tsv")
+    options = [*QUICK, "--loss", "contrastive", "--json"]
+    triples = ["--triples", "t.tsv", "--hard-negatives"]
+    report = command("train", *data, *options, *triples, "3", "--output", "a").json
+    assert report["pairs"] == 27  # three of thirty are held out
+    plain = command("train", *data, *options, "--output", "b").json
+    one = command("train", *data, *options, *triples, "1", "--output", "c").json
+    losses = [each["history"][0]["loss"] for each in (report, plain, one)]
+    assert losses[0] > losses[2] > losses[1]  # more documents to tell apart
+
+
+def test_the_queries_of_the_triples_alone_are_trained_on(command, data):
+    command("mine", *data, "--count", "2", "--output", "t.tsv")
+    options = ["--triples", "t.tsv", "--hard-negatives", "2", "--validation-split", "test"]
+    report = command("train", *data, *QUICK, *options, "--max-triples", "32", "--json").json
+    queries = {triple.query_id for triple in list(read_triples("t.tsv"))[:32]}
+    assert report["pairs"] == len(queries) < 30
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("q0\td0\td1\n", [], "`--triples` needs `--hard-negatives`"),
+        ("q0\td0\n", ["--hard-negatives", "1"], "t.tsv, line 1: must have 3 tab-separated"),
+        ("q0\td0\tx\n", ["--hard-negatives", "1"], "`--triples` name the document 'x', which"),
+        ("x\td0\td1\n", ["--hard-negatives", "1"], "`--triples` name the query 'x', which"),
+        ("q31\td0\td1\n", ["--hard-negatives", "1"], "name the query 'q31', which tiny/train"),
+        ("q0\td0\td1\n", ["--hard-negatives", "1", "--max-triples", "0"], "`--max-triples` must"),
+        (None, ["--hard-negatives", "1"], "There is no file of triples t.tsv"),
+    ],
+)
+def test_triples_that_do_not_fit_are_named(fails, data, content, options, message):
+    if content is not None:
+        Path("t.tsv").write_text(content)
+    assert message in fails("train", *data, *QUICK, "--triples", "t.tsv", *options)
+    assert not Path("trained-head").exists()
+
+
+def test_a_limit_of_no_triples_is_refused(fails, data):
+    line = fails("train", *data, *QUICK, "--max-triples", "5")
+    assert "`--max-triples` needs `--triples`" in line
+
+
+def test_real_pairs_get_hard_negatives_by_words(command, shared):
+    options = ["--by", "bm25", "--no-filter", "--json"]
+    folder = shared / "data" / "cranfield"
+    report = command("mine", "--dataset", folder, *options, "--output", "t.tsv").json
+    assert report["short_pairs"] == 0
+    qrels = load_collection(folder).qrels
+    for query_id, positive, negative in read_triples("t.tsv"):
+        assert qrels[query_id][positive] > 0
+        assert qrels[query_id].get(negative, 0) == 0
