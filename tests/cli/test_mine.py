@@ -5,6 +5,7 @@ import pytest
 
 from mpsheads.retrieval import load_collection, load_vectors, read_triples
 from mpsheads.training import mine_triples
+from tests.retrieval.tiny import IRDS_HOME
 
 QUICK = ["--epochs", "2", "--batch-size", "8"]
 
@@ -143,6 +144,30 @@ def test_triples_that_do_not_fit_are_named(fails, data, content, options, messag
 def test_a_limit_of_no_triples_is_refused(fails, data):
     line = fails("train", *data, *QUICK, "--max-triples", "5")
     assert "`--max-triples` needs `--triples`" in line
+
+
+def test_msmarco_trains_by_its_id(command, beir, model_folder, monkeypatch):
+    irds = pytest.importorskip("ir_datasets")
+    if Path(irds.util.home_path()) != IRDS_HOME:
+        pytest.skip("ir_datasets was imported with another home before these tests.")
+    monkeypatch.setattr("requests.get", lambda **_: pytest.fail("a download began"))
+    folder = IRDS_HOME / "msmarco-passage"
+    (folder / "train").mkdir(parents=True, exist_ok=True)
+    passages = "0\tA qubit is a state.\n1\tTensor networks.\n2\tSearch.\n3\tNot judged.\n"
+    (folder / "collection.tsv").write_text(passages)  # the same as in tests/retrieval
+    (folder / "irds_version.txt").write_text("v2")
+    queries = "20\twhat is a qubit\n21\ttensor network\n22\tgate\n"
+    (folder / "train" / "queries.tsv").write_text(queries)
+    (folder / "train" / "qrels").write_text("20 0 0 1\n21 0 1 1\n22 0 3 1\n")
+    triples = "20\t0\t1\n20\t0\t2\n21\t1\t2\n22\t3\t0\n"
+    (folder / "train" / "small.triples.qidpid.tsv").write_text(triples)
+    name = "msmarco-passage/train/triples-small"
+    options = ["--triples", name, "--max-triples", "3", "--hard-negatives", "2"]
+    options += ["--encoder", model_folder, "--epochs", "1", "--batch-size", "2", "--json"]
+    validation = ["--validation-dataset", beir, "--validation-split", "test"]
+    ran = command("train", "--dataset", name, *options, *validation)
+    assert ran.json["pairs"] == 2
+    assert ran.json["dataset"] == name
 
 
 def test_real_pairs_get_hard_negatives_by_words(command, shared):

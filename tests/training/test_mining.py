@@ -1,11 +1,14 @@
 """Mined triples against loops that do what the docstring says."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 from torch.testing import assert_close
 
-from mpsheads.retrieval import BM25, Collection
+from mpsheads.retrieval import BM25, Collection, read_triples
 from mpsheads.training import mine_hard_negatives, mine_triples, training_data
 
 WORDS = ["red", "blue", "green", "fish", "bird", "stone", "river", "cloud", "seven", "eight"]
@@ -223,3 +226,10 @@ def test_a_relevant_document_without_a_row_is_passed_over(collection, vectors):
 def test_triples_that_do_not_fit_are_named(collection, vectors, triples, message):
     with pytest.raises(ValueError, match=message):
         training_data(collection, **vectors, triples=triples)
+
+
+def test_the_example_mines_the_other_cats(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example = Path(__file__).resolve().parents[2] / "examples" / "mine_negatives.py"
+    runpy.run_path(str(example))
+    assert list(read_triples("triples.tsv.gz")) == [("q1", "d1", "d2")]
