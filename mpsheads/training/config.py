@@ -1,4 +1,4 @@
-"""The settings of a training run."""
+"""The settings of training runs."""
 
 import math
 from dataclasses import dataclass
@@ -57,19 +57,9 @@ class TrainingConfig:
                 "`batch_size` must be at least 2: the others are the negatives, got 1."
             )
         check_choice("loss", self.loss, LOSSES)
-        for name in ("learning_rate", "distillation_weight", "temperature", "scale"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"`{name}` must be a positive finite number, got {value}.")
-        if isinstance(self.hard_negatives, bool) or not isinstance(self.hard_negatives, int):
-            raise TypeError(f"`hard_negatives` must be an integer, got {self.hard_negatives!r}.")
-        if self.hard_negatives < 0:
-            raise ValueError(f"`hard_negatives` must be at least 0, got {self.hard_negatives}.")
-        if self.loss == "paper" and not self.hard_negatives:
-            raise ValueError(
-                '`hard_negatives` must be at least 1 for loss="paper", which compares a pair with '
-                "nothing else, got 0. The paper takes 5."
-            )
+        _check_rates(self, "learning_rate", "distillation_weight", "temperature", "scale")
+        _check_integers(self, "hard_negatives")
+        _check_negatives(self)
         if not 0 <= self.truncation_weight < math.inf:
             raise ValueError(
                 f"`truncation_weight` must be a finite number, at least 0, got "
@@ -91,3 +81,74 @@ class TrainingConfig:
         if step < rising:
             return peak * (step + 1) / (rising + 1)
         return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How an encoder's last layers are trained with a head. The defaults are the paper's recipe.
+
+    Attributes:
+        epochs: Passes over the pairs.
+        batch_size: Pairs a step; the last step of an epoch may have fewer.
+        learning_rate: Constant rate of Adam.
+        head_learning_rate: That of the head's parameters, if they shall have another.
+        loss: "paper", cross-entropy of the relevant document among itself and the pair's own hard
+            negatives, by `scale` times the fidelity, or times the cosine for heads that are
+            compared by it; pairs without hard negatives are left out. "contrastive", among all
+            documents of the batch, by `scale` times the head's similarity, for quantum heads the
+            log-fidelity.
+        hard_negatives: Hard negatives a pair.
+        scale: Factor on similarities, not trained; 20 if `None`, for log-fidelities 1.
+        trainable_layers: How many of the encoder's last layers are trained; 0 for the head alone,
+            `None` for all of the encoder.
+        max_length: Tokens after which a text is cut.
+        seed: Seed of the order of pairs and of dropout, which is as the encoder's own
+            configuration says.
+
+    Source: Kankeu et al. 2025 (arXiv:2501.04591).
+    """
+
+    epochs: int = 5
+    batch_size: int = 64
+    learning_rate: float = 4e-5
+    head_learning_rate: float | None = None
+    loss: str = "paper"
+    hard_negatives: int = 5
+    scale: float | None = None
+    trainable_layers: int | None = 4
+    max_length: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(epochs=self.epochs, batch_size=self.batch_size, max_length=self.max_length)
+        check_choice("loss", self.loss, ("paper", "contrastive"))
+        _check_rates(self, "learning_rate", "head_learning_rate", "scale")
+        _check_integers(self, "hard_negatives", "trainable_layers")
+        _check_negatives(self)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"`seed` must be an integer, got {self.seed!r}.")
+
+
+def _check_rates(config: TrainingConfig | FinetuneConfig, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"`{name}` must be a positive finite number, got {value}.")
+
+
+def _check_integers(config: TrainingConfig | FinetuneConfig, *names: str) -> None:
+    """Raise unless those that are not `None` are integers of at least 0."""
+    for name in names:
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int | None):
+            raise TypeError(f"`{name}` must be an integer, got {value!r}.")
+        if value is not None and value < 0:
+            raise ValueError(f"`{name}` must be at least 0, got {value}.")
+
+
+def _check_negatives(config: TrainingConfig | FinetuneConfig) -> None:
+    if config.loss == "paper" and not config.hard_negatives:
+        raise ValueError(
+            '`hard_negatives` must be at least 1 for loss="paper", which compares a pair with '
+            "nothing else, got 0. The paper takes 5."
+        )
