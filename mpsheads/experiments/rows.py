@@ -10,6 +10,7 @@ from mpsheads.experiments.statistics import Comparison, Scores, compare, correct
 
 Line = Mapping[str, Any]
 UNCOMPRESSED = "uncompressed"
+_Setting = tuple[str, str, str]  # method, trained, settings as JSON
 _TRAINED = ("nothing", "head", "layers")
 
 
@@ -137,25 +138,27 @@ def _table(names: tuple[str, str, str, str], lines: Sequence[Line], baseline: st
     return Table(*names, width, tests, base, tuple(rows), tuple(curves))
 
 
-def _labels(lines: Sequence[Line]) -> dict[tuple[str, str], str]:
-    """(method, settings) -> label: the method, with the settings in which its lines differ."""
-    settings: dict[str, dict[str, Mapping[str, Any]]] = {}
+def _labels(lines: Sequence[Line]) -> dict[_Setting, str]:
+    """The method of each setting, with what it was set to where that differs in one training."""
+    found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for line in lines:
-        found = line.get("settings") or {}
-        settings.setdefault(line["method"], {})[_text(found)] = found
+        method, trained, text = _setting(line)
+        found.setdefault((method, trained), {})[text] = line.get("settings") or {}
     labels = {}
-    for method, found in settings.items():
-        names = sorted({name for values in found.values() for name in values})
-        differ = [n for n in names if len({_text(values.get(n)) for values in found.values()}) > 1]
-        for text, values in found.items():
+    for (method, trained), settings in found.items():
+        names = sorted({name for values in settings.values() for name in values})
+        differ = [n for n in names if len({_text(v.get(n)) for v in settings.values()}) > 1]
+        for text, values in settings.items():
             shown = [f"{name} {values[name]}" for name in differ if name in values]
-            labels[method, text] = ", ".join([method, *shown])
+            labels[method, trained, text] = ", ".join([method, *shown])
     return labels
 
 
-def _cells(
-    lines: Sequence[Line], labels: Mapping[tuple[str, str], str]
-) -> list[tuple[str, list[Line]]]:
+def _setting(line: Line) -> _Setting:
+    return line["method"], line.get("trained") or _TRAINED[0], _text(line.get("settings") or {})
+
+
+def _cells(lines: Sequence[Line], labels: Mapping[_Setting, str]) -> list[tuple[str, list[Line]]]:
     """Lines that differ in seed and test alone, with their label.
 
     The epoch tells lines apart only where a run was measured after several: where each is measured
@@ -163,8 +166,7 @@ def _cells(
     """
     runs: dict[tuple[Any, ...], list[Line]] = {}
     for line in lines:
-        label = labels[line["method"], _text(line.get("settings") or {})]
-        cell = (label, *map(line.get, ("trained", "size", "bits", "fraction")))
+        cell = (labels[_setting(line)], *map(line.get, ("trained", "size", "bits", "fraction")))
         runs.setdefault((cell, line["seed"], line["test"]), []).append(line)
     several = any(len(found) > 1 for found in runs.values())
     cells: dict[tuple[Any, ...], list[Line]] = {}

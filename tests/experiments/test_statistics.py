@@ -89,6 +89,7 @@ def test_the_p_value_over_seeds_is_the_paired_t_test_of_their_means():
 def test_fewer_than_two_common_seeds_and_methods_without_randomness_have_no_p_over_seeds():
     a = method("a")
     assert compare(a, method("b", seeds=[3, 8])).p_seeds is None
+    assert compare(a, method("b", seeds=[8, 9])).p_seeds is None
     same = dict.fromkeys(range(4), a[0])
     other = {seed: method("b")[0] for seed in range(4)}
     assert compare(same, other).p_seeds is None
