@@ -92,7 +92,7 @@ def _new(kind: str, size: str, features: int, shape: ShapeOptions, seed: int) ->
         if features % 3:
             raise ValueError(f"Give `out_features`: {features} features have no whole third.")
         out_features = features // 3
-    names = ("bond_dim", "depth", "ansatz", "readout", "encoding", "grouping")
+    names = ("bond_dim", "depth", "ansatz", "readout", "encoding", "grouping", "mixing")
     asked = {name: getattr(shape, name) for name in names}
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if kind == "mps":

@@ -108,6 +108,9 @@ class ShapeOptions:
         str | None,
         option(HEAD, "How features are dealt to blocks of a new mps head.", "registers|neighbours"),
     ] = None
+    mixing: Annotated[
+        int | None, option(HEAD, "Layers of rotations that mix the features of a new mps head.")
+    ] = None
 
 
 @dataclass(frozen=True)

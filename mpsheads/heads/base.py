@@ -88,8 +88,7 @@ class ProjectionHead(nn.Module, ABC):
     @property
     def num_parameters(self) -> int:
         """How many numbers the head stores: trained parameters and fitted buffers."""
-        tensors = [*self.parameters(), *self.buffers()]
-        return sum(tensor.numel() for tensor in tensors)
+        return sum(tensor.numel() for tensor in self.state_dict().values())
 
     @property
     def bytes_per_vector(self) -> int:

@@ -11,6 +11,7 @@ _BITS = (8, 4, 2, 1)
 def describe(head: "MPSProjectionHead") -> str:
     """What a head is and costs, a line for each thing, and a drawing of its circuit."""
     lines = {
+        **_mixing(head),
         "encoding": _encoding(head),
         "blocks": _blocks(head),
         "circuit": _circuit(head),
@@ -30,6 +31,14 @@ def describe(head: "MPSProjectionHead") -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _mixing(head: "MPSProjectionHead") -> dict[str, str]:
+    if head.mixing is None:
+        return {}
+    layers, angles = head.config["mixing"], head.mixing.angles.numel()
+    shown = f"{_count(layers, 'layer')} of Givens rotations of features, {_count(angles, 'angle')}"
+    return {"mixing": shown}
 
 
 def _encoding(head: "MPSProjectionHead") -> str:

@@ -36,6 +36,11 @@ class FrozenHead(nn.Module):
             self.register_buffer(f"observable_{number}", tensor.contiguous())
         scale = None if head.scale is None else head.scale.detach().to(dtype).clone()
         self.register_buffer("scale", scale)
+        self.mixing = copy.deepcopy(head.mixing)
+        if self.mixing is not None:
+            angles = self.mixing.angles.detach().to(dtype)
+            del self.mixing.angles
+            self.mixing.register_buffer("angles", angles)
         self._head = [copy.deepcopy(head)]  # in a list: its parameters are none of this module
 
     def similarity(
@@ -56,4 +61,6 @@ class FrozenHead(nn.Module):
         ]
         own = self.get_buffer("observable_0")
         with without_autocast(x):
-            return self._head[0].meet(x.to(own.dtype), self.scale, observables)
+            x = x.to(own.dtype)
+            x = x if self.mixing is None else self.mixing(x)
+            return self._head[0].meet(x, self.scale, observables)

@@ -20,6 +20,7 @@ from mpsheads.heads.circuits import (
     needed_bonds,
 )
 from mpsheads.heads.description import describe
+from mpsheads.heads.mixing import Mixing, butterfly
 from mpsheads.heads.readouts import READOUTS, LocalReadout, StateReadout
 from mpsheads.heads.register import deal
 from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors, from_dense
@@ -79,11 +80,15 @@ class MPSProjectionHead(ProjectionHead):
             blocks, such as `fit_grouping` finds in data.
         scale: "shared": one learned number multiplies all features; "feature": one for each.
             `calibrate` sets them from data.
+        mixing: Layers of Givens rotations that mix the features of different blocks before they
+            are encoded, see `mpsheads.heads.mixing`: after l layers an output depends on 2**l
+            times the features of its block, at `in_features / 2` angles a layer.
         generator: Source of the initial parameters; torch's default one if `None`.
 
     Attributes:
         angles: Gate parameters, block after block, in radians, small at first: the untrained head
             nearly passes on the kept features.
+        mixing: The rotations of the features, `None` without any.
         scale: What multiplies embeddings brought to norm `sqrt(in_features)`; `None` for the
             encoding "amplitude", which does not depend on it.
         circuit: The circuit on all qubits.
@@ -111,6 +116,7 @@ class MPSProjectionHead(ProjectionHead):
         encoding: str = "angle",
         grouping: str | Sequence[int] = "registers",
         scale: str = "shared",
+        mixing: int = 0,
         *,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -126,8 +132,11 @@ class MPSProjectionHead(ProjectionHead):
             encoding=encoding,
             grouping=grouping if isinstance(grouping, str) else [int(f) for f in grouping],
             scale=scale,
+            mixing=mixing,
         )
         check_positive(bond_dim=bond_dim, depth=depth)
+        if isinstance(mixing, bool) or not isinstance(mixing, int) or mixing < 0:
+            raise ValueError(f"`mixing` must be a number of layers, 0 or more, got {mixing!r}.")
         check_choice("readout", readout, tuple(READOUTS))
         check_choice("scale", scale, ("shared", "feature"))
         self.readout = READOUTS[readout]
@@ -158,6 +167,10 @@ class MPSProjectionHead(ProjectionHead):
         if self._encoding.scaled:
             shape = () if scale == "shared" else (in_features,)
             self.scale = nn.Parameter(torch.full(shape, _INITIAL_SCALE))
+        self.mixing: Mixing | None = None
+        if mixing:
+            pairs = butterfly(self.register.blocks, mixing)
+            self.mixing = Mixing(pairs, in_features, spread=_INITIAL_ANGLE, generator=generator)
         self._compute_constants()
 
     @property
@@ -292,10 +305,11 @@ class MPSProjectionHead(ProjectionHead):
             return self._state(*self._in_working_precision(x))
 
     def _in_working_precision(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Input and parameters in the head's dtype, or in float32 if that is less precise."""
+        """Mixed input and parameters in the head's dtype, or float32 if that is less precise."""
         dtype = torch.promote_types(self.angles.dtype, torch.float32)
         scale = None if self.scale is None else self.scale.to(dtype)
-        return x.to(dtype), scale, self.angles.to(dtype)
+        x = x.to(dtype)
+        return x if self.mixing is None else self.mixing(x), scale, self.angles.to(dtype)
 
     def _state(self, x: Tensor, scale: Tensor | None, angles: Tensor) -> MPS:
         amplitudes = self._encoding.amplitudes(x, scale, self._blocks)
@@ -351,7 +365,8 @@ class MPSProjectionHead(ProjectionHead):
         check_input(self, x)
         if self.scale is None:
             raise ValueError(f'`encoding="{self._encoding.name}"` has no scale to calibrate.')
-        size = equalise_norm(x.to(self.scale)).square()
+        x = x.to(self.scale)
+        size = equalise_norm(x if self.mixing is None else self.mixing(x)).square()
         spread = (size.mean() if self.scale.ndim == 0 else size.mean(0)).sqrt()
         self.scale.copy_(_INITIAL_SCALE / spread.clamp_min(math.sqrt(torch.finfo(x.dtype).eps)))
         return self

@@ -17,6 +17,7 @@ from mpsheads import (
 BATCH = torch.export.Dim("batch")
 SMALL = {
     "default": lambda: MPSProjectionHead(9, 3),
+    "mixed features": lambda: MPSProjectionHead(11, 4, depth=1, mixing=2),
     "long blocks": lambda: MPSProjectionHead(11, 2, depth=1),
     "brickwork": lambda: MPSProjectionHead(6, 2, ansatz="brickwork", depth=1),
     "bloch, two features a qubit": lambda: MPSProjectionHead(
@@ -85,7 +86,7 @@ def test_in_onnx_runtime_it_is_the_same(name, tmp_path, generator):
     assert_close(torch.from_numpy(np.asarray(found)), head(other).detach(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", list(SMALL)[:6])
+@pytest.mark.parametrize("name", list(SMALL)[:7])
 def test_frozen_it_is_the_same_and_compares_and_codes_alike(name, generator):
     head = SMALL[name]()
     frozen = head.freeze()

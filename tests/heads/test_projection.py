@@ -20,12 +20,16 @@ def random_head(*args, generator, dtype=torch.float64, **kwargs):
         head.angles.normal_(generator=generator)
         if head.scale is not None:
             head.scale.fill_(0.7)
+        if head.mixing is not None:
+            head.mixing.angles.normal_(generator=generator)
     return head
 
 
 def encoded(head, row):
     """The input vector of one embedding, by the formulas of the page on mathematics."""
     x = row.double()
+    if head.mixing is not None:
+        x = head.mixing.double()(x[None])[0].detach()
     scaled = 0.7 * x * math.sqrt(len(x)) / x.norm()
     pi = torch.tensor(math.pi, dtype=torch.float64)
     theta, phi = (torch.tanh(scaled) + 1) * pi / 2, (torch.tanh(scaled) + 1) * pi
@@ -79,11 +83,12 @@ def dense_bloch(head, x):
     encoding=st.sampled_from(["angle", "dense_angle", "amplitude"]),
     grouping=st.sampled_from(["registers", "neighbours", "order"]),
     scale=st.sampled_from(["shared", "feature"]),
+    mixing=st.integers(0, 2),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     seed=st.integers(0, 1000),
 )
 def test_its_vectors_are_the_oracles(
-    kept, extra, depth, ansatz, readout, encoding, grouping, scale, dtype, seed
+    kept, extra, depth, ansatz, readout, encoding, grouping, scale, mixing, dtype, seed
 ):
     generator = torch.Generator().manual_seed(seed)
     features = kept + extra
@@ -99,6 +104,7 @@ def test_its_vectors_are_the_oracles(
         encoding,
         grouping,
         scale,
+        mixing,
         generator=generator,
         dtype=dtype,
     )
@@ -138,6 +144,8 @@ def test_a_circuit_of_the_users_is_taken_as_it_is(encoding, whole, generator):
         {"in_features": 24, "out_features": 8},
         {"in_features": 24, "out_features": 3},  # a matrix product operator
         {"in_features": 6, "out_features": 6},
+        {"in_features": 13, "out_features": 4, "mixing": 2},
+        {"in_features": 12, "out_features": 4, "mixing": 1, "encoding": "amplitude", "depth": 1},
         {"in_features": 8, "out_features": 1, "depth": 1},
         {"in_features": 11, "out_features": 4, "ansatz": "brickwork", "bond_dim": 8},
         {"in_features": 11, "out_features": 9, "readout": "bloch", "encoding": "dense_angle"},
@@ -247,6 +255,28 @@ def test_every_parameter_counts(ansatz, qubits, kept, depth, readout, encoding, 
         return
     samples = 2 * head.angles.numel() + 40
     assert jacobian_rank(head, samples, generator) == head.angles.numel()
+
+
+@pytest.mark.parametrize("scale", ["shared", "feature"])
+def test_every_parameter_of_mixing_counts_too(scale, generator):
+    """The angles of mixing, of the circuit and the scale, all together, in 64-bit precision."""
+    head = random_head(12, 4, 4, 1, scale=scale, mixing=2, generator=generator)
+    x = torch.randn(60, 12, dtype=torch.float64, generator=generator)
+    names = [name for name, _ in head.named_parameters()]
+
+    def outputs(*values):
+        given = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(head, given, (x,)).cos().flatten()
+
+    parts = torch.autograd.functional.jacobian(outputs, tuple(head.parameters()))
+    jacobian = torch.cat([part.flatten(1) if part.ndim > 1 else part[:, None] for part in parts], 1)
+    assert int(torch.linalg.matrix_rank(jacobian, rtol=1e-11)) == head.num_parameters
+
+
+def test_mixing_must_be_a_number_of_layers():
+    for wrong in (-1, True):
+        with pytest.raises(ValueError, match="`mixing` must be a number of layers"):
+            MPSProjectionHead(12, 4, mixing=wrong)
 
 
 def test_the_default_heads_have_the_parameters_of_the_page():
