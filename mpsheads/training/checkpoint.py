@@ -14,6 +14,17 @@ CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 FORMAT_VERSION = 1
 
 
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Raise if `folder` is a file, or holds a run that is not to be continued."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"`output_dir` {str(folder)!r} is a file; it must be a folder.")
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise ValueError(
+            f"`output_dir` {str(folder)!r} holds a run already. Continue it with `resume=True`, "
+            f"or give another folder."
+        )
+
+
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` to `folder`, under a temporary name first, so a kill leaves old or new.
 

@@ -102,8 +102,9 @@ class FinetuneConfig:
         trainable_layers: How many of the encoder's last layers are trained; 0 for the head alone,
             `None` for all of the encoder.
         max_length: Tokens after which a text is cut.
-        seed: Seed of the order of pairs and of dropout, which is as the encoder's own
-            configuration says.
+        dropout: Whether the trained layers drop out, as much as the encoder's configuration says;
+            frozen ones never do. Without it a step takes about half as long on a CPU.
+        seed: Seed of the order of pairs and of dropout.
 
     Source: Kankeu et al. 2025 (arXiv:2501.04591).
     """
@@ -117,6 +118,7 @@ class FinetuneConfig:
     scale: float | None = None
     trainable_layers: int | None = 4
     max_length: int = 256
+    dropout: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -125,6 +127,8 @@ class FinetuneConfig:
         _check_rates(self, "learning_rate", "head_learning_rate", "scale")
         _check_integers(self, "hard_negatives", "trainable_layers")
         _check_negatives(self)
+        if not isinstance(self.dropout, bool):
+            raise TypeError(f"`dropout` must be True or False, got {self.dropout!r}.")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise TypeError(f"`seed` must be an integer, got {self.seed!r}.")
 

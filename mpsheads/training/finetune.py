@@ -19,6 +19,7 @@ from mpsheads.retrieval.encoder import _fastest_dtype
 from mpsheads.training.candidates import cut_candidates, rows_with_negatives
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
+    check_folder,
     check_same_run,
     read_checkpoint,
     write_checkpoint,
@@ -203,7 +204,7 @@ class _Run:
         """Train for one epoch, validate, and write the checkpoint."""
         began = time.perf_counter()
         number, total = len(self.history) + 1, 0.0
-        self.text_model.model.train()
+        self._start_dropout()
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator)]
         seed = int(torch.randint(1 << 62, (), generator=self.generator))
         with seeded(seed, self.device), named_memory_failure():
@@ -217,6 +218,17 @@ class _Run:
         if score is None or not self.best or score > self.best["validation"]:
             self.best = {"epoch": number, "validation": score, "weights": self._weights()}
         self._save()
+
+    def _start_dropout(self) -> None:
+        """Put what is trained into training mode, the encoder's layers only for dropout."""
+        from mpsheads.transformers import _last_layers
+
+        encoder, count = self.text_model.model.encoder, self.config.trainable_layers
+        self.text_model.model.eval()
+        self.head.train()
+        if self.config.dropout and count != 0:
+            for module in [encoder] if count is None else _last_layers(encoder, count):
+                module.train()
 
     def _step(self, rows: Tensor, epoch: int, step: int) -> float:
         """One optimiser step; returns the loss."""
@@ -333,18 +345,12 @@ def _check(
         raise ValueError(
             f"`similarity` is for `head=None`; a {type(head).__name__} compares its vectors itself."
         )
-    mined = data.hard_negatives
     if config.loss == "paper":
         rows_with_negatives(data.numbers, config.hard_negatives)
-    if (0 if mined is None else mined.shape[1]) < config.hard_negatives:
+    there = 0 if data.hard_negatives is None else data.hard_negatives.shape[1]
+    if there < config.hard_negatives:
         raise ValueError(
-            f"`hard_negatives` must not exceed the {0 if mined is None else mined.shape[1]} a pair "
-            f"that `data` has, got {config.hard_negatives}."
+            f"`hard_negatives` must not exceed the {there} a pair that `data` has, "
+            f"got {config.hard_negatives}."
         )
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"`output_dir` {str(folder)!r} is a file; it must be a folder.")
-    if (folder / CHECKPOINT).exists() and not resume:
-        raise ValueError(
-            f"`output_dir` {str(folder)!r} holds a run already. Continue it with `resume=True`, "
-            f"or give another folder."
-        )
+    check_folder(folder, resume=resume)

@@ -17,6 +17,7 @@ from mpsheads.retrieval._progress import progress_bar
 from mpsheads.training.candidates import cut_candidates, rows_with_negatives
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
+    check_folder,
     check_same_run,
     read_checkpoint,
     write_checkpoint,
@@ -345,13 +346,7 @@ def _check(
             f"`hard_negatives` must not exceed the {mined.shape[1]} a pair that `data` has, "
             f"got {config.hard_negatives}."
         )
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"`output_dir` {str(folder)!r} is a file; it must be a folder.")
-    if (folder / CHECKPOINT).exists() and not resume:
-        raise ValueError(
-            f"`output_dir` {str(folder)!r} holds a run already. Continue it with `resume=True`, "
-            f"or give another folder."
-        )
+    check_folder(folder, resume=resume)
 
 
 def _check_batch_size(config: TrainingConfig, pairs: int, which: str = "") -> None:

@@ -191,7 +191,9 @@ def uncompressed_head(
     Args:
         features: Width of the embeddings.
         similarity: "cosine", or "fidelity": of a product state of one qubit a feature, with the
-            paper's angles of embeddings brought to norm `sqrt(features)`.
+            paper's angles of embeddings brought to norm `sqrt(features)`. That ranks well, but
+            with hundreds of features leaves the paper's loss no gradient, as fidelities vanish;
+            `ReferenceHead(features, features)` takes smaller angles, of embeddings as they are.
     """
     check_choice("similarity", similarity, ("cosine", "fidelity"))
     if similarity == "cosine":

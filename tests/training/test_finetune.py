@@ -186,6 +186,22 @@ def test_frozen_layers_keep_no_activations(bert, data, tmp_path):
     assert kept[1] < 0.45 * kept[3]
 
 
+@pytest.mark.parametrize(
+    ("layers", "dropout", "alike"),
+    [(2, True, False), (2, False, True), (None, True, False), (0, True, True)],
+)
+def test_dropout_is_in_trained_layers_alone_and_can_be_left_out(
+    layers, dropout, alike, bert, data, tmp_path
+):
+    config = replace(CONFIG, epochs=1, batch_size=20, learning_rate=1e-30)
+    config = replace(config, trainable_layers=layers, dropout=dropout)
+    losses = [
+        first_loss(bert(rate), new_head(), data, config, tmp_path / str(rate))
+        for rate in (0.0, 0.1)
+    ]
+    assert (abs(losses[0] - losses[1]) < 1e-5) is alike
+
+
 def test_the_head_may_have_a_rate_of_its_own(bert, data, tmp_path):
     head = new_head()
     first = head.linear.weight.detach().clone()
@@ -427,6 +443,7 @@ def test_texts_are_cut_padded_and_batched_without_effect_on_their_embeddings(ber
         ({"hard_negatives": 0}, ValueError, '`hard_negatives` must be at least 1 for loss="paper"'),
         ({"trainable_layers": -1}, ValueError, "`trainable_layers` must be at least 0, got -1"),
         ({"trainable_layers": 1.5}, TypeError, "`trainable_layers` must be an integer, got 1.5"),
+        ({"dropout": 0.1}, TypeError, "`dropout` must be True or False, got 0.1"),
         ({"seed": None}, TypeError, "`seed` must be an integer, got None"),
     ],
 )
