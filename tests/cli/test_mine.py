@@ -102,8 +102,10 @@ def test_bad_settings_are_named_and_leave_nothing(fails, data, options, message)
     assert not list(Path.cwd().iterdir())
 
 
-def test_a_head_is_trained_on_the_triples(command, data):
+def test_a_head_is_trained_on_the_triples(command, data, monkeypatch):
     command("mine", *data, "--count", "3", "--output", "t.tsv")
+    nothing_mined = "mpsheads.training.loop.mine_hard_negatives"
+    monkeypatch.setattr(nothing_mined, lambda *_: pytest.fail("mined in spite of the triples"))
     options = [*QUICK, "--loss", "contrastive", "--json"]
     triples = ["--triples", "t.tsv", "--hard-negatives"]
     report = command("train", *data, *options, *triples, "3", "--output", "a").json
