@@ -24,7 +24,7 @@ from mpsheads.experiments.results import Line, append_result, key_of, read_resul
 from mpsheads.experiments.spec import Experiment, Method
 from mpsheads.heads import ProjectionHead, TruncationHead
 from mpsheads.retrieval import Encoder
-from mpsheads.training import TrainingData, ranking_validation, train_head
+from mpsheads.training import TrainingConfig, TrainingData, ranking_validation, train_head
 
 _BATCH = 8192
 
@@ -185,10 +185,17 @@ class Runner:
 
     def prepare(self, experiment: Experiment) -> None:
         """Make the embeddings that are not in the cache yet, on all threads that torch has."""
-        if any(run.method.trained != "layers" for run in self.missing(experiment)):
-            for reference in (experiment.train, *experiment.tests):
-                split = self.split(reference)
+        missing = self.missing(experiment)
+        if missing:
+            split = self.split(experiment.train)
+            _ = split.queries, split.documents
+        if any(run.method.trained != "layers" for run in missing):
+            for split in self.tests(experiment).values():
                 _ = split.queries, split.documents
+
+    def tests(self, experiment: Experiment) -> dict[str, Split]:
+        """The collections that an experiment measures on, by the names in its results."""
+        return {name_of(test): self.split(test) for test in experiment.tests}
 
     def split(self, reference: str) -> Split:
         """A collection with its embeddings, read once."""
@@ -199,7 +206,7 @@ class Runner:
 
     def _measure(self, experiment: Experiment, run: Run) -> Iterator[Line]:
         method, lines = run.method, list(run.results)
-        tests = {name_of(test): self.split(test) for test in experiment.tests}
+        tests = self.tests(experiment)
         if method.trained == "layers":
             from mpsheads.experiments.layers import measure_layers
 
@@ -247,6 +254,7 @@ class Runner:
         known: Tensor | None,
     ) -> Iterator[Line]:
         config = experiment.config(run.method, run.seed)
+        assert isinstance(config, TrainingConfig)
         data, held = self.pairs(experiment, run, config.hard_negatives)
         by_epoch: dict[int, list[Line]] = {}
         for line in run.results:

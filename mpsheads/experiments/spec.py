@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._typing import PathLike
-from mpsheads.training import TrainingConfig
+from mpsheads.training import FinetuneConfig, TrainingConfig
 
 HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq")
 """The kinds of compression: none, the heads, and two product quantisers."""
@@ -30,7 +30,7 @@ class Method:
             layers too).
         similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
         settings: Arguments of the head; `grouping = "fitted"` fits one to the training documents.
-        training: Fields of `TrainingConfig` in which it differs from the experiment.
+        training: Fields of `TrainingConfig` or `FinetuneConfig` in which it differs.
     """
 
     label: str
@@ -95,7 +95,7 @@ class Experiment:
         select: "last" takes the weights of the last epoch; "best" those with the highest measure
             on held-out training queries.
         measure: What is measured, as `evaluate` calls it.
-        training: Fields of `TrainingConfig`.
+        training: Fields of `TrainingConfig`, or of `FinetuneConfig` where layers are trained.
     """
 
     name: str
@@ -143,9 +143,10 @@ class Experiment:
         for method in self.methods:
             self.config(method, 0)
 
-    def config(self, method: Method, seed: int) -> TrainingConfig:
-        """How a method is trained."""
-        known = {f.name for f in fields(TrainingConfig)}
+    def config(self, method: Method, seed: int) -> TrainingConfig | FinetuneConfig:
+        """How a method is trained: a `FinetuneConfig` if the encoder's layers are."""
+        kind = FinetuneConfig if method.trained == "layers" else TrainingConfig
+        known = {f.name for f in fields(kind)}
         given = {**self.training, **method.training}
         unknown = next((name for name in given if name not in known), None)
         if unknown is not None:
@@ -153,7 +154,7 @@ class Experiment:
                 f"`training` of {self.name!r} has no setting {unknown!r}; there are "
                 f"{', '.join(sorted(known))}."
             )
-        return TrainingConfig(**{**given, "seed": seed})
+        return kind(**{**given, "seed": seed})
 
     def sizes_of(self, features: int) -> tuple[int, ...]:
         """The sizes for embeddings of this width.
