@@ -8,6 +8,7 @@ from mpsheads.cli.compare import compare
 from mpsheads.cli.demo import demo
 from mpsheads.cli.encode import encode
 from mpsheads.cli.evaluate import evaluate
+from mpsheads.cli.frontier import frontier
 from mpsheads.cli.info import info
 from mpsheads.cli.mine import mine
 from mpsheads.cli.models import models
@@ -84,5 +85,17 @@ app = typer.Typer(
     help="Compress text embeddings with a simulated quantum circuit, and measure what it costs.",
     epilog="Start with [bold]mpsheads demo[/bold]. Each command has its own --help.",
 )
-for _command in (demo, encode, mine, train, evaluate, compare, info, plot, models, reproduce):
+for _command in (
+    demo,
+    encode,
+    mine,
+    train,
+    evaluate,
+    compare,
+    info,
+    plot,
+    models,
+    reproduce,
+    frontier,
+):
     app.command()(in_groups(_command))

@@ -23,6 +23,7 @@ from mpsheads.similarity import cosine, log_fidelity
 
 _SAMPLE = 8192  # vectors that quantiles, groupings and rotations are fitted to
 _QUANTILES = (0.005, 0.995)
+_COLUMNS = 1024  # torch takes quantiles of 2**24 numbers at most
 _CENTROIDS = 256  # of a code of one byte
 
 
@@ -69,7 +70,8 @@ def code(head: ProjectionHead, zd: Tensor, known: Tensor, bits: int) -> Any:
     if isinstance(head, MPSProjectionHead | ReferenceHead):
         return head.quantize(zd, bits)
     levels = torch.tensor(_QUANTILES, dtype=known.dtype)
-    low, high = torch.quantile(normalize(known)[:_SAMPLE], levels, dim=0)
+    sample = normalize(known[:_SAMPLE]).split(_COLUMNS, dim=1)
+    low, high = torch.cat([torch.quantile(part, levels, dim=0) for part in sample], dim=1)
     step = (high - low).clamp_min(torch.finfo(known.dtype).eps) / 2**bits
     cells = ((normalize(zd) - low) / step).floor().clamp(0, 2**bits - 1)
     return low + (cells + 0.5) * step
@@ -105,10 +107,13 @@ def product_quantiser(
     if method.head == "opq":
         rotation = faiss.OPQMatrix(features, size)
         rotation.niter = 20
+        inner = faiss.ProductQuantizer(features, size, 8)
+        inner.cp.min_points_per_centroid = 1  # no warning on stderr
+        rotation.pq = inner
         rotation.train(x[:_SAMPLE])
         x = rotation.apply(x)
     quantiser = faiss.ProductQuantizer(features, size, 8)
-    quantiser.cp.seed = seed + 1
+    quantiser.cp.seed, quantiser.cp.min_points_per_centroid = seed + 1, 1
     quantiser.train(x)
 
     def reconstruct(vectors: Tensor) -> Tensor:
