@@ -44,9 +44,8 @@ class FrontierOptions:
         list[str] | None,
         option(
             _WHAT,
-            "Where they are measured: a BEIR folder or an ir_datasets id; repeat it for the mean "
-            "over several. Each query ranks all documents, or with @judged those judged for it, or "
-            "those of a TREC run.",
+            "Folder of a BEIR collection, or an id of ir_datasets such as "
+            "msmarco-passage/trec-dl-2019/judged.",
             "FOLDER|ID[:SPLIT][@POOL]",
         ),
     ] = None
@@ -114,8 +113,11 @@ def frontier(
     """Measure nDCG@10 against bytes a vector, and recommend a setting for a budget.
 
     Every head and quantiser at several sizes and bits, from 8 to 3,072 bytes a vector, with
-    intervals and the Pareto front. Results go to OUTPUT/results.jsonl as soon as they are known: a
-    run that was stopped goes on where it was.
+    intervals and the Pareto front. Each query ranks all documents; with DATASET@judged those judged
+    for it, with DATASET@FILE those of a TREC run. Several datasets give their mean.
+
+    Results go to OUTPUT/results.jsonl as soon as they are known: a run that was stopped goes on
+    where it was.
 
     [bold]Examples[/bold]
 
@@ -144,6 +146,7 @@ def frontier(
         features=found.features or 0,
         train=train or found.train,
         encoder=options.encoder,
+        pairs=min((line["pairs"] for line in lines if "pairs" in line), default=None),
         device=run.device,
     )
     written = write_frontier(output, found, points, chosen, how, notes, plot)

@@ -1,13 +1,16 @@
 """From a row of the frontier to the lines that make such vectors."""
 
+import math
 import shlex
 from dataclasses import dataclass
 
 from mpsheads.experiments.data import split_reference
 from mpsheads.experiments.frontier_plan import METHODS, TRAINING
 from mpsheads.experiments.rows import Row
+from mpsheads.training import TrainingConfig
 
 _FLAGS = {"loss": "loss", "hard_negatives": "hard-negatives", "epochs": "epochs"}
+_BATCH = TrainingConfig.batch_size
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,15 @@ class Usage:
     code: str
 
 
-def usage(row: Row, *, features: int, train: str, encoder: str, device: str | None = None) -> Usage:
+def usage(
+    row: Row,
+    *,
+    features: int,
+    train: str,
+    encoder: str,
+    pairs: int | None = None,
+    device: str | None = None,
+) -> Usage:
     """How vectors of a row are made.
 
     Args:
@@ -32,11 +43,14 @@ def usage(row: Row, *, features: int, train: str, encoder: str, device: str | No
         features: Numbers of an uncompressed vector.
         train: Where heads are trained: `COLLECTION[:SPLIT][@POOL]`.
         encoder: The encoder, as `mpsheads train` takes it.
+        pairs: How many pairs of the training collection the head was trained on; `None` for many.
         device: The device asked for, `None` for the fastest.
     """
     method, bits = METHODS[row.method], row.bits or 32
     if method.is_quantiser:
-        factory = f"PQ{row.size}x8" if method.head == "pq" else f"OPQ{row.size},PQ{row.size}x8"
+        factory = f"PQ{row.size}x8np"  # no polysemous codes: they take long and are not measured
+        if method.head == "opq":
+            factory = f"OPQ{row.size},{factory}"
         lines = [
             f'index = faiss.index_factory({features}, "{factory}", faiss.METRIC_INNER_PRODUCT)',
             "index.train(normalize(x).numpy())",
@@ -51,7 +65,7 @@ def usage(row: Row, *, features: int, train: str, encoder: str, device: str | No
         lines += _cells(bits)
     elif bits < 32:
         lines.append(f"codes = head.quantize(z, {bits})  # {row.bytes} bytes a vector")
-    given = _options(row, train, encoder, device)
+    given = _options(row, train, encoder, pairs, device)
     if method.settings.get("grouping") == "fitted":
         start = [
             f"grouping = fit_grouping(x, {row.size})",
@@ -68,7 +82,9 @@ def usage(row: Row, *, features: int, train: str, encoder: str, device: str | No
     return Usage(shlex.join(words), "\n".join(lines))
 
 
-def _options(row: Row, train: str, encoder: str, device: str | None) -> list[str]:
+def _options(
+    row: Row, train: str, encoder: str, pairs: int | None, device: str | None
+) -> list[str]:
     source, split, pool = split_reference(train)
     found = ["--dataset", source]
     found += ["--split", split] if split else []
@@ -76,6 +92,8 @@ def _options(row: Row, train: str, encoder: str, device: str | None) -> list[str
     found += ["--encoder", encoder]
     for name, value in TRAINING.items():
         found += [f"--{_FLAGS[name]}", str(value)]
+    if pairs is not None and pairs < _BATCH / 0.9:  # others may be held out there
+        found += ["--batch-size", str(max(2, 2 ** int(math.log2(0.9 * pairs))))]
     found += ["--seed", str(row.seeds[0])] if row.seeds[0] else []
     return found + (["--device", device] if device else [])
 

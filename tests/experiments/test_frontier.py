@@ -1,0 +1,358 @@
+"""The Pareto front, the recommendation, the plan, the figure and the page of a frontier."""
+
+import re
+import shlex
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+from torch.testing import assert_close
+from typer.main import get_command
+
+from mpsheads.cli.app import app
+from mpsheads.experiments import frontier_table, measure_points, pareto_front, recommend
+from mpsheads.experiments.figures import to_svg
+from mpsheads.experiments.frontier import label_of
+from mpsheads.experiments.frontier_figure import draw_frontier
+from mpsheads.experiments.frontier_page import write_frontier
+from mpsheads.experiments.frontier_plan import DEFAULT, METHODS, Grid, make_plan
+from mpsheads.experiments.frontier_use import usage
+from mpsheads.experiments.methods import code, make_head
+from mpsheads.experiments.rows import Row
+from mpsheads.experiments.spec import Experiment
+from tests.experiments.made_up import results, uncompressed
+
+QUERIES = 60
+
+
+def row(method, mean, size=16, bits=8, *, parameters=0, spread=0.05, queries=QUERIES, **fields):
+    """A row of this mean whose queries differ from those of other rows by `spread`."""
+    common = np.random.default_rng(7).uniform(0.3, 0.7, queries)
+    label = f"{method} {size} {bits}"
+    own = np.random.default_rng(zlib.crc32(label.encode())).normal(0, spread, queries)
+    values = common + own
+    values += mean - values.mean()
+    scores = {0: {"mini/a": {f"q{i}": float(value) for i, value in enumerate(values)}}}
+    given = {"bytes": -(-size * bits // 8), "tests": {"mini/a": mean}, **fields}
+    return Row(
+        method=method,
+        label=method,
+        trained="nothing",
+        size=size,
+        bits=bits,
+        fraction=1.0,
+        epoch=0,
+        parameters=parameters,
+        queries=None,
+        seeds=(0,),
+        mean=mean,
+        sd=None,
+        scores=scores,
+        **given,
+    )
+
+
+def labels(rows):
+    return [label_of(each) for each in rows]
+
+
+class TestFront:
+    def test_it_holds_what_no_other_row_beats_by_bytes(self):
+        rows = [
+            row("mps", 0.60, 32),
+            row("pca", 0.55, 32),  # beaten at as many bytes
+            row("dense", 0.50, 16),
+            row("truncation", 0.60, 64),  # as good as mps, but larger
+            row("uncompressed", 0.70, 64, 32),
+            row("pca", 0.69, 64, 32),
+        ]
+        assert labels(pareto_front(rows)) == ["dense 16×8", "mps 32×8", "uncompressed 64×32"]
+
+    def test_rows_equal_in_both_stay(self):
+        rows = [row("mps", 0.6), row("dense", 0.6), row("pca", 0.6, 17)]
+        assert labels(pareto_front(rows)) == ["mps 16×8", "dense 16×8"]
+
+    def test_one_row_is_its_own_front_and_none_has_none(self):
+        assert labels(pareto_front([row("mps", 0.6)])) == ["mps 16×8"]
+        assert pareto_front([]) == []
+
+    def test_a_row_that_lacks_a_test_is_left_out(self):
+        rows = [row("mps", 0.6), row("dense", 0.9, 8)]
+        object.__setattr__(rows[1], "mean", None)
+        assert labels(pareto_front(rows)) == ["mps 16×8"]
+
+
+class TestRecommendation:
+    def test_the_best_within_the_budget_is_taken_if_it_is_told_apart(self):
+        rows = [
+            row("uncompressed", 0.70, 64, 32),
+            row("mps", 0.65, 64, parameters=100),
+            row("pca", 0.55, 64),
+            row("dense", 0.68, 65),
+        ]
+        chosen = recommend(rows, 64)
+        assert (label_of(chosen.row), chosen.best, chosen.tied) == ("mps 64×8", chosen.row, ())
+        assert chosen.comparison is None
+        assert chosen.kept == pytest.approx(0.65 / 0.70)
+        low, high = chosen.interval
+        assert low < 0.65 / 0.70 < high
+        assert high - low < 0.06
+
+    def test_of_tied_rows_the_one_of_fewest_parameters_is_taken(self):
+        rows = [
+            row("dense", 0.652, 64, parameters=5000),
+            row("mps", 0.650, 64, parameters=200),
+            row("pca", 0.651, 32, parameters=4000),
+            row("truncation", 0.40, 64),
+        ]
+        chosen = recommend(rows, 64)
+        assert label_of(chosen.row) == "mps 64×8"
+        assert label_of(chosen.best) == "dense 64×8"
+        assert labels(chosen.tied) == ["pca 32×8", "mps 64×8"]
+        assert chosen.comparison.difference == pytest.approx(-0.002)
+        assert chosen.comparison.p_queries >= 0.05
+        assert chosen.kept is None
+        assert chosen.interval is None
+
+    def test_then_the_one_of_fewest_bytes(self):
+        rows = [row("truncation", 0.651, 64), row("truncation", 0.650, 32)]
+        assert label_of(recommend(rows, 64).row) == "truncation 32×8"
+
+    def test_what_a_test_tells_apart_is_not_tied_however_near(self):
+        rows = [row("mps", 0.650, parameters=9, spread=1e-4), row("pca", 0.649, spread=1e-4)]
+        chosen = recommend(rows, 64)
+        assert (chosen.row.method, chosen.tied) == ("mps", ())
+
+    def test_with_few_queries_what_is_far_below_is_still_not_tied(self):
+        rows = [row("mps", 0.65, queries=3, parameters=9), row("pca", 0.60, 8, queries=3)]
+        assert recommend(rows, 64).row.method == "mps"
+        assert recommend(rows, 64, margin=0.1).row.method == "pca"
+
+    def test_a_single_query_and_a_single_row_are_no_obstacle(self):
+        chosen = recommend([row("mps", 0.65, queries=1), row("pca", 0.655, 8, queries=1)], 64)
+        assert label_of(chosen.row) == "pca 8×8"
+        alone = recommend([row("mps", 0.65)], 16)
+        assert (alone.row.method, alone.tied) == ("mps", ())
+        assert alone.sentence.startswith("Within 16 bytes take mps with 16 numbers of 8 bits (16 ")
+
+    def test_uncompressed_vectors_keep_exactly_all(self):
+        chosen = recommend([row("uncompressed", 0.7, 16, 32), row("pca", 0.5)], 64)
+        assert (chosen.kept, chosen.interval) == (1.0, (1.0, 1.0))
+
+    def test_a_budget_that_nothing_fits_names_the_smallest(self):
+        with pytest.raises(ValueError, match=r"Nothing fits `budget` 15.* smallest .* has 16\."):
+            recommend([row("mps", 0.65), row("pca", 0.6, 32)], 15)
+        with pytest.raises(ValueError, match="nothing was measured"):
+            recommend([], 64)
+        with pytest.raises(ValueError, match="`budget` must be"):
+            recommend([row("mps", 0.65)], 0)
+
+    def test_the_sentence_says_what_how_much_and_with_what_it_is_tied(self):
+        rows = [row("uncompressed", 0.7, 64, 32), row("dense", 0.652, 64, parameters=5000)]
+        rows += [row("mps", 0.650, 64, 1, parameters=1), row("pca", 0.651, 64, parameters=9)]
+        assert re.fullmatch(
+            r"Within 64 bytes take mps with 64 numbers of 1 bit \(8 bytes, 1 parameter\): it keeps "
+            r"92\.9% \[9\d\.\d%, 9\d\.\d%\] of the uncompressed quality, is not told apart from "
+            r"the best, dense 64×8 \(−0\.002\), nor is pca 64×8\.",
+            recommend(rows, 64).sentence,
+        )
+
+
+def made_lines():
+    lines = uncompressed() + uncompressed(0.04, bits=1, bytes=6)
+    for size in (16, 8):
+        for bits in (32, 8):
+            fields = {"size": size, "bits": bits, "bytes": size * bits // 8}
+            lines += results("mps", 0.02, **fields) + results("dense", 0.01, **fields)
+            lines += results("pca", size / 1000, seeds=1, trained="nothing", **fields)
+    return lines + results("pq", 0.03, size=8, bits=8, bytes=8, seeds=1, trained="nothing")
+
+
+@pytest.fixture(scope="module")
+def made():
+    table = frontier_table(made_lines())
+    return table, measure_points(table.rows)
+
+
+class TestTable:
+    def test_what_is_kept_is_of_uncompressed_float32_vectors(self, made):
+        table, _ = made
+        plain = next(each for each in table.rows if label_of(each) == "uncompressed 48×32")
+        assert plain.kept == 1.0
+        assert all(each.kept == pytest.approx(each.mean / plain.mean) for each in table.rows)
+
+    def test_each_point_is_tested_against_uncompressed_and_pca_of_as_many_bytes(self, made):
+        points = {label_of(point.row): point for point in made[1]}
+        assert points["uncompressed 48×32"].p_uncompressed is None
+        assert points["mps 16×8"].p_uncompressed < 0.05
+        assert points["pca 16×8"].p_pca is None
+        assert points["pq 8×8"].p_pca < 0.05
+        assert points["uncompressed 48×1"].p_pca is None
+        for point in points.values():
+            low, high = point.interval
+            assert low < point.row.mean < high
+
+    def test_results_of_two_encoders_are_refused(self):
+        with pytest.raises(ValueError, match=r"one encoder .* got tiny on pairs, other on pairs"):
+            frontier_table(results("mps") + results("mps", encoder="other"))
+        with pytest.raises(ValueError, match="got none"):
+            frontier_table([])
+
+
+def plan(features=384, documents=1000, seeds=(0,), **given):
+    grid = Grid(features, documents, **given)
+    base = Experiment("x", (METHODS["mps"],), tests=("a", "b"), seeds=seeds)
+    return make_plan(grid, base)
+
+
+def cells(made, label):
+    return {one.sizes[0]: one.bits for one in made.experiments if one.methods[0].label == label}
+
+
+class TestPlan:
+    def test_every_vector_has_from_8_to_3072_bytes(self):
+        found = cells(plan(), "mps")
+        assert found == {
+            384: (32, 8, 4, 2, 1),
+            192: (32, 8, 4, 2, 1),
+            128: (32, 8, 4, 2, 1),
+            64: (32, 8, 4, 2, 1),
+            32: (32, 8, 4, 2),  # one bit would be four bytes
+        }
+        wide = plan(1024)
+        assert cells(wide, "mps")[1024] == (8, 4, 2, 1)
+        assert cells(wide, "uncompressed") == {1024: (32, 8, 4, 2, 1)}  # what others are held to
+
+    def test_sizes_that_do_not_fit_a_method_are_left_out_with_a_note(self):
+        made = plan(1024, 300)
+        assert list(cells(made, "reference")) == [512]
+        assert list(cells(made, "mps")) == [1024, 512, 341, 170, 85]
+        assert list(cells(made, "pca")) == [170, 85]
+        assert "Left out at 341, 170, 85 numbers: reference" in " ".join(made.notes)
+        assert "Left out at 1024, 512, 341 numbers: pca" in " ".join(made.notes)
+
+    def test_codes_of_quantisers_divide_the_features(self):
+        made = plan()
+        assert list(cells(made, "pq")) == [192, 128, 96, 64, 48, 32, 24, 16, 8]
+        assert list(cells(made, "opq")) == [96, 64, 48, 32, 24, 16, 8]
+        few = plan(documents=100)
+        assert cells(few, "pq") == {}
+        assert any("at least 256 vectors, and there are 100" in note for note in few.notes)
+
+    def test_without_faiss_quantisers_are_left_out_with_a_note(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "faiss", None)
+        made = plan()
+        assert cells(made, "opq") == {}
+        assert any(
+            "opq is left out" in note and "mpsheads[experiments]" in note for note in made.notes
+        )
+        with pytest.raises(ImportError, match=r"mpsheads\[experiments\]"):
+            plan(methods=("pq", "opq"))
+
+    def test_untrained_methods_run_once_and_first(self):
+        made = plan(seeds=(3, 4), methods=("mps", "pca"), sizes=(64,), bits=(8,))
+        order = [(one.methods[0].label, one.bits, one.seeds) for one in made.experiments]
+        assert order == [
+            ("uncompressed", (32,), (3,)),
+            ("pca", (8,), (3,)),
+            ("mps", (8,), (3,)),
+            ("mps", (8,), (4,)),
+        ]
+
+    def test_what_is_not_possible_is_refused(self):
+        with pytest.raises(ValueError, match="`method` must be one of"):
+            plan(methods=("mpz",))
+        with pytest.raises(ValueError, match="`size` must be at most the 384 numbers"):
+            plan(sizes=(385,))
+        with pytest.raises(ValueError, match="leave nothing to measure"):
+            plan(methods=("pca",), sizes=(1,))
+
+
+class TestUsage:
+    @pytest.mark.parametrize("method", ["mps", "reference", "dense", "mps, depth 1"])
+    def test_the_command_of_a_trained_head_can_be_parsed(self, method):
+        how = usage(row(method, 0.6, 64, 4), features=384, train="my data:train@all", encoder="m")
+        program, name, *arguments = shlex.split(how.command)
+        made = get_command(app).commands[name]
+        values = made.make_context(name, arguments).params
+        assert program == "mpsheads"
+        assert (values["dataset"], values["split"], values["pool"]) == ("my data", "train", "all")
+        assert (values["out_features"], values["epochs"], values["hard_negatives"]) == (64, 2, 2)
+        assert f'load_head("{values["output"]}")' in how.code
+        assert ("head.quantize(z, 4)" in how.code) == (method != "dense")
+
+    @pytest.mark.parametrize("bits", [8, 1])
+    @pytest.mark.parametrize(
+        ("method", "size"), [("pca", 8), ("truncation", 8), ("uncompressed", 32)]
+    )
+    def test_the_code_of_a_fitted_head_gives_what_was_measured(self, method, size, bits, generator):
+        from mpsheads import PCAHead
+
+        x = torch.randn(300, 32, generator=generator)
+        how = usage(row(method, 0.6, size, bits), features=32, train="a", encoder="m")
+        names = {"x": x, "torch": torch, "normalize": normalize, "PCAHead": PCAHead}
+        exec(how.code, names)
+        head = make_head(METHODS[method if size < 32 else "truncation"], size, 0, x)
+        assert how.command is None
+        assert_close(names["back"], code(head, head(x), head(x), bits))
+
+    @pytest.mark.parametrize("method", ["pq", "opq"])
+    def test_the_code_of_a_quantiser_makes_an_index_of_its_bytes(self, method, generator):
+        faiss = pytest.importorskip("faiss")
+        x = torch.randn(300, 16, generator=generator)
+        names = {"x": x, "faiss": faiss, "normalize": normalize}
+        exec(usage(row(method, 0.6, 4), features=16, train="a", encoder="m").code, names)
+        assert names["index"].ntotal == 300
+        assert names["index"].sa_code_size() == 4
+
+    def test_every_method_has_a_usage(self):
+        for label in METHODS:
+            assert usage(row(label, 0.6, 8, 8), features=32, train="a", encoder="m").code
+        assert set(DEFAULT) < set(METHODS)
+
+
+class TestReport:
+    def test_the_figure_names_the_front_the_budget_and_what_is_recommended(self, made):
+        table, points = made
+        chosen = recommend(table.rows, 8)
+        svg = to_svg(draw_frontier(table, points, chosen))
+        for each in pareto_front(table.rows):
+            assert label_of(each) in svg
+        assert "budget 8 bytes" in svg
+        assert "uncompressed 0." in svg
+        off = next(each for each in table.rows if label_of(each) == "dense 16×32")
+        assert label_of(off) not in svg
+
+    def test_one_row_without_uncompressed_vectors_is_drawn(self):
+        table = frontier_table(results("mps", bytes=16, bits=8))
+        points = measure_points(table.rows)
+        assert "mps 16×8" in to_svg(draw_frontier(table, points, recommend(table.rows, 64)))
+
+    def test_the_page_has_the_front_first_and_then_all_rows(self, made, tmp_path):
+        table, points = made
+        chosen = recommend(table.rows, 8)
+        how = usage(chosen.row, features=48, train="pairs:train", encoder="minilm")
+        plot = tmp_path / "more" / "plot.pdf"
+        files = write_frontier(tmp_path / "out", table, points, chosen, how, ["no faiss"], plot)
+        assert [file.name for file in files] == [
+            "report.md",
+            "frontier.svg",
+            "frontier.png",
+            "plot.pdf",
+        ]
+        assert all(file.stat().st_size for file in files)
+        text = files[0].read_text(encoding="utf-8")
+        assert chosen.sentence in text
+        front, every = text.split("## All rows")
+        heads = [line for line in every.splitlines() if line.startswith("| ")]
+        assert len(heads) == len(points) + 2
+        assert front.count("\n| uncompressed | 48 | 1 | 6 |") == 1
+        assert "- no faiss" in every
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {
+            "report.md",
+            "frontier.svg",
+            "frontier.png",
+        }
