@@ -9,7 +9,7 @@ import torch
 from mpsheads.experiments.data import Split
 from mpsheads.experiments.methods import code, make_head
 from mpsheads.experiments.results import Line
-from mpsheads.heads import ProjectionHead
+from mpsheads.heads import ProjectionHead, ReferenceHead
 from mpsheads.training import FinetuneConfig, TextModel, TextPairs, finetune
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def measure_layers(
     head = None
     if method.head != "uncompressed":
         head = make_head(method, run.size, run.seed, split.documents)
+    elif method.similarity == "fidelity":  # not normalised: the paper's fidelities have a gradient
+        head = ReferenceHead(run.size, run.size)
     tests = runner.tests(experiment)
     scored: list[Line] = []
     epoch = 0
@@ -62,7 +64,6 @@ def measure_layers(
         pairs,
         config,
         folder,
-        similarity="fidelity" if head is None and method.similarity == "fidelity" else None,
         pooling="cls" if runner.encoder.pooling == "cls" else "mean",
         validation=after_epoch,
         progress=runner.progress,

@@ -45,7 +45,8 @@ def make_head(method: Method, size: int, seed: int, known: Tensor) -> Projection
     if method.head == "dense":
         return DenseHead(features, size, generator=generator)
     if method.head == "reference":
-        return ReferenceHead(features, size, normalize=True, generator=generator)
+        given = {"normalize": True, **method.settings}
+        return ReferenceHead(features, size, **given, generator=generator)
     settings: dict[str, Any] = dict(method.settings)
     if settings.get("grouping") == "fitted":
         settings["grouping"] = fit_grouping(known[:_SAMPLE], size)

@@ -1,5 +1,6 @@
 """What an experiment compares: read from a TOML file, checked before anything runs."""
 
+import inspect
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -8,10 +9,17 @@ from typing import Any, Self
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._typing import PathLike
+from mpsheads.heads import MPSProjectionHead
 from mpsheads.training import FinetuneConfig, TrainingConfig
 
 HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq")
 """The kinds of compression: none, the heads, and two product quantisers."""
+
+SETTINGS = {
+    "mps": tuple(inspect.signature(MPSProjectionHead).parameters)[2:-1],
+    "reference": ("normalize", "compact"),
+}
+"""The arguments of heads that an experiment may choose."""
 
 TRAINED = ("nothing", "head", "layers")
 BITS = (32, 8, 4, 2, 1)
@@ -57,10 +65,12 @@ class Method:
                 f"`trained` cannot be {self.trained!r} for the method {self.label!r}: {self.head} "
                 f"has nothing of that kind to train."
             )
-        if self.settings and self.head != "mps":
+        unknown = [name for name in self.settings if name not in SETTINGS.get(self.head, ())]
+        if unknown:
+            known = ", ".join(SETTINGS.get(self.head, ())) or "no settings"
             raise ValueError(
-                f"The method {self.label!r} has the settings {', '.join(self.settings)}, but only "
-                f'`head = "mps"` takes any.'
+                f"The method {self.label!r} has the setting `{unknown[0]}`, but "
+                f'`head = "{self.head}"` takes {known}.'
             )
 
     @property
@@ -123,7 +133,9 @@ class Experiment:
             values = getattr(self, name)
             if not values:
                 raise ValueError(f"`{name}` of {self.name!r} must hold at least one.")
-            shown = [m.label for m in values] if name == "methods" else list(values)
+            shown = list(values)
+            if name == "methods":
+                shown = [f"{method.label} ({method.trained})" for method in self.methods]
             twice = next((value for value in shown if shown.count(value) > 1), None)
             if twice is not None:
                 raise ValueError(
