@@ -23,6 +23,7 @@ from mpsheads.experiments.frontier_plan import (
     Grid,
     Plan,
     make_plan,
+    quantiser_notes,
 )
 from mpsheads.experiments.frontier_use import usage
 from mpsheads.experiments.results import Line, key_of, read_results
@@ -138,6 +139,7 @@ def frontier(
     else:
         train, plan, keys = _run(options, run, budget, file, label)
         notes, lines = plan.notes, [line for line in read_results(file) if key_of(line) in keys]
+    notes = (*notes, *quantiser_notes(lines))
     found = frontier_table(lines)
     points = measure_points(found.rows)
     chosen = recommend(found.rows, budget)

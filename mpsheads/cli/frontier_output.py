@@ -64,7 +64,7 @@ def print_report(
     notes: Sequence[str],
     files: Sequence[Path],
 ) -> None:
-    """Print the Pareto front, the recommendation, how to follow it, and what was left out."""
+    """Print the Pareto front, the recommendation, how to follow it, and what to know of it."""
     out = console()
     columns = table_columns(found)
     kept = [place for place, name in enumerate(columns) if name not in found.tests]
@@ -78,11 +78,8 @@ def print_report(
         markup=False,
     )
     out.print(table([columns[i] for i in kept], rows))
-    out.print(chosen.sentence, markup=False)
-    for text in [how.command or "", how.code]:
-        if text:
-            out.print(f"\n{text}", markup=False, soft_wrap=True)
-    out.print()
-    for note in notes:
-        out.print(note, markup=False)
+    for text in (chosen.sentence, *notes):
+        out.print(f"{text}\n", markup=False)
+    for text in filter(None, [how.command, how.code]):
+        out.print(f"{text}\n", markup=False, soft_wrap=True)
     out.print(f"results, report and figures: {', '.join(map(str, files))}", markup=False)

@@ -196,10 +196,10 @@ def _sentence(chosen: Recommendation) -> str:
         text += f", nor are {_listed(others)}" if len(others) > 1 else ""
         text += f", nor is {_listed(others)}" if len(others) == 1 else ""
     elif others:
-        text += f", the best, from which {_listed(others)} "
-        text += f"{'is' if len(others) == 1 else 'are'} not told apart"
+        text += f"; it is the best measured, and {_listed(others)} "
+        text += f"{'is' if len(others) == 1 else 'are'} not told apart from it"
     else:
-        text += ", the best, and none is tied with it"
+        text += "; it is the best measured, and none is tied with it"
     return f"{text}."
 
 

@@ -13,6 +13,8 @@ from mpsheads.experiments.frontier import (
     pareto_front,
     uncompressed_row,
 )
+from mpsheads.experiments.frontier_labels import Label, place_labels
+from mpsheads.experiments.frontier_plan import METHODS
 from mpsheads.experiments.rows import Table
 from mpsheads.experiments.sentences import number
 from mpsheads.plotting.style import FONT, GRID, INK, QUIET, new_figure
@@ -51,6 +53,7 @@ def draw_frontier(table: Table, points: Sequence[Point], chosen: Recommendation)
     size = (1 - (_LEFT + _RIGHT) / _WIDTH, 1 - (_TOP + _BOTTOM) / _HEIGHT)
     axes = figure.add_axes((*edges, *size))
     labels = list(dict.fromkeys(point.row.label for point in points))
+    labels.sort(key=lambda label: list(METHODS).index(label) if label in METHODS else len(METHODS))
     colours = {label: colour for label, (colour, _) in styles(labels).items()}
     front = {id(row) for row in pareto_front([point.row for point in points])}
     x = _places(points, labels)
@@ -109,7 +112,7 @@ def _levels(axes: Any, points: Sequence[Point], budget: int) -> None:
     for size in {point.row.bytes or 1 for point in points}:
         ends = (size / 2 ** (_DODGE + 0.04), size * 2 ** (_DODGE + 0.04))
         axes.axvspan(*ends, color="#000000", alpha=0.03, linewidth=0, zorder=0)
-    edge = budget * 2 ** (_DODGE + 0.04)  # points of as many bytes stand left of it
+    edge = _edge(budget)
     axes.axvline(edge, color=INK, linewidth=1.2, zorder=1.5)
     axes.annotate(
         f"budget {budget:,} bytes",
@@ -134,6 +137,11 @@ def _levels(axes: Any, points: Sequence[Point], budget: int) -> None:
         fontsize=_SMALL,
         color=INK,
     )
+
+
+def _edge(budget: int) -> float:
+    """Where the budget is drawn: points of as many bytes stand left of it."""
+    return budget * 2 ** (_DODGE + 0.04)
 
 
 def _mark(
@@ -182,7 +190,7 @@ def _join(axes: Any, front: Sequence[Point], x: dict[int, float]) -> None:
         color=INK,
         linewidth=1.4,
         alpha=0.65,
-        zorder=2.7,
+        zorder=2.3,
     )
 
 
@@ -195,94 +203,26 @@ def _name(
     chosen: Recommendation,
 ) -> None:
     """The name of each point of the front, and of the recommended one, where nothing is covered."""
-    figure = axes.figure
-    backends = optional_import("matplotlib.backends.backend_agg", "retrieval")
-    renderer = backends.FigureCanvasAgg(figure).get_renderer()
-    pixel = figure.dpi / 72
-    marks = [axes.transData.transform((x[id(p)], p.row.mean)) for p in points]
     plain = uncompressed_row([point.row for point in points])
-    level = axes.transData.transform((1, plain.mean))[1] if plain is not None else None
     named = list(front)
     named += [point for point in points if point.row is chosen.row and point not in named]
-    taken: list[Any] = []
-    frame = axes.get_window_extent(renderer)
-    for point in named:
-        place = axes.transData.transform((x[id(point)], point.row.mean))
-        is_chosen = point.row is chosen.row
-        text = axes.annotate(
+    marks = [
+        Label(
             label_of(point.row),
-            (x[id(point)], point.row.mean),
-            xytext=(0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=_SMALL,
-            fontweight="bold" if is_chosen else "normal",
-            color=colours[point.row.label],
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colours[point.row.label],
-                "linewidth": 0.9,
-                "alpha": 0.7,
-                "shrinkA": 2,
-                "shrinkB": 8,
-            },
-            zorder=5 if not is_chosen else 5.5,
+            (x[id(point)], point.row.mean or 0.0),
+            colours[point.row.label],
+            is_bold=point.row is chosen.row,
         )
-        box = text.get_window_extent(renderer)
-        width, height = box.width / pixel, box.height / pixel
-        best = min(
-            _candidates(width),
-            key=lambda offset: _cost(
-                offset, place, width, height, pixel, taken, marks, frame, level
-            ),
-        )
-        text.set_position(best)
-        taken.append(_box(best, place, width, height, pixel))
-
-
-def _candidates(width: float) -> list[tuple[float, float]]:
-    """Offsets in points of a label's middle from its mark, upwards and to the left first."""
-    heights = [18 + 10 * step for step in range(16)]
-    sides = [-width / 2 - 4, -width / 4, 0.0, width / 4, width / 2 + 4]
-    return [(side, sign * height) for sign in (1, -1) for height in heights for side in sides]
-
-
-def _box(
-    offset: tuple[float, float], place: Any, width: float, height: float, pixel: float
-) -> tuple[float, float, float, float]:
-    x, y = place[0] + offset[0] * pixel, place[1] + offset[1] * pixel
-    half, tall = (width / 2 + 2) * pixel, (height / 2 + 1) * pixel
-    return x - half, y - tall, x + half, y + tall
-
-
-def _cost(
-    offset: tuple[float, float],
-    place: Any,
-    width: float,
-    height: float,
-    pixel: float,
-    taken: Sequence[tuple[float, float, float, float]],
-    marks: Sequence[Any],
-    frame: Any,
-    level: float | None,
-) -> float:
-    """How bad a label lies: over others, marks or the level, out of the axes, far away, below."""
-    left, low, right, high = _box(offset, place, width, height, pixel)
-    cost = math.hypot(*offset) / 20 + (3 if offset[1] < 0 else 0)
-    for a, b, c, d in taken:
-        if left < c and a < right and low < d and b < high:
-            cost += 100
-    radius = 7 * pixel
-    cost += 8 * sum(
-        left - radius < x < right + radius and low - radius < y < high + radius for x, y in marks
+        for point in named
+    ]
+    place_labels(
+        axes,
+        marks,
+        avoid=[(x[id(point)], point.row.mean or 0.0) for point in points],
+        level=None if plain is None else plain.mean,
+        wall=_edge(chosen.budget),
+        size=_SMALL,
     )
-    if level is not None and low < level < high:
-        cost += 4
-    if left < frame.x0 or right > frame.x1 or low < frame.y0 or high > frame.y1:
-        cost += 200
-    return cost
 
 
 def _area(parameters: int, most: int) -> float:

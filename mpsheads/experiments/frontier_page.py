@@ -75,6 +75,7 @@ def markdown(
     facts.append(f"Trained and fitted on: {_plain(table.train)}")
     facts.append(f"Seeds: {len({seed for p in points for seed in p.row.seeds})}")
     parts = [f"# {table.measure} against bytes a vector", chosen.sentence]
+    parts += [_list(notes)] if notes else []
     if how.command:
         parts.append(f"```bash\n{how.command}\n```")
     parts += [f"```python\n{how.code}\n```", _list(facts)]
@@ -88,7 +89,6 @@ def markdown(
         )
     parts += ["## All rows", _table(table, sorted(points, key=_order))]
     parts += ["## How to read the columns", _list(_READING)]
-    parts += ["## Left out", _list(notes)] if notes else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -109,7 +109,7 @@ def write_frontier(
         points: From `measure_points`, of all its rows.
         chosen: From `recommend`.
         how: From `usage`.
-        notes: What was left out.
+        notes: What was left out, and what to know.
         plot: One more file of the figure, in the format that its ending names.
 
     Returns:

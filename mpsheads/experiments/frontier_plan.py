@@ -1,12 +1,12 @@
 """Which methods, sizes and bits a frontier measures, within its limits of bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._optional import optional_import
-from mpsheads.experiments.rows import UNCOMPRESSED
+from mpsheads.experiments.rows import UNCOMPRESSED, Line
 from mpsheads.experiments.spec import BITS, Experiment, Method
 
 EXPERIMENT = "frontier"
@@ -23,6 +23,7 @@ METHODS = {
 }
 """Label -> method; all that a frontier knows."""
 _LEAST_FITTED = 256  # vectors for the 256 centroids of a code
+_ENOUGH_FITTED = 39 * 256  # what faiss asks for
 _LEAST_PART = {"pq": 2, "opq": 4}  # numbers a code; shorter parts take minutes to fit
 
 
@@ -123,6 +124,25 @@ def make_plan(grid: Grid, experiment: Experiment) -> Plan:
                 made.append(replace(experiment, name=EXPERIMENT, **changes))
     made.sort(key=lambda one: one.methods[0].is_random)
     return Plan(tuple(made), tuple(notes))
+
+
+def quantiser_notes(lines: Iterable[Line]) -> list[str]:
+    """What to know of product quantisers that were fitted to few vectors; empty if there are none.
+
+    Args:
+        lines: Result lines.
+    """
+    fitted = [line for line in lines if line.get("fitted", _ENOUGH_FITTED) < _ENOUGH_FITTED]
+    if not fitted:
+        return []
+    count = min(line["fitted"] for line in fitted)
+    numbers = max(line["parameters"] for line in fitted)
+    return [
+        f"pq and opq are fitted to {count:,} vectors, fewer than the {_ENOUGH_FITTED:,} that their "
+        f"256 centroids ask for. They partly remember these: documents that come later will be "
+        f"found less well. Their parameters, up to {numbers:,} numbers, are as much as "
+        f"{-(-4 * numbers // count):,} bytes for each of the vectors."
+    ]
 
 
 def _numbers(grid: Grid, method: Method, notes: list[str]) -> dict[int, tuple[int, ...]]:

@@ -54,7 +54,7 @@ def usage(
         lines = [
             f'index = faiss.index_factory({features}, "{factory}", faiss.METRIC_INNER_PRODUCT)',
             "index.train(normalize(x).numpy())",
-            "index.add(normalize(x).numpy())",
+            "index.add(normalize(x).numpy())  # measured: the cosine with what it decodes",
         ]
         return Usage(None, "\n".join(lines))
     if not method.is_random:

@@ -233,7 +233,8 @@ class Runner:
                     uncompressed_similarity(method),
                     line["measure"],
                 )
-                yield {**line, "parameters": parameters, "scores": scores}
+                fitted = {"fitted": len(known), "parameters": parameters}
+                yield {**line, **fitted, "scores": scores}
             return
         if method.head in ("uncompressed", "truncation"):  # truncation to all of them is none
             head: ProjectionHead = TruncationHead(self.encoder.features, run.size)

@@ -18,7 +18,7 @@ from mpsheads.experiments.figures import to_svg
 from mpsheads.experiments.frontier import label_of
 from mpsheads.experiments.frontier_figure import draw_frontier
 from mpsheads.experiments.frontier_page import write_frontier
-from mpsheads.experiments.frontier_plan import DEFAULT, METHODS, Grid, make_plan
+from mpsheads.experiments.frontier_plan import DEFAULT, METHODS, Grid, make_plan, quantiser_notes
 from mpsheads.experiments.frontier_use import usage
 from mpsheads.experiments.methods import code, make_head
 from mpsheads.experiments.rows import Row
@@ -252,6 +252,13 @@ class TestPlan:
         with pytest.raises(ImportError, match=r"mpsheads\[experiments\]"):
             plan(methods=("pq", "opq"))
 
+    def test_quantisers_fitted_to_few_vectors_are_told_of(self):
+        lines = results("opq", fitted=1400, parameters=245_760) + results("pca")
+        assert len(quantiser_notes(lines)) == 1
+        assert "fitted to 1,400 vectors, fewer than the 9,984" in quantiser_notes(lines)[0]
+        assert "703 bytes for each" in quantiser_notes(lines)[0]
+        assert quantiser_notes(results("opq", fitted=20_000) + results("pca")) == []
+
     def test_untrained_methods_run_once_and_first(self):
         made = plan(seeds=(3, 4), methods=("mps", "pca"), sizes=(64,), bits=(8,))
         order = [(one.methods[0].label, one.bits, one.seeds) for one in made.experiments]
@@ -350,7 +357,7 @@ class TestReport:
         heads = [line for line in every.splitlines() if line.startswith("| ")]
         assert len(heads) == len(points) + 2
         assert front.count("\n| uncompressed | 48 | 1 | 6 |") == 1
-        assert "- no faiss" in every
+        assert "- no faiss" in front
         assert {path.name for path in (tmp_path / "out").iterdir()} == {
             "report.md",
             "frontier.svg",
