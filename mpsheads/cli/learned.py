@@ -11,12 +11,18 @@ from torch import Tensor
 from mpsheads.cli.heads import compress
 from mpsheads.cli.scores import Row, describe, summarise
 from mpsheads.cli.sources import Embedded, Pool
-from mpsheads.heads import PCAHead, ProjectionHead, ReferenceHead, TruncationHead
+from mpsheads.heads import (
+    MPSProjectionHead,
+    PCAHead,
+    ProjectionHead,
+    ReferenceHead,
+    TruncationHead,
+)
 from mpsheads.mps import MPS
 from mpsheads.plotting import EntropyProfile, PairDistances, code_entropy, entropy_profile
 from mpsheads.plotting.learned import CODE_BITS, too_few
 from mpsheads.retrieval import evaluate, rank
-from mpsheads.similarity import cosine, quantize
+from mpsheads.similarity import cosine
 
 FLOAT_BITS = 32
 _STATES = 32  # texts whose states are held at once
@@ -29,16 +35,15 @@ _OUTPUTS: dict[str | None, tuple[str, tuple[float, float]]] = {
     "state": ("component of a site", (-1.0, 1.0)),
     "dense": ("output", (-1.0, 1.0)),
 }
-_KINDS = {"probability": "angle", "bloch": "bloch", "state": "state"}
 _STATE_BITS = (8, 4)
 _CLIPPED = 0.005  # share of documents beyond either end of the range of a calibrated code
 
 
 def code_kind(head: ProjectionHead) -> str | None:
     """What `quantize` calls the head's vectors; `None` where they need calibration."""
-    if isinstance(head, ReferenceHead):
-        return "angle"
-    return _KINDS.get(head.config.get("readout", ""))
+    if isinstance(head, MPSProjectionHead):
+        return head.readout.kind
+    return "angle" if isinstance(head, ReferenceHead) else None
 
 
 def code_bits(head: ProjectionHead) -> tuple[int, ...]:
@@ -318,10 +323,8 @@ def stored(head: ProjectionHead, z: Tensor, bits: int) -> Tensor:
     Those of circuits by `quantize`. Others are cut into equal cells of their range, or, where they
     have none, of what leaves out half a percent of the vectors at either end of each number.
     """
-    kind = code_kind(head)
-    if kind is not None:
-        bonds = tuple(getattr(head, "bond_dims", ())) if kind == "state" else ()
-        return quantize(z, bits, kind=kind, bond_dims=bonds).dequantize(z.dtype)
+    if isinstance(head, MPSProjectionHead | ReferenceHead):
+        return head.quantize(z, bits).dequantize(z.dtype)
     ends = outputs(head)[1]
     if ends is None:
         low, high = torch.quantile(z.float(), z.new_tensor([_CLIPPED, 1 - _CLIPPED]), dim=0)

@@ -96,7 +96,8 @@ class ShapeOptions:
         str | None, option(HEAD, "Circuit of a new mps head.", "staircase|brickwork")
     ] = None
     readout: Annotated[
-        str | None, option(HEAD, "What a new mps head returns.", "probability|bloch|state")
+        str | None,
+        option(HEAD, "What a new mps head returns.", "probability|direction|bloch|state"),
     ] = None
     encoding: Annotated[
         str | None,

@@ -62,8 +62,8 @@ class MPSProjectionHead(ProjectionHead):
     Args:
         in_features: Width of the embeddings.
         out_features: Width of the compressed vectors: one number for each kept qubit with the
-            readout "probability", three with "bloch", the site tensors with "state". Blocks may
-            differ by one feature, so it need not divide `in_features`.
+            readouts "probability" and "direction", three with "bloch", the site tensors with
+            "state". Blocks may differ by one feature, so it need not divide `in_features`.
         bond_dim: Largest bond dimension. A cut with k qubits on its shorter side needs
             min(2**depth, 2**k); where that is more, states are truncated.
         depth: Layers of the circuit.
@@ -71,8 +71,10 @@ class MPSProjectionHead(ProjectionHead):
             qubit. "brickwork": all even, then all odd bonds of the whole register. Both without
             redundant parameters, see `mpsheads.ansatz.irredundant`. Or a circuit of yours, on the
             qubits of a block or on all of them, which starts from its own angles.
-        readout: "probability": each kept qubit's probability of 1 as an angle in [0, pi]. "bloch":
-            its Bloch vector. "state": the kept qubits' state where all others are projected on 0.
+        readout: "probability": each kept qubit's probability of 1 as an angle in [0, pi].
+            "direction": the direction of the vector of all of these, as angles. "bloch": each kept
+            qubit's Bloch vector. "state": the kept qubits' state where all others are projected
+            on 0.
         encoding: "angle": a feature a qubit. "dense_angle": two features a qubit. "amplitude": the
             features of a block are the amplitudes of its qubits.
         grouping: How features are dealt to blocks. "registers": every `n`-th feature, as in the
@@ -148,7 +150,8 @@ class MPSProjectionHead(ProjectionHead):
                 f"{in_features}: there is at least one feature for each."
             )
         self.register = deal(in_features, kept, grouping, encoding)
-        self.circuit = head_circuit(ansatz, self.register, depth, readout)
+        seen = "probability" if self.readout.letters == "Z" else readout
+        self.circuit = head_circuit(ansatz, self.register, depth, seen)
         self.kept_sites = self.register.kept
         self.needed_bonds = needed_bonds(self.circuit, self.register)
         self.truncates = max(self.needed_bonds, default=1) > bond_dim
@@ -328,7 +331,8 @@ class MPSProjectionHead(ProjectionHead):
             z: Compressed vectors `(batch, out_features)`.
             bits: 8, 4, 2 or 1; 8 or 4 for the readout "state".
         """
-        return quantize(z, bits, kind=self.readout.kind, bond_dims=self.bond_dims)
+        span = self.readout.span(bits, self.out_features) if bits in (8, 4, 2, 1) else 1.0
+        return quantize(z, bits, kind=self.readout.kind, bond_dims=self.bond_dims, span=span)
 
     def similarity(
         self,

@@ -32,6 +32,7 @@ class Codes:
         width: Numbers a vector.
         kind: `"angle"`, `"bloch"` or `"state"`, as for `quantize`.
         bond_dims: Inner bonds of states; empty for the others.
+        span: Part of the range, in its middle, that the cells fill.
     """
 
     packed: UInt8[Tensor, "rows bytes"]
@@ -39,10 +40,13 @@ class Codes:
     width: int
     kind: str = "angle"
     bond_dims: tuple[int, ...] = ()
+    span: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, KINDS)
         _check_bits(self.bits, self.kind)
+        if not 0 < self.span <= 1:
+            raise ValueError(f"`span` must lie in (0, 1], got {self.span}.")
         if self.packed.dtype != torch.uint8 or self.packed.ndim != 2:
             raise ValueError(
                 f"`packed` must be a matrix of uint8, got {self.packed.dtype} with "
@@ -81,8 +85,8 @@ class Codes:
 
     @property
     def max_error(self) -> float:
-        """Largest error of a number: half a cell, in radians for angles."""
-        low, high = _RANGES[self.kind]
+        """Largest error of a number within the span: half a cell, in radians for angles."""
+        low, high = _range(self.kind, self.span)
         return (high - low) / 2 ** (self.bits + 1)
 
     def to(self, device: torch.device | str) -> "Codes":
@@ -91,9 +95,15 @@ class Codes:
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "rows width"]:
         """The middles of the cells, `(rows, width)`."""
-        low, high = _RANGES[self.kind]
+        low, high = _range(self.kind, self.span)
         step = (high - low) / 2**self.bits
         return (self.numbers().to(dtype) + 0.5) * step + low
+
+    def levels(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, " levels"]:
+        """The number that each cell stands for, lowest first."""
+        low, high = _range(self.kind, self.span)
+        cells = torch.arange(2**self.bits, device=self.device, dtype=dtype)
+        return (cells + 0.5) * ((high - low) / 2**self.bits) + low
 
     def numbers(self) -> UInt8[Tensor, "rows width"]:
         """The cell of each number, from 0 to 2**bits - 1."""
@@ -112,6 +122,7 @@ class Codes:
             "width": str(self.width),
             "kind": self.kind,
             "bond_dims": ",".join(map(str, self.bond_dims)),
+            "span": repr(self.span),
             "format": "mpsheads.codes.1",
         }
         save_file({"packed": self.packed.contiguous()}, path, metadata=about)
@@ -135,7 +146,8 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}.") from error
     bonds = tuple(int(bond) for bond in about["bond_dims"].split(",") if bond)
-    return Codes(packed, int(about["bits"]), int(about["width"]), about["kind"], bonds)
+    span = float(about.get("span", 1.0))
+    return Codes(packed, int(about["bits"]), int(about["width"]), about["kind"], bonds, span)
 
 
 def quantize(
@@ -144,6 +156,7 @@ def quantize(
     *,
     kind: str = "angle",
     bond_dims: tuple[int, ...] = (),
+    span: float = 1.0,
 ) -> Codes:
     """Vectors of known range in few bits a number; nothing is fitted to data.
 
@@ -153,11 +166,13 @@ def quantize(
         kind: What the vectors are: `"angle"`, angles within [0, pi]; `"bloch"`, Bloch components
             within [-1, 1]; `"state"`, packed states, of components within [-1, 1].
         bond_dims: The inner bonds, for states.
+        span: Part of the range, in its middle, that the cells fill, in (0, 1]; numbers beyond it
+            go to the outermost cells.
 
     Returns:
-        Codes of `ceil(width * bits / 8)` bytes a vector, without gradient. A number moves by half
-        a cell at most: 1/2**(bits + 1) of its range, the least that any 2**bits levels allow.
-        No level lies at an end of the range, so two codes are never orthogonal.
+        Codes of `ceil(width * bits / 8)` bytes a vector, without gradient. A number within
+        the span moves by half a cell at most: 1/2**(bits + 1) of it, the least that any 2**bits
+        levels allow. No level lies at an end of the range, so two codes are never orthogonal.
 
     Raises:
         TypeError: If `z` does not hold floating-point numbers.
@@ -166,6 +181,8 @@ def quantize(
     """
     check_choice("kind", kind, KINDS)
     _check_bits(bits, kind)
+    if not 0 < span <= 1:
+        raise ValueError(f"`span` must lie in (0, 1], got {span}.")
     if not z.is_floating_point():
         raise TypeError(f"`z` must be a floating-point tensor, got {z.dtype}.")
     if z.ndim != 2:
@@ -178,10 +195,10 @@ def quantize(
         raise ValueError(f"`bond_dims` belongs to states, but `kind` is {kind!r}.")
     z = z.detach()
     _check_range(z, kind)
-    low, high = _RANGES[kind]
+    low, high = _range(kind, span)
     cells = ((z.float() - low) * (2**bits / (high - low))).floor_().clamp_(0, 2**bits - 1)
     packed = _pack(cells.to(torch.uint8), bits)
-    return Codes(packed, bits, z.shape[1], kind, tuple(bond_dims))
+    return Codes(packed, bits, z.shape[1], kind, tuple(bond_dims), span)
 
 
 def check_codes(zq: Tensor | Codes, zd: Tensor | Codes) -> None:
@@ -191,6 +208,7 @@ def check_codes(zq: Tensor | Codes, zd: Tensor | Codes) -> None:
     if isinstance(zq, Codes) and isinstance(zd, Codes):
         check_equal("kind of codes", zq=zq.kind, zd=zd.kind)
         check_equal("bonds of codes", zq=zq.bond_dims, zd=zd.bond_dims)
+        check_equal("span of codes", zq=zq.span, zd=zd.span)
         if zq.bits != zd.bits:
             raise ValueError(
                 f"The bits of codes must agree: `zq` has {zq.bits}, `zd` has {zd.bits}. Compare "
@@ -212,6 +230,12 @@ def check_state_width(name: str, width: int, bond_dims: tuple[int, ...]) -> None
             f"`{name}` must have {state_width(bond_dims)} columns for {len(bond_dims) + 1} qubits "
             f"with these `bond_dims`, got {width}."
         )
+
+
+def _range(kind: str, span: float) -> tuple[float, float]:
+    """The lower and the upper end of the cells."""
+    low, high = _RANGES[kind]
+    return low + (1 - span) * (high - low) / 2, high - (1 - span) * (high - low) / 2
 
 
 def _pack(cells: UInt8[Tensor, "rows width"], bits: int) -> UInt8[Tensor, "rows bytes"]:

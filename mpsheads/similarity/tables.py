@@ -7,6 +7,7 @@ document's bits, and the sum of all factors is one matrix product with these bit
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -61,9 +62,10 @@ def coding_error(max_difference: float, bits: int, *, kind: str = "angle", coded
         The largest distance from the log-fidelity of the vectors themselves. Infinite where an
         orthogonal pair is in reach, so at a difference of pi, where theirs is infinite too.
 
-    A code moves an angle by `pi / 2**(bits + 1)` at most, and a Bloch vector by sqrt(3)/2**bits,
-    which is an angle of `acos(1 - sqrt(3)/2**bits)` for a pure state, less for a mixed one. The
-    slope of log cos^2(D/2) is -tan(D/2), so errors are small where vectors are alike.
+    The cells fill the whole range, `span=1`. A code moves an angle by `pi / 2**(bits + 1)` at
+    most, and a Bloch vector by sqrt(3)/2**bits, which is an angle of `acos(1 - sqrt(3)/2**bits)`
+    for a pure state, less for a mixed one. The slope of log cos^2(D/2) is -tan(D/2), so errors are
+    small where vectors are alike.
     """
     check_choice("kind", kind, ("angle", "bloch"))
     if not 0 <= max_difference <= math.pi:
@@ -95,13 +97,12 @@ class CodeFeatures:
         self.codes = codes
         self.dtype = dtype
         self.memory: dict[int, GroupMemory] = {}
-        levels = torch.arange(2**codes.bits, device=codes.device, dtype=dtype) + 0.5
-        half = levels * (math.pi / 2 ** (codes.bits + 1))
+        half = codes.levels(dtype) / 2
         self.cos, self.sin = half.cos(), half.sin()
 
     def __call__(self, packed: UInt8[Tensor, "rows bytes"]) -> Float[Tensor, "groups 8 rows"]:
         """Features of one chunk; good until the next call."""
-        part = Codes(packed, self.codes.bits, self.codes.width)
+        part = replace(self.codes, packed=packed)
         if torch.is_grad_enabled() or not is_concrete(packed):
             return angle_features(part.dequantize(self.dtype))
         rows = len(packed)
@@ -133,10 +134,7 @@ def _bit_factors(
     zq: Float[Tensor, "queries n"], codes: Codes
 ) -> tuple[Float[Tensor, " queries"], Float[Tensor, "queries columns"]]:
     """Each factor as a polynomial in the bits of the level: constants, and what bits multiply."""
-    levels = (torch.arange(2**codes.bits, device=zq.device, dtype=zq.dtype) + 0.5) * (
-        math.pi / 2**codes.bits
-    )
-    size = ((zq[..., None] - levels) / 2).cos().abs()
+    size = ((zq[..., None] - codes.levels(zq.dtype)) / 2).cos().abs()
     table = 2 * size.clamp_min(torch.finfo(zq.dtype).tiny).log()  # queries n levels
     factors = table[..., 1:] - table[..., :1]
     if codes.bits == 2:

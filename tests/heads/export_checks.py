@@ -17,7 +17,7 @@ from mpsheads import (
 BATCH = torch.export.Dim("batch")
 SMALL = {
     "default": lambda: MPSProjectionHead(9, 3),
-    "mixed features": lambda: MPSProjectionHead(11, 4, depth=1, mixing=2),
+    "mixed features": lambda: MPSProjectionHead(11, 4, depth=1, mixing=2, readout="direction"),
     "long blocks": lambda: MPSProjectionHead(11, 2, depth=1),
     "brickwork": lambda: MPSProjectionHead(6, 2, ansatz="brickwork", depth=1),
     "bloch, two features a qubit": lambda: MPSProjectionHead(

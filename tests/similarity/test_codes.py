@@ -241,3 +241,40 @@ def test_codes_that_do_not_fit_are_named():
         ValueError, match="`packed` must have 2 bytes a row for 3 numbers of 4 bits"
     ):
         Codes(torch.zeros(2, 3, dtype=torch.uint8), 4, 3)
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2, 1])
+def test_cells_may_fill_the_middle_of_the_range_alone(bits, generator):
+    """Numbers within the span move by half a cell, those beyond it go to its outermost cells."""
+    span = 0.3
+    low, high = math.pi / 2 * (1 - span), math.pi / 2 * (1 + span)
+    inside = low + (high - low) * torch.rand(50, 24, generator=generator)
+    codes = quantize(inside, bits, span=span)
+    assert codes.max_error == pytest.approx((high - low) / 2 ** (bits + 1))
+    assert (codes.dequantize() - inside).abs().max() <= codes.max_error + 1e-6
+    ends = quantize(torch.tensor([[0.0, math.pi]]), bits, span=span).dequantize()
+    assert_close(ends, torch.tensor([[low + codes.max_error, high - codes.max_error]]))
+    assert_close(codes.levels()[codes.numbers().int()], codes.dequantize())
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2, 1])
+def test_codes_with_a_span_are_compared_like_what_they_stand_for(bits, generator):
+    z = math.pi * (0.5 + 0.1 * torch.randn(9, 21, generator=generator)).clamp(0, 1)
+    codes = quantize(z, bits, span=0.4)
+    expected = log_fidelity(z[:4], codes.dequantize())
+    assert_close(log_fidelity(z[:4], codes), expected, atol=1e-4, rtol=1e-4)
+    assert_close(log_fidelity(codes, codes), log_fidelity(codes.dequantize(), codes.dequantize()))
+
+
+def test_a_span_is_kept_in_the_file_and_checked(tmp_path, generator):
+    z = math.pi * torch.rand(3, 8, generator=generator)
+    codes = quantize(z, 4, span=0.25)
+    codes.save(tmp_path / "codes.safetensors")
+    again = load_codes(tmp_path / "codes.safetensors")
+    assert again.span == 0.25
+    assert torch.equal(again.dequantize(), codes.dequantize())
+    with pytest.raises(ValueError, match="span of codes"):
+        log_fidelity(codes, quantize(z, 4))
+    for wrong in (0.0, 1.5):
+        with pytest.raises(ValueError, match="`span` must lie in"):
+            quantize(z, 4, span=wrong)
