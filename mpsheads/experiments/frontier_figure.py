@@ -61,11 +61,12 @@ def draw_frontier(table: Table, points: Sequence[Point], chosen: Recommendation)
     _levels(axes, points, chosen.budget)
     most = max(point.row.parameters or 0 for point in points)
     for point in sorted(points, key=lambda point: -(point.row.parameters or 0)):
-        _mark(axes, point, x[id(point)], colours, most, is_front=id(point.row) in front)
+        is_bright = id(point.row) in front or point.row is chosen.row
+        _mark(axes, point, x[id(point)], colours[point.row.label], most, is_bright=is_bright)
     ringed = sorted(
         (point for point in points if id(point.row) in front), key=lambda p: (p.row.bytes, x[id(p)])
     )
-    _join(axes, ringed, x)
+    _join(axes, ringed, x, most)
     _name(axes, ringed, points, x, colours, chosen)
     _legends(figure, axes, points, colours, most)
     return figure
@@ -144,18 +145,16 @@ def _edge(budget: int) -> float:
     return budget * 2 ** (_DODGE + 0.04)
 
 
-def _mark(
-    axes: Any, point: Point, x: float, colours: dict[str, str], most: int, *, is_front: bool
-) -> None:
-    row, colour = point.row, colours[point.row.label]
-    alpha = 1.0 if is_front else _FADED
+def _mark(axes: Any, point: Point, x: float, colour: str, most: int, *, is_bright: bool) -> None:
+    row = point.row
+    alpha = 1.0 if is_bright else _FADED
     axes.vlines(
         x,
         *point.interval,
         color=colour,
-        linewidth=1.2 if is_front else 0.6,
-        alpha=0.8 if is_front else 0.25,
-        zorder=2.5 if is_front else 2,
+        linewidth=1.2 if is_bright else 0.6,
+        alpha=0.8 if is_bright else 0.25,
+        zorder=2.5 if is_bright else 2,
     )
     axes.scatter(
         x,
@@ -166,23 +165,12 @@ def _mark(
         edgecolors="white",
         linewidths=0.8,
         alpha=alpha,
-        zorder=4 if is_front else 3,
+        zorder=4 if is_bright else 3,
     )
-    if is_front:
-        axes.scatter(
-            x,
-            row.mean,
-            s=(_area(row.parameters or 0, most) ** 0.5 + 9) ** 2,
-            marker="o",
-            facecolors="none",
-            edgecolors=INK,
-            linewidths=1.4,
-            zorder=4.5,
-        )
 
 
-def _join(axes: Any, front: Sequence[Point], x: dict[int, float]) -> None:
-    """The quality that is to be had for at most so many bytes: steps to the right and up."""
+def _join(axes: Any, front: Sequence[Point], x: dict[int, float], most: int) -> None:
+    """Rings, and steps of the quality that is to be had for at most so many bytes."""
     axes.plot(
         [x[id(point)] for point in front],
         [point.row.mean for point in front],
@@ -192,6 +180,17 @@ def _join(axes: Any, front: Sequence[Point], x: dict[int, float]) -> None:
         alpha=0.65,
         zorder=2.3,
     )
+    for point in front:
+        axes.scatter(
+            x[id(point)],
+            point.row.mean,
+            s=(_area(point.row.parameters or 0, most) ** 0.5 + 9) ** 2,
+            marker="o",
+            facecolors="none",
+            edgecolors=INK,
+            linewidths=1.4,
+            zorder=4.5,
+        )
 
 
 def _name(

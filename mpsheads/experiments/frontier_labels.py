@@ -65,6 +65,8 @@ def place_labels(
 ) -> None:
     """Write names into axes, one after the other, each where it covers the least; above is better.
 
+    Text that is there already is not covered either.
+
     Args:
         axes: With their final limits.
         labels: The names.
@@ -85,6 +87,9 @@ def place_labels(
         level=None if level is None else float(to_pixels((wall, level))[1]),
         wall=float(to_pixels((wall, low))[0]),
     )
+    for text in axes.texts:
+        extent = text.get_window_extent(renderer)
+        room.taken.append((extent.x0, extent.y0, extent.x1, extent.y1))
     for label in labels:
         text = _write(axes, label, size)
         extent = text.get_window_extent(renderer)

@@ -128,6 +128,17 @@ def test_without_training_what_is_fitted_to_the_documents_is_left(command, texts
     assert report["recommendation"]["command"] is None
 
 
+@pytest.mark.parametrize(("queries", "pairs"), [(30, 27), (19, 19)])
+def test_from_20_queries_on_a_tenth_is_held_out_to_choose_the_epoch(
+    command, texts, beir, queries, pairs
+):
+    file = beir / "qrels" / "train.tsv"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[: 1 + 2 * queries]))
+    command(*texts, "--method", "mps", "--size", "16", "--bits", "8", "--budget", "16")
+    trained = [line for line in read_results(Path("frontier/results.jsonl")) if "pairs" in line]
+    assert {line["pairs"] for line in trained} == {pairs}
+
+
 def test_seeds_start_at_the_seed(command, texts):
     options = ["--method", "dense", "--size", "16", "--bits", "32", "--seeds", "2", "--seed", "5"]
     report = command(*texts, *options, "--json").json

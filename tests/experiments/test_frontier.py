@@ -195,6 +195,12 @@ class TestTable:
             low, high = point.interval
             assert low < point.row.mean < high
 
+    def test_pca_of_the_same_numbers_goes_before_another_of_as_many_bytes(self):
+        rows = [row("mps", 0.6, 8, 8, spread=1e-3), row("pca", 0.6, 8, 8, spread=1e-3)]
+        rows.append(row("pca", 0.5, 16, 4, spread=1e-3))
+        assert measure_points(rows)[0].p_pca > 0.05
+        assert measure_points([rows[0], rows[2]])[0].p_pca < 0.05
+
     def test_results_of_two_encoders_are_refused(self):
         with pytest.raises(ValueError, match=r"one encoder .* got tiny on pairs, other on pairs"):
             frontier_table(results("mps") + results("mps", encoder="other"))
