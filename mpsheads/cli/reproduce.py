@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+from mpsheads._checks import check_choice, check_positive
 from mpsheads.cli.options import RUN, argument, option
 from mpsheads.cli.output import console, print_json, table
 from mpsheads.cli.sources import pick_device, show_progress
 from mpsheads.cli.threads import ParallelEncoder, torch_threads
 from mpsheads.experiments import key_of, make_report, read_results, write_report
+from mpsheads.experiments.results import Line
 from mpsheads.experiments.runs import Runner, runs_of
-from mpsheads.experiments.spec import Experiment, find_experiments
-from mpsheads.retrieval import Encoder
+from mpsheads.experiments.spec import TRAINED, Experiment
+from mpsheads.experiments.toml_files import experiment_names, find_experiments
 from mpsheads.retrieval._progress import progress_bar
 
 WHAT = "What is run"
 RESULTS = "results.jsonl"
+_BASELINE = "dense"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,23 @@ class ExperimentOptions:
             "Where heads are trained: a BEIR folder or an ir_datasets id, with a split after a "
             "colon.",
             "COLLECTION[:SPLIT]",
+        ),
+    ] = None
+    triples: Annotated[
+        str | None,
+        option(
+            WHAT,
+            "Take pairs and hard negatives from this file, as mpsheads mine writes, or from an "
+            "ir_datasets id.  [dim]\\[default: those of an id that has some, else mined][/dim]",
+            "FILE|ID",
+        ),
+    ] = None
+    max_triples: Annotated[
+        int | None,
+        option(
+            WHAT,
+            "Most triples, the first ones; only what they name is encoded.  "
+            "[dim]\\[default: 1000000][/dim]",
         ),
     ] = None
     test: Annotated[
@@ -66,7 +86,9 @@ class ExperimentOptions:
         list[str] | None,
         option(WHAT, "Only methods of which this is trained; repeat it.", "nothing|head|layers"),
     ] = None
-    epochs: Annotated[int | None, option(WHAT, "Epochs of training.")] = None
+    epochs: Annotated[
+        int | None, option(WHAT, "Epochs of training, unless a method has its own.")
+    ] = None
 
 
 def reproduce(
@@ -74,7 +96,7 @@ def reproduce(
     name: Annotated[
         list[str] | None,
         argument(
-            "similarity, compression, frozen, data-size, epochs, research; all; or TOML files.",
+            f"{', '.join(experiment_names())}; all; or TOML files.",
             "[EXPERIMENT]...",
         ),
     ] = None,
@@ -83,7 +105,7 @@ def reproduce(
     ),
     baseline: Annotated[
         str, option(RUN, "The method that others are compared with.", "LABEL")
-    ] = "dense",
+    ] = _BASELINE,
     report_only: Annotated[
         bool, option(RUN, "Only make the report, from the results alone.", flag="--report-only")
     ] = False,
@@ -104,42 +126,52 @@ def reproduce(
 
     [cyan]mpsheads reproduce all --report-only --output reproduction[/cyan]
     """
-    experiments = [_changed(e, options) for e in find_experiments(name or ["all"])]
-    place, file = pick_device(device), output / RESULTS
-    expected = []
-    if not report_only:
-        done = 0
-        for encoder_name in dict.fromkeys(e for made in experiments for e in made.encoders):
-            encoder = ParallelEncoder(encoder_name, device=device)
-            label = Path(encoder_name).name if "/" in encoder_name else encoder_name
-            runner = Runner(encoder, label, file, device=place, progress=show_progress())
-            mine = [made for made in experiments if encoder_name in made.encoders]
-            expected += _keys(mine, label, encoder)
-            if dry_run:
-                _print_runs(runner, mine)
-            else:
-                done += _run(runner, mine)
+    if report_only and dry_run:
+        raise ValueError("Give either `report_only` or `dry_run`.")
+    experiments = _chosen(find_experiments(name or ["all"]), options)
+    file = output / RESULTS
+    if report_only:
+        expected = _described(experiments, read_results(file))
+    else:
+        expected, plan = _run_all(experiments, file, device, dry_run=dry_run)
         if dry_run:
+            _print_plan(plan, file, as_json=as_json)
             return
-    lines = read_results(file)
     named = {made.name for made in experiments}
-    chosen = [line for line in lines if not name or line["experiment"] in named]
-    written = write_report(make_report(chosen, baseline, expected or None), output)
+    lines = [line for line in read_results(file) if not name or line["experiment"] in named]
+    _check_baseline(baseline, lines)
+    report = make_report(lines, baseline, expected or None)
+    written = write_report(report, output)
     if as_json:
-        print_json(
-            {"results": str(file), "lines": len(chosen), "report": [str(p) for p in written]}
-        )
+        files = [str(path) for path in written]
+        missing = list(report.missing)
+        print_json({"results": str(file), "lines": len(lines), "report": files, "missing": missing})
         return
     out = console()
     out.print(written[0].read_text(encoding="utf-8"), markup=False, soft_wrap=True)
-    out.print(f"{len(chosen):,} results in {file}; report in {' and '.join(map(str, written))}")
+    out.print(f"{len(lines):,} results in {file}; report in {' and '.join(map(str, written))}")
 
 
-def _changed(experiment: Experiment, options: ExperimentOptions) -> Experiment:
-    """What the options ask for instead."""
-    training = dict(experiment.training)
-    if options.epochs is not None:
-        training["epochs"] = options.epochs
+def _chosen(experiments: Sequence[Experiment], options: ExperimentOptions) -> list[Experiment]:
+    """The experiments as the options ask for them, without those of which nothing is left."""
+    for trained in options.trained or ():
+        check_choice("trained", trained, TRAINED)
+    methods = [method for made in experiments for method in made.methods]
+    for label in options.method or ():
+        if label not in [method.label for method in methods]:
+            known = "; ".join(dict.fromkeys(method.label for method in methods))
+            raise ValueError(f"`method` {label!r} is not known; there are {known}.")
+    if options.seeds is not None:
+        check_positive(seeds=options.seeds)
+    found = [_changed(made, options) for made in experiments]
+    left = [made for made in found if made is not None]
+    if not left:
+        raise ValueError("`method` and `trained` leave nothing to run.")
+    return left
+
+
+def _changed(experiment: Experiment, options: ExperimentOptions) -> Experiment | None:
+    """What the options ask for instead; `None` if no method is left."""
     methods = tuple(
         method
         for method in experiment.methods
@@ -147,14 +179,15 @@ def _changed(experiment: Experiment, options: ExperimentOptions) -> Experiment:
         and (not options.trained or method.trained in ["nothing", *options.trained])
     )
     if not methods:
-        known = ", ".join(f"{m.label} ({m.trained})" for m in experiment.methods)
-        raise ValueError(
-            f"`method` and `trained` leave nothing of {experiment.name}; it has {known}."
-        )
-    if options.seeds is not None and options.seeds < 1:
-        raise ValueError(f"`seeds` must be at least 1, got {options.seeds}.")
+        return None
+    training = dict(experiment.training)
+    if options.epochs is not None:
+        check_positive(epochs=options.epochs)
+        training["epochs"] = options.epochs
     return experiment.changed(
         train=options.train,
+        triples=options.triples,
+        max_triples=options.max_triples,
         tests=_tuple(options.test),
         encoders=_tuple(options.encoder),
         sizes=_tuple(options.size),
@@ -170,43 +203,124 @@ def _tuple(values: Sequence | None) -> tuple | None:
     return tuple(values) if values else None
 
 
-def _keys(experiments: Sequence[Experiment], encoder: str, model: Encoder) -> list[tuple]:
-    runs = [run for made in experiments for run in runs_of(made, encoder, model.features)]
-    return [key_of(line) for run in runs for line in run.results]
+def _labels(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """Each encoder and what results call it."""
+    names = list(dict.fromkeys(name for made in experiments for name in made.encoders))
+    labels = {name: Path(name).name if "/" in name else name for name in names}
+    for name in names:
+        other = next((n for n in names if n != name and labels[n] == labels[name]), None)
+        if other is not None:
+            raise ValueError(
+                f"`encoder` {name} and {other} are both called {labels[name]!r} in results. Run "
+                f"them into different folders, with `output`."
+            )
+    return labels
 
 
-def _run(runner: Runner, experiments: Sequence[Experiment]) -> int:
-    missing = {made.name: len(runner.missing(made)) for made in experiments}
+def _run_all(
+    experiments: Sequence[Experiment], file: Path, device: str | None, *, dry_run: bool
+) -> tuple[list[tuple], list[dict[str, Any]]]:
+    """Do what is missing, or only look; returns the keys of all results, and what was to be done.
+
+    Everything is checked before anything is embedded.
+    """
+    runners = {
+        encoder: Runner(
+            ParallelEncoder(encoder, device=device),
+            label,
+            file,
+            device=pick_device(device),
+            progress=show_progress(),
+        )
+        for encoder, label in _labels(experiments).items()
+    }
+    plans = {encoder: _of_encoder(experiments, encoder) for encoder in runners}
+    plan = [row for name, runner in runners.items() for row in _plan(runner, plans[name])]
+    expected = [
+        key_of(line)
+        for name, runner in runners.items()
+        for made in plans[name]
+        for run in runs_of(made, runner.name, runner.encoder.features)
+        for line in run.results
+    ]
+    if not dry_run:
+        for name, runner in runners.items():
+            _run(runner, plans[name])
+    return expected, plan
+
+
+def _of_encoder(experiments: Sequence[Experiment], encoder: str) -> list[Experiment]:
+    return [made for made in experiments if encoder in made.encoders]
+
+
+def _run(runner: Runner, experiments: Sequence[Experiment]) -> None:
+    total = 0
     for made in experiments:
-        if missing[made.name]:
-            runner.prepare(made)
-    added = 0
-    total = sum(missing.values())
-    title = f"{runner.name}: {', '.join(missing)}"
+        total += len(runner.missing(made))
+        runner.prepare(made)
+    title = f"{runner.name}: {', '.join(made.name for made in experiments)}"
     with torch_threads(1), progress_bar(title, total, enabled=show_progress()) as advance:
         for made in experiments:
-            added += runner.run(made, advance)
-    return added
+            runner.run(made, advance)
 
 
-def _print_runs(runner: Runner, experiments: Sequence[Experiment]) -> None:
+def _described(experiments: Sequence[Experiment], lines: Sequence[Line]) -> list[tuple]:
+    """The keys of all results of the experiments that are the ones in the file.
+
+    An experiment of which nothing is there was run with other options, of which nothing is known.
+    """
+    there = {key_of(line) for line in lines}
+    features = {line["encoder"]: line["features"] for line in lines if "features" in line}
+    expected = []
+    for encoder, label in _labels(experiments).items():
+        for made in _of_encoder(experiments, encoder) if label in features else ():
+            runs = runs_of(made, label, features[label])
+            keys = [key_of(line) for run in runs for line in run.results]
+            expected += keys if there.intersection(keys) else []
+    return expected
+
+
+def _check_baseline(baseline: str, lines: Sequence[Line]) -> None:
+    known = list(dict.fromkeys(line["method"] for line in lines))
+    if baseline != _BASELINE and baseline not in known:
+        raise ValueError(f"`baseline` {baseline!r} has no results; there are {'; '.join(known)}.")
+
+
+def _plan(runner: Runner, experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
+    """Of each method, what there is to run."""
     rows = []
     for made in experiments:
         missing = runner.missing(made)
         runs = runs_of(made, runner.name, runner.encoder.features)
         for method in made.methods:
             of_method = [run for run in runs if run.method == method]
-            sizes = sorted({run.size for run in of_method}, reverse=True)
-            rows.append(
-                [
-                    made.name,
-                    method.label,
-                    method.trained,
-                    ", ".join(map(str, sizes)),
-                    f"{len(of_method):,}",
-                    f"{sum(run.method == method for run in missing):,}",
-                ]
-            )
+            row: dict[str, Any] = {
+                "experiment": made.name,
+                "encoder": runner.name,
+                "method": method.label,
+                "trained": method.trained,
+                "sizes": sorted({run.size for run in of_method}, reverse=True),
+                "runs": len(of_method),
+                "to_do": sum(run.method == method for run in missing),
+            }
+            rows.append(row)
+    return rows
+
+
+def _print_plan(plan: Sequence[dict[str, Any]], file: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"results": str(file), "plan": list(plan)})
+        return
+    rows = [
+        [
+            *(str(row[name]) for name in ("experiment", "encoder", "method", "trained")),
+            ", ".join(map(str, row["sizes"])),
+            f"{row['runs']:,}",
+            f"{row['to_do']:,}",
+        ]
+        for row in plan
+    ]
     out = console()
-    out.print(f"{runner.name}, {runner.encoder.features} features; results in {runner.file}")
-    out.print(table(["experiment", "method", "trained", "sizes", "runs", "to do"], rows, left=4))
+    names = ["experiment", "encoder", "method", "trained", "sizes", "runs", "to do"]
+    out.print(table(names, rows, left=5))
+    out.print(f"{sum(row['to_do'] for row in plan):,} to do; results in {file}")

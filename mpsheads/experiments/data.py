@@ -8,14 +8,17 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mpsheads.retrieval import (
     Collection,
     Encoder,
+    Triple,
     candidate_pool,
     encode_cached,
     evaluate,
     load_collection,
+    load_triples,
     rank,
 )
 from mpsheads.training import TrainingData, mine_hard_negatives, training_data
@@ -35,6 +38,7 @@ class Split:
         doc_ids: Of the documents that are embedded.
         encoder: What embeds them.
         progress: Whether a bar is shown.
+        triples: Pairs and their hard negatives, where judgments do not make them.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Split:
     doc_ids: list[str]
     encoder: Encoder
     progress: bool = False
+    triples: Sequence[Triple] | None = None
 
     @classmethod
     def load(cls, reference: str, encoder: Encoder, *, progress: bool = False) -> Self:
@@ -62,6 +67,48 @@ class Split:
         if not doc_ids:
             raise ValueError(f"The qrels of {collection.name} name no passage that it holds.")
         return cls(name_of(reference), collection, candidates, doc_ids, encoder, progress)
+
+    @classmethod
+    def of_triples(
+        cls, reference: str, triples: str, limit: int, encoder: Encoder, *, progress: bool = False
+    ) -> Self:
+        """A collection to train on by triples: their queries, and the documents that they name.
+
+        What is judged relevant for these queries joins the documents.
+
+        Args:
+            reference: The collection, with its split.
+            triples: A file of triples, or an ir_datasets id.
+            limit: Most triples, the first ones.
+            encoder: What embeds texts.
+            progress: Whether a bar is shown.
+
+        Raises:
+            ValueError, FileNotFoundError: If the collection or the triples cannot be read, or the
+                collection lacks what they name.
+        """
+        source, split, _ = split_reference(reference)
+        found = list(load_triples(triples, limit))
+        collection = load_collection(source, split)
+        named = {triple.query_id for triple in found}
+        doc_ids = {doc_id for triple in found for doc_id in triple[1:]}
+        for what, ids, held in (
+            ("query", named, collection.queries),
+            ("document", doc_ids, collection.documents),
+        ):
+            absent = next(
+                (identifier for identifier in sorted(ids) if identifier not in held), None
+            )
+            if absent is not None:
+                raise ValueError(
+                    f"`triples` name the {what} {absent!r}, which {collection.name} does not hold."
+                )
+        queries = {q: text for q, text in collection.queries.items() if q in named}
+        qrels = {q: collection.qrels[q] for q in queries}
+        relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
+        doc_ids |= {doc_id for doc_id in relevant if doc_id in collection.documents}
+        chosen = replace(collection, queries=queries, qrels=qrels)
+        return cls(name_of(reference), chosen, None, sorted(doc_ids), encoder, progress, found)
 
     @property
     def query_ids(self) -> list[str]:
@@ -125,35 +172,61 @@ def choose_queries(split: Split, fraction: float, seed: int) -> list[str]:
     Raises:
         ValueError: If no query has a relevant document, or fewer than the number asked for.
     """
-    qrels, documents = split.collection.qrels, set(split.doc_ids)
-    ids = [q for q in split.query_ids if any(qrels[q][d] > 0 for d in documents & qrels[q].keys())]
+    ids = split.query_ids
+    if split.triples is None:
+        qrels, there = split.collection.qrels, set(split.doc_ids)
+        ids = [q for q in ids if any(g > 0 and d in there for d, g in qrels[q].items())]
     if not ids:
         raise ValueError(f"{split.name} has no query with a relevant document to train on.")
     count = max(1, round(fraction * len(ids))) if fraction <= 1 else int(fraction)
     if count > len(ids):
         raise ValueError(
-            f"`fractions` asks for {count} training queries; {split.name} has {len(ids)}."
+            f"`fractions` asks for {count} training queries; {split.name} has {len(ids)} with a "
+            f"relevant document."
         )
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
     return [ids[i] for i in order[:count]]
 
 
 def pairs_of(split: Split, query_ids: Sequence[str], hard_negatives: int) -> TrainingData:
-    """Training pairs of some queries, with hard negatives from all documents of the split.
+    """Training pairs of some queries, with hard negatives.
 
     Args:
         split: The training collection.
-        query_ids: Which queries, each with a relevant document.
-        hard_negatives: How many to mine a pair.
+        query_ids: Which queries.
+        hard_negatives: How many a pair: of the triples, or mined from all documents of the split.
     """
+    there, chosen = set(split.doc_ids), set(query_ids)
+    qrels = {
+        q: {d: grade for d, grade in split.collection.qrels[q].items() if d in there}
+        for q in query_ids
+    }
+    triples = split.triples
     data = training_data(
-        replace(split.collection, qrels={q: split.collection.qrels[q] for q in query_ids}),
+        replace(split.collection, qrels=qrels),
         split.queries,
         split.documents,
         query_ids=split.query_ids,
         document_ids=split.doc_ids,
+        triples=None if triples is None else [t for t in triples if t.query_id in chosen],
     )
-    return mine_hard_negatives(data, hard_negatives) if hard_negatives else data
+    if data.hard_negatives is None:
+        return mine_hard_negatives(data, hard_negatives) if hard_negatives else data
+    missing = max(0, hard_negatives - data.hard_negatives.shape[1])
+    return replace(data, hard_negatives=pad(data.hard_negatives, (0, missing), value=-1))
+
+
+def own_triples(reference: str) -> str:
+    """The ir_datasets id whose triples a training collection has; "" if it has none."""
+    source, split, _ = split_reference(reference)
+    if Path(source).expanduser().exists():
+        return ""
+    name = source if split is None else f"{source}/{split}"
+    try:
+        load_triples(name, 1)
+    except (ValueError, FileNotFoundError):  # loading the collection says what is wrong
+        return ""
+    return name
 
 
 def hold_out(query_ids: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -170,7 +243,7 @@ def hold_out(query_ids: Sequence[str]) -> tuple[list[str], list[str]]:
 def name_of(reference: str) -> str:
     """A reference without the path to it: `data/trec-dl-mini:dl19` is `trec-dl-mini/dl19`."""
     source, split, pool = split_reference(reference)
-    name = (
-        Path(source).expanduser().resolve().name if Path(source).expanduser().is_dir() else source
-    )
-    return name + (f"/{split}" if split else "") + ("" if pool == "judged" else f" ({pool})")
+    path = Path(source).expanduser()
+    if path.is_dir() or path.is_absolute() or source.startswith("."):  # perhaps gone by now
+        source = path.resolve().name
+    return source + (f"/{split}" if split else "") + ("" if pool == "judged" else f" ({pool})")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mpsheads.experiments.data import Split
+from mpsheads.experiments.epochs import Epochs
 from mpsheads.experiments.methods import code, make_head
 from mpsheads.experiments.results import Line
 from mpsheads.heads import ProjectionHead, ReferenceHead
@@ -34,8 +35,8 @@ def measure_layers(
     """
     method, config = run.method, experiment.config(run.method, run.seed)
     assert isinstance(config, FinetuneConfig)
-    split = runner.split(experiment.train)
-    found, _ = runner.pairs(experiment, run, config.hard_negatives)
+    split = runner.training(experiment)
+    found, held = runner.pairs(experiment, run, config.hard_negatives)
     pairs = TextPairs(
         [split.collection.queries[query_id] for query_id in split.query_ids],
         [split.collection.documents[doc_id] for doc_id in split.doc_ids],
@@ -48,17 +49,20 @@ def measure_layers(
     elif method.similarity == "fidelity":  # not normalised: the paper's fidelities have a gradient
         head = ReferenceHead(run.size, run.size)
     tests = runner.tests(experiment)
-    scored: list[Line] = []
-    epoch = 0
+    validation = split.only(held) if held else None
+    epochs = Epochs(folder, scored=experiment.each_epoch)
 
     def after_epoch(trained: TextModel) -> float:
-        nonlocal epoch
-        epoch += 1
-        lines = [line for line in run.results if line["epoch"] == epoch]
-        scored.extend(_score(trained, lines, tests, pairs.documents))
-        return float(epoch)
+        epoch = epochs.begin()
+        if experiment.each_epoch:
+            lines = [line for line in run.results if line["epoch"] == epoch]
+            epochs.add(_score(trained, lines, tests, pairs.documents))
+        if validation is None:
+            return float(epoch)
+        scores = _scores(trained, validation, experiment.measure).values()
+        return sum(scores) / len(scores)
 
-    finetune(
+    result = finetune(
         runner.encoder.folder,
         head,
         pairs,
@@ -66,10 +70,21 @@ def measure_layers(
         folder,
         pooling="cls" if runner.encoder.pooling == "cls" else "mean",
         validation=after_epoch,
+        resume=True,
         progress=runner.progress,
         device=runner.encoder.device,
     )
+    scored = epochs.lines
+    if not experiment.each_epoch:
+        scored = list(_score(result.trained, run.results, tests, pairs.documents))
     yield from ({**line, "pairs": len(pairs)} for line in scored)
+
+
+@torch.no_grad()
+def _scores(trained: TextModel, split: Split, measure: str) -> dict[str, float]:
+    zq = trained.compress([split.collection.queries[i] for i in split.query_ids])
+    zd = trained.compress([split.collection.documents[i] for i in split.doc_ids])
+    return split.scores(zq, zd, trained.head.similarity, measure)
 
 
 def _score(

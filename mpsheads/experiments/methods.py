@@ -1,6 +1,7 @@
 """From a method, a size and a seed to a head or a quantiser."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,19 +38,34 @@ def make_head(method: Method, size: int, seed: int, known: Tensor) -> Projection
         known: Embeddings of training documents `(n, features)`.
     """
     features = known.shape[1]
-    generator = torch.Generator().manual_seed(seed)
     if method.head == "pca":
         return PCAHead(features, size).fit(known)
     if method.head == "truncation":
         return TruncationHead(features, size)
+    if method.settings.get("grouping") == "fitted":
+        fitted = fit_grouping(known[:_SAMPLE], size)
+        method = replace(method, settings={**method.settings, "grouping": fitted})
+    return new_head(method, features, size, seed)
+
+
+def new_head(method: Method, features: int, size: int, seed: int) -> ProjectionHead:
+    """A head that waits for training.
+
+    Args:
+        method: Of head "mps", "reference" or "dense".
+        features: Numbers of an embedding.
+        size: Numbers of a compressed vector.
+        seed: Of its parameters.
+
+    Raises:
+        TypeError, ValueError: If the head does not take the size or a setting.
+    """
+    generator = torch.Generator().manual_seed(seed)
     if method.head == "dense":
         return DenseHead(features, size, generator=generator)
-    if method.head == "reference":
-        given = {"normalize": True, **method.settings}
-        return ReferenceHead(features, size, **given, generator=generator)
     settings: dict[str, Any] = dict(method.settings)
-    if settings.get("grouping") == "fitted":
-        settings["grouping"] = fit_grouping(known[:_SAMPLE], size)
+    if method.head == "reference":
+        return ReferenceHead(features, size, **{"normalize": True, **settings}, generator=generator)
     return MPSProjectionHead(features, size, **settings, generator=generator)
 
 

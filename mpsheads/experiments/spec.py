@@ -1,15 +1,13 @@
-"""What an experiment compares: read from a TOML file, checked before anything runs."""
+"""What an experiment compares, checked before anything runs."""
 
 import inspect
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Self
 
 from mpsheads._checks import check_choice, check_positive
-from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead
+from mpsheads.retrieval.evaluation import _parse as parse_measure
 from mpsheads.training import FinetuneConfig, TrainingConfig
 
 HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq")
@@ -23,6 +21,7 @@ SETTINGS = {
 
 TRAINED = ("nothing", "head", "layers")
 BITS = (32, 8, 4, 2, 1)
+MAX_TRIPLES = 1_000_000
 _LEARNED = ("mps", "reference", "dense")
 _UNTRAINED = tuple(head for head in HEADS if head not in _LEARNED)
 
@@ -54,16 +53,16 @@ class Method:
         object.__setattr__(self, "trained", self.trained or default)
         check_choice("trained", self.trained, TRAINED)
         check_choice("similarity", self.similarity, ("cosine", "fidelity"))
-        free = self.trained == "layers" and self.head in (
-            "uncompressed",
-            "mps",
-            "reference",
-            "dense",
-        )
+        free = self.trained == "layers" and self.head in ("uncompressed", *_LEARNED)
         if self.trained != default and not free:
             raise ValueError(
                 f"`trained` cannot be {self.trained!r} for the method {self.label!r}: {self.head} "
                 f"has nothing of that kind to train."
+            )
+        if self.similarity != "cosine" and self.head != "uncompressed":
+            raise ValueError(
+                f"`similarity` is for uncompressed embeddings; the method {self.label!r} has a "
+                f"head, which compares its vectors itself."
             )
         unknown = [name for name in self.settings if name not in SETTINGS.get(self.head, ())]
         if unknown:
@@ -77,6 +76,16 @@ class Method:
     def is_random(self) -> bool:
         """Whether seeds differ."""
         return self.trained != "nothing"
+
+    @property
+    def is_trained_head(self) -> bool:
+        """Whether it has a head that is trained, alone or with layers."""
+        return self.head in _LEARNED
+
+    @property
+    def needs_training_documents(self) -> bool:
+        """Whether something is trained on, or fitted to, the training collection."""
+        return self.is_random or self.head not in ("uncompressed", "truncation")
 
     @property
     def is_quantiser(self) -> bool:
@@ -106,6 +115,10 @@ class Experiment:
             on held-out training queries.
         measure: What is measured, as `evaluate` calls it.
         training: Fields of `TrainingConfig`, or of `FinetuneConfig` where layers are trained.
+        triples: Where pairs and hard negatives come from: a file as `mpsheads mine` writes, or an
+            ir_datasets id. By default those of `train` if it is an id that has some; else the
+            judgments make pairs, and hard negatives are mined by the encoder.
+        max_triples: Most triples, the first ones.
     """
 
     name: str
@@ -127,6 +140,8 @@ class Experiment:
     select: str = "last"
     measure: str = "nDCG@10"
     training: Mapping[str, Any] = field(default_factory=dict)
+    triples: str = ""
+    max_triples: int = MAX_TRIPLES
 
     def __post_init__(self) -> None:
         for name in ("methods", "tests", "encoders", "bits", "seeds", "fractions"):
@@ -142,8 +157,13 @@ class Experiment:
                     f"`{name}` of {self.name!r} holds {twice!r} twice; once is enough."
                 )
         check_choice("select", self.select, ("last", "best"))
+        parse_measure(self.measure)
+        check_positive(max_triples=self.max_triples)
         for bits in self.bits:
             check_choice("bits", str(bits), tuple(map(str, BITS)))
+        least = min(self.seeds)
+        if least < 0:
+            raise ValueError(f"`seeds` of {self.name!r} must be at least 0, got {least}.")
         for fraction in self.fractions:
             if fraction <= 0 or (fraction > 1 and fraction != int(fraction)):
                 raise ValueError(
@@ -152,6 +172,11 @@ class Experiment:
                 )
         for sizes in self.sizes.values() if isinstance(self.sizes, Mapping) else [self.sizes]:
             check_positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
+            if not sizes or len(set(sizes)) < len(sizes):
+                raise ValueError(
+                    f"`sizes` of {self.name!r} must hold at least one, and none twice, got "
+                    f"{', '.join(map(str, sizes)) or 'none'}."
+                )
         for method in self.methods:
             self.config(method, 0)
 
@@ -186,85 +211,3 @@ class Experiment:
     def changed(self, **given: Any) -> Self:
         """The experiment with other values where they are not `None`."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
-
-
-def read_experiment(file: PathLike) -> Experiment:
-    """Read an experiment from a TOML file.
-
-    Its keys are the fields of `Experiment`; each `[[methods]]` has those of `Method`, and all
-    other keys of it are settings of the head.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not TOML, a key is unknown, or a value is out of range.
-    """
-    file = Path(file)
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no experiment {str(file)!r}.")
-    try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not TOML: {error}.") from error
-    known = {f.name for f in fields(Experiment)}
-    unknown = next((key for key in found if key not in known), None)
-    if unknown is not None:
-        raise ValueError(f"{file}: unknown key {unknown!r}; there are {', '.join(sorted(known))}.")
-    try:
-        return _experiment({"name": file.stem.replace("-", " "), **found})
-    except (TypeError, ValueError, KeyError) as error:
-        reason = f"a method lacks {error}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{file}: {reason}") from error
-
-
-def _experiment(found: dict[str, Any]) -> Experiment:
-    own = {f.name for f in fields(Method)} - {"settings"}
-    methods = []
-    for entry in found.pop("methods", []):
-        entry = {"label": entry["head"], **entry}
-        given = {key: value for key, value in entry.items() if key in own}
-        rest = {key: value for key, value in entry.items() if key not in own}
-        methods.append(Method(**given, settings=rest))
-    if "sizes" in found:
-        given = found["sizes"]
-        found["sizes"] = (
-            {int(width): tuple(sizes) for width, sizes in given.items()}
-            if isinstance(given, dict)
-            else tuple(given)
-        )
-    if isinstance(found.get("seeds"), int):
-        found["seeds"] = range(found["seeds"])
-    for name in ("tests", "encoders", "bits", "seeds", "fractions"):
-        if name in found:
-            found[name] = tuple(found[name])
-    return Experiment(methods=tuple(methods), **found)
-
-
-def experiments_folder() -> Path:
-    """Where the experiments lie that come with the package."""
-    here = Path(__file__).parent
-    shipped = here / "specs"
-    return shipped if shipped.is_dir() else here.parents[1] / "examples" / "experiments"
-
-
-def find_experiments(names: Sequence[str]) -> list[Experiment]:
-    """Experiments by their names, or by the paths of TOML files; "all" for all that come along.
-
-    Raises:
-        FileNotFoundError: If there is no such experiment.
-    """
-    folder = experiments_folder()
-    known = {file.stem: file for file in sorted(folder.glob("*.toml"))}
-    found = []
-    for name in names:
-        if name == "all":
-            found += known.values()
-        elif name in known:
-            found.append(known[name])
-        elif name.endswith(".toml"):
-            found.append(Path(name))
-        else:
-            raise FileNotFoundError(
-                f"There is no experiment {name!r}; there are {', '.join(known)}, and files that "
-                f"end in .toml."
-            )
-    return [read_experiment(file) for file in found]
