@@ -139,6 +139,19 @@ def test_from_20_queries_on_a_tenth_is_held_out_to_choose_the_epoch(
     assert {line["pairs"] for line in trained} == {pairs}
 
 
+def test_quantisers_are_measured_and_what_they_remember_is_told(command, texts, beir):
+    pytest.importorskip("faiss")
+    with (beir / "corpus.jsonl").open("a") as file:
+        file.writelines(f'{{"_id": "more{i}", "text": "state {i}"}}\n' for i in range(200))
+    options = ["--untrained", "--method", "pq", "--method", "opq", "--size", "8", "--bits", "8"]
+    report = command(*texts, *options, "--budget", "8", "--json").json
+    assert {row["label"] for row in report["rows"]} == {"uncompressed 48×32", "pq 8×8", "opq 8×8"}
+    assert report["recommendation"]["bytes"] == 8
+    assert "pq and opq are fitted to 260 vectors" in report["notes"][0]
+    again = command("frontier", "--report-only", *texts[3:], "--budget", "8", "--json").json
+    assert again["notes"] == report["notes"]
+
+
 def test_seeds_start_at_the_seed(command, texts):
     options = ["--method", "dense", "--size", "16", "--bits", "32", "--seeds", "2", "--seed", "5"]
     report = command(*texts, *options, "--json").json
