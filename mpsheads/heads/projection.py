@@ -20,7 +20,7 @@ from mpsheads.heads.circuits import (
     needed_bonds,
 )
 from mpsheads.heads.description import describe
-from mpsheads.heads.mixing import Mixing, butterfly
+from mpsheads.heads.mixing import Mixing
 from mpsheads.heads.readouts import READOUTS, LocalReadout, StateReadout
 from mpsheads.heads.register import deal
 from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors, from_dense
@@ -172,8 +172,9 @@ class MPSProjectionHead(ProjectionHead):
             self.scale = nn.Parameter(torch.full(shape, _INITIAL_SCALE))
         self.mixing: Mixing | None = None
         if mixing:
-            pairs = butterfly(self.register.blocks, mixing)
-            self.mixing = Mixing(pairs, in_features, spread=_INITIAL_ANGLE, generator=generator)
+            self.mixing = Mixing(
+                self.register.blocks, mixing, spread=_INITIAL_ANGLE, generator=generator
+            )
         self._compute_constants()
 
     @property

@@ -6,52 +6,53 @@ from torch.testing import assert_close
 
 from mpsheads import Circuit
 from mpsheads.heads import mixing as module
-from mpsheads.heads.mixing import Mixing, butterfly
+from mpsheads.heads.mixing import Mixing, strides
 from mpsheads.heads.register import deal
 from tests.strategies import dense_circuit
 
 
 def mixed(features, blocks, layers, generator, grouping="registers"):
-    pairs = butterfly(deal(features, blocks, grouping, "angle").blocks, layers)
-    return Mixing(pairs, features, spread=1.0, generator=generator).double()
+    register = deal(features, blocks, grouping, "angle")
+    return Mixing(register.blocks, layers, spread=1.0, generator=generator).double()
 
 
-def explicit(pairs, angles, features):
+def explicit(mixing):
     """The product of all Givens rotations, as a matrix."""
-    matrix, angles = torch.eye(features, dtype=torch.float64), list(angles)
-    for first, second in pairs:
-        for a, b in zip(first, second, strict=True):
-            angle = angles.pop(0)
-            gate = torch.eye(features, dtype=torch.float64)
-            gate[a, a] = gate[b, b] = math.cos(angle)
-            gate[a, b], gate[b, a] = math.sin(angle), -math.sin(angle)
-            matrix = gate @ matrix
+    matrix = torch.eye(mixing.features, dtype=torch.float64)
+    for (a, b), angle in zip(mixing.pairs, mixing.angles.tolist(), strict=True):
+        gate = torch.eye(mixing.features, dtype=torch.float64)
+        gate[a, a] = gate[b, b] = math.cos(angle)
+        gate[a, b], gate[b, a] = math.sin(angle), -math.sin(angle)
+        matrix = gate @ matrix
     return matrix
 
 
 @pytest.mark.parametrize(
     ("features", "blocks", "grouping"),
-    [(8, 4, "registers"), (12, 3, "neighbours"), (11, 4, "registers"), (5, 5, [4, 2, 0, 1, 3])],
+    [
+        (8, 4, "registers"),
+        (12, 3, "neighbours"),
+        (23, 8, "registers"),
+        (11, 4, "registers"),
+        (5, 5, [4, 2, 0, 1, 3]),
+    ],
 )
+@pytest.mark.parametrize("layers", [1, 3, 5])
 @pytest.mark.parametrize("concrete", [True, False])
 def test_it_is_the_product_of_its_rotations(
-    features, blocks, grouping, concrete, monkeypatch, generator
+    features, blocks, grouping, layers, concrete, monkeypatch, generator
 ):
     monkeypatch.setattr(module, "is_concrete", lambda _: concrete)
-    pairs = butterfly(deal(features, blocks, grouping, "angle").blocks, 3)
-    mixing = Mixing(pairs, features, spread=1.0, generator=generator).double()
+    mixing = mixed(features, blocks, layers, generator, grouping)
     x = torch.randn(4, features, dtype=torch.float64, generator=generator)
-    expected = x @ explicit(pairs, mixing.angles.tolist(), features).T
-    assert_close(mixing(x), expected)
+    assert_close(mixing(x), x @ explicit(mixing).T)
     assert_close(mixing(x).norm(dim=1), x.norm(dim=1))
 
 
 def test_it_is_a_circuit_of_givens_gates_on_one_particle(generator):
     """Amplitude i of the embedding stands for the particle on site i."""
-    pairs = butterfly(deal(6, 3, "registers", "angle").blocks, 2)
-    mixing = Mixing(pairs, 6, spread=1.0, generator=generator).double()
-    couples = [couple for layer in pairs for couple in zip(*layer, strict=True)]
-    circuit = Circuit.of(6, [("givens", couple) for couple in couples])
+    mixing = mixed(6, 3, 2, generator)
+    circuit = Circuit.of(6, [("givens", pair) for pair in mixing.pairs])
     x = torch.nn.functional.normalize(torch.randn(1, 6, generator=generator).double())
     places = [2 ** (5 - site) for site in range(6)]
     state = torch.zeros(64, dtype=torch.complex128)
@@ -72,21 +73,36 @@ def test_gradients_agree_with_finite_differences(generator):
 
 
 def test_layers_bring_ever_more_features_together(generator):
-    for layers, seen in ((1, 2), (2, 4), (3, 8)):
+    for layers, seen in ((1, 2), (2, 4), (3, 8), (4, 16)):
         mixing = mixed(64, 16, layers, generator)
         matrix = mixing(torch.eye(64, dtype=torch.float64))
         assert (matrix.abs() > 1e-9).sum(0).eq(seen).all()
 
 
-def test_pairs_are_of_different_blocks_and_each_feature_comes_once():
-    blocks = deal(30, 7, "registers", "angle").blocks
-    block_of = {feature: number for number, block in enumerate(blocks) for feature in block}
-    for first, second in butterfly(blocks, 4):
-        assert len({*first, *second}) == 2 * len(first) > 0
-        assert all(block_of[a] != block_of[b] for a, b in zip(first, second, strict=True))
+@pytest.mark.parametrize(("features", "blocks"), [(30, 7), (48, 12), (96, 32), (12, 12)])
+def test_pairs_are_of_different_blocks_and_each_feature_comes_once_a_layer(
+    features, blocks, generator
+):
+    register = deal(features, blocks, "registers", "angle")
+    block_of = {f: number for number, block in enumerate(register.blocks) for f in block}
+    place_of = {f: block[::-1].index(f) for block in register.blocks for f in block}
+    one = mixed(features, blocks, 1, generator).pairs
+    assert len({f for pair in one for f in pair}) == 2 * len(one) > 0
+    for a, b in mixed(features, blocks, 4, generator).pairs:
+        assert block_of[a] != block_of[b]
+        assert place_of[a] == place_of[b]
+
+
+def test_strides_leave_no_block_alone_where_they_can():
+    assert strides(256, 3) == [128, 64, 32]
+    assert strides(192, 3) == [32, 16, 8]
+    assert strides(85, 3) == [64, 32, 16]
+    assert strides(4, 5) == [2, 1, 2, 1, 2]
+    assert mixed(384, 192, 3, None).angles.numel() == 3 * 192
 
 
 def test_one_block_has_nothing_to_mix():
-    assert butterfly(deal(4, 1, "registers", "angle").blocks, 1) == [([], [])]
+    mixing = Mixing([[0, 1, 2, 3]], 1)
+    assert mixing.angles.numel() == 0
     x = torch.ones(2, 4)
-    assert_close(Mixing([([], [])], 4)(x), x)
+    assert_close(mixing(x), x)
