@@ -11,8 +11,9 @@ from mpsheads.cli.output import console, print_json, table
 from mpsheads.cli.sources import pick_device, show_progress
 from mpsheads.cli.threads import ParallelEncoder, torch_threads
 from mpsheads.experiments import key_of, make_report, read_results, write_report
+from mpsheads.experiments.planning import check_heads, runs_of
 from mpsheads.experiments.results import Line
-from mpsheads.experiments.runs import Runner, runs_of
+from mpsheads.experiments.runs import Runner
 from mpsheads.experiments.spec import TRAINED, Experiment
 from mpsheads.experiments.toml_files import experiment_names, find_experiments
 from mpsheads.retrieval._progress import progress_bar
@@ -291,6 +292,7 @@ def _plan(runner: Runner, experiments: Sequence[Experiment]) -> list[dict[str, A
     rows = []
     for made in experiments:
         missing = runner.missing(made)
+        check_heads(missing, runner.encoder.features)
         runs = runs_of(made, runner.name, runner.encoder.features)
         for method in made.methods:
             of_method = [run for run in runs if run.method == method]

@@ -40,14 +40,12 @@ def runs_of(experiment: Experiment, encoder: str, features: int) -> list[Run]:
         features: Width of its embeddings.
 
     Raises:
-        ValueError: If a size does not fit the width, or a setting its head.
-        TypeError: If a setting is not of the type that its head takes.
+        ValueError: If a size does not fit the width.
     """
     runs = []
     for method in experiment.methods:
         for fraction in experiment.fractions if method.is_random else experiment.fractions[-1:]:
             for size in _sizes(experiment, method, features):
-                _check_head(method, features, size)
                 for seed in experiment.seeds if method.is_random else (0,):
                     lines = _results(experiment, encoder, features, method, size, seed, fraction)
                     runs.append(Run(method, size, seed, fraction, tuple(lines)))
@@ -69,16 +67,23 @@ def _sizes(experiment: Experiment, method: Method, features: int) -> Sequence[in
     return sizes
 
 
-def _check_head(method: Method, features: int, size: int) -> None:
-    """Raise before anything runs if the head cannot be made."""
-    if method.is_trained_head:
+def check_heads(runs: Sequence[Run], features: int) -> None:
+    """Make each head once, to know before anything runs that it can be made.
+
+    Raises:
+        ValueError: If a size or a setting does not fit; the message names method and size.
+        TypeError: If a setting is not of the type that its head takes.
+    """
+    for run in runs:
+        method = run.method
+        if not method.is_trained_head:
+            continue
+        settings = json.dumps(dict(method.settings), sort_keys=True)
         try:
-            _try_head(
-                method.head, json.dumps(dict(method.settings), sort_keys=True), features, size
-            )
+            _try_head(method.head, settings, features, run.size)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"The method {method.label!r} at size {size}: {error}") from error
+            raise kind(f"The method {method.label!r} at size {run.size}: {error}") from error
 
 
 @cache

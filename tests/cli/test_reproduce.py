@@ -82,7 +82,9 @@ def test_the_five_experiments_run_and_their_report_holds_each_method(
     assert not list(Path("reproduction").glob("*.running/*"))
 
 
-def test_an_interrupted_sweep_goes_on_to_the_same_results(command, own, data, monkeypatch):
+def test_an_interrupted_sweep_goes_on_to_the_same_results(
+    command, own, data, model_folder, monkeypatch
+):
     command("reproduce", own, *data, "--output", "whole")
     train_head, calls = runs.train_head, []
 
@@ -98,7 +100,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_results(command, own, data, mo
     before = Path("cut/results.jsonl").read_text()
     half = command("reproduce", own, *data, "--output", "cut", "--report-only", "--json").json
     assert half["missing"] == [
-        "own, tiny-bert0: mps at 8 numbers, 32 bit, head trained: 2 results (seeds 0, 1; "
+        f"own, {model_folder.name}: mps at 8 numbers, 32 bit, head trained: 2 results (seeds 0, 1; "
         "tiny/test (all))"
     ]
     assert "2 of the 7 expected ones are missing" in Path("cut/report.md").read_text()

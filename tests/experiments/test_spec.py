@@ -1,0 +1,177 @@
+"""What an experiment may say, and the runs that follow from it."""
+
+import pytest
+
+from mpsheads.experiments.planning import check_heads, runs_of
+from mpsheads.experiments.results import key_of
+from mpsheads.experiments.spec import Experiment, Method
+from mpsheads.experiments.toml_files import experiment_names, find_experiments, read_experiment
+
+NAMES = ["similarity", "compression", "frozen", "data-size", "epochs"]
+METHODS = 'methods = [{ head = "mps" }]\n'
+
+
+@pytest.fixture
+def read(tmp_path):
+    def from_text(text, name="own-one.toml"):
+        (tmp_path / name).write_text(text)
+        return read_experiment(tmp_path / name)
+
+    return from_text
+
+
+@pytest.mark.parametrize("features", [384, 768])
+def test_every_experiment_that_comes_along_can_be_planned(features):
+    assert set(NAMES) <= set(experiment_names())
+    experiments = find_experiments(["all", "frozen"])
+    assert len(experiments) == len(experiment_names())
+    for made in experiments:
+        runs = runs_of(made, "encoder", features)
+        keys = [key_of(line) for run in runs for line in run.results]
+        assert len(set(keys)) == len(keys) > 0
+        for run in runs:
+            assert {line["features"] for line in run.results} == {features}
+            assert run.size == features or run.method.head != "uncompressed"
+
+
+def test_the_defaults_are_those_of_the_paper(read):
+    for name in NAMES:
+        made = find_experiments([name])[0]
+        assert made.seeds == tuple(range(20))
+        assert made.train == "msmarco-passage/train/triples-small"
+        assert made.claim
+        config = made.config(next(m for m in made.methods if not m.training), 7)
+        assert (config.loss, config.hard_negatives, config.batch_size) == ("paper", 5, 64)
+        assert (config.epochs, config.seed) == (10 if name == "data-size" else 5, 7)
+    compression = find_experiments(["compression"])[0]
+    layers = compression.config(compression.methods[1], 0)
+    assert (layers.trainable_layers, layers.learning_rate) == (4, 4e-5)
+    assert compression.sizes == {768: (384, 256, 128, 64), 384: (192, 128, 64, 32)}
+
+
+def test_a_file_is_read_with_its_defaults(read):
+    made = read(f"seeds = 3\nsizes = [16, 8]\nfractions = [0.5, 100]\n{METHODS}")
+    assert made.name == "own one"
+    assert made.methods == (Method("mps", "mps", trained="head"),)
+    assert made.seeds == (0, 1, 2)
+    assert made.sizes_of(48) == made.sizes_of(384) == (16, 8)
+    runs = runs_of(made, "tiny", 48)
+    assert [(run.size, run.seed, run.fraction) for run in runs[:4]] == [
+        *((16, 0, 0.5), (16, 1, 0.5), (16, 2, 0.5), (8, 0, 0.5))
+    ]
+    assert len(runs) == 12
+
+
+def test_other_keys_of_a_method_are_settings_of_its_head(read):
+    text = '[[methods]]\nlabel = "flat"\nhead = "mps"\ndepth = 1\ntraining = { epochs = 9 }\n'
+    made = read(f"sizes = [8]\ntraining = {{ epochs = 2 }}\n{text}")
+    assert dict(made.methods[0].settings) == {"depth": 1}
+    assert made.config(made.methods[0], 0).epochs == 9
+    line = runs_of(made, "tiny", 48)[0].results[0]
+    assert line["settings"] == {"depth": 1, "epochs": 9}
+
+
+def test_what_is_not_random_has_one_seed_and_one_fraction(read):
+    methods = 'methods = [{ head = "uncompressed" }, { head = "pca" }, { head = "mps" }]\n'
+    made = read(f"sizes = [16]\nfractions = [0.5, 1.0]\nseeds = [4, 7]\n{methods}")
+    runs = runs_of(made, "tiny", 48)
+    assert [(run.method.label, run.size, run.seed) for run in runs[:2]] == [
+        *(("uncompressed", 48, 0), ("pca", 16, 0))
+    ]
+    assert [(run.seed, run.fraction) for run in runs[2:]] == [
+        *((4, 0.5), (7, 0.5), (4, 1.0), (7, 1.0))
+    ]
+
+
+def test_each_epoch_has_a_result_of_its_own(read):
+    made = read(f"sizes = [16]\nseeds = 1\neach_epoch = true\ntraining.epochs = 3\n{METHODS}")
+    (run,) = runs_of(made, "tiny", 48)
+    assert sorted({line["epoch"] for line in run.results}) == [1, 2, 3]
+
+
+def test_triples_are_part_of_what_tells_results_apart(read):
+    methods = 'methods = [{ head = "uncompressed" }, { head = "pca" }, { head = "mps" }]\n'
+    made = read(f"sizes = [16]\nseeds = 1\n{methods}")
+    other = made.changed(triples="folder/mined.tsv", max_triples=10)
+    before, after = (
+        [run.results[0]["settings"] for run in runs_of(e, "tiny", 48)] for e in (made, other)
+    )
+    added = {"triples": "mined.tsv", "max_triples": 10}
+    assert after == [before[0], {**before[1], **added}, {**before[2], **added}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("methods = [", "is not TOML"),
+        (f"folds = 3\n{METHODS}", "unknown key 'folds'; there are bits, claim"),
+        ("seeds = 3\n", "`methods` .* must hold at least one"),
+        ("methods = 3\n", r"`methods` must be tables, each under a line \[\[methods\]\]"),
+        ("[[methods]]\nlabel = 'x'\n", "a method lacks `head`; it has label"),
+        ("[[methods]]\nhead = 'mpz'\n", '`head` must be one of "uncompressed", "mps"'),
+        ("[[methods]]\nhead = 'mps'\ndpth = 1\n", "setting `dpth`, but .* takes n_qubits|takes"),
+        ("[[methods]]\nhead = 'dense'\ndepth = 1\n", "takes no settings"),
+        ("[[methods]]\nhead = 'pca'\ntrained = 'layers'\n", "`trained` cannot be 'layers'"),
+        ("[[methods]]\nhead = 'mps'\nsimilarity = 'fidelity'\n", "`similarity` is for uncompr"),
+        ("methods = [{ head = 'mps' }, { head = 'mps' }]\n", r"holds 'mps \(head\)' twice"),
+        (f"seeds = [1, 2, 1]\n{METHODS}", "`seeds` of 'own one' holds 1 twice"),
+        (f"seeds = [0, -1]\n{METHODS}", "`seeds` .* must be at least 0, got -1"),
+        (f"seeds = '3'\n{METHODS}", "`seeds` must be a list, got '3'"),
+        (f"seeds = [true]\n{METHODS}", "`seeds` must hold a whole number each time, got True"),
+        (f"encoders = 'minilm'\n{METHODS}", "`encoders` must be a list, got 'minilm'"),
+        (f"sizes = 16\n{METHODS}", "`sizes` must be a list, got 16"),
+        (f"sizes = [16, 0]\n{METHODS}", r"`sizes\[1\]` must be at least 1"),
+        (f"sizes = [16, 16]\n{METHODS}", "`sizes` .* none twice, got 16, 16"),
+        (f"sizes.wide = [16]\n{METHODS}", "widths of embeddings, such as 384, got 'wide'"),
+        (f"bits = [3]\n{METHODS}", "`bits` must be one of"),
+        (f"fractions = [1.5]\n{METHODS}", r"parts in \(0, 1\] or whole numbers .* got 1.5"),
+        (f"fractions = [0.5, 0.5]\n{METHODS}", "holds 0.5 twice"),
+        (f"each_epoch = 1\n{METHODS}", "`each_epoch` must be true or false, got 1"),
+        (f"select = 'worst'\n{METHODS}", '`select` must be one of "last", "best"'),
+        (f"measure = 'nDGC@10'\n{METHODS}", "'nDGC@10'; known are"),
+        (f"max_triples = 0\n{METHODS}", "`max_triples` must be at least 1"),
+        (f"training.epoch = 3\n{METHODS}", "has no setting 'epoch'; there are batch_size"),
+        (f"training.loss = 'none'\n{METHODS}", "`loss` must be one of"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(read, text, message):
+    with pytest.raises(ValueError, match=rf"own-one\.toml.*{message}"):
+        read(text)
+
+
+def test_sizes_and_settings_that_a_head_does_not_take_are_told_before_anything_runs():
+    def plan(method, *sizes):
+        runs = runs_of(Experiment("x", (method,), sizes=sizes), "tiny", 48)
+        check_heads(runs, 48)
+        return runs
+
+    with pytest.raises(ValueError, match="`sizes` holds 49, but the embeddings have 48"):
+        plan(Method("mps", "mps"), 16, 49)
+    with pytest.raises(ValueError, match=r"'old' at size 20: .* must divide"):
+        plan(Method("old", "reference"), 20)
+    with pytest.raises(ValueError, match="'flat' at size 16: `depth`"):
+        plan(Method("flat", "mps", settings={"depth": 0}), 16)
+    assert plan(Method("fitted", "mps", settings={"grouping": "fitted"}), 16)
+    by_width = Experiment("x", (Method("mps", "mps"),))
+    with pytest.raises(ValueError, match=r"`sizes` of 'x' holds none for embeddings of 48 .*768"):
+        runs_of(by_width, "tiny", 48)
+
+
+def test_the_sizes_of_a_quantiser_are_bytes_that_divide_the_features():
+    made = Experiment("x", (Method("pq", "pq"),), sizes=(16, 8), bits=(32, 8, 4, 1))
+    runs = runs_of(made, "tiny", 48)
+    assert [run.size for run in runs] == [16, 8, 4, 2, 1]
+    assert all(line["bytes"] == run.size for run in runs for line in run.results)
+
+
+def test_experiments_are_found_by_name_and_by_file(tmp_path, read):
+    read(METHODS)
+    found = find_experiments(["epochs", str(tmp_path / "own-one.toml"), "epochs"])
+    assert [made.name for made in found] == ["epochs", "own one"]
+    read(f'name = "epochs"\n{METHODS}', "again.toml")
+    with pytest.raises(ValueError, match=r"epochs\.toml and .*again\.toml are both named 'epochs'"):
+        find_experiments(["epochs", str(tmp_path / "again.toml")])
+    with pytest.raises(FileNotFoundError, match=r"no experiment 'epoch'; there are .*epochs"):
+        find_experiments(["epoch"])
+    with pytest.raises(FileNotFoundError, match=r"no experiment .*none\.toml"):
+        find_experiments([str(tmp_path / "none.toml")])
