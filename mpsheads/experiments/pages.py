@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mpsheads.experiments.rows import Row, Table
-from mpsheads.experiments.sentences import TRAINED, is_shown, number, percent, probability, signed
+from mpsheads.experiments.sentences import (
+    TRAINED,
+    is_shown,
+    number,
+    part,
+    probability,
+    signed,
+)
 
 _TITLE = "Report of experiments"
 _LIGHT = {
@@ -256,7 +263,7 @@ def _count(value: int | None) -> str:
 
 
 def _share(row: Row) -> str:
-    share = "" if row.fraction is None else percent(row.fraction)
+    share = "" if row.fraction is None else part(row.fraction)
     if row.trained == "nothing":
         return "–"
     return f"{row.queries:,} ({share})" if row.queries and share else share or "–"

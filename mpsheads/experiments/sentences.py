@@ -39,6 +39,11 @@ def percent(fraction: float, digits: int = 3) -> str:
     return f"{100 * fraction:.{digits}g}%"
 
 
+def part(fraction: float) -> str:
+    """A part of the training queries in percent, or how many they are if it is above 1."""
+    return percent(fraction) if fraction <= 1 else f"{fraction:,.0f}"
+
+
 def is_shown(row: Row) -> bool:
     """Whether the corrected p-value over queries shows the row's difference."""
     p = None if row.comparison is None else row.comparison.p_queries
@@ -90,7 +95,7 @@ def _place(table: Table, row: Row) -> str:
     if table.varying("bits") and row.bits is not None:
         parts.append(f"{row.bits} bit")
     if table.varying("fraction") and row.fraction is not None:
-        parts.append(f"{percent(row.fraction)} of the training queries")
+        parts.append(f"{part(row.fraction)} of the training queries")
     return " and ".join(filter(None, parts))
 
 
@@ -142,7 +147,7 @@ def _places(table: Table, rows: list[Row], varying: list[str]) -> str:
         assert row.comparison is not None
         text = str(getattr(row, varying[0])) if len(varying) == 1 else _place(table, row)
         if varying == ["fraction"]:
-            text = percent(row.fraction or 1.0)
+            text = part(row.fraction or 1.0)
         items.append(f"{text} ({signed(row.comparison.difference)}, {_odds(row)})")
     listed = items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
     units = {

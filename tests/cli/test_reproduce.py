@@ -175,6 +175,10 @@ def test_options_change_sizes_bits_fractions_and_epochs(command, own, data):
     ]
     assert {(line["fraction"], line["epoch"], line["pairs"]) for line in lines} == {(10.0, 1, 10)}
     assert lines[0]["scores"] != lines[1]["scores"]
+    command("reproduce", own, *data, *few, "--bits", "32", "--fraction", "0.5")
+    report = Path("reproduction/report.md").read_text()
+    assert re.search(r"\| mps \| 12 \| 32 \| 10 \|", report)
+    assert re.search(r"\| mps \| 12 \| 32 \| 50% \|", report)
 
 
 def test_a_file_of_triples_takes_the_place_of_mining(command, own, data, triples):

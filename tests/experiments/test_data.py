@@ -121,6 +121,8 @@ def test_pairs_are_those_of_the_chosen_queries_with_mined_negatives(split):
 
 
 def test_a_relevant_document_outside_the_pool_is_no_pair(folder, encoder, tmp_path):
+    with (folder / "qrels" / "train.tsv").open("a") as file:
+        file.write("q0\td19\t1\n")
     rows = [f"q{i} Q0 d{i + place} {place + 1} {-place} x\n" for i in range(5) for place in (0, 1)]
     (tmp_path / "run.trec").write_text("".join(rows))
     split = Split.load(f"{folder}:train@{tmp_path / 'run.trec'}", encoder)

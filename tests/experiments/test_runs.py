@@ -127,6 +127,25 @@ def test_an_epoch_whose_scores_are_lost_is_trained_again(experiment, runner, mon
     assert scores(cut) == scores(whole)
 
 
+def test_an_epoch_that_is_measured_but_not_saved_is_measured_once(experiment, runner, monkeypatch):
+    made = replace(experiment, each_epoch=True, seeds=(0,))
+    whole, cut = runner("whole"), runner("cut")
+    whole.run(made)
+
+    def stopped(run):
+        if len(run.history) == 2:
+            raise RuntimeError("stopped")
+        save(run)
+
+    save = loop._Run._save
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_save", stopped)
+        with pytest.raises(RuntimeError, match="stopped"):
+            cut.run(made)
+    cut.run(made)
+    assert scores(cut) == scores(whole)
+
+
 def test_a_run_stopped_between_its_results_measures_what_is_missing(experiment, runner, beir):
     made = replace(experiment, tests=(f"{beir}:test@all", f"{beir}:test"), seeds=(0,))
     whole = runner()
@@ -181,13 +200,16 @@ def test_the_best_epoch_is_that_of_held_out_queries(experiment, runner, monkeypa
 
 
 def test_few_pairs_with_negatives_make_a_smaller_batch(experiment, runner, beir, tmp_path):
+    with (beir / "qrels" / "train.tsv").open("a") as file:
+        file.write("q1\td50\t1\n")  # a pair that no triple gives negatives
     found = mine_triples(load_collection(beir, "train"), "bm25", 2, margin=None).triples
-    few = [triple for triple in found if triple.query_id in ("q1", "q2", "q3")]
+    own = {("q1", "d1"), ("q2", "d2"), ("q3", "d3")}
+    few = [triple for triple in found if triple[:2] in own]
     write_triples(few, tmp_path / "t.tsv")
     training = {**TRAINING, "loss": "paper", "batch_size": 64, "hard_negatives": 5}
     made = replace(experiment, training=training, triples=str(tmp_path / "t.tsv"))
     assert runner().run(made) == 2
-    assert {line["pairs"] for line in read_results(runner().file)} == {3}
+    assert {line["pairs"] for line in read_results(runner().file)} == {4}
 
 
 def test_uncompressed_vectors_need_no_training_collection(experiment, runner):
