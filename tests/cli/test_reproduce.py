@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from mpsheads.cli import reproduce
 from mpsheads.experiments import runs, toml_files
 from mpsheads.experiments.results import key_of, read_results
+from mpsheads.experiments.spec import Experiment, Method
 from mpsheads.retrieval import Encoder
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["similarity", "compression", "frozen", "data-size", "epochs"]
 TINY = {"epochs": "1", "batch_size": "8", "hard_negatives": "2"}
 
@@ -189,6 +193,28 @@ def test_a_file_of_triples_takes_the_place_of_mining(command, own, data, triples
     assert whole["settings"]["triples"] == few["settings"]["triples"] == "triples.tsv.gz"
     assert few["settings"]["max_triples"] == 30
     assert few["pairs"] < whole["pairs"] <= 30
+
+
+def test_the_experiment_of_the_page_runs_and_its_results_are_read(command, data, capsys):
+    text = (ROOT / "examples" / "depth.toml").read_text()
+    assert "sizes = [128, 64]" in text
+    Path("depth.toml").write_text(
+        text.replace("[128, 64]", "[8]").replace("seeds = 5", "seeds = 1")
+    )
+    options = [*data, "--fraction", "20"]  # too few for the default batch, which is cut
+    assert command("reproduce", "depth.toml", *options).code == 0
+    runpy.run_path(str(ROOT / "examples" / "read_an_experiment.py"))
+    printed = capsys.readouterr().out.splitlines()
+    for row in ("dense head 8 32 ", "mps, one layer head 8 8 ", "mps, two layers head 8 32 "):
+        assert any(line.startswith(row) for line in printed)
+
+
+def test_the_page_explains_every_key():
+    page = (ROOT / "docs" / "how-to" / "reproduce.md").read_text()
+    keys = [f.name for kind in (Experiment, Method) for f in fields(kind)]
+    explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert set(keys) - {"settings"} <= explained
+    assert set(NAMES) <= set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE))
 
 
 def test_encoders_of_one_name_are_refused(fails, own, data, model_folder, tmp_path):
