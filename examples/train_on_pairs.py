@@ -47,7 +47,7 @@ before = evaluator(model)["custom_ndcg@10"]
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-loss = MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model), scale=1.0)
+loss = MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model))
 arguments = SentenceTransformerTrainingArguments(
     output_dir="training",
     num_train_epochs=2,

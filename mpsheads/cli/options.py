@@ -97,7 +97,7 @@ class ShapeOptions:
     ] = None
     readout: Annotated[
         str | None,
-        option(HEAD, "What a new mps head returns.", "probability|direction|bloch|state"),
+        option(HEAD, "What a new mps head returns.", "direction|probability|bloch|state"),
     ] = None
     encoding: Annotated[
         str | None,

@@ -56,6 +56,14 @@ class ProjectionHead(nn.Module, ABC):
         self.out_features = out_features
         self.config = {"in_features": in_features, "out_features": out_features, **config}
 
+    @property
+    def logit_scale(self) -> float:
+        """By what a loss usually multiplies similarities: 20 where they spread like cosines.
+
+        1 for log-fidelities that are a sum over all qubits, tens apart for different texts.
+        """
+        return 20.0 if self.compared_by == "cosine" else 1.0
+
     @abstractmethod
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings `(batch, in_features)` to vectors `(batch, out_features)`."""

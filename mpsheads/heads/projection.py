@@ -114,7 +114,7 @@ class MPSProjectionHead(ProjectionHead):
         bond_dim: int = 4,
         depth: int = 2,
         ansatz: str | Circuit | Mapping[str, Any] = "staircase",
-        readout: str = "probability",
+        readout: str = "direction",
         encoding: str = "angle",
         grouping: str | Sequence[int] = "registers",
         scale: str = "shared",
@@ -324,6 +324,11 @@ class MPSProjectionHead(ProjectionHead):
             start = MPS(tuple(site for block in blocks for site in block), x.new_zeros(len(x)))
         truncation = Truncation(self.config["bond_dim"]) if self.truncates else None
         return apply_circuit(start, self.circuit, angles, truncation)
+
+    @property
+    def logit_scale(self) -> float:
+        """20 for the readout "direction", whose log-fidelities spread like cosines; else 1."""
+        return 20.0 if self.readout.name == "direction" else super().logit_scale
 
     def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
         """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.

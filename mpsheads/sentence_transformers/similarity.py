@@ -36,9 +36,9 @@ def head_similarity(model: nn.Module, *, scale: float = 1.0) -> Similarity:
 
     Args:
         model: The model with the head, or the head.
-        scale: Factor on the similarity. Log-fidelities are sums over the kept qubits, a few units
-            to tens apart where cosines differ by tenths: with them, give the ranking losses
-            `scale=1.0` in place of their 20.
+        scale: Factor on the similarity. With the readout "direction" it spreads like a cosine, and
+            the ranking losses' own scale of 20 fits. Other log-fidelities are sums over the kept
+            qubits, tens apart: give the ranking losses `scale=head.logit_scale`, which is 1.
 
     Returns:
         A function `(a, b)` of tensors, arrays or lists, `(n, width)` and `(m, width)`, to a tensor

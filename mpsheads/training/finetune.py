@@ -253,8 +253,7 @@ class _Run:
             return paper_loss(similarities, self.config.scale or 20.0, missing)
         batch = numbers.batch(rows, count)
         zq, zd = self._vectors(batch.queries, batch.documents)
-        usual = 1.0 if self.head.compared_by == "log_fidelity" else 20.0
-        scores = (self.config.scale or usual) * self.head.similarity(zq, zd)
+        scores = (self.config.scale or self.head.logit_scale) * self.head.similarity(zq, zd)
         return contrastive_loss(scores, batch.target.to(self.device), batch.ignored.to(self.device))
 
     def _vectors(self, queries: Tensor, documents: Tensor) -> Sequence[Tensor]:

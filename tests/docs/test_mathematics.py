@@ -78,7 +78,9 @@ def test_features_become_qubits(generator):
 def test_the_head_is_the_circuit_of_the_page(sites, depth, generator):
     out = 3
     block = staircase(sites, depth)
-    head = MPSProjectionHead(sites * out, out, bond_dim=4, ansatz=block, generator=generator)
+    head = MPSProjectionHead(
+        sites * out, out, bond_dim=4, ansatz=block, readout="probability", generator=generator
+    )
     head = head.double()
     with torch.no_grad():
         head.angles.copy_(angles_of(generator, *head.angles.shape))

@@ -128,7 +128,9 @@ def test_a_circuit_of_the_users_is_taken_as_it_is(encoding, whole, generator):
     if whole:
         circuit = CIRCUIT.on([0, 3, 2], 6) + Circuit.of(6, [("givens", (2, 4)), ("rxx", (4, 5))])
     circuit = circuit.with_parameters(torch.randn(circuit.num_parameters, generator=generator))
-    head = MPSProjectionHead(2 * features, 2, 16, ansatz=circuit, encoding=encoding).double()
+    head = MPSProjectionHead(
+        2 * features, 2, 16, ansatz=circuit, encoding=encoding, readout="probability"
+    ).double()
     expected = circuit.parameters() if whole else circuit.parameters().repeat(2)
     assert_close(head.angles.float(), expected)
     with torch.no_grad():
@@ -263,7 +265,9 @@ def test_every_parameter_counts(ansatz, qubits, kept, depth, readout, encoding, 
 @pytest.mark.parametrize("scale", ["shared", "feature"])
 def test_every_parameter_of_mixing_counts_too(scale, generator):
     """The angles of mixing, of the circuit and the scale, all together, in 64-bit precision."""
-    head = random_head(12, 4, 4, 1, scale=scale, mixing=2, generator=generator)
+    head = random_head(
+        12, 4, 4, 1, readout="probability", scale=scale, mixing=2, generator=generator
+    )
     x = torch.randn(60, 12, dtype=torch.float64, generator=generator)
     names = [name for name, _ in head.named_parameters()]
 
@@ -292,8 +296,10 @@ def test_blocks_reach_what_the_circuit_with_all_parameters_reaches(depth, genera
     """Both have as many dimensions: the rank of the Jacobian of the full staircase."""
     from mpsheads.ansatz import staircase
 
-    full = random_head(3, 1, 8, ansatz=staircase(3, depth), generator=generator)
-    head = random_head(3, 1, 8, depth, generator=generator)
+    full = random_head(
+        3, 1, 8, ansatz=staircase(3, depth), readout="probability", generator=generator
+    )
+    head = random_head(3, 1, 8, depth, readout="probability", generator=generator)
     assert jacobian_rank(full, 80, generator) == head.angles.numel() < full.angles.numel()
 
 
@@ -525,7 +531,7 @@ def test_the_state_readout_has_the_bonds_that_its_sites_need():
 
 
 def test_a_block_of_zeros_is_the_state_of_all_zeros(generator):
-    head = random_head(8, 2, 8, 1, encoding="amplitude", generator=generator)
+    head = random_head(8, 2, 8, 1, readout="probability", encoding="amplitude", generator=generator)
     x = torch.cat([torch.zeros(1, 4), torch.ones(1, 4)], 1).double()[:, [0, 4, 1, 5, 2, 6, 3, 7]]
     zeros = torch.zeros(16, dtype=torch.complex128).index_fill(0, torch.tensor([0]), 1)
     expected = dense_circuit(zeros, head.circuit, head.angles.detach())

@@ -40,7 +40,7 @@ def test_training_on_minilm_lowers_the_loss(tmp_path):
     base = SentenceTransformer(str(minilm), device="cpu")
     base[0].requires_grad_(False)  # the head alone
     model = add_head(base, MPSProjectionHead(384, 24))
-    loss = MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model), scale=1.0)
+    loss = MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model))
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(tmp_path),
         per_device_train_batch_size=8,

@@ -105,6 +105,7 @@ def first_loss(*arguments, **options):
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_loss_of_one_step_is_the_papers_formula(kind, bert, data, tmp_path):
     head, folder = new_head(kind), bert(dropout=0.0)
+    assert head.logit_scale == (1 if kind == "reference" else 20)
     config = replace(CONFIG, epochs=1, batch_size=20, learning_rate=1e-30)
     loss = first_loss(folder, head, data, config, tmp_path)
     with torch.no_grad():
@@ -121,11 +122,12 @@ def test_the_loss_of_one_step_is_the_papers_formula(kind, bert, data, tmp_path):
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, bert, data, tmp_path):
     head, folder = new_head(kind), bert(dropout=0.0)
+    assert head.logit_scale == (1 if kind == "reference" else 20)
     config = replace(CONFIG, epochs=1, batch_size=20, learning_rate=1e-30, loss="contrastive")
     loss = first_loss(folder, head, data, config, tmp_path)
     with torch.no_grad():
         z = head(embeddings(folder, data.queries)), head(embeddings(folder, data.documents))
-        scores = (20 if kind == "dense" else 1) * head.similarity(*z)
+        scores = head.logit_scale * head.similarity(*z)
     mined = {d for row in data.hard_negatives[:, :2].tolist() for d in row if d >= 0}
     text = dict(enumerate(data.documents))
     columns = {text[d]: d for d in sorted(mined | set(range(20)), reverse=True)}  # no text twice
