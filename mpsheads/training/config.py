@@ -98,7 +98,7 @@ class FinetuneConfig:
             documents of the batch, by `scale` times the head's similarity, for quantum heads the
             log-fidelity.
         hard_negatives: Hard negatives a pair.
-        scale: Factor on similarities, not trained. If `None`, the head's `logit_scale`; 20 in "paper".
+        scale: Factor on similarities, not trained; 20 in "paper" if `None`, else `logit_scale`.
         trainable_layers: How many of the encoder's last layers are trained; 0 for the head alone,
             `None` for all of the encoder.
         max_length: Tokens after which a text is cut.
