@@ -111,8 +111,11 @@ def reproduce(
         bool, option(RUN, "Only make the report, from the results alone.", flag="--report-only")
     ] = False,
     dry_run: Annotated[bool, option(RUN, "Only say what would be run.", flag="--dry-run")] = False,
-    device: Annotated[str | None, option(RUN, "cpu, cuda, ...", "NAME")] = None,
-    as_json: Annotated[bool, option(RUN, "Print JSON.", flag="--json")] = False,
+    device: Annotated[
+        str | None,
+        option(RUN, "cpu, cuda, cuda:1, ...  [dim]\\[default: the fastest][/dim]", "NAME"),
+    ] = None,
+    as_json: Annotated[bool, option(RUN, "Print JSON instead of a table.", flag="--json")] = False,
     debug: Annotated[bool, option(RUN, "Show the traceback of an error.", flag="--debug")] = False,
 ) -> None:
     """Run the paper's comparisons, or those of your own TOML files, and make a report of them.

@@ -10,7 +10,8 @@ from typer.main import get_command
 
 from mpsheads.cli.app import app
 
-COMMANDS = ["demo", "encode", "train", "evaluate", "compare", "info", "plot", "models"]
+COMMANDS = ["demo", "encode", "mine", "train", "evaluate", "compare"]
+COMMANDS += ["info", "plot", "models", "reproduce", "frontier"]
 EVERYWHERE = {"--device", "--seed", "--json", "--debug"}
 DATA = {"--dataset", "--split", "--pool", "--encoder", "--query-vectors", "--document-vectors"}
 
@@ -45,12 +46,15 @@ def test_flags_are_the_same_everywhere():
     for name, made in commands.items():
         flags = {option.opts[0]: option for option in made.params}
         wanted = EVERYWHERE | (set() if name == "demo" else DATA)
-        wanted |= set() if name in ("demo", "info", "plot") else {"--head"}
+        wanted |= set() if name in ("demo", "info", "plot", "mine") else {"--head"}
         if name == "models":  # no texts, no head, nothing drawn by chance
             wanted = {"--json", "--debug"}
+        if name in ("reproduce", "frontier"):  # several collections, encoders, heads and seeds
+            wanted = {"--encoder", "--device", "--json", "--debug", "--seeds"}
         assert wanted <= set(flags)
         for flag in EVERYWHERE | DATA:
-            if flag in flags and not (flag == "--encoder" and name == "demo"):
+            own = {"demo": ["--encoder"], "reproduce": ["--encoder"], "frontier": ["--dataset"]}
+            if flag in flags and flag not in own.get(name, []):
                 texts.setdefault(flag, set()).add(flags[flag].help)
     assert all(len(found) == 1 for found in texts.values())
 
