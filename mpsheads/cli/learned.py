@@ -29,7 +29,7 @@ _STATES = 32  # texts whose states are held at once
 _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
 _TOP_K = 1000
 _COSINE_HEADS = ("dense", "pca", "truncation")
-_OUTPUTS: dict[str | None, tuple[str, tuple[float, float]]] = {
+_OUTPUTS: dict[str | None, tuple[str, tuple[float, float] | None]] = {
     "angle": ("angle", (0.0, math.pi)),
     "bloch": ("Bloch component", (-1.0, 1.0)),
     "state": ("component of a site", (-1.0, 1.0)),
@@ -59,8 +59,16 @@ def bytes_by_bits(head: ProjectionHead) -> dict[int, int]:
 
 
 def outputs(head: ProjectionHead) -> tuple[str, tuple[float, float] | None]:
-    """What an output of the head is, and its range; `None` where nothing bounds it."""
-    return _OUTPUTS.get(code_kind(head) or head.name, ("output", None))
+    """What an output of the head is, and its range; `None` where nothing bounds it.
+
+    Of directions the part that codes of 8 bits fill.
+    """
+    name, ends = _OUTPUTS.get(code_kind(head) or head.name, ("output", None))
+    if isinstance(head, MPSProjectionHead) and ends is not None:
+        low, high = ends
+        beyond = (1 - head.readout.span(8, head.out_features)) * (high - low) / 2
+        ends = low + beyond, high - beyond
+    return name, ends
 
 
 def check_width(head: ProjectionHead, path: str, features: int) -> None:
