@@ -64,7 +64,7 @@ def test_all_figures_and_their_numbers_are_written(command, data, saved, embedde
     with torch.no_grad():
         z = saved(embedded.documents)
     for bits, used in report["outputs"]["bits_in_use"].items():
-        beyond = (1 - saved.readout.span(8, saved.out_features)) * math.pi / 2  # what codes leave out
+        beyond = (1 - saved.readout.span(8, saved.out_features)) * math.pi / 2  # left out by codes
         found = code_entropy(z, int(bits), low=beyond, high=math.pi - beyond)
         assert used == pytest.approx(float(found.mean()))
     labels = [row["label"] for row in report["quality"]]
