@@ -235,6 +235,12 @@ def jacobian_rank(head, samples, generator):
     return int(torch.linalg.matrix_rank(jacobian, rtol=1e-11))
 
 
+def test_a_direction_sees_every_parameter_that_probabilities_do(generator):
+    for ansatz in ("staircase", "brickwork"):
+        head = random_head(12, 4, 64, 2, ansatz, "direction", generator=generator)
+        assert jacobian_rank(head, 200, generator) == head.angles.numel()
+
+
 @pytest.mark.parametrize("readout", ["probability", "bloch"])
 @pytest.mark.parametrize("encoding", ["angle", "dense_angle", "amplitude"])
 @pytest.mark.parametrize(
