@@ -63,12 +63,24 @@ def outputs(head: ProjectionHead) -> tuple[str, tuple[float, float] | None]:
 
     Of directions the part that codes of 8 bits fill.
     """
-    name, ends = _OUTPUTS.get(code_kind(head) or head.name, ("output", None))
-    if isinstance(head, MPSProjectionHead) and ends is not None:
-        low, high = ends
-        beyond = (1 - head.readout.span(8, head.out_features)) * (high - low) / 2
-        ends = low + beyond, high - beyond
-    return name, ends
+    name = _OUTPUTS.get(code_kind(head) or head.name, ("output", None))[0]
+    return name, code_ranges(head).get(max(CODE_BITS))
+
+
+def code_ranges(head: ProjectionHead) -> dict[int, tuple[float, float]]:
+    """Bits -> the range that the cells of such a code fill; none where no range is known."""
+    _, ends = _OUTPUTS.get(code_kind(head) or head.name, ("output", None))
+    if ends is None:
+        return {}
+    low, high = ends
+    found = {}
+    for bits in code_bits(head):
+        span = 1.0
+        if isinstance(head, MPSProjectionHead):
+            span = head.readout.span(bits, head.out_features)
+        beyond = (1 - span) * (high - low) / 2
+        found[bits] = low + beyond, high - beyond
+    return found
 
 
 def check_width(head: ProjectionHead, path: str, features: int) -> None:
@@ -167,10 +179,9 @@ def describe_outputs(head: ProjectionHead, z: Tensor) -> dict[str, Any]:
         "std": float(z.std(dim=0, correction=0).mean()),
     }
     if ends is not None:
-        low, high = ends
         report["bits_in_use"] = {
             bits: float(code_entropy(z, bits, low=low, high=high).mean())
-            for bits in code_bits(head)
+            for bits, (low, high) in code_ranges(head).items()
         }
     return report
 

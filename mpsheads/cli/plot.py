@@ -168,7 +168,7 @@ def _write(
     figures["angles"] = lambda path: angle_histogram(
         found.z,
         path,
-        bits=learned.code_bits(head) if ends else (),
+        bits=learned.code_ranges(head),
         low=low,
         high=high,
         name=name,
@@ -194,7 +194,7 @@ def _write(
         results=found.rows,
         measure=measure,
         output_name=name,
-        bits=learned.code_bits(head),
+        bits=learned.code_ranges(head),
         subtitle=what,
     )
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The outputs of a head: which values they take, and how many bits of a code they use."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _CELLS = 40
+Bits = Sequence[int] | Mapping[int, tuple[float, float]]
+"""Widths of codes, perhaps with the range that the cells of each fill."""
 _ANGLES = {0.0: "0", math.pi / 2: "π/2", math.pi: "π"}
 
 
@@ -34,7 +36,7 @@ def angle_histogram(
     z: Tensor,
     path: PathLike,
     *,
-    bits: Sequence[int] = CODE_BITS,
+    bits: Bits = CODE_BITS,
     low: float = 0.0,
     high: float = math.pi,
     name: str = "angle",
@@ -47,7 +49,8 @@ def angle_histogram(
         z: Outputs of a head for some texts, `(texts, outputs)`.
         path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format. It
             appears when it is complete.
-        bits: Widths of codes whose use is shown; none leaves that panel out.
+        bits: Widths of codes whose use is shown; none leaves that panel out. A mapping gives the
+            range that the cells of each fill, where it is another.
         low: Lower end of the range of an output: 0 for angles, -1 for Bloch components.
         high: Upper end: pi for angles, 1 for Bloch components.
         name: What an output is.
@@ -149,7 +152,7 @@ def code_bits_on(
     z: Tensor,
     axes: "Axes",
     *,
-    bits: Sequence[int] = CODE_BITS,
+    bits: Bits = CODE_BITS,
     low: float = 0.0,
     high: float = math.pi,
 ) -> None:
@@ -161,7 +164,7 @@ def code_bits_on(
     Args:
         z: Outputs of a head for some texts, `(texts, outputs)`.
         axes: Where.
-        bits: Widths of the codes.
+        bits: Widths of the codes. A mapping gives the range that the cells of each fill.
         low: Lower end of the range of an output.
         high: Upper end.
 
@@ -170,7 +173,8 @@ def code_bits_on(
     """
     tidy(axes, title="bits in use", xlabel="bits of a code")
     for place, width in enumerate(bits):
-        used = code_entropy(z, width, low=low, high=high)
+        first, last = bits[width] if isinstance(bits, Mapping) else (low, high)
+        used = code_entropy(z, width, low=first, high=last)
         mean = float(used.mean())
         ends = torch.quantile(used, used.new_tensor([0.05, 0.95])).tolist()
         axes.bar(place, width, width=0.72, color="#ECEEF1", edgecolor=QUIET, linewidth=1)

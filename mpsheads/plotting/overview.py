@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mpsheads._typing import PathLike
 from mpsheads.mps import MPS
-from mpsheads.plotting.angles import angle_histogram_on, code_bits_on
+from mpsheads.plotting.angles import Bits, angle_histogram_on, code_bits_on
 from mpsheads.plotting.distances import distance_distributions_on
 from mpsheads.plotting.entanglement import block_entropy_on, entanglement_entropy_on
 from mpsheads.plotting.learned import CODE_BITS, EntropyProfile, PairDistances, entropy_profile
@@ -31,7 +31,7 @@ def overview(
     results: Sequence[Mapping[str, Any]] = (),
     measure: str = "nDCG@10",
     output_name: str = "angle",
-    bits: Sequence[int] = CODE_BITS,
+    bits: Bits = CODE_BITS,
     title: str = "What the head has learned",
     subtitle: str = "",
 ) -> Path:

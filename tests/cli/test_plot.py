@@ -64,7 +64,8 @@ def test_all_figures_and_their_numbers_are_written(command, data, saved, embedde
     with torch.no_grad():
         z = saved(embedded.documents)
     for bits, used in report["outputs"]["bits_in_use"].items():
-        beyond = (1 - saved.readout.span(8, saved.out_features)) * math.pi / 2  # left out by codes
+        span = saved.readout.span(int(bits), saved.out_features)
+        beyond = (1 - span) * math.pi / 2  # what codes leave out
         found = code_entropy(z, int(bits), low=beyond, high=math.pi - beyond)
         assert used == pytest.approx(float(found.mean()))
     labels = [row["label"] for row in report["quality"]]
