@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -92,6 +93,8 @@ class Runner:
                     append_result(self.file, {**line, "seconds": seconds, "versions": _versions()})
                     added += 1
             shutil.rmtree(self._folder(run), ignore_errors=True)
+            with suppress(OSError):  # other runs may be in it
+                self._folder(run).parent.rmdir()
             advance(1)
         return added
 

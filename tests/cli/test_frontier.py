@@ -59,7 +59,7 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     assert {Path(file).name for file in report["files"]} == {
         *("results.jsonl", "report.md", "frontier.svg", "frontier.png")
     }
-    assert not list(Path("frontier").glob("*.running/*"))
+    assert not list(Path("frontier").glob("*.running"))
 
 
 def test_what_is_printed_holds_the_front_and_how_to_follow_it(command, texts):
