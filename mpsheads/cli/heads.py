@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mpsheads import heads
 from mpsheads.cli.options import HEADS, ShapeOptions
 from mpsheads.heads import (
     DenseHead,
@@ -20,7 +21,6 @@ _KINDS: dict[str, type[ProjectionHead]] = {
     kind.name: kind
     for kind in (MPSProjectionHead, ReferenceHead, DenseHead, PCAHead, TruncationHead)
 }
-_BATCH = 8192
 
 
 def make_head(
@@ -67,10 +67,7 @@ def compress(head: ProjectionHead | None, vectors: Tensor) -> Tensor:
     """
     if head is None:
         return vectors
-    like = next(iter([*head.parameters(), *head.buffers()]), torch.empty(0))
-    with torch.no_grad():
-        parts = [head(part.to(like.device, like.dtype)) for part in vectors.split(_BATCH)]
-    result = torch.cat(parts) if parts else vectors.new_empty(0, head.out_features)
+    result = heads.compress(head, vectors)
     if not torch.isfinite(result).all():
         raise ValueError(
             f"`head` of kind {head.name} gives NaN or infinity: are its weights sound?"

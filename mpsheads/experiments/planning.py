@@ -136,6 +136,8 @@ def _settings(experiment: Experiment, method: Method) -> dict:
         settings["similarity"] = method.similarity
     if method.is_random:
         settings |= {**experiment.training, **method.training}
+        if experiment.select != "last":
+            settings["select"] = experiment.select
     if method.needs_training_documents:
         if experiment.triples:
             settings["triples"] = Path(experiment.triples).name

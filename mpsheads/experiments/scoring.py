@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from mpsheads.experiments.data import Split
 from mpsheads.experiments.methods import code
 from mpsheads.experiments.results import Line
-from mpsheads.heads import ProjectionHead
-
-_BATCH = 8192
+from mpsheads.heads import ProjectionHead, compress
 
 
 def score_head(
@@ -35,20 +32,13 @@ def score_head(
         test = tests[line["test"]]
         if line["test"] not in compressed:
             compressed[line["test"]] = (
-                compress(head, test.queries),
-                compress(head, test.documents),
+                compress(head, test.queries).cpu(),
+                compress(head, test.documents).cpu(),
             )
         zq, zd = compressed[line["test"]]
         if line["bits"] < 32:
             assert known is not None
-            calibration = compress(head, known) if calibration is None else calibration
+            calibration = compress(head, known).cpu() if calibration is None else calibration
             zd = code(head, zd, calibration, line["bits"])
         scores = test.scores(zq, zd, similarity or head.similarity, line["measure"])
         yield {**line, "parameters": head.num_parameters, "scores": scores}
-
-
-@torch.no_grad()
-def compress(head: ProjectionHead, x: Tensor) -> Tensor:
-    """Embeddings compressed on the head's device, some thousand at a time, brought to the CPU."""
-    like = next(iter([*head.parameters(), *head.buffers()]), x)
-    return torch.cat([head(part.to(like.device, like.dtype)).cpu() for part in x.split(_BATCH)])

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads.heads import MPSProjectionHead
-from mpsheads.retrieval.evaluation import _parse as parse_measure
+from mpsheads.retrieval.evaluation import parse_measure
 from mpsheads.training import FinetuneConfig, TrainingConfig
 
 HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq")
@@ -99,7 +99,6 @@ class Experiment:
 
     Attributes:
         name: Its name in results and reports.
-        claim: What the paper says, for the report.
         methods: The rows.
         train: Where heads are trained: a BEIR folder or an ir_datasets id, with a split after a
             colon.
@@ -128,7 +127,6 @@ class Experiment:
         "msmarco-passage/trec-dl-2019/judged",
         "msmarco-passage/trec-dl-2020/judged",
     )
-    claim: str = ""
     encoders: tuple[str, ...] = ("minilm",)
     sizes: Mapping[int, tuple[int, ...]] | tuple[int, ...] = field(
         default_factory=lambda: {768: (384, 256, 128, 64), 384: (192, 128, 64, 32)}

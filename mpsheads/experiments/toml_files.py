@@ -17,7 +17,7 @@ _LISTS: dict[str, tuple[type, ...]] = {
     "fractions": (int, float),
 }
 _VALUES = {
-    **dict.fromkeys(("name", "train", "claim", "select", "measure", "triples"), str),
+    **dict.fromkeys(("name", "train", "select", "measure", "triples"), str),
     **dict.fromkeys(("label", "head", "trained", "similarity"), str),
     "training": dict,
     "each_epoch": bool,

@@ -1,6 +1,6 @@
 """Projection heads: layers that compress embeddings."""
 
-from mpsheads.heads.base import ProjectionHead, load_head
+from mpsheads.heads.base import ProjectionHead, compress, load_head
 from mpsheads.heads.dense import DenseHead, PCAHead, TruncationHead
 from mpsheads.heads.grouping import fit_grouping
 from mpsheads.heads.projection import MPSProjectionHead
@@ -13,6 +13,7 @@ __all__ = [
     "ProjectionHead",
     "ReferenceHead",
     "TruncationHead",
+    "compress",
     "fit_grouping",
     "load_head",
 ]

@@ -220,6 +220,22 @@ def _load_weights(head: ProjectionHead, file: Path) -> None:
         head.to(first.dtype)
 
 
+@torch.no_grad()
+def compress(head: ProjectionHead, vectors: Tensor, rows: int = 8192) -> Tensor:
+    """Any number of embeddings compressed, some thousand at a time, on the head's device.
+
+    Args:
+        head: The head.
+        vectors: Embeddings `(n, in_features)`, in any floating dtype, on any device.
+        rows: How many at a time.
+
+    Returns:
+        `(n, out_features)`, in the head's dtype, without gradient.
+    """
+    like = next(iter([*head.parameters(), *head.buffers()]), vectors)
+    return torch.cat([head(part.to(like.device, like.dtype)) for part in vectors.split(rows)])
+
+
 def check_input(head: ProjectionHead, x: Tensor) -> None:
     """Raise unless `x` is `(batch, in_features)`, on the device of the head and no more precise."""
     check_vectors("x", x, head.in_features)

@@ -71,7 +71,7 @@ def evaluate(
         ImportError: If pytrec_eval-terrier is missing.
         ValueError: If a measure is unknown, or there are no judgments.
     """
-    parsed = [_parse(measure) for measure in measures]
+    parsed = [parse_measure(measure) for measure in measures]
     if not parsed:
         raise ValueError("`measures` must name at least one measure.")
     if not any(qrels.values()):
@@ -86,7 +86,7 @@ def evaluate(
     return Evaluation(per_query, mean)
 
 
-def _parse(measure: str) -> tuple[str, int, int | None]:
+def parse_measure(measure: str) -> tuple[str, int, int | None]:
     """`"RR(rel=2)@10"` to `("RR", 2, 10)`."""
     match = _PATTERN.fullmatch(measure)
     if match is None:

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from mpsheads.heads import ProjectionHead
+from mpsheads.heads import ProjectionHead, compress
 from mpsheads.retrieval.collections import Collection
 from mpsheads.retrieval.evaluation import evaluate
 from mpsheads.retrieval.search import rank
 
-_ROWS, _TOP_K = 8192, 1000
+_TOP_K = 1000
 
 
 def ranking_validation(
@@ -42,15 +41,8 @@ def ranking_validation(
     document_ids = list(collection.documents) if document_ids is None else document_ids
 
     def validate(head: ProjectionHead) -> float:
-        zq, zd = (_compress(head, vectors) for vectors in (query_vectors, document_vectors))
+        zq, zd = (compress(head, vectors) for vectors in (query_vectors, document_vectors))
         run = rank(zq, query_ids, zd, document_ids, head.similarity, pool=pool, top_k=_TOP_K)
         return evaluate(run, collection.qrels, (measure,)).mean[measure]
 
     return validate
-
-
-@torch.no_grad()
-def _compress(head: ProjectionHead, vectors: Tensor) -> Tensor:
-    """All vectors compressed, on the head's device, some thousand rows at a time."""
-    like = next(head.parameters(), vectors)
-    return torch.cat([head(part.to(like.device, like.dtype)) for part in vectors.split(_ROWS)])

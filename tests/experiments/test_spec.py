@@ -39,7 +39,6 @@ def test_the_defaults_are_those_of_the_paper(read):
         made = find_experiments([name])[0]
         assert made.seeds == tuple(range(20))
         assert made.train == "msmarco-passage/train/triples-small"
-        assert made.claim
         config = made.config(next(m for m in made.methods if not m.training), 7)
         assert (config.loss, config.hard_negatives, config.batch_size) == ("paper", 5, 64)
         assert (config.epochs, config.seed) == (10 if name == "data-size" else 5, 7)
@@ -104,7 +103,7 @@ def test_triples_are_part_of_what_tells_results_apart(read):
     ("text", "message"),
     [
         ("methods = [", "is not TOML"),
-        (f"folds = 3\n{METHODS}", "unknown key 'folds'; there are bits, claim"),
+        (f"folds = 3\n{METHODS}", "unknown key 'folds'; there are bits, each_epoch"),
         ("seeds = 3\n", "`methods` .* must hold at least one"),
         ("methods = 3\n", r"`methods` must be tables, each under a line \[\[methods\]\]"),
         ("[[methods]]\nlabel = 'x'\n", "a method lacks `head`; it has label"),
