@@ -27,6 +27,7 @@ from mpsheads.training.checkpoint import (
 )
 from mpsheads.training.config import FinetuneConfig
 from mpsheads.training.devices import named_memory_failure, seeded
+from mpsheads.training.guards import Progress, validated
 from mpsheads.training.losses import contrastive_loss, paper_loss, paper_similarities
 from mpsheads.training.texts import TextModel, TextPairs, uncompressed_head
 
@@ -209,10 +210,10 @@ class _Run:
         seed = int(torch.randint(1 << 62, (), generator=self.generator))
         with seeded(seed, self.device), named_memory_failure():
             for step, rows in enumerate(order.split(self.config.batch_size)):
-                total += self._step(rows, number, step + 1) * len(rows)
+                total += self._step(rows, step + 1) * len(rows)
                 advance(1)
-        self._check_parameters(number)
-        score = self._validate()
+        self._progress.check_parameters(self.trained)
+        score = validated(self.validation, self.text_model.model, self.text_model)
         line = {"epoch": number, "loss": total / len(order), "validation": score}
         self.history.append({**line, "seconds": round(time.perf_counter() - began, 3)})
         if score is None or not self.best or score > self.best["validation"]:
@@ -230,15 +231,12 @@ class _Run:
             for module in [encoder] if count is None else _last_layers(encoder, count):
                 module.train()
 
-    def _step(self, rows: Tensor, epoch: int, step: int) -> float:
+    def _step(self, rows: Tensor, step: int) -> float:
         """One optimiser step; returns the loss."""
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(rows)
         value = loss.item()
-        if value - value != 0:  # NaN or infinite
-            raise ValueError(
-                f"The loss became {value} in epoch {epoch}, step {step}. {self._last_good()}"
-            )
+        self._progress.check_loss(value, step)
         loss.backward()
         self.optimiser.step()
         return value
@@ -262,30 +260,9 @@ class _Run:
         z = self.head(self.text_model.embed([self.tokens[number] for number in numbers]))
         return z.split([len(queries), len(documents)])
 
-    def _check_parameters(self, epoch: int) -> None:
-        for name, parameter in self.trained.items():
-            if not torch.isfinite(parameter).all():
-                raise ValueError(
-                    f"The parameter `{name}` became NaN or infinite in epoch {epoch}. "
-                    f"{self._last_good()}"
-                )
-
-    def _last_good(self) -> str:
-        kept = f"{self.folder / CHECKPOINT} holds epoch {len(self.history)}; try"
-        rate = f"a smaller `learning_rate` (now {self.config.learning_rate})."
-        return f"{kept if self.history else 'Try'} {rate}"
-
-    def _validate(self) -> float | None:
-        if self.validation is None:
-            return None
-        self.text_model.model.eval()
-        with torch.no_grad():
-            score = float(self.validation(self.text_model))
-        if score != score:
-            raise ValueError(
-                "`validation` returned NaN; it must return a number, higher is better."
-            )
-        return score
+    @property
+    def _progress(self) -> Progress:
+        return Progress(self.folder, len(self.history), self.config.learning_rate)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: p.detach().cpu().clone() for name, p in self.trained.items()}

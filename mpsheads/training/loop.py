@@ -25,6 +25,7 @@ from mpsheads.training.checkpoint import (
 )
 from mpsheads.training.config import TrainingConfig
 from mpsheads.training.data import Batch, TrainingData
+from mpsheads.training.guards import Progress, validated
 from mpsheads.training.losses import (
     contrastive_loss,
     distillation_loss,
@@ -183,10 +184,10 @@ class _Run:
         for step, rows in enumerate(order.split(self.config.batch_size)[:steps]):
             done = (number - 1) * steps + step
             rate = self.config.learning_rate_at(done, steps * self.config.epochs, self.peak)
-            total += self._step(rows.to(self.data.pairs.device), rate, number, step + 1)
+            total += self._step(rows.to(self.data.pairs.device), rate, step + 1)
             advance(1)
-        self._check_parameters(number)
-        score = self._validate()
+        self._progress.check_parameters(dict(self.head.named_parameters()))
+        score = validated(self.validation, self.head, self.head)
         line = {"epoch": number, "loss": total / steps, "learning_rate": rate}
         line |= {"scale": self._scale(), "validation": score}
         self.history.append({**line, "seconds": round(time.perf_counter() - began, 3)})
@@ -196,7 +197,7 @@ class _Run:
             self.best["scale"] = line["scale"]
         self._save()
 
-    def _step(self, rows: Tensor, rate: float, epoch: int, step: int) -> float:
+    def _step(self, rows: Tensor, rate: float, step: int) -> float:
         """One optimiser step; returns the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -205,10 +206,7 @@ class _Run:
         if discarded is not None:
             loss = loss + self.config.truncation_weight * discarded
         value = loss.item()
-        if value - value != 0:  # NaN or infinite
-            raise ValueError(
-                f"The loss became {value} in epoch {epoch}, step {step}. {self._last_good()}"
-            )
+        self._progress.check_loss(value, step)
         loss.backward()
         self.optimiser.step()
         return value
@@ -249,33 +247,9 @@ class _Run:
         zq, zd = z.split([len(queries), len(documents)])
         return zq, zd, discarded
 
-    def _check_parameters(self, epoch: int) -> None:
-        for name, parameter in self.head.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise ValueError(
-                    f"The parameter `{name}` became NaN or infinite in epoch {epoch}. "
-                    f"{self._last_good()}"
-                )
-
-    def _last_good(self) -> str:
-        kept = (
-            f"{self.folder / CHECKPOINT} holds epoch {len(self.history)}; try"
-            if self.history
-            else "Try"
-        )
-        return f"{kept} a smaller `learning_rate` (now {self.peak})."
-
-    def _validate(self) -> float | None:
-        if self.validation is None:
-            return None
-        self.head.eval()
-        with torch.no_grad():
-            score = float(self.validation(self.head))
-        if score != score:
-            raise ValueError(
-                "`validation` returned NaN; it must return a number, higher is better."
-            )
-        return score
+    @property
+    def _progress(self) -> Progress:
+        return Progress(self.folder, len(self.history), self.peak)
 
     def _save(self) -> None:
         state = {
