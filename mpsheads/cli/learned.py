@@ -28,7 +28,6 @@ FLOAT_BITS = 32
 _STATES = 32  # texts whose states are held at once
 _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
 _TOP_K = 1000
-_COSINE_HEADS = ("dense", "pca", "truncation")
 _OUTPUTS: dict[str | None, tuple[str, tuple[float, float] | None]] = {
     "angle": ("angle", (0.0, math.pi)),
     "bloch": ("Bloch component", (-1.0, 1.0)),
@@ -211,7 +210,7 @@ def sample_distances(
     pairs = list(_pairs(embedded, qrels, pool, seed))
     if not pairs:
         raise ValueError("No query has a relevant document among its candidates and another one.")
-    cosine_head = head.name in _COSINE_HEADS
+    cosine_head = head.compared_by == "cosine"
     after = ("1 − cosine", 1.0) if cosine_head else ("−log fidelity", 0.0)
     zq, zd = compress(head, embedded.queries), compress(head, embedded.documents)
     return [

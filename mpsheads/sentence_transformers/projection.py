@@ -12,7 +12,6 @@ from mpsheads.heads import ProjectionHead, load_head
 from mpsheads.sentence_transformers.similarity import (
     check_length,
     compare,
-    compares_directions,
     find_head,
 )
 
@@ -114,7 +113,7 @@ class Projection(Module):
             model._similarity = _HeadSimilarity(self, pairwise=False)
             model._similarity_pairwise = _HeadSimilarity(self, pairwise=True)
             model._similarity_fn_name = _NAME  # pyright: ignore[reportAttributeAccessIssue]
-        if not compares_directions(self.head):
+        if self.head.compared_by != "cosine":
             model.encode = _CheckedEncode(model)
         card = model.model_card_data
         card.add_tags(["mpsheads"])
@@ -205,7 +204,7 @@ class _ModelCardData(SentenceTransformerModelCardData):
         found = super().get_model_specific_metadata()
         model = self.model
         if model is not None and model.similarity_fn_name == _NAME:
-            cosine = compares_directions(find_head(model))
+            cosine = find_head(model).compared_by == "cosine"
             found["similarity_fn_name"] = "Cosine Similarity" if cosine else "Log-Fidelity"
         return found
 
@@ -224,7 +223,7 @@ def _check_neighbours(model: SentenceTransformer, projection: Projection) -> Non
     if projection not in modules:
         return  # inside a router, whose routes say nothing of their order
     place = modules.index(projection)
-    if not compares_directions(projection.head) and any(
+    if projection.head.compared_by != "cosine" and any(
         isinstance(module, Normalize) for module in modules[place + 1 :]
     ):
         raise ValueError(

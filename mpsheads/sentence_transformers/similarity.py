@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpsheads.heads import DenseHead, PCAHead, ProjectionHead, TruncationHead
+from mpsheads.heads import ProjectionHead
 
 Similarity = Callable[[Any, Any], Tensor]
 """Compares two sets of vectors: tensors, arrays, or lists of them."""
@@ -54,11 +54,6 @@ def head_similarity_pairwise(model: nn.Module, *, scale: float = 1.0) -> Similar
     `head_similarity`.
     """
     return _plain(find_head(model), scale, pairwise=True)
-
-
-def compares_directions(head: ProjectionHead) -> bool:
-    """Whether vectors of the head may be normalised: whether it compares them by cosine."""
-    return isinstance(head, DenseHead | PCAHead | TruncationHead)
 
 
 def check_length(head: ProjectionHead, length: int) -> None:
@@ -108,7 +103,7 @@ def _plain(head: ProjectionHead, scale: float, *, pairwise: bool) -> Similarity:
     def similarity(a: Any, b: Any) -> Tensor:
         return scale * compare(head, a, b, pairwise=pairwise)
 
-    kind = "cosine" if compares_directions(head) else "log_fidelity"
+    kind = head.compared_by
     similarity.__name__ = f"{kind}_pairwise" if pairwise else kind
     return similarity
 
