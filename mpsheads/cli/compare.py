@@ -64,8 +64,9 @@ def compare(
         if named not in heads:
             heads[named] = make_head(named, source.features, shape, run.seed, device)
     embedded = source.embed()
-    for made in filter(None, heads.values()):
-        fit(made, embedded.documents)
+    for named, made in heads.items():
+        if made is not None:
+            fit(made, named, embedded.documents)
     rows = measure_heads(
         heads,
         embedded,

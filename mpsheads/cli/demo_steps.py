@@ -109,7 +109,7 @@ def make_heads(
     heads: dict[str, ProjectionHead | None] = {"uncompressed": None}
     for size in sizes(features):
         for head in (
-            MPSProjectionHead(features, size, generator=_seeded(seed)),
+            MPSProjectionHead(features, size, generator=_seeded(seed)).fit(documents),
             ReferenceHead(features, size, normalize=True, generator=_seeded(seed)),
             DenseHead(features, size, generator=_seeded(seed)),
         ):

@@ -52,7 +52,7 @@ def encode(
     made = None
     if head is not None:
         made = make_head(head, features, shape, run.seed, device)
-        fit(made, vectors.get("documents", next(iter(vectors.values())))[0])
+        fit(made, head, vectors.get("documents", next(iter(vectors.values())))[0])
     compressed = {name: compress(made, tensor).cpu() for name, (tensor, _) in vectors.items()}
     ids = {name: ids for name, (_, ids) in vectors.items() if ids is not None}
     if output.suffix == ".npy":

@@ -52,8 +52,8 @@ def evaluate(
     if head is not None:
         made = make_head(head, source.features, shape, run.seed, device)
     embedded = source.embed()
-    if made is not None:
-        fit(made, embedded.documents)
+    if made is not None and head is not None:
+        fit(made, head, embedded.documents)
     ranking = rank_compressed(made, embedded, source.pool, top_k)
     evaluation = evaluate_run(ranking, source.collection.qrels, measures)
     if run_output is not None:

@@ -75,10 +75,21 @@ def compress(head: ProjectionHead | None, vectors: Tensor) -> Tensor:
     return result
 
 
-def fit(head: ProjectionHead, documents: Tensor) -> None:
-    """Fit a new PCA head on the documents; other heads stay as they are."""
-    if isinstance(head, PCAHead) and not head.components.any():
-        head.fit(documents.to(head.mean.device))
+def fit(head: ProjectionHead, named: str, documents: Tensor) -> bool:
+    """Fit a head on documents if it is new and there is something to fit; say whether there was.
+
+    Args:
+        head: What `make_head` made.
+        named: As `--head` names it.
+        documents: Their embeddings.
+    """
+    is_new = named.partition(":")[0] in _KINDS
+    mixes = isinstance(head, MPSProjectionHead) and head.mixing is not None and len(documents) > 1
+    if is_new and (isinstance(head, PCAHead) or mixes):
+        assert isinstance(head, PCAHead | MPSProjectionHead)
+        head.fit(documents.to(next(iter(head.state_dict().values())).device))
+        return True
+    return False
 
 
 def _new(kind: str, size: str, features: int, shape: ShapeOptions, seed: int) -> ProjectionHead:

@@ -110,7 +110,8 @@ class ShapeOptions:
         option(HEAD, "How features are dealt to blocks of a new mps head.", "registers|neighbours"),
     ] = None
     mixing: Annotated[
-        int | None, option(HEAD, "Layers of rotations that mix the features of a new mps head.")
+        int | None,
+        option(HEAD, "Layers of rotations that mix the features of a new mps head; 0 for none."),
     ] = None
 
 
@@ -134,8 +135,8 @@ Head = Annotated[
     str | None,
     option(
         HEAD,
-        f"Folder of a saved head, or {_NEW_HEAD}. Untrained ones are drawn by the seed, pca is "
-        "fitted on the documents.  [dim]\\[default: no head, uncompressed][/dim]",
+        f"Folder of a saved head, or {_NEW_HEAD}. Untrained ones are drawn by the seed; mps and "
+        "pca are fitted on the documents.  [dim]\\[default: no head, uncompressed][/dim]",
         "FOLDER|KIND",
     ),
 ]

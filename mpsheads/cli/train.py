@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads._checks import check_positive
-from mpsheads.cli.heads import make_head
+from mpsheads.cli.heads import fit, make_head
 from mpsheads.cli.options import DataOptions, HeadToTrain, RunOptions, ShapeOptions, option
 from mpsheads.cli.output import console, print_json, table
 from mpsheads.cli.scores import rank_compressed
@@ -153,6 +153,7 @@ def train(
     negatives = {triple.negative_id for triple in triples or ()}
     positives = {triple.positive_id for triple in triples or ()}
     embedded = source.embed(sorted(relevant.union(source.pool_ids, negatives, positives)))
+    fit(made, head, embedded.documents)
     if validation_source is None:
         qrels, validation = _hold_out(source.collection, qrels, embedded, run.seed)
     else:

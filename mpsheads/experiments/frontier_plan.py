@@ -14,14 +14,15 @@ LEAST_BYTES, MOST_BYTES = 8, 3072
 DIVISORS = (1, 2, 3, 6, 12)
 """By default a vector has these parts of the features."""
 TRAINING: dict[str, Any] = {"loss": "both", "hard_negatives": 2, "epochs": 2}
-DEFAULT = (UNCOMPRESSED, "truncation", "pca", "pq", "opq", "dense", "reference", "mps")
-"""The methods that are measured unless others are asked for."""
+_PLAIN = (UNCOMPRESSED, "truncation", "pca", "pq", "opq", "dense", "reference", "mps")
 METHODS = {
-    **{name: Method(name, name) for name in DEFAULT},
+    **{name: Method(name, name) for name in _PLAIN},
+    "mps, untrained": Method("mps, untrained", "mps", trained="nothing"),
     "mps, depth 1": Method("mps, depth 1", "mps", settings={"depth": 1}),
-    "mps, fitted grouping": Method("mps, fitted grouping", "mps", settings={"grouping": "fitted"}),
 }
 """Label -> method; all that a frontier knows."""
+DEFAULT = (*_PLAIN, "mps, untrained")
+"""The methods that are measured unless others are asked for."""
 _LEAST_FITTED = 256  # vectors for the 256 centroids of a code
 _ENOUGH_FITTED = 39 * 256  # what faiss asks for
 _LEAST_PART = {"pq": 2, "opq": 4}  # numbers a code; shorter parts take minutes to fit

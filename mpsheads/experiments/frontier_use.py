@@ -66,18 +66,9 @@ def usage(
     elif bits < 32:
         lines.append(f"codes = head.quantize(z, {bits})  # {row.bytes} bytes a vector")
     given = _options(row, train, encoder, pairs, device)
-    if method.settings.get("grouping") == "fitted":
-        start = [
-            f"grouping = fit_grouping(x, {row.size})",
-            f"start = MPSProjectionHead({features}, {row.size}, grouping=grouping)",
-            'start.save_pretrained("start")  # before the command that trains it',
-        ]
-        given = ["--head", "start", *given]
-        lines = [*start, *lines]
-    else:
-        given = ["--head", method.head, "--out-features", str(row.size), *given]
-        if "depth" in method.settings:
-            given += ["--depth", str(method.settings["depth"])]
+    given = ["--head", method.head, "--out-features", str(row.size), *given]
+    if "depth" in method.settings:
+        given += ["--depth", str(method.settings["depth"])]
     words = ["mpsheads", "train", *given, "--output", folder]
     return Usage(shlex.join(words), "\n".join(lines))
 
@@ -99,6 +90,10 @@ def _options(
 
 
 def _fitted(head: str, size: int, features: int, bits: int) -> list[str]:
+    if head == "mps":
+        code = f"codes = head.quantize(z, {bits})"
+        made = f"head = MPSProjectionHead({features}, {size}).fit(x)"
+        return [made, "z = head(x)", *([code] if bits < 32 else [])]
     if head == "pca":
         return [f"head = PCAHead({features}, {size}).fit(x)", "z = head(x)", *_cells(bits)]
     cut = f"z = x[:, :{size}]" if size < features else "z = x"

@@ -1,13 +1,13 @@
 """From a method, a size and a seed to a head or a quantiser."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 from mpsheads.encodings import equalise_norm, feature_angles
 from mpsheads.experiments.spec import Method
@@ -18,18 +18,17 @@ from mpsheads.heads import (
     ProjectionHead,
     ReferenceHead,
     TruncationHead,
-    fit_grouping,
 )
 from mpsheads.similarity import cosine, log_fidelity
 
-_SAMPLE = 8192  # vectors that quantiles, groupings and rotations are fitted to
+_SAMPLE = 8192  # vectors that quantiles and rotations are fitted to
 _QUANTILES = (0.005, 0.995)
 _COLUMNS = 1024  # torch takes quantiles of 2**24 numbers at most
 _CENTROIDS = 256  # of a code of one byte
 
 
 def make_head(method: Method, size: int, seed: int, known: Tensor) -> ProjectionHead:
-    """A new head of a method; PCA is fitted, the others wait for training.
+    """A new head of a method, fitted or waiting for training, or both.
 
     Args:
         method: Which head.
@@ -42,10 +41,18 @@ def make_head(method: Method, size: int, seed: int, known: Tensor) -> Projection
         return PCAHead(features, size).fit(known)
     if method.head == "truncation":
         return TruncationHead(features, size)
-    if method.settings.get("grouping") == "fitted":
-        fitted = fit_grouping(known[:_SAMPLE], size)
-        method = replace(method, settings={**method.settings, "grouping": fitted})
-    return new_head(method, features, size, seed)
+    head = new_head(method, features, size, seed)
+    if isinstance(head, MPSProjectionHead) and method.settings.get(
+        "fitted", head.mixing is not None
+    ):
+        head.fit(_sample(known, seed))
+    elif method.settings.get("start") == "pca":
+        assert isinstance(head, DenseHead)
+        axes = PCAHead(features, size).fit(_sample(known, seed)).components
+        with torch.no_grad():
+            head.linear.weight.copy_(axes)
+            head.linear.bias.zero_()
+    return head
 
 
 def new_head(method: Method, features: int, size: int, seed: int) -> ProjectionHead:
@@ -62,11 +69,23 @@ def new_head(method: Method, features: int, size: int, seed: int) -> ProjectionH
     """
     generator = torch.Generator().manual_seed(seed)
     if method.head == "dense":
+        check_choice("start", method.settings.get("start", "random"), ("random", "pca"))
         return DenseHead(features, size, generator=generator)
     settings: dict[str, Any] = dict(method.settings)
     if method.head == "reference":
         return ReferenceHead(features, size, **{"normalize": True, **settings}, generator=generator)
+    fitted = settings.pop("fitted", None)
+    if not isinstance(fitted, bool | None):
+        raise TypeError(f"`fitted` must be true or false, got {fitted!r}.")
     return MPSProjectionHead(features, size, **settings, generator=generator)
+
+
+def _sample(known: Tensor, seed: int) -> Tensor:
+    """Some of the vectors, drawn anew for each seed."""
+    if len(known) <= _SAMPLE:
+        return known
+    chosen = torch.randperm(len(known), generator=torch.Generator().manual_seed(seed))
+    return known[chosen[:_SAMPLE]]
 
 
 def code(head: ProjectionHead, zd: Tensor, known: Tensor, bits: int) -> Any:
@@ -87,7 +106,7 @@ def code(head: ProjectionHead, zd: Tensor, known: Tensor, bits: int) -> Any:
     if isinstance(head, MPSProjectionHead | ReferenceHead):
         return head.quantize(zd, bits)
     levels = torch.tensor(_QUANTILES, dtype=known.dtype)
-    sample = normalize(known[:_SAMPLE]).split(_COLUMNS, dim=1)
+    sample = normalize(_sample(known, 0)).split(_COLUMNS, dim=1)
     low, high = torch.cat([torch.quantile(part, levels, dim=0) for part in sample], dim=1)
     step = (high - low).clamp_min(torch.finfo(known.dtype).eps) / 2**bits
     cells = ((normalize(zd) - low) / step).floor().clamp(0, 2**bits - 1)
@@ -127,7 +146,7 @@ def product_quantiser(
         inner = faiss.ProductQuantizer(features, size, 8)
         inner.cp.min_points_per_centroid = 1  # no warning on stderr
         rotation.pq = inner
-        rotation.train(x[:_SAMPLE])
+        rotation.train(_sample(torch.from_numpy(x), 0).numpy())
         x = rotation.apply(x)
     quantiser = faiss.ProductQuantizer(features, size, 8)
     quantiser.cp.seed, quantiser.cp.min_points_per_centroid = seed + 1, 1

@@ -88,10 +88,7 @@ def check_heads(runs: Sequence[Run], features: int) -> None:
 
 @cache
 def _try_head(head: str, settings: str, features: int, size: int) -> None:
-    given = json.loads(settings)
-    if given.get("grouping") == "fitted":
-        del given["grouping"]
-    new_head(Method(head, head, settings=given), features, size, 0)
+    new_head(Method(head, head, settings=json.loads(settings)), features, size, 0)
 
 
 def _results(

@@ -14,10 +14,15 @@ HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq",
 """The kinds of compression: none, the heads, and two product quantisers."""
 
 SETTINGS = {
-    "mps": tuple(inspect.signature(MPSProjectionHead).parameters)[2:-1],
+    "mps": (*tuple(inspect.signature(MPSProjectionHead).parameters)[2:-1], "fitted"),
     "reference": ("normalize", "compact"),
+    "dense": ("start",),
 }
-"""The arguments of heads that an experiment may choose."""
+"""The arguments of heads that an experiment may choose.
+
+Also `fitted = false` for an mps head that does not start from the training documents, and
+`start = "pca"` for a dense one that starts from their principal axes.
+"""
 
 TRAINED = ("nothing", "head", "layers")
 BITS = (32, 8, 4, 2, 1)
@@ -36,7 +41,7 @@ class Method:
         trained: "nothing", "head" (on embeddings computed once), or "layers" (the encoder's last
             layers too).
         similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
-        settings: Arguments of the head; `grouping = "fitted"` fits one to the training documents.
+        settings: Arguments of the head, see `SETTINGS`.
         training: Fields of `TrainingConfig` or `FinetuneConfig` in which it differs.
     """
 
@@ -54,10 +59,11 @@ class Method:
         check_choice("trained", self.trained, TRAINED)
         check_choice("similarity", self.similarity, ("cosine", "fidelity"))
         free = self.trained == "layers" and self.head in ("uncompressed", *_LEARNED)
+        free |= self.trained == "nothing" and self.head == "mps"
         if self.trained != default and not free:
             raise ValueError(
                 f"`trained` cannot be {self.trained!r} for the method {self.label!r}: {self.head} "
-                f"has nothing of that kind to train."
+                f"is not measured so."
             )
         if self.similarity != "cosine" and self.head != "uncompressed":
             raise ValueError(

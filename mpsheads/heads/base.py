@@ -95,8 +95,12 @@ class ProjectionHead(nn.Module, ABC):
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers the head stores: trained parameters and fitted buffers."""
-        return sum(tensor.numel() for tensor in self.state_dict().values())
+        """How many real numbers the head stores: trained parameters and fitted buffers.
+
+        Integers, which say what meets what, are not counted.
+        """
+        stored = self.state_dict().values()
+        return sum(tensor.numel() for tensor in stored if tensor.is_floating_point())
 
     @property
     def bytes_per_vector(self) -> int:
@@ -215,9 +219,9 @@ def _load_weights(head: ProjectionHead, file: Path) -> None:
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(f"{file} does not fit its {_CONFIG}: {reason}") from error
-    first = next(iter(tensors.values()), None)
-    if first is not None:
-        head.to(first.dtype)
+    real = next((tensor for tensor in tensors.values() if tensor.is_floating_point()), None)
+    if real is not None:
+        head.to(real.dtype)
 
 
 @torch.no_grad()

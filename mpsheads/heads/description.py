@@ -36,9 +36,9 @@ def _count(number: int, noun: str) -> str:
 def _mixing(head: "MPSProjectionHead") -> dict[str, str]:
     if head.mixing is None:
         return {}
-    layers, angles = head.config["mixing"], head.mixing.angles.numel()
+    layers, angles = head.mixing.layers, head.mixing.angles.numel()
     shown = f"{_count(layers, 'layer')} of Givens rotations of features, {_count(angles, 'angle')}"
-    return {"mixing": shown}
+    return {"mixing": f"{shown}, {'' if head.mixing.is_fitted else 'not '}fitted to data"}
 
 
 def _encoding(head: "MPSProjectionHead") -> str:

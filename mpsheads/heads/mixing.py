@@ -1,14 +1,17 @@
-"""Rotations that mix the features of different blocks before they become qubits.
+"""Rotations that gather what embeddings hold in the features that are kept.
 
 An embedding of n features is the state of one particle on n sites, its features the amplitudes. A
 Givens gate on two sites conserves the particle: it rotates the two amplitudes and touches no other.
-So a circuit of such gates is an orthogonal matrix, exactly, at a few operations a gate. Layers
-whose pairs stand ever closer are those of a fast Fourier transform: after l of them each feature
-depends on 2**l of the embedding's, at n/2 angles a layer.
+So layers of such gates are an orthogonal matrix, exactly, at n/2 angles a layer; after l of them
+each feature depends on 2**l of the embedding's.
 
-Three layers at a time are one product with an 8 x 8 matrix for each eight features.
+Which features meet is fitted on data: those of largest covariance, turned to the principal axes of
+each pair. That is Jacobi's method for eigenvectors, all pairs at once, stopped after a few layers:
+a principal component analysis at l*n/2 parameters in place of n**2.
 
-Source: Kerenidis et al. 2021 (arXiv:2106.07198), orthogonal layers of Givens gates.
+Source: Jacobi 1846 (doi:10.1515/crll.1846.30.51); stopped early as a fast transform: Le Magoarou,
+Gribonval and Tremblay 2018 (arXiv:1612.04542); as a circuit: Kerenidis et al. 2021
+(arXiv:2106.07198).
 """
 
 from collections.abc import Sequence
@@ -17,163 +20,202 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
 from mpsheads._checks import is_concrete
 
-_AT_ONCE = 3  # layers in one matrix product
-
-
-def strides(num_blocks: int, layers: int) -> list[int]:
-    """How far apart the blocks are that each layer pairs: powers of two, each half the one before.
-
-    They start at the largest that leaves no block without a partner in any layer, or, where there
-    are too few of these, at the largest below `num_blocks`; after 1 they start again.
-    """
-    even = (num_blocks & -num_blocks) // 2
-    first = even if even >= 2 ** (layers - 1) else 2 ** max(0, (num_blocks - 1).bit_length() - 1)
-    period = first.bit_length()
-    return [first >> (layer % period) for layer in range(layers)]
-
 
 class Mixing(nn.Module):
-    """Layers of Givens rotations of pairs of features, at the same place of two blocks.
+    """Layers of Givens rotations of pairs of features.
+
+    Before `fit`, layers pair features as those of a fast Fourier transform do, half of them apart,
+    then a quarter: each kept one with others that are not.
 
     Args:
-        blocks: The features of each block; places are counted from the kept qubit's. A block
-            without a partner waits.
+        places: All features, those of the kept qubits first.
         layers: Number of layers.
         spread: Standard deviation of the angles at the start.
         generator: Source of the angles.
 
     Attributes:
-        angles: In radians, layer after layer.
-        pairs: The two features that each of them rotates.
+        angles: In radians `(layers, features // 2)`.
+        orders: `(layers + 1, features)`: where each row comes from before each layer, which rotates
+            the first half with the second, and at the end.
     """
+
+    orders: Tensor
 
     def __init__(
         self,
-        blocks: Sequence[Sequence[int]],
+        places: Sequence[int],
         layers: int,
         *,
         spread: float = 0.05,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.features = sum(map(len, blocks))
-        distances = strides(len(blocks), layers)
-        stages = _stages(distances)
-        table = _table(blocks, distances[0] if distances else 1)
-        self.pairs: list[tuple[int, int]] = []
-        self.depths = [len(stage) for stage in stages]
-        place = torch.arange(table.numel())
-        for number, stage in enumerate(stages):
-            groups = _groups(table, stage)
-            self.register_buffer(f"pick_{number}", self._number_pairs(groups), persistent=False)
-            self.register_buffer(f"order_{number}", place[groups.flatten()], persistent=False)
-            place = groups.flatten().argsort()
-        self.register_buffer(f"order_{len(stages)}", place, persistent=False)
-        self.angles = nn.Parameter(spread * torch.randn(len(self.pairs), generator=generator))
+        self.places = list(places)
+        features = len(self.places)
+        start = spread * torch.randn(layers, features // 2, generator=generator)
+        self.angles = nn.Parameter(start)
+        seen = [_butterfly(self.places, features >> (layer + 1)) for layer in range(layers)]
+        self.register_buffer("orders", _relative([*seen, list(range(features))]))
 
-    def _number_pairs(self, groups: Tensor) -> Tensor:
-        """Which angle rotates each pair of a stage, `(layers, groups, pairs)`; -1 for none."""
-        size = groups.shape[1]
-        found = []
-        half = size // 2
-        while half:
-            halves = groups.view(len(groups), -1, 2, half)
-            first, second = (halves[:, :, i].flatten(1) for i in (0, 1))
-            exists = (first < self.features) & (second < self.features)
-            number = exists.flatten().cumsum(0).view_as(exists) - 1 + len(self.pairs)
-            found.append(torch.where(exists, number, -1))
-            self.pairs += zip(first[exists].tolist(), second[exists].tolist(), strict=True)
-            half //= 2
-        return torch.stack(found)
+    @property
+    def layers(self) -> int:
+        """Number of layers."""
+        return len(self.orders) - 1
+
+    @property
+    def pairs(self) -> Tensor:
+        """The features that each angle rotates, `(layers, features // 2, 2)`.
+
+        A rotated feature stays where it was; the last layer is followed by the order `outputs`.
+        """
+        half = self.orders.shape[1] // 2
+        found = [seen[: 2 * half].view(2, half).T for seen in self._seen()[:-1]]
+        return torch.stack(found) if found else self.orders.new_empty(0, half, 2)
+
+    @property
+    def outputs(self) -> Tensor:
+        """Which rotated feature becomes each feature of the result."""
+        return self._seen()[-1]
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `fit` has chosen the pairs."""
+        outputs = self.outputs
+        return bool((outputs != torch.arange(len(outputs), device=outputs.device)).any())
+
+    def _seen(self) -> list[Tensor]:
+        seen = [torch.arange(self.orders.shape[1], device=self.orders.device)]
+        for order in self.orders:
+            seen.append(seen[-1][order])
+        return seen[1:]
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
-        """The embeddings rotated; their norms stay.
+        """The embeddings rotated; their norms stay. Cost: O(batch * features * layers)."""
+        y, angles = x.T, self.angles.to(x.dtype)
+        layer = _Layer.apply if is_concrete(x) else _rotated
+        for order, angle in zip(self.orders[:-1], angles, strict=True):
+            y = layer(y, order, angle)
+        return y.index_select(0, self.orders[-1]).T
 
-        Cost: O(batch * features * layers), one batched matrix product for three layers.
+    @torch.no_grad()
+    def fit(self, covariance: Float[Tensor, "features features"]) -> Float[Tensor, " features"]:
+        """Choose pairs, angles and the order of the result by the features' covariance.
+
+        Each layer pairs the two features of largest covariance, then of those left the two of
+        largest, and so on, and makes each pair uncorrelated. At the end the feature of largest
+        variance comes first in `places`. The same covariance gives the same rotations.
+
+        Args:
+            covariance: Symmetric, `(features, features)`, in float64.
+
+        Returns:
+            The variances in the order of `places`, descending.
+
+        Cost: O(features**2) a layer.
         """
-        angles = pad(self.angles.to(x.dtype), (0, 1))  # the last is that of missing pairs
-        y = x.T
-        missing = len(self.get_buffer("order_0")) - self.features
-        y = pad(y, (0, 0, 0, missing)) if missing else y
-        for number, depth in enumerate(self.depths):
-            y = _permute(y, self.get_buffer(f"order_{number}"))
-            y = y.unflatten(0, (-1, 2**depth))
-            y = torch.bmm(_matrices(angles[self.get_buffer(f"pick_{number}")]), y).flatten(0, 1)
-        return _permute(y, self.get_buffer(f"order_{len(self.depths)}"))[: self.features].T
+        c, half = covariance, len(covariance) // 2
+        seen = []
+        for layer in range(self.layers):
+            order = _strongest_pairs(c)
+            first, second = order[:half], order[half : 2 * half]
+            variance = c.diagonal()
+            angle = torch.atan2(2 * c[first, second], variance[first] - variance[second]) / 2
+            back = order.argsort()
+            for _ in range(2):  # rows, then columns
+                c = _rotated(c, order, angle)[back].T
+            self.angles[layer] = angle
+            seen.append(order)
+        variance, ranked = c.diagonal().sort(descending=True, stable=True)
+        outputs = torch.empty_like(ranked)
+        outputs[torch.tensor(self.places, device=ranked.device)] = ranked
+        self.orders.copy_(_relative([*seen, outputs]))
+        return variance
 
 
-def _stages(distances: Sequence[int]) -> list[list[int]]:
-    """Layers that one matrix product can do: each stride half the one before."""
-    stages: list[list[int]] = []
-    for distance in distances:
-        if stages and len(stages[-1]) < _AT_ONCE and 2 * distance == stages[-1][-1]:
-            stages[-1].append(distance)
-        else:
-            stages.append([distance])
-    return stages
+def _butterfly(places: Sequence[int], stride: int) -> list[int]:
+    """The features of one layer: the first of each pair, then the second, then who has none."""
+    stride, count = max(1, stride), len(places)
+    first = [i for i in range(count) if i % (2 * stride) < stride and i + stride < count]
+    second = [i + stride for i in first]
+    alone = sorted(set(range(count)) - {*first, *second})
+    half = len(alone) // 2
+    order = first + alone[:half] + second + alone[half:]
+    return [places[i] for i in order]
 
 
-def _table(blocks: Sequence[Sequence[int]], distance: int) -> Tensor:
-    """Features `(places, blocks)`, filled up with numbers of no feature where there is none."""
-    places = max(map(len, blocks))
-    width = -(-len(blocks) // (2 * distance)) * 2 * distance
-    free = iter(range(sum(map(len, blocks)), places * width))
-    rows = [
-        [
-            blocks[k][-1 - place] if k < len(blocks) and place < len(blocks[k]) else next(free)
-            for k in range(width)
-        ]
-        for place in range(places)
-    ]
-    return torch.tensor(rows)
+def _relative(seen: Sequence[Sequence[int] | Tensor]) -> Tensor:
+    """From the features in the rows of each layer to where they come from in the layer before."""
+    table = torch.stack([torch.as_tensor(order) for order in seen])
+    before = [torch.arange(table.shape[1], device=table.device), *table[:-1]]
+    return torch.stack([b.argsort()[order] for b, order in zip(before, table, strict=True)])
 
 
-def _groups(table: Tensor, stage: Sequence[int]) -> Tensor:
-    """The features that a stage brings together, `(groups, 2**layers)`."""
-    split = table.view(len(table), -1, 2 ** len(stage), stage[-1])
-    return split.transpose(2, 3).flatten(0, 2)
+def _strongest_pairs(covariance: Tensor) -> Tensor:
+    """Features: the first of each pair, the second, and one that is left of an odd number.
+
+    Two features whose covariance is the largest of both are a pair; so among those left, until
+    there are none: the greedy matching, many pairs at a time.
+    """
+    weight = covariance.square()
+    weight = weight + weight.T  # exactly symmetric: the first of the largest is a pair
+    weight.fill_diagonal_(-1)
+    free = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    first, second = [], []
+    while free.sum() > 1:
+        rows = free.nonzero()[:, 0]
+        best = rows[weight[rows][:, rows].argmax(1)]
+        partner = torch.full_like(free, -1, dtype=torch.long)
+        partner[rows] = best
+        mutual = rows[(partner[best] == rows) & (rows < best)]
+        first.append(mutual)
+        second.append(partner[mutual])
+        free[mutual] = free[partner[mutual]] = False
+    return torch.cat([*first, *second, free.nonzero()[:, 0]])
 
 
-def _matrices(angles: Float[Tensor, "layers groups pairs"]) -> Float[Tensor, "groups size size"]:
-    """The product of the rotations of each group."""
-    _, groups, half = angles.shape
-    found = torch.eye(2 * half, dtype=angles.dtype, device=angles.device)
-    found = found.expand(groups, -1, -1)
-    for layer in angles:
-        split = found.view(groups, -1, 2, half, found.shape[2])
-        cosine, sine = (f(layer).view(groups, -1, half, 1) for f in (torch.cos, torch.sin))
-        u, v = split[:, :, 0], split[:, :, 1]
-        found = torch.stack([cosine * u + sine * v, cosine * v - sine * u], 2).flatten(1, 3)
-        half //= 2
-    return found
+def _rotated(
+    y: Float[Tensor, "rows batch"], order: Tensor, angle: Float[Tensor, " pairs"]
+) -> Float[Tensor, "rows batch"]:
+    """Rows put in order; then the first half is rotated with the second."""
+    y = y.index_select(0, order)
+    half = len(angle)
+    a, b = y[:half], y[half : 2 * half]
+    cosine, sine = angle.cos()[:, None], angle.sin()[:, None]
+    return torch.cat([cosine * a + sine * b, cosine * b - sine * a, y[2 * half :]])
 
 
-def _permute(y: Float[Tensor, "rows batch"], order: Tensor) -> Float[Tensor, "rows batch"]:
-    """Rows in another order, each once."""
-    if not is_concrete(y):
-        return y.index_select(0, order)
-    found = _Permutation.apply(y, order)
-    assert isinstance(found, Tensor)
-    return found
-
-
-class _Permutation(torch.autograd.Function):
-    """Rows in another order; the gradient is put back, not added."""
+class _Layer(torch.autograd.Function):
+    """`_rotated` that keeps only its result: by it the gradient of each angle is known."""
 
     @staticmethod
-    def forward(ctx, y: Tensor, order: Tensor) -> Tensor:
-        ctx.save_for_backward(order)
-        return y.index_select(0, order)
+    def forward(ctx, y: Tensor, order: Tensor, angle: Tensor) -> Tensor:
+        found = y.index_select(0, order)
+        _rotate_(found, angle)
+        ctx.save_for_backward(found, order, angle)
+        return found
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
-    ) -> tuple[Tensor, None]:
-        (order,) = ctx.saved_tensors
-        (grad,) = grads
-        return torch.empty_like(grad).index_copy_(0, order, grad), None
+    ) -> tuple[Tensor, None, Tensor]:
+        found, order, angle = ctx.saved_tensors
+        half = len(angle)
+        grad = grads[0].clone(memory_format=torch.contiguous_format)
+        u, v = found[:half], found[half : 2 * half]
+        slope = torch.linalg.vecdot(grad[:half], v) - torch.linalg.vecdot(grad[half : 2 * half], u)
+        _rotate_(grad, -angle)
+        return torch.empty_like(grad).index_copy_(0, order, grad), None, slope
+
+
+def _rotate_(y: Tensor, angle: Tensor) -> None:
+    half = len(angle)
+    a, b = y[:half], y[half : 2 * half]
+    cosine, sine = angle.cos()[:, None], angle.sin()[:, None]
+    turned = cosine * a
+    turned.addcmul_(sine, b)
+    b.mul_(cosine).addcmul_(sine, a, value=-1)
+    a.copy_(turned)

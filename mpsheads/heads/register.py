@@ -38,6 +38,17 @@ class Register:
         return self.sites[-1].stop
 
     @property
+    def places(self) -> list[int]:
+        """All features: the last of each block, then those before them, and so on."""
+        longest = max(map(len, self.blocks))
+        return [
+            block[-place]
+            for place in range(1, longest + 1)
+            for block in self.blocks
+            if place <= len(block)
+        ]
+
+    @property
     def kept(self) -> list[int]:
         """The last qubit of each block."""
         return [block[-1] for block in self.sites]

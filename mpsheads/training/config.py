@@ -15,8 +15,8 @@ class TrainingConfig:
     Attributes:
         epochs: Passes over the pairs.
         batch_size: Pairs a step. The documents of the other pairs are the negatives.
-        learning_rate: Peak rate of Adam; `None` takes 3e-2 for `MPSProjectionHead`, 1e-2 for
-            `ReferenceHead`, 1e-3 for `DenseHead`; 4e-5 for the paper's loss.
+        learning_rate: Peak rate of Adam; `None` takes 3e-3 for an `MPSProjectionHead` after `fit`,
+            1e-2 without and for `ReferenceHead`, 1e-3 for `DenseHead`; 4e-5 for the paper's loss.
         loss: "contrastive" (cross-entropy of the relevant document), "distillation" (KL from the
             uncompressed similarities), "both", their sum, or "paper": cross-entropy of the
             relevant document among itself and the pair's own `hard_negatives`, of `scale` times

@@ -37,7 +37,8 @@ from mpsheads.training.mining import mine_hard_negatives
 Validation = Callable[[ProjectionHead], float]
 """Scores a head, higher is better; for example its nDCG@10 on held-out queries."""
 
-_LEARNING_RATE = {"mps": 3e-2, "reference": 1e-2, "dense": 1e-3}
+_LEARNING_RATE = {"mps": 1e-2, "reference": 1e-2, "dense": 1e-3}
+_FITTED_LEARNING_RATE = 3e-3
 _PAPER_LEARNING_RATE, _PAPER_SCALE = 4e-5, 20.0
 _SCALE_SAMPLE = 256
 
@@ -142,8 +143,7 @@ class _Run:
         trained = [p for p in head.parameters() if p.requires_grad]
         self.paper = config.loss == "paper"
         self.optimiser = torch.optim.Adam(trained if self.paper else [*trained, self.log_scale])
-        usual = _PAPER_LEARNING_RATE if self.paper else _LEARNING_RATE.get(head.name, 1e-3)
-        self.peak = config.learning_rate or usual
+        self.peak = config.learning_rate or _usual_rate(head, self.paper)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
 
@@ -329,3 +329,12 @@ def _check_batch_size(config: TrainingConfig, pairs: int, which: str = "") -> No
             f"`batch_size` must not exceed the number of pairs {which}{pairs}, "
             f"got {config.batch_size}."
         )
+
+
+def _usual_rate(head: ProjectionHead, paper: bool) -> float:
+    """The peak rate of a head; one that starts from data has less to learn."""
+    if paper:
+        return _PAPER_LEARNING_RATE
+    if isinstance(head, MPSProjectionHead) and head.is_fitted:
+        return _FITTED_LEARNING_RATE
+    return _LEARNING_RATE.get(head.name, 1e-3)

@@ -2,69 +2,84 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mpsheads import Circuit
+from mpsheads import Circuit, MPSProjectionHead
+from mpsheads.heads import PCAHead, load_head
 from mpsheads.heads import mixing as module
-from mpsheads.heads.mixing import Mixing, strides
-from mpsheads.heads.register import deal
+from mpsheads.heads.mixing import Mixing
 from tests.strategies import dense_circuit
 
 
-def mixed(features, blocks, layers, generator, grouping="registers"):
-    register = deal(features, blocks, grouping, "angle")
-    return Mixing(register.blocks, layers, spread=1.0, generator=generator).double()
+def mixed(features, layers, generator, fitted=False):
+    """Random angles; fitted ones are those of random data, in a random order of places."""
+    places = torch.randperm(features, generator=generator).tolist()
+    mixing = Mixing(places, layers, spread=1.0, generator=generator).double()
+    if fitted:
+        mixing.fit(covariance(features, generator))
+    return mixing
+
+
+def data(features, generator, samples=200):
+    """Correlated features of different variances."""
+    spread = torch.randn(features, features, generator=generator).double()
+    return torch.randn(samples, features, generator=generator).double() @ spread
+
+
+def covariance(features, generator):
+    return torch.cov(data(features, generator).T).view(features, features)
 
 
 def explicit(mixing):
-    """The product of all Givens rotations, as a matrix."""
-    matrix = torch.eye(mixing.features, dtype=torch.float64)
-    for (a, b), angle in zip(mixing.pairs, mixing.angles.tolist(), strict=True):
-        gate = torch.eye(mixing.features, dtype=torch.float64)
-        gate[a, a] = gate[b, b] = math.cos(angle)
-        gate[a, b], gate[b, a] = math.sin(angle), -math.sin(angle)
-        matrix = gate @ matrix
-    return matrix
+    """The product of all Givens rotations and of the order at the end, as a matrix."""
+    matrix = torch.eye(mixing.orders.shape[1], dtype=torch.float64)
+    for pairs, angles in zip(mixing.pairs.tolist(), mixing.angles.tolist(), strict=True):
+        for (a, b), angle in zip(pairs, angles, strict=True):
+            gate = torch.eye(len(matrix), dtype=torch.float64)
+            gate[a, a] = gate[b, b] = math.cos(angle)
+            gate[a, b], gate[b, a] = math.sin(angle), -math.sin(angle)
+            matrix = gate @ matrix
+    return matrix[mixing.outputs]
 
 
-@pytest.mark.parametrize(
-    ("features", "blocks", "grouping"),
-    [
-        (8, 4, "registers"),
-        (12, 3, "neighbours"),
-        (23, 8, "registers"),
-        (11, 4, "registers"),
-        (5, 5, [4, 2, 0, 1, 3]),
-    ],
-)
-@pytest.mark.parametrize("layers", [1, 3, 5])
+@pytest.mark.parametrize("features", [1, 2, 8, 11, 23])
+@pytest.mark.parametrize("layers", [0, 1, 3, 5])
+@pytest.mark.parametrize("fitted", [False, True])
 @pytest.mark.parametrize("concrete", [True, False])
 def test_it_is_the_product_of_its_rotations(
-    features, blocks, grouping, layers, concrete, monkeypatch, generator
+    features, layers, fitted, concrete, monkeypatch, generator
 ):
     monkeypatch.setattr(module, "is_concrete", lambda _: concrete)
-    mixing = mixed(features, blocks, layers, generator, grouping)
+    mixing = mixed(features, layers, generator, fitted)
     x = torch.randn(4, features, dtype=torch.float64, generator=generator)
     assert_close(mixing(x), x @ explicit(mixing).T)
     assert_close(mixing(x).norm(dim=1), x.norm(dim=1))
 
 
-def test_it_is_a_circuit_of_givens_gates_on_one_particle(generator):
+@pytest.mark.parametrize("fitted", [False, True])
+def test_it_is_a_circuit_of_givens_gates_on_one_particle(fitted, generator):
     """Amplitude i of the embedding stands for the particle on site i."""
-    mixing = mixed(6, 3, 2, generator)
-    circuit = Circuit.of(6, [("givens", pair) for pair in mixing.pairs])
+    mixing = mixed(6, 2, generator, fitted)
+    circuit = Circuit.of(
+        6, [("givens", tuple(pair)) for pair in mixing.pairs.flatten(0, 1).tolist()]
+    )
     x = torch.nn.functional.normalize(torch.randn(1, 6, generator=generator).double())
-    places = [2 ** (5 - site) for site in range(6)]
+    places = torch.tensor([2 ** (5 - site) for site in range(6)])
     state = torch.zeros(64, dtype=torch.complex128)
     state[places] = x[0].to(torch.complex128)
-    found = dense_circuit(state, circuit, mixing.angles.detach())
-    assert_close(found[places].real, mixing(x)[0].detach())
+    found = dense_circuit(state, circuit, mixing.angles.detach().flatten())
+    assert_close(found[places][mixing.outputs].real, mixing(x)[0].detach())
     assert_close(found[places].norm(), found.norm())  # the particle is not lost
 
 
-def test_gradients_agree_with_finite_differences(generator):
-    mixing = mixed(11, 4, 3, generator)
-    x = torch.randn(2, 11, dtype=torch.float64, generator=generator, requires_grad=True)
+@pytest.mark.parametrize("features", [10, 11])
+@pytest.mark.parametrize("concrete", [True, False])
+def test_gradients_agree_with_finite_differences(features, concrete, monkeypatch, generator):
+    monkeypatch.setattr(module, "is_concrete", lambda _: concrete)
+    mixing = mixed(features, 3, generator, fitted=True)
+    x = torch.randn(2, features, dtype=torch.float64, generator=generator, requires_grad=True)
 
     def f(x, angles):
         return torch.func.functional_call(mixing, {"angles": angles}, (x,))
@@ -74,35 +89,120 @@ def test_gradients_agree_with_finite_differences(generator):
 
 def test_layers_bring_ever_more_features_together(generator):
     for layers, seen in ((1, 2), (2, 4), (3, 8), (4, 16)):
-        mixing = mixed(64, 16, layers, generator)
+        mixing = mixed(64, layers, generator)
         matrix = mixing(torch.eye(64, dtype=torch.float64))
         assert (matrix.abs() > 1e-9).sum(0).eq(seen).all()
 
 
-@pytest.mark.parametrize(("features", "blocks"), [(30, 7), (48, 12), (96, 32), (12, 12)])
-def test_pairs_are_of_different_blocks_and_each_feature_comes_once_a_layer(
-    features, blocks, generator
-):
-    register = deal(features, blocks, "registers", "angle")
-    block_of = {f: number for number, block in enumerate(register.blocks) for f in block}
-    place_of = {f: block[::-1].index(f) for block in register.blocks for f in block}
-    one = mixed(features, blocks, 1, generator).pairs
-    assert len({f for pair in one for f in pair}) == 2 * len(one) > 0
-    for a, b in mixed(features, blocks, 4, generator).pairs:
-        assert block_of[a] != block_of[b]
-        assert place_of[a] == place_of[b]
+@given(features=st.integers(2, 40), layers=st.integers(1, 6), fitted=st.booleans())
+def test_each_feature_comes_once_a_layer(features, layers, fitted):
+    pairs = mixed(features, layers, torch.Generator().manual_seed(features), fitted).pairs
+    assert pairs.shape == (layers, features // 2, 2)
+    for layer in pairs:
+        assert len(layer.unique()) == 2 * (features // 2)
 
 
-def test_strides_leave_no_block_alone_where_they_can():
-    assert strides(256, 3) == [128, 64, 32]
-    assert strides(192, 3) == [32, 16, 8]
-    assert strides(85, 3) == [64, 32, 16]
-    assert strides(4, 5) == [2, 1, 2, 1, 2]
-    assert mixed(384, 192, 3, None).angles.numel() == 3 * 192
+@pytest.mark.parametrize(("features", "kept"), [(48, 16), (48, 8), (30, 7)])
+def test_before_fit_a_kept_feature_meets_one_that_is_not(features, kept):
+    for a, b in MPSProjectionHead(features, kept, mixing=1).mixing.pairs[0].tolist():
+        assert not (a < kept and b < kept)
 
 
-def test_one_block_has_nothing_to_mix():
-    mixing = Mixing([[0, 1, 2, 3]], 1)
-    assert mixing.angles.numel() == 0
-    x = torch.ones(2, 4)
-    assert_close(mixing(x), x)
+@given(features=st.integers(2, 24), layers=st.integers(1, 4), seed=st.integers(0, 99))
+def test_fit_pairs_the_largest_covariance_and_makes_pairs_uncorrelated(features, layers, seed):
+    generator = torch.Generator().manual_seed(seed)
+    c = covariance(features, generator)
+    mixing = Mixing(range(features), layers).double()
+    variance = mixing.fit(c)
+    a, b = divmod(int(c.square().fill_diagonal_(-1).argmax()), features)
+    assert {a, b} in [set(pair) for pair in mixing.pairs[0].tolist()]
+    matrix = explicit(mixing)
+    after = matrix @ c @ matrix.T
+    assert_close(after.diagonal(), variance)
+    assert variance.diff().le(0).all()
+    place = mixing.outputs.argsort()
+    for first, second in place[mixing.pairs[-1]].tolist():
+        assert after[first, second].abs() < 1e-9 * c.abs().max()
+
+
+@given(features=st.integers(2, 24), seed=st.integers(0, 99))
+def test_each_layer_gathers_more_variance_in_what_is_kept(features, seed):
+    c = covariance(features, torch.Generator().manual_seed(seed))
+    before = c.diagonal().sort(descending=True).values.cumsum(0)
+    for layers in range(5):
+        found = Mixing(range(features), layers).double().fit(c).cumsum(0)
+        assert found.ge(before - 1e-9 * before[-1]).all()
+        before = found
+    best = torch.linalg.eigvalsh(c).flip(0).cumsum(0)
+    assert before.le(best + 1e-9 * best[-1]).all()
+
+
+def test_many_layers_are_a_principal_component_analysis(generator):
+    x = data(12, generator)
+    mixing = Mixing(range(12), 60).double()
+    mixing.fit(torch.cov(x.T))
+    pca = PCAHead(12, 12).double().fit(x)
+    assert_close(mixing(x - x.mean(0)).abs(), pca(x).abs())
+
+
+def test_features_of_equal_covariance_are_paired_too():
+    for c in (torch.zeros(7, 7), torch.ones(7, 7), torch.eye(7)):
+        mixing = Mixing(range(7), 3).double()
+        mixing.fit(c.double())
+        assert mixing.angles.isfinite().all()
+        assert all(len(layer.unique()) == 6 for layer in mixing.pairs)
+
+
+def test_a_head_is_fitted_to_what_its_kept_qubits_should_hold(generator):
+    """Two latent numbers, each copied to many features with noise, are what two qubits keep."""
+    latent = torch.randn(500, 2, generator=generator)
+    x = torch.cat([latent[:, :1].expand(-1, 4), latent[:, 1:].expand(-1, 4)], 1)
+    x = x + 0.1 * torch.randn(500, 8, generator=generator)
+    x = torch.cat([0.1 * torch.randn(500, 4, generator=generator), x], 1)
+    head = MPSProjectionHead(12, 2, generator=generator).fit(x)
+    assert head.is_fitted
+    kept = head.mixing(x)[:, head.register.places[:2]]
+    correlation = torch.corrcoef(torch.cat([kept, latent], 1).T)[:2, 2:].abs()
+    assert correlation.max(1).values.min() > 0.99
+    assert "fitted to data" in head.describe()
+
+
+@pytest.mark.parametrize("ansatz", ["staircase", "brickwork"])
+@pytest.mark.parametrize("grouping", ["registers", "neighbours", [5, 3, 1, 0, 2, 4, 7, 6]])
+def test_a_fitted_head_is_the_unfitted_one_on_rotated_features(ansatz, grouping, generator):
+    x = data(8, generator).float()
+    head = MPSProjectionHead(8, 3, ansatz=ansatz, grouping=grouping, generator=generator).fit(x)
+    alone = MPSProjectionHead(8, 3, ansatz=ansatz, grouping=grouping, mixing=0)
+    alone.load_state_dict({"angles": head.angles, "scale": head.scale})
+    rotated = x @ explicit(head.mixing).float().T
+    assert_close(head(x), alone(rotated), atol=1e-5, rtol=1e-5)
+    variance = rotated.div(x.norm(dim=1, keepdim=True)).var(0)
+    assert variance[head.register.places].diff().le(1e-6).all()
+
+
+def test_the_same_data_give_the_same_head_which_survives_a_folder(tmp_path, generator):
+    x = data(16, generator).float()
+    heads = [
+        MPSProjectionHead(16, 4, generator=torch.Generator().manual_seed(0)).fit(x)
+        for _ in range(2)
+    ]
+    heads[0].save_pretrained(tmp_path)
+    loaded = load_head(tmp_path)
+    assert loaded.is_fitted
+    assert torch.equal(loaded(x), heads[0](x))
+    assert torch.equal(heads[1](x), heads[0](x))
+    assert_close(heads[0].freeze()(x), heads[0](x))
+    loaded.half()
+    assert loaded.mixing.orders.dtype == torch.int64
+
+
+def test_what_cannot_be_fitted_is_said():
+    with pytest.raises(ValueError, match="nothing to fit"):
+        MPSProjectionHead(8, 2, encoding="amplitude", mixing=0).fit(torch.ones(4, 8))
+    with pytest.raises(ValueError, match="`x` must hold two rows"):
+        MPSProjectionHead(8, 2).fit(torch.ones(1, 8))
+    with pytest.raises(ValueError, match="row 1 holds NaN"):
+        MPSProjectionHead(8, 2).fit(torch.tensor([[0.0] * 8, [math.nan] * 8]))
+    with pytest.raises(ValueError, match="8"):
+        MPSProjectionHead(8, 2).fit(torch.ones(4, 7))
+    assert not MPSProjectionHead(8, 2).is_fitted
