@@ -228,7 +228,7 @@ def _methods(options: FrontierOptions) -> tuple[str, ...]:
         raise ValueError(f"`method` {unknown!r} is not known; there are {', '.join(METHODS)}.")
     if not options.untrained:
         return asked
-    trained = [name for name in asked if METHODS[name].is_random]
+    trained = [name for name in asked if METHODS[name].is_trained]
     if options.method and trained:
         raise ValueError(
             f"`method` {trained[0]!r} is trained, but `untrained` leaves training out."

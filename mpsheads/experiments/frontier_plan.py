@@ -123,7 +123,7 @@ def make_plan(grid: Grid, experiment: Experiment) -> Plan:
             for size, bits in cells[method.label].items():
                 changes = {"methods": (method,), "sizes": (size,), "bits": bits, "seeds": (seed,)}
                 made.append(replace(experiment, name=EXPERIMENT, **changes))
-    made.sort(key=lambda one: one.methods[0].is_random)
+    made.sort(key=lambda one: one.methods[0].is_trained)
     return Plan(tuple(made), tuple(notes))
 
 

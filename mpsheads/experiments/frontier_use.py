@@ -57,7 +57,7 @@ def usage(
             "index.add(normalize(x).numpy())  # measured: the cosine with what it decodes",
         ]
         return Usage(None, "\n".join(lines))
-    if not method.is_random:
+    if not method.is_trained:
         return Usage(None, "\n".join(_fitted(method.head, row.size, features, bits)))
     folder = f"{method.head}-{row.size}"
     lines = [f'head = load_head("{folder}")', "z = head(x)"]

@@ -44,7 +44,7 @@ def runs_of(experiment: Experiment, encoder: str, features: int) -> list[Run]:
     """
     runs = []
     for method in experiment.methods:
-        for fraction in experiment.fractions if method.is_random else experiment.fractions[-1:]:
+        for fraction in experiment.fractions if method.is_trained else experiment.fractions[-1:]:
             for size in _sizes(experiment, method, features):
                 for seed in experiment.seeds if method.is_random else (0,):
                     lines = _results(experiment, encoder, features, method, size, seed, fraction)
@@ -104,7 +104,7 @@ def _results(
     bits_of = (32,) if method.trained == "layers" and experiment.each_epoch else experiment.bits
     epochs = range(1, config.epochs + 1) if experiment.each_epoch else [config.epochs]
     settings = _settings(experiment, method)
-    for epoch in epochs if method.is_random else [0]:
+    for epoch in epochs if method.is_trained else [0]:
         for bits in (8,) if method.is_quantiser else bits_of:
             for test in experiment.tests:
                 yield {
@@ -117,7 +117,7 @@ def _results(
                     "size": size,
                     "bits": bits,
                     "seed": seed,
-                    "fraction": fraction if method.is_random else 1.0,
+                    "fraction": fraction if method.is_trained else 1.0,
                     "epoch": epoch,
                     "test": name_of(test),
                     "measure": experiment.measure,
@@ -131,7 +131,7 @@ def _settings(experiment: Experiment, method: Method) -> dict:
     settings = dict(method.settings)
     if method.similarity != "cosine":
         settings["similarity"] = method.similarity
-    if method.is_random:
+    if method.is_trained:
         settings |= {**experiment.training, **method.training}
         if experiment.select != "last":
             settings["select"] = experiment.select

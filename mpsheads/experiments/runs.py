@@ -112,7 +112,7 @@ class Runner:
         tests = self.tests(experiment) if missing else {}
         if any(run.method.needs_training_documents or _is_coded(run) for run in missing):
             split = self.training(experiment)
-            for fraction in {run.fraction for run in missing if run.method.is_random}:
+            for fraction in {run.fraction for run in missing if run.method.is_trained}:
                 queries = choose_queries(split, fraction, 0)
                 if experiment.select == "best":
                     hold_out(queries)
@@ -161,7 +161,7 @@ class Runner:
         else:
             assert known is not None
             head = make_head(method, run.size, run.seed, known)
-        if method.is_random:
+        if method.is_trained:
             yield from self._trained(experiment, run, head, tests, known)
             return
         similarity = None if method.similarity == "cosine" else uncompressed_similarity(method)

@@ -79,9 +79,14 @@ class Method:
             )
 
     @property
+    def is_trained(self) -> bool:
+        """Whether it is trained on pairs."""
+        return self.trained != "nothing"
+
+    @property
     def is_random(self) -> bool:
         """Whether seeds differ."""
-        return self.trained != "nothing"
+        return self.is_trained or self.head == "mps"
 
     @property
     def is_trained_head(self) -> bool:
@@ -91,7 +96,7 @@ class Method:
     @property
     def needs_training_documents(self) -> bool:
         """Whether something is trained on, or fitted to, the training collection."""
-        return self.is_random or self.head not in ("uncompressed", "truncation")
+        return self.is_trained or self.head not in ("uncompressed", "truncation")
 
     @property
     def is_quantiser(self) -> bool:

@@ -47,7 +47,7 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     report = ran.json
     rows = {row["label"]: row for row in report["rows"]}
     assert {row["method"] for row in rows.values()} == {
-        *("uncompressed", "truncation", "pca", "dense", "reference", "mps")
+        *("uncompressed", "truncation", "pca", "dense", "reference", "mps", "mps, untrained")
     }
     assert all(8 <= row["bytes"] <= 192 for row in rows.values())
     assert {row["size"] for row in rows.values() if row["method"] == "mps"} == {48, 24, 16, 8, 4}
@@ -124,7 +124,8 @@ def test_several_datasets_give_their_mean_and_judged_documents_can_be_ranked(com
 
 def test_without_training_what_is_fitted_to_the_documents_is_left(command, texts, no_train):
     report = command(*texts, "--untrained", "--json").json
-    assert {row["method"] for row in report["rows"]} == {"uncompressed", "truncation", "pca"}
+    found = {row["method"] for row in report["rows"]}
+    assert found == {"uncompressed", "truncation", "pca", "mps, untrained"}
     assert report["recommendation"]["command"] is None
 
 

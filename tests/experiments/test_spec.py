@@ -109,7 +109,7 @@ def test_triples_are_part_of_what_tells_results_apart(read):
         ("[[methods]]\nlabel = 'x'\n", "a method lacks `head`; it has label"),
         ("[[methods]]\nhead = 'mpz'\n", '`head` must be one of "uncompressed", "mps"'),
         ("[[methods]]\nhead = 'mps'\ndpth = 1\n", "setting `dpth`, but .* takes n_qubits|takes"),
-        ("[[methods]]\nhead = 'dense'\ndepth = 1\n", "takes no settings"),
+        ("[[methods]]\nhead = 'dense'\ndepth = 1\n", "takes start"),
         ("[[methods]]\nhead = 'pca'\ntrained = 'layers'\n", "`trained` cannot be 'layers'"),
         ("[[methods]]\nhead = 'mps'\nsimilarity = 'fidelity'\n", "`similarity` is for uncompr"),
         ("methods = [{ head = 'mps' }, { head = 'mps' }]\n", r"holds 'mps \(head\)' twice"),
@@ -150,7 +150,11 @@ def test_sizes_and_settings_that_a_head_does_not_take_are_told_before_anything_r
         plan(Method("old", "reference"), 20)
     with pytest.raises(ValueError, match="'flat' at size 16: `depth`"):
         plan(Method("flat", "mps", settings={"depth": 0}), 16)
-    assert plan(Method("fitted", "mps", settings={"grouping": "fitted"}), 16)
+    assert plan(Method("not fitted", "mps", settings={"fitted": False}), 16)
+    with pytest.raises(TypeError, match="'odd' at size 16: `fitted` must be true or false, got 1"):
+        plan(Method("odd", "mps", settings={"fitted": 1}), 16)
+    with pytest.raises(ValueError, match="'odd' at size 16: `start` must be one of"):
+        plan(Method("odd", "dense", settings={"start": "zero"}), 16)
     by_width = Experiment("x", (Method("mps", "mps"),))
     with pytest.raises(ValueError, match=r"`sizes` of 'x' holds none for embeddings of 48 .*768"):
         runs_of(by_width, "tiny", 48)

@@ -170,7 +170,7 @@ def test_the_last_layers_and_the_head_change_and_nothing_else(kind, bert, data, 
         still = name.endswith("key.bias")  # it shifts all scores of a query alike
         if not still:
             assert torch.equal(value, before[name]) is not trained, name
-    for name, value in result.trained.head.state_dict().items():
+    for name, value in result.trained.head.named_parameters():
         assert name not in first or not torch.equal(value, first[name]), name
 
 
