@@ -12,6 +12,7 @@ from mpsheads._checks import check_choice, check_equal
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead
+from mpsheads.heads.mixing import Mixing
 
 with installed_by("transformers", "transformers"):
     from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
@@ -176,7 +177,11 @@ class MPSHeadModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Read a model from a folder or the hub; arguments are those of transformers."""
         found = super().from_pretrained(*args, **kwargs)
-        (found[0] if isinstance(found, tuple) else found).freeze()
+        model = found[0] if isinstance(found, tuple) else found
+        for module in model.modules():
+            if isinstance(module, Mixing):  # transformers keeps all of a head in float32
+                module.orders = module.orders.long()
+        model.freeze()
         return found
 
     def forward(

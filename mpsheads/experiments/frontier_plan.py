@@ -18,7 +18,7 @@ _PLAIN = (UNCOMPRESSED, "truncation", "pca", "pq", "opq", "dense", "reference", 
 METHODS = {
     **{name: Method(name, name) for name in _PLAIN},
     "mps, untrained": Method("mps, untrained", "mps", trained="nothing"),
-    "mps, depth 1": Method("mps, depth 1", "mps", settings={"depth": 1}),
+    "mps, depth 2": Method("mps, depth 2", "mps", settings={"depth": 2}),
 }
 """Label -> method; all that a frontier knows."""
 DEFAULT = (*_PLAIN, "mps, untrained")

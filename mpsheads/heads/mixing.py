@@ -94,10 +94,14 @@ class Mixing(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
         """The embeddings rotated; their norms stay. Cost: O(batch * features * layers)."""
-        y, angles = x.T, self.angles.to(x.dtype)
-        layer = _Layer.apply if is_concrete(x) else _rotated
+        angles = self.angles.to(x.dtype)
+        if is_concrete(x):
+            found = _Rotations.apply(x, self.orders, angles)
+            assert isinstance(found, Tensor)
+            return found
+        y = x.T
         for order, angle in zip(self.orders[:-1], angles, strict=True):
-            y = layer(y, order, angle)
+            y = _rotated(y, order, angle)
         return y.index_select(0, self.orders[-1]).T
 
     @torch.no_grad()
@@ -187,28 +191,35 @@ def _rotated(
     return torch.cat([cosine * a + sine * b, cosine * b - sine * a, y[2 * half :]])
 
 
-class _Layer(torch.autograd.Function):
-    """`_rotated` that keeps only its result: by it the gradient of each angle is known."""
+class _Rotations(torch.autograd.Function):
+    """All layers; each keeps only its result, by which the gradient of its angles is known."""
 
     @staticmethod
-    def forward(ctx, y: Tensor, order: Tensor, angle: Tensor) -> Tensor:
-        found = y.index_select(0, order)
-        _rotate_(found, angle)
-        ctx.save_for_backward(found, order, angle)
-        return found
+    def forward(ctx, x: Tensor, orders: Tensor, angles: Tensor) -> Tensor:
+        y, results = x.index_select(1, orders[0]).T.contiguous(), []
+        for order, angle in zip(orders[1:], angles, strict=True):
+            _rotate_(y, angle)
+            results.append(y)
+            y = y.index_select(0, order)
+        ctx.save_for_backward(orders, angles, *results)
+        return y.T
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
     ) -> tuple[Tensor, None, Tensor]:
-        found, order, angle = ctx.saved_tensors
-        half = len(angle)
-        grad = grads[0].clone(memory_format=torch.contiguous_format)
-        u, v = found[:half], found[half : 2 * half]
-        slope = torch.linalg.vecdot(grad[:half], v) - torch.linalg.vecdot(grad[half : 2 * half], u)
-        _rotate_(grad, -angle)
-        return torch.empty_like(grad).index_copy_(0, order, grad), None, slope
+        orders, angles, *results = ctx.saved_tensors
+        half, slopes = angles.shape[1], torch.empty_like(angles)
+        rows = torch.arange(orders.shape[1], device=orders.device).expand_as(orders)
+        back = torch.empty_like(orders).scatter_(1, orders, rows)  # the inverse of each order
+        grad = grads[0].T.index_select(0, back[-1])
+        for layer in reversed(range(len(angles))):
+            (u, v), (p, q) = (t[: 2 * half].view(2, half, -1) for t in (results[layer], grad))
+            slopes[layer] = torch.linalg.vecdot(p, v) - torch.linalg.vecdot(q, u)
+            _rotate_(grad, -angles[layer])
+            grad = grad.index_select(0, back[layer])
+        return grad.T, None, slopes
 
 
 def _rotate_(y: Tensor, angle: Tensor) -> None:

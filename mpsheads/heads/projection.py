@@ -111,7 +111,7 @@ class MPSProjectionHead(ProjectionHead):
         in_features: int = 768,
         out_features: int = 256,
         bond_dim: int = 4,
-        depth: int = 2,
+        depth: int = 1,
         ansatz: str | Circuit | Mapping[str, Any] = "staircase",
         readout: str = "direction",
         encoding: str = "angle",

@@ -293,8 +293,9 @@ def test_mixing_must_be_a_number_of_layers():
 
 
 def test_the_default_heads_have_the_parameters_of_the_page():
-    assert MPSProjectionHead(768, 256).num_parameters == 256 * 20 + 1 + 2 * 384 == 5_889
-    assert MPSProjectionHead(768, 256, depth=1, mixing=0).num_parameters == 256 * 8 + 1 == 2_049
+    assert MPSProjectionHead(768, 256).num_parameters == 256 * 8 + 1 + 2 * 384 == 2_817
+    assert MPSProjectionHead(768, 256, depth=2).num_parameters == 256 * 20 + 1 + 2 * 384 == 5_889
+    assert MPSProjectionHead(768, 256, mixing=0).num_parameters == 256 * 8 + 1 == 2_049
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -310,7 +311,7 @@ def test_blocks_reach_what_the_circuit_with_all_parameters_reaches(depth, genera
 
 
 def test_the_state_is_one_mps_of_the_whole_register_within_the_bond_dimension(generator):
-    head = random_head(24, 3, generator=generator, dtype=torch.float32)
+    head = random_head(24, 3, depth=2, generator=generator, dtype=torch.float32)
     state = head.state(torch.randn(5, 24, generator=generator))
     assert (state.batch_size, state.n_sites, state.dtype) == (5, 24, torch.complex64)
     assert state.max_bond == 4 == head.config["bond_dim"]
@@ -446,7 +447,7 @@ def test_gradients_agree_with_finite_differences(scale, generator):
 
 
 def test_it_is_described(generator):
-    text = MPSProjectionHead(768, 256, generator=generator).describe()
+    text = MPSProjectionHead(768, 256, depth=2, generator=generator).describe()
     for part in (
         "768 -> 256",
         "staircase, depth 2",
@@ -463,7 +464,7 @@ def test_it_is_described(generator):
 
 
 def test_it_is_drawn(tmp_path):
-    head = MPSProjectionHead(12, 4)
+    head = MPSProjectionHead(12, 4, depth=2)
     file = tmp_path / "block.png"
     assert head.draw(file) == file
     assert file.stat().st_size > 1000
