@@ -6,7 +6,7 @@ from mpsheads import MPSProjectionHead, fit_grouping
 
 embeddings = torch.randn(2000, 384, generator=torch.Generator().manual_seed(0))  # put yours here
 # --8<-- [start:bits]
-head = MPSProjectionHead(384, 128, depth=2)  # or load_head("trained-head")
+head = MPSProjectionHead(384, 128).fit(embeddings)  # or load_head("trained-head")
 z = head(embeddings).detach()
 exact = head.similarity(z[:50], z[50:]).topk(10).indices
 for bits in (8, 4, 2, 1):

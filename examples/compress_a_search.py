@@ -34,7 +34,7 @@ def ndcg(zq, zd, similarity):
 
 
 torch.manual_seed(0)
-head = MPSProjectionHead(encoder.features, encoder.features // 3, bond_dim=4)
+head = MPSProjectionHead(encoder.features, encoder.features // 3, bond_dim=4).fit(documents)
 data = training_data(train, embed(train.queries), documents)
 config = TrainingConfig(epochs=5, batch_size=min(128, len(data)))
 head = train_head(head, data, config, "trained-head", progress=False).head

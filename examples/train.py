@@ -18,8 +18,9 @@ def embed(collection):
     return queries, encode_cached(encoder, list(collection.documents.values()), kind="document")
 
 
-head = MPSProjectionHead(in_features=384, out_features=128, bond_dim=4)
-data = training_data(parts["train"], *embed(parts["train"]))
+queries, documents = embed(parts["train"])
+head = MPSProjectionHead(in_features=384, out_features=128, bond_dim=4).fit(documents)
+data = training_data(parts["train"], queries, documents)
 config = TrainingConfig(epochs=2, batch_size=32, seed=0)
 train_head(head, data, config, "trained-head", progress=False)
 

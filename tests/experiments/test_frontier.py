@@ -285,7 +285,7 @@ class TestPlan:
 
 
 class TestUsage:
-    @pytest.mark.parametrize("method", ["mps", "reference", "dense", "mps, depth 1"])
+    @pytest.mark.parametrize("method", ["mps", "reference", "dense", "mps, depth 2"])
     def test_the_command_of_a_trained_head_can_be_parsed(self, method):
         how = usage(row(method, 0.6, 64, 4), features=384, train="my data:train@all", encoder="m")
         program, name, *arguments = shlex.split(how.command)
