@@ -129,7 +129,10 @@ def _train(
     """The trained head; a run that the cache holds is finished, not begun again."""
     began = time.perf_counter()
     train, dev = material.embedded["train"], material.embedded["dev"]
-    config = TrainingConfig(epochs=EPOCHS, batch_size=min(128, len(train.query_ids)), seed=seed)
+    rate = 3e-2 if head.name == "mps" else None  # few steps, on texts of the kind that is searched
+    config = TrainingConfig(
+        epochs=EPOCHS, batch_size=min(128, len(train.query_ids)), learning_rate=rate, seed=seed
+    )
     state = [material.fingerprint, vars(config), _hash_of_code("")]
     folder = _cache() / f"heads-{_digest(state)}" / f"{head.name}-{head.out_features}"
     known = (folder / "model.safetensors").is_file()

@@ -146,7 +146,7 @@ def product_quantiser(
         inner = faiss.ProductQuantizer(features, size, 8)
         inner.cp.min_points_per_centroid = 1  # no warning on stderr
         rotation.pq = inner
-        rotation.train(_sample(torch.from_numpy(x), 0).numpy())
+        rotation.train(x[:_SAMPLE])
         x = rotation.apply(x)
     quantiser = faiss.ProductQuantizer(features, size, 8)
     quantiser.cp.seed, quantiser.cp.min_points_per_centroid = seed + 1, 1

@@ -196,7 +196,7 @@ class _Rotations(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, orders: Tensor, angles: Tensor) -> Tensor:
-        y, results = x.index_select(1, orders[0]).T.contiguous(), []
+        y, results = x.T.contiguous().index_select(0, orders[0]), []
         for order, angle in zip(orders[1:], angles, strict=True):
             _rotate_(y, angle)
             results.append(y)
