@@ -2,11 +2,13 @@
 
 import torch
 
-from mpsheads import MPSProjectionHead, fit_grouping
+from mpsheads import MPSProjectionHead
 
 embeddings = torch.randn(2000, 384, generator=torch.Generator().manual_seed(0))  # put yours here
-# --8<-- [start:bits]
+# --8<-- [start:fit]
 head = MPSProjectionHead(384, 128).fit(embeddings)  # or load_head("trained-head")
+# --8<-- [end:fit]
+# --8<-- [start:bits]
 z = head(embeddings).detach()
 exact = head.similarity(z[:50], z[50:]).topk(10).indices
 for bits in (8, 4, 2, 1):
@@ -15,8 +17,4 @@ for bits in (8, 4, 2, 1):
     same = (found[:, :, None] == exact[:, None, :]).any(-1).float().mean()
     print(f"{bits} bits: {128 * bits // 8} bytes, {same:.0%} of the ten nearest are the same")
 # --8<-- [end:bits]
-# --8<-- [start:grouping]
-order = fit_grouping(embeddings, num_blocks=128)
-head = MPSProjectionHead(384, 128, grouping=order)
-# --8<-- [end:grouping]
 print(head.describe())

@@ -70,7 +70,7 @@ def test_the_depths_are_those_of_the_results_and_of_the_heads():
     for size in (128, 64):
         for depth in (1, 2, 4):
             head = MPSProjectionHead(384, size, depth=depth)
-            method = (f"mps, depth {depth}", size, 32)
+            method = ("mps" if depth == 1 else f"mps, depth {depth}", size, 32)
             last = kept(*method, among=RESEARCH) if method in RESEARCH else "not measured"
             row = f"| `{size}, depth={depth}` | {384 // size} | {max(head.needed_bonds)} | "
             assert row + f"{head.num_parameters:,} | {last} |" in PAGE
@@ -80,11 +80,16 @@ def test_the_depths_are_those_of_the_results_and_of_the_heads():
 def test_the_choices_are_those_of_the_results():
     assert f"| 64 | {kept('mps', 128, 4)} |" in PAGE
     assert f"| 128 | {kept('mps', 128, 8)} |" in PAGE
-    assert f"| 512 | {kept('mps, depth 1', 128, 32, among=RESEARCH)} |" in PAGE
+    assert f"| 128 | {kept('mps, untrained', 128, 8)} |" in PAGE
     assert f"| 64 | {kept('pq', 64, 8)} |" in PAGE
     assert f"| 32 | {kept('mps', 128, 2)} |" in PAGE
+    assert f"| 16 | {kept('mps', 64, 2)} |" in PAGE
     others = [kept("pca", 128, 2), kept("dense", 128, 2)]
     assert "in 2 bits keeps {}, `DenseHead` {}".format(*others) in PAGE
-    mixed = "mps, depth 1, mixing 3"
-    pair = [kept(f"{mixed}{more}", 128, 32, among=RESEARCH) for more in (", fitted grouping", "")]
-    assert "it keeps {} in place of {}".format(*pair) in PAGE
+
+
+def test_what_fit_is_worth_is_that_of_the_results():
+    labels = ("mps", "mps, not fitted", "mps, no mixing")
+    fitted, plain, none = (kept(label, 64, 32, among=RESEARCH) for label in labels)
+    assert f"{fitted} in place of {plain} without `fit`" in PAGE
+    assert f"384 angles with them: {none}." in PAGE
