@@ -196,11 +196,13 @@ class _Rotations(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, orders: Tensor, angles: Tensor) -> Tensor:
-        y, results = x.T.contiguous().index_select(0, orders[0]), []
+        space = x.T.clone(memory_format=torch.contiguous_format)  # fresh memory is slow: used again
+        y, results = space.index_select(0, orders[0]), []
         for order, angle in zip(orders[1:], angles, strict=True):
-            _rotate_(y, angle)
+            _rotate_(y, angle, space)
             results.append(y)
-            y = y.index_select(0, order)
+            last = len(results) == len(angles)
+            y = torch.index_select(y, 0, order, out=space if last else None)
         ctx.save_for_backward(orders, angles, *results)
         return y.T
 
@@ -214,19 +216,21 @@ class _Rotations(torch.autograd.Function):
         rows = torch.arange(orders.shape[1], device=orders.device).expand_as(orders)
         back = torch.empty_like(orders).scatter_(1, orders, rows)  # the inverse of each order
         grad = grads[0].T.index_select(0, back[-1])
+        space = torch.empty_like(grad)
         for layer in reversed(range(len(angles))):
             (u, v), (p, q) = (t[: 2 * half].view(2, half, -1) for t in (results[layer], grad))
-            slopes[layer] = torch.linalg.vecdot(p, v) - torch.linalg.vecdot(q, u)
-            _rotate_(grad, -angles[layer])
-            grad = grad.index_select(0, back[layer])
+            torch.mul(p, v, out=space[:half])
+            slopes[layer] = space[:half].addcmul_(q, u, value=-1).sum(1)
+            _rotate_(grad, -angles[layer], space)
+            grad, space = torch.index_select(grad, 0, back[layer], out=space), grad
         return grad.T, None, slopes
 
 
-def _rotate_(y: Tensor, angle: Tensor) -> None:
+def _rotate_(y: Tensor, angle: Tensor, space: Tensor) -> None:
+    """`_rotated` in place, without the order; `space` is as large and is overwritten."""
     half = len(angle)
     a, b = y[:half], y[half : 2 * half]
     cosine, sine = angle.cos()[:, None], angle.sin()[:, None]
-    turned = cosine * a
-    turned.addcmul_(sine, b)
+    turned = torch.mul(a, cosine, out=space[:half]).addcmul_(b, sine)
     b.mul_(cosine).addcmul_(sine, a, value=-1)
     a.copy_(turned)
