@@ -273,6 +273,7 @@ class _Run:
             "history": self.history,
             "best": self.best,
             "weights": self._weights(),
+            "head_buffers": dict(self.head.named_buffers()),  # what a fitted head pairs
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
         }
@@ -284,6 +285,7 @@ class _Run:
         check_same_run(self.folder, state["identity"], self.identity)
         self.history, self.best = state["history"], state["best"]
         self._load(state["weights"])
+        self.head.load_state_dict(state["head_buffers"], strict=False)
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
 

@@ -143,7 +143,6 @@ class _Run:
         trained = [p for p in head.parameters() if p.requires_grad]
         self.paper = config.loss == "paper"
         self.optimiser = torch.optim.Adam(trained if self.paper else [*trained, self.log_scale])
-        self.peak = config.learning_rate or _usual_rate(head, self.paper)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
 
@@ -180,10 +179,11 @@ class _Run:
         number = len(self.history) + 1
         self.head.train()
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator)]
-        total, rate = 0.0, self.peak
+        peak = self.peak
+        total, rate = 0.0, peak
         for step, rows in enumerate(order.split(self.config.batch_size)[:steps]):
             done = (number - 1) * steps + step
-            rate = self.config.learning_rate_at(done, steps * self.config.epochs, self.peak)
+            rate = self.config.learning_rate_at(done, steps * self.config.epochs, peak)
             total += self._step(rows.to(self.data.pairs.device), rate, step + 1)
             advance(1)
         self._progress.check_parameters(dict(self.head.named_parameters()))
@@ -246,6 +246,11 @@ class _Run:
             z = self.head(x)
         zq, zd = z.split([len(queries), len(documents)])
         return zq, zd, discarded
+
+    @property
+    def peak(self) -> float:
+        """The peak rate; that of a resumed run is of the head that the checkpoint holds."""
+        return self.config.learning_rate or _usual_rate(self.head, self.paper)
 
     @property
     def _progress(self) -> Progress:

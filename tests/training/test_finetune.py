@@ -233,16 +233,18 @@ def test_a_killed_and_resumed_run_ends_bit_identical(killed_in, bert, data, tmp_
             raise KeyboardInterrupt
         return [0.1, 0.5, 0.3][int(text_model.encode(["cat"]).isfinite().all()) + 1]
 
+    documents = torch.randn(50, 16, generator=torch.Generator().manual_seed(0))
     calls, stop_at = [], None
-    whole = finetune(
-        bert(), new_head("mps"), data, CONFIG, tmp_path / "a", validation=validation, **PLAIN
-    )
+    head = new_head("mps").fit(documents)
+    whole = finetune(bert(), head, data, CONFIG, tmp_path / "a", validation=validation, **PLAIN)
     calls, stop_at = [], killed_in
     arguments = {"validation": validation, **PLAIN}
+    head = new_head("mps").fit(documents)
     with pytest.raises(KeyboardInterrupt):
-        finetune(bert(), new_head("mps"), data, CONFIG, tmp_path / "b", **arguments)
+        finetune(bert(), head, data, CONFIG, tmp_path / "b", **arguments)
     stop_at = None
-    other = new_head("mps", seed=5 if killed_in > 1 else 0)  # its weights are replaced
+    other = new_head("mps", seed=5)  # its weights are replaced, and what its rotations pair
+    other = other if killed_in > 1 else new_head("mps").fit(documents)
     resumed = finetune(bert(), other, data, CONFIG, tmp_path / "b", resume=True, **arguments)
     assert without_seconds(resumed.history) == without_seconds(whole.history)
     states = [read_checkpoint(tmp_path / folder) for folder in "ab"]

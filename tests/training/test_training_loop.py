@@ -509,3 +509,21 @@ def test_the_discarded_weight_of_a_truncating_head_can_be_trained_away(make_data
 def test_a_truncation_weight_is_not_negative():
     with pytest.raises(ValueError, match="`truncation_weight` must be a finite number, at least 0"):
         TrainingConfig(truncation_weight=-1.0)
+
+
+def test_a_fitted_head_trains_at_its_own_rate_also_when_resumed_from_a_new_one(make_data, tmp_path):
+    data, config = make_data(), TrainingConfig(epochs=2, batch_size=16)
+    fitted = [new_head("mps").fit(data.documents) for _ in range(2)]
+    whole = train_head(fitted[0], data, config, tmp_path / "a", progress=False)
+    arguments = (data, config, tmp_path / "b")
+    stops = failing_at(2, accuracy(data))
+    with pytest.raises(KeyboardInterrupt):
+        train_head(fitted[1], *arguments, validation=stops, progress=False)
+    resumed = train_head(
+        new_head("mps", seed=4), *arguments, validation=accuracy(data), resume=True, progress=False
+    )
+    rates = [[line["learning_rate"] for line in run.history] for run in (whole, resumed)]
+    assert rates[0] == rates[1]
+    assert 0 < max(rates[0]) <= 3e-3
+    plain = train_head(new_head("mps"), data, config, tmp_path / "c", progress=False)
+    assert_close(plain.history[0]["learning_rate"], rates[0][0] / 3e-3 * 1e-2)
