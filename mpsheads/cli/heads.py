@@ -75,8 +75,8 @@ def compress(head: ProjectionHead | None, vectors: Tensor) -> Tensor:
     return result
 
 
-def fit(head: ProjectionHead, named: str, documents: Tensor) -> bool:
-    """Fit a head on documents if it is new and there is something to fit; say whether there was.
+def fit(head: ProjectionHead, named: str, documents: Tensor) -> None:
+    """Fit a head on documents if it is new and there is something to fit.
 
     Args:
         head: What `make_head` made.
@@ -88,8 +88,6 @@ def fit(head: ProjectionHead, named: str, documents: Tensor) -> bool:
     if is_new and (isinstance(head, PCAHead) or mixes):
         assert isinstance(head, PCAHead | MPSProjectionHead)
         head.fit(documents.to(next(iter(head.state_dict().values())).device))
-        return True
-    return False
 
 
 def _new(kind: str, size: str, features: int, shape: ShapeOptions, seed: int) -> ProjectionHead:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mpsheads._checks import is_concrete
+from mpsheads._checks import check_finite, is_concrete
 
 
 class Mixing(nn.Module):
@@ -118,8 +118,12 @@ class Mixing(nn.Module):
         Returns:
             The variances in the order of `places`, descending.
 
+        Raises:
+            ValueError: If `covariance` holds NaN or infinity.
+
         Cost: O(features**2) a layer.
         """
+        check_finite("covariance", covariance)
         c, half = covariance, len(covariance) // 2
         seen = []
         for layer in range(self.layers):

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mpsheads.cli.heads import fit, make_head
+from mpsheads.cli.options import ShapeOptions
 from mpsheads.heads import DenseHead, MPSProjectionHead
 from mpsheads.retrieval import Encoder, evaluate, load_collection, load_vectors, rank, read_run
 from mpsheads.similarity import cosine
@@ -103,6 +105,15 @@ def test_a_saved_head_and_new_ones_can_be_named(command, data):
     config = command("evaluate", *data, "--split", "test", *options).json["config"]
     names = ("ansatz", "readout", "encoding", "grouping")
     assert [config[name] for name in names] == ["brickwork", "bloch", "dense_angle", "neighbours"]
+
+
+@pytest.mark.parametrize(("named", "fitted"), [("mps:4", True), ("my-head", False)])
+def test_new_heads_are_fitted_and_saved_ones_are_not(named, fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    MPSProjectionHead(12, 4).save_pretrained("my-head")
+    head = make_head(named, 12, ShapeOptions(), 0, torch.device("cpu"))
+    fit(head, named, torch.randn(50, 12, generator=torch.Generator().manual_seed(0)))
+    assert head.is_fitted is fitted
 
 
 def test_the_seed_decides_a_new_head(command, data):

@@ -1,7 +1,9 @@
 """What an experiment may say, and the runs that follow from it."""
 
 import pytest
+import torch
 
+from mpsheads.experiments.methods import make_head
 from mpsheads.experiments.planning import check_heads, runs_of
 from mpsheads.experiments.results import key_of
 from mpsheads.experiments.spec import Experiment, Method
@@ -178,3 +180,15 @@ def test_experiments_are_found_by_name_and_by_file(tmp_path, read):
         find_experiments(["epoch"])
     with pytest.raises(FileNotFoundError, match=r"no experiment .*none\.toml"):
         find_experiments([str(tmp_path / "none.toml")])
+
+
+def test_heads_start_from_the_training_documents_if_they_are_to():
+    known = torch.randn(60, 48, generator=torch.Generator().manual_seed(0))
+    fitted = make_head(Method("mps", "mps"), 16, 0, known)
+    assert fitted.is_fitted
+    assert not make_head(Method("x", "mps", settings={"fitted": False}), 16, 0, known).is_fitted
+    assert not make_head(Method("x", "mps", settings={"mixing": 0}), 16, 0, known).is_fitted
+    dense = make_head(Method("x", "dense", settings={"start": "pca"}), 16, 0, known)
+    axes = make_head(Method("pca", "pca"), 16, 0, known).components
+    assert torch.equal(dense.linear.weight, axes)
+    assert not dense.linear.bias.any()

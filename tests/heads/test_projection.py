@@ -390,7 +390,7 @@ def test_fit_sets_a_scale_at_which_what_is_kept_hardly_saturates(mixing, scale, 
     largest = rotated[:, head.register.places[:4]].std(0).max().item()
     assert (largest > 1) is (mixing > 0)
     expected = torch.full_like(head.scale, 0.35 / max(1.0, largest))
-    assert_close(head.scale.detach(), expected, atol=1e-3, rtol=0)
+    assert_close(head.scale.detach(), expected, atol=1e-3, rtol=0)  # n or n - 1 of 2,000
 
 
 def test_similarity_is_the_log_fidelity_of_all_pairs(generator):
