@@ -65,6 +65,9 @@ def _compare(in_features: int, out_features: int, options: argparse.Namespace) -
             )
             for depth in options.depth
         },
+        "MPSProjectionHead, no mixing": MPSProjectionHead(
+            in_features, out_features, mixing=0, generator=generator
+        ),
         DENSE: DenseHead(in_features, out_features, generator=generator),
     }
     difference = _difference(reference, x)
