@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import torch
 
+from mpsheads._files import replacing
 from mpsheads.cli import demo_steps
 from mpsheads.cli.options import ENCODER, RUN, RunOptions, option
 from mpsheads.cli.output import console, print_json, table, with_interval
@@ -18,7 +19,6 @@ from mpsheads.cli.threads import ParallelEncoder
 from mpsheads.heads import ProjectionHead
 from mpsheads.plotting import quality_vs_bytes
 from mpsheads.retrieval import Collection
-from mpsheads.retrieval._files import replacing
 
 _MEASURE = "nDCG@10"
 _SAMPLES, _HITS = 3, 3

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 import mpsheads
+from mpsheads._files import replacing
+from mpsheads._threads import torch_threads
 from mpsheads.cli.sources import Embedded, show_progress
-from mpsheads.cli.threads import torch_threads
 from mpsheads.heads import (
     DenseHead,
     MPSProjectionHead,
@@ -25,7 +26,6 @@ from mpsheads.heads import (
     TruncationHead,
 )
 from mpsheads.retrieval import Collection, Encoder, default_cache_dir, encode_cached
-from mpsheads.retrieval._files import replacing
 from mpsheads.retrieval.docstrings import docstring_collection
 from mpsheads.training import TrainingConfig, train_head, training_data
 from mpsheads.training.validation import ranking_validation

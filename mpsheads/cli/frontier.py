@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 from mpsheads._checks import check_positive
+from mpsheads._progress import progress_bar
+from mpsheads._threads import torch_threads
 from mpsheads.cli.frontier_output import print_report, report_of
 from mpsheads.cli.options import ENCODER, RunOptions, option
 from mpsheads.cli.output import print_json
 from mpsheads.cli.sources import pick_device, show_progress
-from mpsheads.cli.threads import ParallelEncoder, torch_threads
+from mpsheads.cli.threads import ParallelEncoder
 from mpsheads.cli.train import has_split
 from mpsheads.experiments.data import choose_queries, name_of, split_reference
 from mpsheads.experiments.frontier import frontier_table, measure_points, recommend
@@ -30,7 +32,6 @@ from mpsheads.experiments.results import Line, key_of, read_results
 from mpsheads.experiments.runs import Runner, runs_of
 from mpsheads.experiments.spec import BITS, Experiment
 from mpsheads.plotting.quality import check_format
-from mpsheads.retrieval._progress import progress_bar
 
 _WHAT = "What is measured"
 _RESULTS = "results.jsonl"

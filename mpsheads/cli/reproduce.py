@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads._checks import check_choice, check_positive
+from mpsheads._progress import progress_bar
+from mpsheads._threads import torch_threads
 from mpsheads.cli.options import RUN, argument, option
 from mpsheads.cli.output import console, print_json, table
 from mpsheads.cli.sources import pick_device, show_progress
-from mpsheads.cli.threads import ParallelEncoder, torch_threads
+from mpsheads.cli.threads import ParallelEncoder
 from mpsheads.experiments import key_of, make_report, read_results, write_report
 from mpsheads.experiments.planning import check_heads, runs_of
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.runs import Runner
 from mpsheads.experiments.spec import TRAINED, Experiment
 from mpsheads.experiments.toml_files import experiment_names, find_experiments
-from mpsheads.retrieval._progress import progress_bar
 
 WHAT = "What is run"
 RESULTS = "results.jsonl"

@@ -1,33 +1,18 @@
 """Threads: how a small machine encodes and trains at its best, also while others use it."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from mpsheads._threads import torch_threads
 from mpsheads.retrieval import Encoder
 
 _CHUNK = 128  # texts that a thread takes at once
 _MOST_THREADS = 8
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads for each operation on the CPU.
-
-    With one, a thread waits for no other. Training a head takes many small steps: there several
-    threads gain little, and where the cores are shared they were seen to be ten times slower.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class ParallelEncoder(Encoder):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads._checks import check_positive
+from mpsheads._threads import torch_threads
 from mpsheads.cli.heads import fit, make_head
 from mpsheads.cli.options import DataOptions, HeadToTrain, RunOptions, ShapeOptions, option
 from mpsheads.cli.output import console, print_json, table
 from mpsheads.cli.scores import rank_compressed
 from mpsheads.cli.sources import Embedded, Pool, Source, pick_device, show_progress
-from mpsheads.cli.threads import torch_threads
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval import Collection, Triple, load_collection, load_triples
 from mpsheads.retrieval import evaluate as evaluate_run

@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from mpsheads._files import replacing
 from mpsheads.experiments.results import Line
-from mpsheads.retrieval._files import replacing
 from mpsheads.training.checkpoint import CHECKPOINT, read_checkpoint
 
 _FILE = "scored.json"

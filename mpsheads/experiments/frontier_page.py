@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from mpsheads._files import replacing
 from mpsheads._typing import PathLike
 from mpsheads.experiments.figures import to_svg
 from mpsheads.experiments.frontier import Point, Recommendation, label_of, pareto_front, percentage
@@ -11,7 +12,6 @@ from mpsheads.experiments.frontier_use import Usage
 from mpsheads.experiments.rows import Row, Table
 from mpsheads.experiments.sentences import number, probability
 from mpsheads.plotting.style import save_figure
-from mpsheads.retrieval._files import replacing
 
 _READING = (
     "numbers: of a vector, for pq and opq codes; bits: of each; bytes: of a vector in an index. "

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mpsheads._files import replacing
 from mpsheads._typing import PathLike
 from mpsheads.experiments.figures import draw, styles, to_svg
 from mpsheads.experiments.pages import Section, file_names, html_page, markdown_page
 from mpsheads.experiments.results import key_of
 from mpsheads.experiments.rows import Line, Table, make_tables
 from mpsheads.experiments.sentences import TRAINED, sentences
-from mpsheads.retrieval._files import replacing
 
 Key = tuple[Any, ...]
 

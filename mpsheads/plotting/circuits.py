@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpsheads._files import replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.mps import Circuit, Operation
 from mpsheads.mps.drawing import CONTROL, NOT, SWAP, moments, symbols
 from mpsheads.plotting.quality import check_format
-from mpsheads.retrieval._files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

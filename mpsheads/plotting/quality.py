@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpsheads._files import replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.plotting.labels import spread
-from mpsheads.retrieval._files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from mpsheads._files import replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._files import replacing
 
 INK, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7A7A7A"  # Okabe and Ito

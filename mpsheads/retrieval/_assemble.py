@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from mpsheads.retrieval._progress import progress_bar
+from mpsheads._progress import progress_bar
 
 _CHUNK = 1 << 20
 _MB = 10**6

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mpsheads._checks import check_positive
+from mpsheads._files import replacing
+from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._files import replacing
-from mpsheads.retrieval._progress import progress_bar
 from mpsheads.retrieval.encoder import Encoder, Kind
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mpsheads._files import read_lines
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._files import read_lines
 from mpsheads.retrieval._irds import load_irds
 from mpsheads.retrieval.runs import read_run
 

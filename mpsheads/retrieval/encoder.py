@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._optional import optional_import
+from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._progress import progress_bar
 
 Kind = Literal["document", "query"]
 

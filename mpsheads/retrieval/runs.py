@@ -4,8 +4,8 @@ import gzip
 import math
 from pathlib import Path
 
+from mpsheads._files import read_lines, replacing
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._files import read_lines, replacing
 
 Run = dict[str, dict[str, float]]
 """query_id -> doc_id -> score; higher is closer."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from mpsheads._checks import check_positive
+from mpsheads._files import read_lines, replacing
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._files import read_lines, replacing
 from mpsheads.retrieval._irds import load_docpairs
 
 _HEADER = ("query-id", "positive-id", "negative-id")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mpsheads._checks import check_finite
+from mpsheads._files import replacing
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._files import replacing
 
 
 def load_vectors(path: PathLike, *, name: str | None = None) -> tuple[Tensor, list[str] | None]:

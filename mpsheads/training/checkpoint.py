@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mpsheads.retrieval._files import replacing
+from mpsheads._files import replacing
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 FORMAT_VERSION = 1

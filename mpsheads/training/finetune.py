@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
+from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval import Encoder
-from mpsheads.retrieval._progress import progress_bar
 from mpsheads.retrieval.encoder import _fastest_dtype
 from mpsheads.training.candidates import cut_candidates, rows_with_negatives
 from mpsheads.training.checkpoint import (

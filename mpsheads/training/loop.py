@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal
+from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead
-from mpsheads.retrieval._progress import progress_bar
 from mpsheads.training.candidates import cut_candidates, rows_with_negatives
 from mpsheads.training.checkpoint import (
     CHECKPOINT,

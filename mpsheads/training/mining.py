@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from mpsheads._checks import check_choice, check_finite, check_positive, check_vectors
-from mpsheads.retrieval._progress import progress_bar
+from mpsheads._progress import progress_bar
 from mpsheads.retrieval.bm25 import BM25
 from mpsheads.retrieval.collections import Collection
 from mpsheads.retrieval.triples import Triple

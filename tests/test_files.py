@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mpsheads.retrieval._files import read_lines, replacing
+from mpsheads._files import read_lines, replacing
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
