@@ -37,7 +37,7 @@ class MPSHeadConfig(PretrainedConfig):
         pooling: "mean" of the last hidden state over tokens that are not padding, or "cls", that
             of the first token.
         trainable_layers: How many of the encoder's last layers are trained; `None` for all of it.
-        max_length: Tokens after which `encode` cuts a text.
+        max_tokens: Tokens after which `encode` cuts a text.
         base_model: Name of the encoder on the Hugging Face hub, for the model card.
     """
 
@@ -50,12 +50,12 @@ class MPSHeadConfig(PretrainedConfig):
         head: dict[str, Any] | None = None,
         pooling: str = "mean",
         trainable_layers: int | None = 4,
-        max_length: int = 256,
+        max_tokens: int = 256,
         base_model: str | None = None,
         **kwargs: Any,
     ) -> None:
         check_choice("pooling", pooling, ("mean", "cls"))
-        check_positive(max_length=max_length)
+        check_positive(max_tokens=max_tokens)
         if isinstance(encoder, dict):
             encoder = AutoConfig.for_model(**encoder)
         self.encoder = AutoConfig.for_model("bert") if encoder is None else encoder
@@ -64,7 +64,7 @@ class MPSHeadConfig(PretrainedConfig):
         self.head = default if head is None else head
         self.pooling = pooling
         self.trainable_layers = trainable_layers
-        self.max_length = max_length
+        self.max_tokens = max_tokens
         self.base_model = base_model
         super().__init__(**kwargs)
 
@@ -179,7 +179,7 @@ class MPSHeadModel(PreTrainedModel):
             head={"head": head.name, **head.config},
             pooling=pooling,
             trainable_layers=trainable_layers,
-            max_length=max_length,
+            max_tokens=max_length,
             base_model=_hub_name(encoder),
         )
         return cls(config, encoder, head)
@@ -229,7 +229,7 @@ class MPSHeadModel(PreTrainedModel):
         """Compress texts, in batches of like length. In training mode alone it keeps gradients.
 
         Args:
-            texts: Any number of texts, cut after `config.max_length` tokens.
+            texts: Any number of texts, cut after `config.max_tokens` tokens.
 
         Returns:
             `(len(texts), out_features)`, in the order of the texts, on the model's device.
@@ -282,7 +282,7 @@ class MPSHeadModel(PreTrainedModel):
 
     @property
     def _token_limit(self) -> int:
-        return token_limit(self.encoder.config, self.tokenizer, self.config.max_length)
+        return token_limit(self.encoder.config, self.tokenizer, self.config.max_tokens)
 
     @property
     def compared_by(self) -> str:
