@@ -129,7 +129,7 @@ class MPSHeadModel(PreTrainedModel):
         self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
         if head is None:
             with torch.device("cpu"):  # also while transformers builds on the meta device
-                kind, arguments = check_config("config.json", config.head, HEADS)
+                kind, arguments = check_config(Path("config.json"), config.head, HEADS)
                 head = HEADS[kind](**arguments.model_dump())
         self.head = head
         check_equal(
