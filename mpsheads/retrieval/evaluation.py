@@ -47,7 +47,7 @@ def evaluate(
         Values, in [0, 1] for the measures above, under the names given.
 
     Raises:
-        ImportError: If ir_measures is missing.
+        ImportError: If ir_measures or pytrec_eval-terrier is missing.
         ValueError: If a measure is unknown, or there are no judgments.
     """
     names = dict(zip(_parse(measures), measures, strict=True))
@@ -60,14 +60,14 @@ def evaluate(
         if ranked:
             scores[query_id] = {d: float(len(ranked) - i) for i, d in enumerate(ranked)}
     per_query = {query_id: dict.fromkeys(measures, 0.0) for query_id in qrels}
-    for metric in _ir_measures().iter_calc(list(names), judgments, scores):
+    for metric in _provider().evaluator(list(names), judgments).iter_calc(scores):
         per_query[metric.query_id][names[metric.measure]] = float(metric.value)
     mean = {m: float(np.mean([row[m] for row in per_query.values()])) for m in measures}
     return Evaluation(per_query, mean)
 
 
 def check_measures(measures: Sequence[str]) -> None:
-    """Raise `ValueError` unless `evaluate` takes these measures; the message names the wrong one.
+    """Check the names of measures for `evaluate`.
 
     Raises:
         ImportError: If ir_measures is missing.
@@ -79,26 +79,28 @@ def check_measures(measures: Sequence[str]) -> None:
 def _parse(measures: Sequence[str]) -> list[Any]:
     if isinstance(measures, str) or not measures:
         raise ValueError("`measures` must name at least one measure, in a list.")
-    return [_parse_one(measure) for measure in measures]
+    ir_measures = optional_import("ir_measures", "retrieval")
+    parsed = []
+    for name in measures:
+        try:
+            measure = ir_measures.parse_measure(name)
+            is_computed = measure.params.get("cutoff", 1) >= 1 and _provider().supports(measure)
+        except (NameError, KeyError, TypeError, ValueError, AssertionError):  # so it says no
+            is_computed = False
+        if not is_computed:
+            raise ValueError(
+                f"`measures` holds {name!r}, which is not computed here. Take such as nDCG@10, "
+                f"RR(rel=2)@10, R@100, P@5, AP or Success@5: R, P and Success need a cut, which "
+                f"is at least 1, and nDCG uses the grades, so it takes no (rel=...)."
+            )
+        parsed.append(measure)
+    return parsed
 
 
-def _parse_one(name: str) -> Any:
-    ir_measures = _ir_measures()
-    try:
-        measure = ir_measures.parse_measure(name)
-        measure.validate_params()
-        cut = measure.params.get("cutoff", 1)
-        if cut < 1:
-            raise ValueError(f"a cut must be at least 1, got {cut}")
-        if not ir_measures.DefaultPipeline.supports(measure):
-            raise ValueError("nothing that is installed computes it")
-    except (NameError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"`measures` holds {name!r}, which is not to be computed: {error}. "
-            f"Take such as nDCG@10, RR(rel=2)@10, R@100, P@5, AP or Success@5."
-        ) from error
-    return measure
+def _provider() -> Any:
+    """What computes the measures: trec_eval, and for RR with a cut the code of MS MARCO.
 
-
-def _ir_measures() -> Any:
-    return optional_import("ir_measures", "retrieval")
+    ir_measures knows more providers, some of which run other programs.
+    """
+    providers = optional_import("ir_measures.providers", "retrieval")
+    return providers.FallbackProvider([providers.registry[n] for n in ("pytrec_eval", "msmarco")])
