@@ -1,4 +1,4 @@
-"""What the figures share: colours, fonts, headings, axes, panels, and how a figure becomes a file."""
+"""What the figures share: colours, fonts, axes, panels, and how a figure becomes a file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
