@@ -1,7 +1,7 @@
 """Collections, encoders, the cache of embeddings, exact search and evaluation."""
 
 from mpsheads.retrieval.bm25 import BM25
-from mpsheads.retrieval.cache import default_cache_dir, encode_cached
+from mpsheads.retrieval.cache import encode_cached
 from mpsheads.retrieval.collections import (
     Collection,
     candidate_pool,
@@ -15,7 +15,7 @@ from mpsheads.retrieval.docstrings import docstring_collection
 from mpsheads.retrieval.embedded import EmbeddedCollection, Pool, embed, embed_dataset
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
-from mpsheads.retrieval.models import NAMED_MODELS, NamedModel, fetch_model
+from mpsheads.retrieval.models import NAMED_MODELS, NamedModel, default_cache_dir, fetch_model
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.search import rank
 from mpsheads.retrieval.statistics import PairedTest, bootstrap_interval, holm, paired_test

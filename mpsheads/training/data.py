@@ -142,7 +142,9 @@ class TrainingData:
         if only_own:
             ignored |= torch.ones_like(ignored).scatter(1, place, False)
         ignored[torch.arange(len(rows), device=ignored.device), target] = False
-        return Batch(_take(self.queries, query_rows), _take(self.documents, columns), target, ignored)
+        return Batch(
+            _take(self.queries, query_rows), _take(self.documents, columns), target, ignored
+        )
 
     def fingerprint(self) -> dict[str, str]:
         """A hash of each part, to tell whether a run continues on the data that it began with."""
