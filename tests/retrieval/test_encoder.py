@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -243,17 +242,14 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_place(
     assert first.fingerprint("query") != second.fingerprint("query")
 
 
-def test_features_and_fingerprint_need_no_weights_in_memory(model_folder: Path) -> None:
-    code = f"""
-import sys
-from mpsheads._threads import torch_threads
-from mpsheads.retrieval import Encoder
-encoder = Encoder({str(model_folder)!r}, device="cpu")
-print(encoder.features, len(encoder.fingerprint()))
-sys.exit("transformers" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["32", "64"]
+def test_features_and_fingerprint_need_no_weights_in_memory(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder(model_folder, device="cpu")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert (encoder.features, len(encoder.fingerprint())) == (32, 64)
+    with pytest.raises(ImportError, match=r"mpsheads\[retrieval\]"):
+        encoder.encode(["a"])
 
 
 def test_loading_and_encoding_are_silent_and_the_bar_goes_to_stderr(

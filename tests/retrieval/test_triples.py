@@ -46,9 +46,9 @@ def test_a_file_without_a_header_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"{HEADER}q\td\te\nq\td\n", "line 3: must have 3 tab-separated fields .*, got 2"),
+        (f"{HEADER}q\td\te\nq\td\n", r"line 3: must have 3 tab-separated fields .*, got 'q\\td'"),
         ("q d e\n", "line 1: must have 3 tab-separated fields"),
-        (f"{HEADER}q\t\te\n", "line 2: the positive-id is empty"),
+        (f"{HEADER}q\t\te\n", "line 2: must have 3 .* none of them empty"),
         (f"{HEADER}q\td\td\n", "line 2: document 'd' cannot be the positive and the negative"),
         (HEADER, "holds no triples"),
         ("\n\n", "holds no triples"),
