@@ -37,14 +37,14 @@ def folder(beir) -> Path:
     """Six queries; query i has the relevant document di and the judged dj, j = i + 6."""
     return beir(
         **{
-            "corpus.jsonl": "".join(
+            "corpus": "".join(
                 f'{{"_id": "d{i}", "text": "{TOPICS[i % 6]} {i}"}}\n' for i in range(12)
             ),
-            "queries.jsonl": "".join(
+            "queries": "".join(
                 f'{{"_id": "q{i}", "text": "{topic}"}}\n' for i, topic in enumerate(TOPICS)
             ),
-            "qrels/test.tsv": "".join(f"q{i}\td{i}\t1\nq{i}\td{i + 6}\t0\n" for i in range(6)),
-            "qrels/train.tsv": "q1\td1\t1\nq1\td9\t1\nq1\td8\t0\nq2\td2\t1\n",
+            "test": "".join(f"q{i}\td{i}\t1\nq{i}\td{i + 6}\t0\n" for i in range(6)),
+            "train": "q1\td1\t1\nq1\td9\t1\nq1\td8\t0\nq2\td2\t1\n",
         }
     )
 
