@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from mpsheads._checks import check_positive
-from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps import Circuit, Operation
 
 Bond = tuple[int, int]
 _Turns = tuple[str, ...]

@@ -120,8 +120,21 @@ def from_qiskit(circuit: "QuantumCircuit") -> Circuit:
     return Circuit.of(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits))))
 
 
-def to_qasm(circuit: Circuit, version: int, parameters: Tensor | None) -> str:
-    """See `Circuit.to_qasm`."""
+def to_qasm(circuit: Circuit, version: int = 3, parameters: Tensor | None = None) -> str:
+    """The circuit as OpenQASM, as Qiskit writes it; the same up to a global phase.
+
+    Gates without a counterpart there go out as rotations and CX gates.
+
+    Args:
+        circuit: What to write.
+        version: 2 or 3.
+        parameters: `(num_parameters,)`; the circuit's own values if `None`.
+
+    Raises:
+        ImportError: If Qiskit is not installed.
+        ValueError: If the version is another, or the parameters are not as many as the circuit
+            takes.
+    """
     if version not in (2, 3):
         raise ValueError(f"`version` must be 2 or 3, got {version!r}.")
     package = optional_import("qiskit", _EXTRA)
@@ -133,7 +146,16 @@ def to_qasm(circuit: Circuit, version: int, parameters: Tensor | None) -> str:
 
 
 def from_qasm(text: str) -> Circuit:
-    """See `Circuit.from_qasm`."""
+    """A circuit from OpenQASM 2 or 3, as Qiskit reads it; the same up to a global phase.
+
+    Args:
+        text: The program. Qubit i becomes site i, registers follow each other. Barriers are left
+            out; gates without a counterpart here are taken apart.
+
+    Raises:
+        ImportError: If Qiskit is not installed.
+        ValueError: If the program is not OpenQASM, or does more than apply gates.
+    """
     found = re.search(r"^\s*OPENQASM\s+(\d+)", text, re.MULTILINE)
     version = int(found[1]) if found else 3  # which may leave it out
     if version not in (2, 3):

@@ -18,7 +18,7 @@ from mpsheads._checks import check_equal, check_finite, is_concrete
 from mpsheads.mps.canonical import canonicalize, compress, truncate_window
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.mpo import MPO
-from mpsheads.mps.schedule import Factors, Group, Layer, layers
+from mpsheads.mps.schedule import Factors, Layer, SiteGroup, layers
 from mpsheads.mps.state import MPS, trim_bonds
 from mpsheads.mps.truncation import Truncation
 
@@ -226,7 +226,7 @@ def apply_layer(
 
 
 def _apply_steps(
-    group: Group, factors: Factors, sites: Inexact[Tensor, "g b l p r"]
+    group: SiteGroup, factors: Factors, sites: Inexact[Tensor, "g b l p r"]
 ) -> Inexact[Tensor, "g b _l p _r"]:
     """All factors of a group, applied to its sites one after the other, or joined first.
 

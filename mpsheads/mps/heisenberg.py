@@ -6,6 +6,7 @@ whose rank is the square of the gate's. What applies gates to states applies the
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -90,27 +91,26 @@ Live = dict[int, list[int]]
 """For a bond what of it can differ from zero, where that is not all."""
 
 
+@lru_cache(maxsize=256)
 @torch.no_grad()
-def live_bonds(string: str, circuit: Circuit) -> list[Live]:
-    """What of each bond can differ from zero after each layer; kept with the circuit."""
-    known = circuit.__dict__.setdefault("_live_bonds", {})
-    if string not in known:
-        generator = torch.Generator().manual_seed(0)
-        shape = (2, circuit.num_parameters)
-        maps = _maps(circuit, torch.randn(shape, generator=generator, dtype=torch.float64))
-        observable = pauli_string(string, 2, dtype=torch.float64)
-        known[string] = []
-        for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
-            observable = apply_layer(observable, layer, maps)
-            live: Live = {}
-            for bond, (left, right) in enumerate(pairwise(observable.sites)):
-                size = left.abs().amax((0, 1, 2)) * right.abs().amax((0, 2, 3))
-                kept = (size > _ZERO * size.max()).nonzero().flatten().tolist()
-                if len(kept) < len(size):
-                    live[bond] = kept
-            observable = _keep(observable, live)
-            known[string].append(live)
-    return known[string]
+def live_bonds(string: str, circuit: Circuit) -> tuple[Live, ...]:
+    """What of each bond can differ from zero after each layer; the last 256 results are kept."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, circuit.num_parameters)
+    maps = _maps(circuit, torch.randn(shape, generator=generator, dtype=torch.float64))
+    observable = pauli_string(string, 2, dtype=torch.float64)
+    found = []
+    for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
+        observable = apply_layer(observable, layer, maps)
+        live: Live = {}
+        for bond, (left, right) in enumerate(pairwise(observable.sites)):
+            size = left.abs().amax((0, 1, 2)) * right.abs().amax((0, 2, 3))
+            alive = (size > _ZERO * size.max()).nonzero().flatten().tolist()
+            if len(alive) < len(size):
+                live[bond] = alive
+        observable = _keep(observable, live)
+        found.append(live)
+    return tuple(found)
 
 
 def _keep(observable: MPS, live: Live) -> MPS:

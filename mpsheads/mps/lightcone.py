@@ -8,19 +8,21 @@ chain of 768 sites costs what a window of a few sites costs, and is never walked
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from mpsheads._checks import check_equal, is_concrete
-from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.heisenberg import (
     evolve_string,
     live_bonds,
     product_expectation,
     select_components,
 )
+from mpsheads.mps.operation import Operation
 from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation, pick
 from mpsheads.mps.state import MPS
 from mpsheads.mps.transfer import evolve_dense
@@ -213,8 +215,9 @@ def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:
     return torch.stack([2 * off.real, 2 * y, z]) / norm
 
 
-def find_cones(circuit: Circuit, pauli: str, places: Places, group: int = 1) -> list[Cones]:
-    """Light cones of local observables, grouped by their form; kept with the circuit.
+@lru_cache(maxsize=64)
+def find_cones(circuit: Circuit, pauli: str, places: Places, group: int = 1) -> tuple[Cones, ...]:
+    """Light cones of local observables, grouped by their form; the last 64 results are kept.
 
     Args:
         circuit: The circuit.
@@ -224,35 +227,31 @@ def find_cones(circuit: Circuit, pauli: str, places: Places, group: int = 1) -> 
 
     Cost: O(gates in all cones).
     """
-    known = circuit.__dict__.setdefault("_cones", {})
-    if (pauli, places, group) not in known:
-        on_site: list[list[int]] = [[] for _ in range(circuit.num_sites)]
-        for number, operation in enumerate(circuit):
-            for site in operation.sites:
-                on_site[site].append(number)
-        found: dict[object, Cones] = {}
-        for row, sites in enumerate(places):
-            operations, window = _light_cone(circuit, on_site, sites)
-            starts = sorted({site // group * group for site in window})
-            window = tuple(site for start in starts for site in range(start, start + group))
-            new = {site: i for i, site in enumerate(window)}
-            cone, used = _own_parameters(operations, new)
-            letters = ["1"] * len(window)
-            for site, letter in zip(sites, pauli, strict=True):
-                letters[new[site]] = letter
-            gates = tuple((op.gate, op.sites, op.adjoint, op.matrix) for op in cone)
-            form = ("".join(letters), gates)
-            if form not in found:
-                found[form] = Cones(Circuit(len(window), tuple(cone)), form[0], [], [], [])
-            cones = found[form]
-            cones.rows.append(row)
-            cones.sites.append(window)
-            cones.parameters.append(used)
-        for cones in found.values():
-            if group == 1 and len(cones.letters) > _SMALL:
-                live_bonds(cones.letters, cones.circuit)  # now, since no tracing may see it
-        known[pauli, places, group] = list(found.values())
-    return known[pauli, places, group]
+    on_site: list[list[int]] = [[] for _ in range(circuit.num_sites)]
+    for number, operation in enumerate(circuit):
+        for site in operation.sites:
+            on_site[site].append(number)
+    by_form: dict[object, Cones] = {}
+    for row, sites in enumerate(places):
+        operations, window = _light_cone(circuit, on_site, sites)
+        starts = sorted({site // group * group for site in window})
+        window = tuple(site for start in starts for site in range(start, start + group))
+        new = {site: i for i, site in enumerate(window)}
+        cone, used = _own_parameters(operations, new)
+        letters = ["1"] * len(window)
+        for site, letter in zip(sites, pauli, strict=True):
+            letters[new[site]] = letter
+        form = ("".join(letters), tuple(cone))
+        if form not in by_form:
+            by_form[form] = Cones(Circuit(len(window), cone), form[0], [], [], [])
+        cones = by_form[form]
+        cones.rows.append(row)
+        cones.sites.append(window)
+        cones.parameters.append(used)
+    for cones in by_form.values():
+        if group == 1 and len(cones.letters) > _SMALL:
+            live_bonds(cones.letters, cones.circuit)  # now, since no tracing may see it
+    return tuple(by_form.values())
 
 
 def _light_cone(

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
-from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps.circuit import Circuit
+from mpsheads.mps.operation import Operation
 
 PAULI = "1XYZ"
 
@@ -64,11 +65,22 @@ class Rotations:
         return _as_tensor(first, device), _as_tensor(second, device)
 
 
+@lru_cache(maxsize=256)
 def as_rotations(circuit: Circuit) -> Rotations | None:
-    """The circuit as rotations, `None` if a gate is something else; kept with the circuit."""
-    if "_rotations" not in circuit.__dict__:
-        circuit.__dict__["_rotations"] = _find(circuit)
-    return circuit.__dict__["_rotations"]
+    """The circuit as rotations, `None` if a gate is something else."""
+    pairs, places, factors = [], [], []
+    for operation in circuit:
+        parts = _parts(operation)
+        if parts is None:
+            return None
+        for place, factor, letters in parts:
+            string = ["1"] * circuit.num_sites
+            for site, letter in zip(operation.sites, letters, strict=True):
+                string[site] = letter
+            pairs.append(_pairs("".join(string)))
+            places.append(place)
+            factors.append(factor)
+    return Rotations(tuple(pairs), tuple(places), tuple(factors))
 
 
 def rotate(
@@ -160,22 +172,6 @@ class _Rotate(torch.autograd.Function):
         grad_angles.mul_(torch.tensor(rotations.factors).to(cos)[:, None])
         total = cos.new_zeros(ctx.shape[1], ctx.shape[0]).index_add_(0, places, grad_angles)
         return total.T, None, None, None
-
-
-def _find(circuit: Circuit) -> Rotations | None:
-    pairs, places, factors = [], [], []
-    for operation in circuit:
-        parts = _parts(operation)
-        if parts is None:
-            return None
-        for place, factor, letters in parts:
-            string = ["1"] * circuit.num_sites
-            for site, letter in zip(operation.sites, letters, strict=True):
-                string[site] = letter
-            pairs.append(_pairs("".join(string)))
-            places.append(place)
-            factors.append(factor)
-    return Rotations(tuple(pairs), tuple(places), tuple(factors))
 
 
 def _parts(operation: Operation) -> Sequence[tuple[int, float, str]] | None:

@@ -8,13 +8,14 @@ also where gate follows gate down a staircase.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.kinds import Kind
+from mpsheads.mps.operation import Kind
 
 Factors = dict[Kind, tuple[Tensor, ...]]
 
@@ -57,29 +58,29 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class SiteGroup:
     """Sites to which the same sequence of factors happens."""
 
     sites: tuple[int, ...]
     steps: tuple[Step, ...]
 
-    def part(self, members: Sequence[int]) -> "Group":
+    def part(self, members: Sequence[int]) -> "SiteGroup":
         """Some of its sites, by their place in it."""
         if len(members) == len(self.sites):
             return self
         steps = (
             Step.of(step.kind, step.leg, (step.places[i] for i in members)) for step in self.steps
         )
-        return Group(tuple(self.sites[i] for i in members), tuple(steps))
+        return SiteGroup(tuple(self.sites[i] for i in members), tuple(steps))
 
 
-Layer = tuple[Group, ...]
+Layer = tuple[SiteGroup, ...]
 
 
 def layers(circuit: Circuit, factors: Factors, max_rank: int, reverse: bool = False) -> list[Layer]:
     """The circuit in layers that multiply no bond by more than `max_rank`, first to last.
 
-    A gate of a larger rank has a layer to itself. The result is kept with the circuit.
+    A gate of a larger rank has a layer to itself. The last 256 results are kept.
 
     Args:
         circuit: The circuit.
@@ -87,17 +88,18 @@ def layers(circuit: Circuit, factors: Factors, max_rank: int, reverse: bool = Fa
         max_rank: Largest product of the ranks of the gates that cross a bond within a layer.
         reverse: Last gate first.
     """
-    known = circuit.__dict__.setdefault("_layers", {})
-    ranks = {kind: tuple(f.shape[5] for f in found[:-1]) for kind, found in factors.items()}
-    key = (max_rank, reverse, tuple(sorted(ranks.items())))
-    if key not in known:
-        known[key] = _find_layers(circuit, ranks, max_rank, reverse)
-    return known[key]
+    ranks = tuple([(k, tuple([f.shape[5] for f in gate[:-1]])) for k, gate in factors.items()])
+    return _cached_layers(circuit, ranks, max_rank, reverse)
 
 
-def _find_layers(
-    circuit: Circuit, ranks: dict[Kind, tuple[int, ...]], max_rank: int, reverse: bool
+@lru_cache(maxsize=256)
+def _cached_layers(
+    circuit: Circuit,
+    ranks_by_kind: tuple[tuple[Kind, tuple[int, ...]], ...],
+    max_rank: int,
+    reverse: bool,
 ) -> list[Layer]:
+    ranks = dict(ranks_by_kind)
     counts: dict[Kind, int] = {}
     numbered = []
     for operation in circuit:
@@ -138,5 +140,5 @@ def _group(by_site: dict[int, list[tuple[Kind | None, int, int]]]) -> Layer:
     for signature, sites in alike.items():
         places = zip(*([place for _, _, place in by_site[site]] for site in sites), strict=True)
         steps = (Step.of(*what, row) for what, row in zip(signature, places, strict=True))
-        groups.append(Group(tuple(sites), tuple(steps)))
+        groups.append(SiteGroup(tuple(sites), tuple(steps)))
     return tuple(groups)

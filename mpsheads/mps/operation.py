@@ -1,14 +1,14 @@
-"""Operations of a circuit that are computed together, as one batch."""
+"""Operations: one gate of a circuit each, and the batches in which their tensors are computed."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mpsheads._checks import is_concrete
+from mpsheads._checks import check_choice, is_concrete
 from mpsheads.mps.gate_factors import (
     Rows,
     adjoint,
@@ -20,8 +20,7 @@ from mpsheads.mps.gate_factors import (
 )
 from mpsheads.mps.gates import CONSTANTS, FAMILIES
 
-if TYPE_CHECKING:
-    from mpsheads.mps.circuit import Operation
+_UNITARITY = 1e-5  # single precision passes
 
 
 class Kind(NamedTuple):
@@ -40,19 +39,68 @@ class Kind(NamedTuple):
     bonds: tuple[int, ...] = ()
 
 
-def kind_of(operation: "Operation") -> Kind:
-    """The kind of an operation."""
-    order = tuple(sorted(range(len(operation.sites)), key=operation.sites.__getitem__))
-    bonds = ()
-    if operation.matrix is not None:
-        factors = constant_factors(_sorted_rows(operation.matrix, order))
-        bonds = tuple(factor.shape[-1] for factor in factors[:-1])
-    return Kind(operation.gate, operation.adjoint, order, bonds)
+@dataclass(frozen=True)
+class Operation:
+    """One gate of a circuit.
+
+    Attributes:
+        gate: Name of its family in `mpsheads.mps.gates.FAMILIES`, or "matrix".
+        sites: Where it acts, in the order of the gate: (control, target) for a controlled gate.
+        start: Index of its first parameter in the circuit's parameter vector.
+        adjoint: Whether its adjoint is applied instead.
+        matrix: For "matrix", a unitary on one, two or three qubits, row by row.
+        kind: Operations of one kind have factors of the same shapes.
+
+    Raises:
+        ValueError: If the family is unknown, if sites are not as many as it takes or not distinct,
+            or if the matrix is not unitary.
+    """
+
+    gate: str
+    sites: tuple[int, ...]
+    start: int
+    adjoint: bool = False
+    matrix: Rows | None = None
+    kind: Kind = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.gate not in FAMILIES:
+            check_choice("gate", self.gate, (*FAMILIES, "matrix"))
+        if (self.gate == "matrix") != (self.matrix is not None):
+            raise ValueError(f'`matrix` goes with gate "matrix" alone, got gate "{self.gate}".')
+        if self.matrix is None:
+            wanted = FAMILIES[self.gate].num_sites
+        else:
+            wanted = _check_unitary(self.matrix)
+        if len(self.sites) != wanted or len(set(self.sites)) != wanted:
+            raise ValueError(f'Gate "{self.gate}" takes {wanted} distinct sites, got {self.sites}.')
+        order = tuple(sorted(range(wanted), key=self.sites.__getitem__))
+        bonds: tuple[int, ...] = ()
+        if self.matrix is not None:
+            factors = constant_factors(_sorted_rows(self.matrix, order))
+            bonds = tuple(factor.shape[-1] for factor in factors[:-1])
+        object.__setattr__(self, "kind", Kind(self.gate, self.adjoint, order, bonds))
+
+    @property
+    def num_parameters(self) -> int:
+        """How many parameters it takes."""
+        return 0 if self.matrix is not None else FAMILIES[self.gate].num_parameters
+
+    @property
+    def stop(self) -> int:
+        """Index after its last parameter."""
+        return self.start + self.num_parameters
+
+    def inverse(self) -> "Operation":
+        """The inverse, with the same parameters."""
+        if self.gate in CONSTANTS and _is_hermitian(CONSTANTS[self.gate]):
+            return self
+        return replace(self, adjoint=not self.adjoint)
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """All operations of one kind in a circuit.
+class OperationBatch:
+    """All operations of one kind in a circuit, computed together.
 
     Attributes:
         kind: Their kind.
@@ -71,10 +119,18 @@ class Group:
     _cache: dict[object, tuple[Tensor, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, operations: "tuple[Operation, ...]", places: list[int]) -> "Group":
-        """The operations at `places`, all of one kind."""
+    def all_of(cls, operations: tuple[Operation, ...]) -> "tuple[OperationBatch, ...]":
+        """The operations of a circuit, one batch for each kind."""
+        places: dict[Kind, list[int]] = {}
+        for place, operation in enumerate(operations):
+            places.setdefault(operation.kind, []).append(place)
+        return tuple(cls._of(operations, kind, alike) for kind, alike in places.items())
+
+    @classmethod
+    def _of(
+        cls, operations: tuple[Operation, ...], kind: Kind, places: list[int]
+    ) -> "OperationBatch":
         members = [operations[place] for place in places]
-        kind = members[0].kind
         count = members[0].num_parameters
         if count:
             starts = np.array([member.start for member in members])
@@ -137,3 +193,23 @@ def _sorted_rows(rows: Rows, order: tuple[int, ...]) -> Rows:
     legs = np.array(rows, dtype=np.complex128).reshape([2] * (2 * k))
     matrix = legs.transpose(*order, *(k + i for i in order)).reshape(2**k, 2**k)
     return tuple(map(tuple, matrix.tolist()))
+
+
+def _check_unitary(rows: Rows) -> int:
+    """The number of sites of a unitary matrix; raises for any other."""
+    size = len(rows)
+    if size not in (2, 4, 8) or any(len(row) != size for row in rows):
+        raise ValueError(f"`matrix` must be 2 x 2, 4 x 4 or 8 x 8, got {size} rows.")
+    matrix = np.array(rows)
+    deviation = np.abs(matrix.conj().T @ matrix - np.eye(size)).max()
+    if not deviation <= _UNITARITY:  # true for NaN
+        raise ValueError(
+            f"`matrix` must be unitary, but its adjoint times itself differs from 1 by up to "
+            f"{deviation:.3g}."
+        )
+    return size.bit_length() - 1
+
+
+def _is_hermitian(rows: Rows) -> bool:
+    matrix = np.array(rows)
+    return bool((matrix == matrix.conj().T).all())
