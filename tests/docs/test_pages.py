@@ -1,77 +1,80 @@
-"""Every page and README.md: their Python runs from where it stands, and prints what they show."""
+"""Every page and README.md: their code runs, their commands exist, what they show fits."""
 
-import contextlib
-import io
-import math
 import re
-from pathlib import Path
+import shlex
 
 import pytest
-import torch
-from sybil import Sybil
-from sybil.evaluators.python import PythonEvaluator
-from sybil.parsers.markdown import CodeBlockParser, SkipParser
+from typer.main import get_command
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-SLOW = {"docs/tutorials/mps.md", "docs/how-to/export.md", "docs/how-to/train-on-my-pairs.md"}
-NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from mpsheads.cli.app import app
+from tests.docs.pages import PAGES, ROOT, blocks, run_page
 
-
-def run_python(example):
-    """Run a block, and keep what it prints for the block of text that follows."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        PythonEvaluator()(example)
-    example.document.printed = printed.getvalue()
+WITH_PYTHON = [page for page in PAGES if any(kind == "python" for kind, _ in blocks(page))]
+SLOW = {"sentence-transformers", "train-on-my-pairs", "export"}
+COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+FLAGS = {
+    flag
+    for command in COMMANDS.values()
+    for parameter in command.params
+    for flag in parameter.opts
+    if flag.startswith("--")
+}
 
 
-def compare_printed(example):
-    """A block of text after code that prints is what the code prints; last digits may differ."""
-    printed, example.document.printed = getattr(example.document, "printed", ""), ""
-    if not printed:
-        return
-    shown = example.parsed
-    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", shown).split(), printed
-    for ours, theirs in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
-        assert math.isclose(float(ours), float(theirs), rel_tol=0.01, abs_tol=0.0015), printed
-
-
-SYBIL = Sybil(
-    [
-        CodeBlockParser("python", run_python),
-        CodeBlockParser("text", compare_printed),
-        SkipParser(),
+def pages(chosen, slow=frozenset()):
+    """A parameter for each page, named by its path."""
+    marks = {True: pytest.mark.slow, False: ()}
+    return [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks[page.stem in slow])
+        for page in chosen
+        if page.parent.name != "tutorials"  # tests of figures run the tutorial
     ]
-)
 
 
-def slow(name):
-    return pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
-
-
-@pytest.mark.parametrize("name", [slow(name) for name in NAMES])
-def test_the_code_of_a_page_runs_and_prints_what_it_shows(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", pages(WITH_PYTHON, SLOW))
+def test_the_python_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPSHEADS_CACHE", str(tmp_path / "cache"))
-    torch.manual_seed(0)
-    document = SYBIL.parse(ROOT / name)
-    document.namespace["__name__"] = "page"
-    for example in document.examples():
-        example.evaluate()
+    run_page(page)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_code_stands_in_the_page_and_fits_it(name):
-    page = (ROOT / name).read_text()
-    assert "--8<--" not in page
-    blocks = [line for _, block in FENCED.findall(page) for line in block.splitlines()]
-    assert not [line for line in blocks if len(line) > 80]
+def test_the_commands_of_all_pages_can_be_parsed():
+    for page in PAGES:
+        for line in command_lines(page):
+            _, name, *arguments = shlex.split(line, comments=True)
+            assert COMMANDS[name].make_context(name, arguments).params, line
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_images_of_a_page_exist(name):
-    shown = re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", (ROOT / name).read_text())
-    assert all((ROOT / name).parent.joinpath(image).is_file() for image in shown)
+def command_lines(page):
+    """The command lines of mpsheads that a page shows."""
+    shown = "".join(block for kind, block in blocks(page) if kind == "bash")
+    return [
+        line for line in shown.replace("\\\n", " ").splitlines() if line.startswith("mpsheads ")
+    ]
+
+
+def test_the_page_on_the_command_line_names_every_command_and_flag_and_no_other():
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert set(re.findall(r"^## (\w+)$", page, re.MULTILINE)) == set(COMMANDS)
+    named = set(re.findall(r"--[a-z][a-z-]*", page))
+    assert named - {"--help"} == FLAGS - {"--help"}
+
+
+def test_code_stands_in_the_pages_and_fits_them():
+    for page in PAGES:
+        assert "--8<--" not in page.read_text(), page
+        lines = [line for kind, block in blocks(page) for line in block.splitlines()]
+        assert not [line for line in lines if len(line) > 80], page
+
+
+def test_the_images_of_all_pages_exist():
+    for page in PAGES:
+        for image in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", page.read_text()):
+            assert (page.parent / image).is_file(), image
+
+
+def test_the_commands_of_the_readme_are_targets_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
