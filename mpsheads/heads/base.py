@@ -1,12 +1,8 @@
-"""The interface of every head, and how a head is written to and read from a folder."""
+"""The interface of every head, and what is done with any of them."""
 
-import json
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -15,24 +11,23 @@ from torch import Tensor, nn
 
 from mpsheads._checks import check_equal, check_positive, check_vectors
 from mpsheads._typing import PathLike
-from mpsheads.similarity import Codes
+from mpsheads.similarity import Codes, cosine, log_fidelity, quantize
 
 Head = TypeVar("Head", bound="ProjectionHead")
-
-FORMAT_VERSION = 1
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 
 
 class ProjectionHead(nn.Module, ABC):
     """A layer that turns embeddings into shorter vectors, and knows how these are compared.
 
     A subclass sets `name` (its entry in `config.json`), calls `super().__init__` with every one of
-    its constructor's arguments, and defines `forward` and `similarity`.
+    its constructor's arguments, and defines `forward`. To be saved and read it has a schema in
+    `mpsheads.heads.saving`.
 
     Attributes:
-        name: Short name of the kind of head, unique among heads.
+        name: Short name of the kind of head, its key in `HEADS`.
         in_features: Width of the embeddings it takes.
         out_features: Width of the vectors it returns.
+        config: The constructor's arguments, in terms of JSON.
         compared_by: What `similarity` returns: "log_fidelity", whose exponential is in [0, 1], or
             "cosine".
     """
@@ -42,12 +37,10 @@ class ProjectionHead(nn.Module, ABC):
     in_features: int
     out_features: int
 
-    _kinds: ClassVar[dict[str, type["ProjectionHead"]]] = {}
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" in vars(cls):
-            ProjectionHead._kinds[cls.name] = cls
+            HEADS[cls.name] = cls
 
     def __init__(self, in_features: int, out_features: int, **config: Any) -> None:
         super().__init__()
@@ -68,15 +61,31 @@ class ProjectionHead(nn.Module, ABC):
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings `(batch, in_features)` to vectors `(batch, out_features)`."""
 
-    @abstractmethod
+    def encode(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
+        """`forward`, under the name by which whatever can be trained makes its vectors."""
+        return self(x)
+
     def similarity(
         self,
-        zq: Float[Tensor, "queries _"],
-        zd: Float[Tensor, "documents _"],
+        zq: Float[Tensor, "queries _"] | Codes,
+        zd: Float[Tensor, "documents _"] | Codes,
         *,
         pairwise: bool = False,
     ) -> Float[Tensor, "*pairs"]:
-        """Similarity of all pairs of compressed vectors, or of rows with rows; higher is closer."""
+        """Similarity of all pairs of compressed vectors, or of rows with rows; higher is closer.
+
+        Args:
+            zq: Compressed queries `(queries, out_features)`, or their codes.
+            zd: Compressed documents `(documents, out_features)`, or their codes.
+            pairwise: Compare each query with the document in the same row.
+
+        Returns:
+            `(queries, documents)`, or `(queries,)` if `pairwise`: log-fidelities, at most 0, or
+            cosines in [-1, 1].
+        """
+        check_pair(self, zq, zd)
+        compare: Any = cosine if self.compared_by == "cosine" else log_fidelity
+        return compare(zq, zd, pairwise=pairwise)
 
     def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
         """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.
@@ -88,6 +97,8 @@ class ProjectionHead(nn.Module, ABC):
         Raises:
             ValueError: If the head's vectors have no known range, or `bits` is not possible.
         """
+        if self.compared_by == "log_fidelity":
+            return quantize(z, bits)
         raise ValueError(
             f"Vectors of {type(self).__name__} have no range known beforehand, so they need "
             f"calibration: quantise them with a library for that, such as FAISS."
@@ -105,7 +116,7 @@ class ProjectionHead(nn.Module, ABC):
     @property
     def bytes_per_vector(self) -> int:
         """Bytes of one compressed vector as it is stored, in float32."""
-        return 4 * self.out_features
+        return head_size_in_bytes(self, 32)
 
     def extra_repr(self) -> str:
         """The constructor's arguments, for `print(head)`."""
@@ -117,32 +128,19 @@ class ProjectionHead(nn.Module, ABC):
         Each file is written under a temporary name and renamed, the weights first, so a killed
         process leaves either the old head or the new one.
         """
-        from safetensors.torch import save
+        from mpsheads.heads.saving import write_head
 
-        folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {"format_version": FORMAT_VERSION, "head": self.name, **self.config}
-        tensors = {k: v.detach().contiguous() for k, v in self.state_dict().items()}
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-            (Path(scratch) / _WEIGHTS).write_bytes(save(tensors))
-            (Path(scratch) / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-            for file in (_WEIGHTS, _CONFIG):
-                shutil.move(Path(scratch) / file, folder / file)
+        write_head(path, {"head": self.name, **self.config}, self.state_dict())
 
     @classmethod
     def from_pretrained(
         cls: type[Head], path: PathLike, *, device: torch.device | str = "cpu"
     ) -> Head:
-        """Read a head from a folder, or from a repository on the Hugging Face hub.
-
-        Args:
-            path: A folder that `save_pretrained` wrote, or `owner/name` on the hub.
-            device: Where the head's tensors are put.
+        """`load_head` for one kind of head.
 
         Raises:
             FileNotFoundError: If the folder or one of its two files is missing.
-            ValueError: If the folder holds another kind of head, a newer format, or weights that
-                do not fit the configuration.
+            ValueError: If the folder holds another kind of head, or what `load_head` refuses.
         """
         head = load_head(path, device=device)
         if not isinstance(head, cls):
@@ -153,91 +151,65 @@ class ProjectionHead(nn.Module, ABC):
         return head
 
 
+HEADS: dict[str, type[ProjectionHead]] = {}
+"""The kinds of heads by name."""
+
+
 def load_head(path: PathLike, *, device: torch.device | str = "cpu") -> ProjectionHead:
     """Read a head of any kind from a folder that `save_pretrained` wrote, or from the hub.
 
+    The configuration is checked by a schema with bounds, and against the header of the weights,
+    before any memory is taken; so a folder from a stranger does no harm.
+
+    Args:
+        path: A folder, or `owner/name` on the Hugging Face hub.
+        device: Where the head's tensors are put.
+
+    Returns:
+        The head, in evaluation mode and in the dtype in which it was saved.
+
     Raises:
         FileNotFoundError: If the folder or one of its two files is missing.
-        ValueError: If the files are not those of a head, or do not fit each other.
+        ValueError: If the files are not those of a head, are out of bounds, do not fit each other,
+            or name an option that this version does not have.
     """
-    folder = _local_folder(path)
-    kind, config = _read_config(folder / _CONFIG)
-    try:
-        head = kind(**config)
-    except TypeError as error:
-        raise ValueError(f"{folder / _CONFIG} does not fit {kind.__name__}: {error}") from error
-    _load_weights(head, folder / _WEIGHTS)
+    from mpsheads.heads.saving import read_head
+
+    head = read_head(path, HEADS)
+    assert isinstance(head, ProjectionHead)
     return head.to(device).eval()
 
 
-def _local_folder(path: PathLike) -> Path:
-    folder = Path(path)
-    if folder.is_dir():
-        return folder
-    parts = str(path).split("/")
-    if folder.exists() or len(parts) != 2 or str(path).startswith((".", "/", "~")):
-        raise FileNotFoundError(
-            f"`path` {str(path)!r} is not a folder. Give a folder that `save_pretrained` wrote."
-        )
-    import huggingface_hub
-
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(str(path), allow_patterns=[_CONFIG, _WEIGHTS])
-        )
-    except (OSError, ValueError) as error:  # the hub's errors are of these kinds
-        raise FileNotFoundError(
-            f"`path` {str(path)!r} is neither a folder here nor to be had from the hub."
-        ) from error
-
-
-def _read_config(file: Path) -> tuple[type[ProjectionHead], dict[str, Any]]:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: this is not a saved head.")
-    try:
-        config = json.loads(file.read_text())
-        version, name = config.pop("format_version"), config.pop("head")
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{file} is not the configuration of a saved head: {error!r}.") from error
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{file} has format_version {version}; this mpsheads reads 1. Upgrade it.")
-    if name not in ProjectionHead._kinds:
-        known = ", ".join(sorted(ProjectionHead._kinds))
-        raise ValueError(f"{file} names the head {name!r}; known are {known}.")
-    return ProjectionHead._kinds[name], config
-
-
-def _load_weights(head: ProjectionHead, file: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is missing: this is not a saved head.")
-    try:
-        tensors = load_file(file)
-        head.load_state_dict(tensors, strict=True)
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ValueError(f"{file} does not fit its {_CONFIG}: {reason}") from error
-    real = next((tensor for tensor in tensors.values() if tensor.is_floating_point()), None)
-    if real is not None:
-        head.to(real.dtype)
-
-
 @torch.no_grad()
-def compress(head: ProjectionHead, vectors: Tensor, rows: int = 8192) -> Tensor:
+def compress_vectors(head: ProjectionHead | None, vectors: Tensor, rows: int = 8192) -> Tensor:
     """Any number of embeddings compressed, some thousand at a time, on the head's device.
 
     Args:
-        head: The head.
+        head: The head; `None` leaves vectors as they are.
         vectors: Embeddings `(n, in_features)`, in any floating dtype, on any device.
         rows: How many at a time.
 
     Returns:
-        `(n, out_features)`, in the head's dtype, without gradient.
+        `(n, out_features)`, in the head's dtype and on its device, without gradient.
+
+    Raises:
+        ValueError: If the head gives NaN or infinity.
     """
+    if head is None:
+        return vectors
     like = next(iter([*head.parameters(), *head.buffers()]), vectors)
-    return torch.cat([head(part.to(like.device, like.dtype)) for part in vectors.split(rows)])
+    result = torch.cat([head(part.to(like.device, like.dtype)) for part in vectors.split(rows)])
+    if not torch.isfinite(result).all():
+        raise ValueError(
+            f"`head` of kind {head.name} gives NaN or infinity: are its weights sound?"
+        )
+    return result
+
+
+def head_size_in_bytes(head: ProjectionHead, bits: int) -> int:
+    """Bytes of one compressed vector at so many bits a number; 32 for float32."""
+    check_positive(bits=bits)
+    return -(-head.out_features * bits // 8)
 
 
 def check_input(head: ProjectionHead, x: Tensor) -> None:

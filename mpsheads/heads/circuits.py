@@ -24,12 +24,11 @@ def head_circuit(ansatz: str | Circuit, register: Register, depth: int, readout:
             of one block, or on all qubits, which is taken as it is.
         register: The qubits.
         depth: Layers of a named ansatz.
-        readout: What is read out of the kept qubits.
+        readout: "state", or "probability" if Z alone of each kept qubit is read out.
 
     Raises:
         ValueError: If the name is unknown, or the circuit fits neither a block nor all qubits.
     """
-    real = register.encoding.product and "Y" not in register.encoding.letters
     sizes = {len(block) for block in register.sites}
     if isinstance(ansatz, Circuit):
         if ansatz.num_sites == register.num_sites:
@@ -44,8 +43,8 @@ def head_circuit(ansatz: str | Circuit, register: Register, depth: int, readout:
     check_choice("ansatz", ansatz, ANSATZE)
     if ansatz == "brickwork":
         bonds = brickwork_bonds(register.sites, depth)
-        return irredundant(register.num_sites, bonds, register.kept, readout, real_inputs=real)
-    blocks = {size: irredundant_staircase(size, depth, readout, real_inputs=real) for size in sizes}
+        return irredundant(register.num_sites, bonds, register.kept, readout)
+    blocks = {size: irredundant_staircase(size, depth, readout) for size in sizes}
     return _in_each_block(blocks, register)
 
 
@@ -63,18 +62,13 @@ def _in_each_block(blocks: Mapping[int, Circuit], register: Register) -> Circuit
     return Circuit(register.num_sites, tuple(operations), tuple(values))
 
 
-def needed_bonds(circuit: Circuit, register: Register) -> list[int]:
-    """The bond dimension that each cut of the register needs for exact states.
+def needed_bonds(circuit: Circuit) -> list[int]:
+    """The bond dimension that each cut needs for exact states.
 
-    The product of the ranks of the gates across the cut, and of the inputs' own bond, but no more
-    than the qubits on its shorter side hold.
+    The product of the ranks of the gates across the cut, but no more than the qubits on its shorter
+    side hold.
     """
-    bonds = [1] * (register.num_sites - 1)
-    if not register.encoding.product:
-        for block in register.sites:
-            for cut in block[:-1]:
-                inside = min(cut + 1 - block.start, block.stop - cut - 1)
-                bonds[cut] = 2**inside
+    bonds = [1] * (circuit.num_sites - 1)
     for operation in circuit:
         sites = sorted(operation.sites)
         for first, last, rank in zip(sites, sites[1:], _ranks(operation), strict=False):

@@ -5,31 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._checks import check_finite, check_vectors, is_concrete
-from mpsheads.heads.base import ProjectionHead, check_input, check_pair
-from mpsheads.similarity import cosine
+from mpsheads.heads.base import ProjectionHead, check_input
 
 
-class _CosineHead(ProjectionHead):
-    """A head whose vectors are compared by their cosine."""
-
-    compared_by = "cosine"
-
-    def __init__(self, in_features: int = 768, out_features: int = 256) -> None:
-        super().__init__(in_features, out_features)
-
-    def similarity(
-        self,
-        zq: Float[Tensor, "queries _"],
-        zd: Float[Tensor, "documents _"],
-        *,
-        pairwise: bool = False,
-    ) -> Float[Tensor, "*pairs"]:
-        """Cosine of all pairs, or of rows with rows, in [-1, 1]; higher is closer."""
-        check_pair(self, zq, zd)
-        return cosine(zq, zd, pairwise=pairwise)
-
-
-class DenseHead(_CosineHead):
+class DenseHead(ProjectionHead):
     """`tanh(W x + b)`, compared by cosine: the classical head of the paper.
 
     `in_features * out_features + out_features` parameters: 196,864 at 768 -> 256.
@@ -43,6 +22,7 @@ class DenseHead(_CosineHead):
     """
 
     name = "dense"
+    compared_by = "cosine"
 
     def __init__(
         self,
@@ -64,16 +44,10 @@ class DenseHead(_CosineHead):
         return torch.tanh(self.linear(x))
 
 
-class PCAHead(_CosineHead):
-    """The leading principal components of a sample of embeddings, compared by cosine.
+class _ShorteningHead(ProjectionHead):
+    """A head that cannot return more numbers than it takes, compared by cosine."""
 
-    Use `fit` before the first forward pass.
-    """
-
-    name = "pca"
-
-    mean: Tensor
-    components: Tensor
+    compared_by = "cosine"
 
     def __init__(self, in_features: int = 768, out_features: int = 256) -> None:
         super().__init__(in_features, out_features)
@@ -81,6 +55,31 @@ class PCAHead(_CosineHead):
             raise ValueError(
                 f"`out_features` must not exceed `in_features` {in_features}, got {out_features}."
             )
+
+
+class TruncationHead(_ShorteningHead):
+    """The first `out_features` numbers of an embedding, compared by cosine; nothing is learned."""
+
+    name = "truncation"
+
+    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
+        """The first `out_features` columns of `x`."""
+        check_input(self, x)
+        return x[:, : self.out_features]
+
+
+class PCAHead(_ShorteningHead):
+    """The leading principal components of a sample of embeddings, compared by cosine.
+
+    Use `fit` before the first forward pass.
+    """
+
+    name = "pca"
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, in_features: int = 768, out_features: int = 256) -> None:
+        super().__init__(in_features, out_features)
         self.register_buffer("mean", torch.zeros(in_features))
         self.register_buffer("components", torch.zeros(out_features, in_features))
 
@@ -120,21 +119,3 @@ class PCAHead(_CosineHead):
         if is_concrete(x) and not self.components.any():
             raise RuntimeError("This PCAHead is not fitted. Call `head.fit(embeddings)` first.")
         return (x - self.mean) @ self.components.T
-
-
-class TruncationHead(_CosineHead):
-    """The first `out_features` numbers of an embedding, compared by cosine; nothing is learned."""
-
-    name = "truncation"
-
-    def __init__(self, in_features: int = 768, out_features: int = 256) -> None:
-        super().__init__(in_features, out_features)
-        if out_features > in_features:
-            raise ValueError(
-                f"`out_features` must not exceed `in_features` {in_features}, got {out_features}."
-            )
-
-    def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
-        """The first `out_features` columns of `x`."""
-        check_input(self, x)
-        return x[:, : self.out_features]

@@ -1,41 +1,42 @@
 """A head for inference and export, with its observables evolved once."""
 
 import copy
+from itertools import islice
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mpsheads.encodings import components
 from mpsheads.heads.base import without_autocast
 from mpsheads.heads.projection import MPSProjectionHead
+from mpsheads.heads.readouts import LocalReadout
 from mpsheads.similarity import Codes
 
 
 class FrozenHead(nn.Module):
-    """A head whose observables are evolved already; `MPSProjectionHead.freeze` makes it.
+    """A head whose observables are evolved already; `freeze` makes it.
 
     It does not follow later changes of the head it was made from, and has no parameters.
     """
 
-    scale: Tensor | None
+    scale: Tensor
 
     def __init__(self, head: MPSProjectionHead) -> None:
         super().__init__()
-        if not head._cones:
+        if head._observables is None:
             raise ValueError(
-                "`head` evolves states, since it truncates or has the readout "
+                "`head` evolves states, since it truncates, is large, or has the readout "
                 '"state": there are no observables to freeze.'
             )
         self.in_features, self.out_features = head.in_features, head.out_features
         dtype = torch.promote_types(head.angles.dtype, torch.float32)
         with torch.no_grad():
-            evolved = head.observables(head.angles.to(dtype))
-        self._shape = [[len(observable) for observable in letter] for letter in evolved]
-        flat = [site for letter in evolved for observable in letter for site in observable]
-        for number, tensor in enumerate(flat):
+            evolved = head._observables.evolve(head.angles.to(dtype))
+        self._lengths = [len(observable) for observable in evolved]
+        for number, tensor in enumerate(site for observable in evolved for site in observable):
             self.register_buffer(f"observable_{number}", tensor.contiguous())
-        scale = None if head.scale is None else head.scale.detach().to(dtype).clone()
-        self.register_buffer("scale", scale)
+        self.register_buffer("scale", head.scale.detach().to(dtype).clone())
         self.mixing = copy.deepcopy(head.mixing)
         if self.mixing is not None:
             angles = self.mixing.angles.detach().to(dtype)
@@ -55,12 +56,23 @@ class FrozenHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings, as the head does."""
-        flat = (self.get_buffer(f"observable_{n}") for n in range(sum(map(sum, self._shape))))
-        observables = [
-            [tuple(next(flat) for _ in range(count)) for count in letter] for letter in self._shape
-        ]
-        own = self.get_buffer("observable_0")
+        sites = (self.get_buffer(f"observable_{n}") for n in range(sum(self._lengths)))
+        evolved = [tuple(islice(sites, length)) for length in self._lengths]
+        observables, readout = self._head[0]._observables, self._head[0].readout
+        assert observables is not None and isinstance(readout, LocalReadout)
         with without_autocast(x):
-            x = x.to(own.dtype)
+            x = x.to(self.scale.dtype)
             x = x if self.mixing is None else self.mixing(x)
-            return self._head[0].meet(x, self.scale, observables)
+            return readout.vector(observables.meet(evolved, components(x, self.scale)))
+
+
+def freeze(head: MPSProjectionHead) -> FrozenHead:
+    """The head for inference: its observables evolved once, so only inputs are left to meet.
+
+    Faster for small batches, and simple to export: the observables are real numbers.
+
+    Raises:
+        ValueError: If the head evolves states rather than observables: one that truncates, or has
+            the readout "state".
+    """
+    return FrozenHead(head)

@@ -31,7 +31,7 @@ class Mixing(nn.Module):
     then a quarter: each kept one with others that are not.
 
     Args:
-        places: All features, those of the kept qubits first.
+        features: How many there are; those of the kept qubits are the first.
         layers: Number of layers.
         spread: Standard deviation of the angles at the start.
         generator: Source of the angles.
@@ -46,18 +46,16 @@ class Mixing(nn.Module):
 
     def __init__(
         self,
-        places: Sequence[int],
+        features: int,
         layers: int,
         *,
         spread: float = 0.05,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.places = list(places)
-        features = len(self.places)
         start = spread * torch.randn(layers, features // 2, generator=generator)
         self.angles = nn.Parameter(start)
-        seen = [_butterfly(self.places, features >> (layer + 1)) for layer in range(layers)]
+        seen = [_butterfly(features, features >> (layer + 1)) for layer in range(layers)]
         self.register_buffer("orders", _relative([*seen, list(range(features))]))
 
     @property
@@ -72,8 +70,7 @@ class Mixing(nn.Module):
         A rotated feature stays where it was; the last layer is followed by the order `outputs`.
         """
         half = self.orders.shape[1] // 2
-        found = [seen[: 2 * half].view(2, half).T for seen in self._seen()[:-1]]
-        return torch.stack(found) if found else self.orders.new_empty(0, half, 2)
+        return torch.stack(self._seen()[:-1])[:, : 2 * half].unflatten(1, (2, half)).mT
 
     @property
     def outputs(self) -> Tensor:
@@ -96,9 +93,9 @@ class Mixing(nn.Module):
         """The embeddings rotated; their norms stay. Cost: O(batch * features * layers)."""
         angles = self.angles.to(x.dtype)
         if is_concrete(x):
-            found = _Rotations.apply(x, self.orders, angles)
-            assert isinstance(found, Tensor)
-            return found
+            rotated = _Rotations.apply(x, self.orders, angles)
+            assert isinstance(rotated, Tensor)
+            return rotated
         y = x.T
         for order, angle in zip(self.orders[:-1], angles, strict=True):
             y = _rotated(y, order, angle)
@@ -109,14 +106,14 @@ class Mixing(nn.Module):
         """Choose pairs, angles and the order of the result by the features' covariance.
 
         Each layer pairs the two features of largest covariance, then of those left the two of
-        largest, and so on, and makes each pair uncorrelated. At the end the feature of largest
-        variance comes first in `places`. The same covariance gives the same rotations.
+        largest, and so on, and makes each pair uncorrelated. At the end features come in the order
+        of their variance, the largest first. The same covariance gives the same rotations.
 
         Args:
             covariance: Symmetric, `(features, features)`, in float64.
 
         Returns:
-            The variances in the order of `places`, descending.
+            The variances, descending.
 
         Raises:
             ValueError: If `covariance` holds NaN or infinity.
@@ -137,21 +134,18 @@ class Mixing(nn.Module):
             self.angles[layer] = angle
             seen.append(order)
         variance, ranked = c.diagonal().sort(descending=True, stable=True)
-        outputs = torch.empty_like(ranked)
-        outputs[torch.tensor(self.places, device=ranked.device)] = ranked
-        self.orders.copy_(_relative([*seen, outputs]))
+        self.orders.copy_(_relative([*seen, ranked]))
         return variance
 
 
-def _butterfly(places: Sequence[int], stride: int) -> list[int]:
+def _butterfly(count: int, stride: int) -> list[int]:
     """The features of one layer: the first of each pair, then the second, then who has none."""
-    stride, count = max(1, stride), len(places)
+    stride = max(1, stride)
     first = [i for i in range(count) if i % (2 * stride) < stride and i + stride < count]
     second = [i + stride for i in first]
     alone = sorted(set(range(count)) - {*first, *second})
     half = len(alone) // 2
-    order = first + alone[:half] + second + alone[half:]
-    return [places[i] for i in order]
+    return first + alone[:half] + second + alone[half:]
 
 
 def _relative(seen: Sequence[Sequence[int] | Tensor]) -> Tensor:

@@ -1,17 +1,15 @@
 """The MPS head: blocks of entangled qubits, of which one each is kept."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._checks import check_choice, check_finite, check_positive
-from mpsheads._optional import optional_import
-from mpsheads._typing import PathLike
-from mpsheads.encodings import Blocks, Encoding, equalise_norm, real_strings
+from mpsheads.encodings import amplitudes, components, equalise_norm
 from mpsheads.heads.base import ProjectionHead, check_input, check_pair, without_autocast
 from mpsheads.heads.circuits import (
     circuit_from_config,
@@ -19,21 +17,15 @@ from mpsheads.heads.circuits import (
     head_circuit,
     needed_bonds,
 )
-from mpsheads.heads.description import describe
 from mpsheads.heads.mixing import Mixing
+from mpsheads.heads.observables import KeptObservables, fits_memory
 from mpsheads.heads.readouts import READOUTS, LocalReadout, StateReadout
-from mpsheads.heads.register import deal
-from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors, from_dense
-from mpsheads.mps.lightcone import Cones, Observable, evolve_cones, find_cones, meet_inputs
-from mpsheads.mps.products import Rows
+from mpsheads.heads.register import Register
+from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors
 from mpsheads.mps.state import product_state
 from mpsheads.similarity import Codes, quantize
 
-if TYPE_CHECKING:
-    from mpsheads.heads.frozen import FrozenHead
-
 _INITIAL_ANGLE = 0.05
-_LARGEST = 6  # qubits whose entangled inputs are met by all Pauli strings
 _INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
 
 
@@ -62,8 +54,8 @@ class MPSProjectionHead(ProjectionHead):
     Args:
         in_features: Width of the embeddings.
         out_features: Width of the compressed vectors: one number for each kept qubit with the
-            readouts "probability" and "direction", three with "bloch", the site tensors with
-            "state". Blocks may differ by one feature, so it need not divide `in_features`.
+            readouts "probability" and "direction", the site tensors with "state". Blocks may differ
+            by one feature, so it need not divide `in_features`.
         bond_dim: Largest bond dimension. A cut with k qubits on its shorter side needs
             min(2**depth, 2**k); where that is more, states are truncated.
         depth: Layers of the circuit.
@@ -72,15 +64,8 @@ class MPSProjectionHead(ProjectionHead):
             redundant parameters, see `mpsheads.ansatz.irredundant`. Or a circuit of yours, on the
             qubits of a block or on all of them, which starts from its own angles.
         readout: "probability": each kept qubit's probability of 1 as an angle in [0, pi].
-            "direction": the direction of the vector of all of these, as angles. "bloch": each kept
-            qubit's Bloch vector. "state": the kept qubits' state where all others are projected
-            on 0.
-        encoding: "angle": a feature a qubit. "dense_angle": two features a qubit. "amplitude": the
-            features of a block are the amplitudes of its qubits.
-        grouping: How features are dealt to blocks. "registers": every `n`-th feature, as in the
-            paper; "neighbours": in their order; or an order of the features, cut into
-            blocks, such as `fit_grouping` finds in data.
-        scale: "shared": one learned number multiplies all features; "feature": one for each.
+            "direction": the direction of the vector of all of these, as angles. "state": the kept
+            qubits' state where all others are projected on 0.
         mixing: Layers of Givens rotations of pairs of features before they are encoded: after l
             layers a feature depends on 2**l of the embedding's, at `in_features / 2` angles a
             layer. `fit` chooses the pairs from data.
@@ -90,11 +75,12 @@ class MPSProjectionHead(ProjectionHead):
         angles: Gate parameters, block after block, in radians, small at first: the untrained head
             nearly passes on the kept features.
         mixing: The rotations of the features, `None` without any.
-        scale: What multiplies embeddings brought to norm `sqrt(in_features)`; `None` for the
-            encoding "amplitude", which does not depend on it.
+        scale: What multiplies embeddings brought to norm `sqrt(in_features)`, one number.
         circuit: The circuit on all qubits.
         kept_sites: The qubits that are read out, in the order of the output.
-        truncates: Whether the circuit needs more than `bond_dim`.
+        bond_dims: The bonds of the vectors with the readout "state", else empty.
+        needed_bonds: The bond dimension that each cut of the register needs.
+        truncates: Whether one of them is more than `bond_dim`.
 
     Raises:
         ValueError: If sizes or names do not fit.
@@ -114,9 +100,6 @@ class MPSProjectionHead(ProjectionHead):
         depth: int = 1,
         ansatz: str | Circuit | Mapping[str, Any] = "staircase",
         readout: str = "direction",
-        encoding: str = "angle",
-        grouping: str | Sequence[int] = "registers",
-        scale: str = "shared",
         mixing: int = 2,
         *,
         generator: torch.Generator | None = None,
@@ -130,16 +113,12 @@ class MPSProjectionHead(ProjectionHead):
             depth=depth,
             ansatz=circuit_to_config(ansatz) if isinstance(ansatz, Circuit) else ansatz,
             readout=readout,
-            encoding=encoding,
-            grouping=grouping if isinstance(grouping, str) else [int(f) for f in grouping],
-            scale=scale,
             mixing=mixing,
         )
         check_positive(bond_dim=bond_dim, depth=depth)
-        if isinstance(mixing, bool) or not isinstance(mixing, int) or mixing < 0:
-            raise ValueError(f"`mixing` must be a number of layers, 0 or more, got {mixing!r}.")
+        if mixing is False or mixing != 0:
+            check_positive(mixing=mixing)
         check_choice("readout", readout, tuple(READOUTS))
-        check_choice("scale", scale, ("shared", "feature"))
         self.readout = READOUTS[readout]
         between = 1 if ansatz == "staircase" else min(bond_dim, 2**depth)
         kept = self.readout.num_kept(out_features, between)
@@ -148,71 +127,33 @@ class MPSProjectionHead(ProjectionHead):
                 f"`out_features` {out_features} needs {kept} kept qubits, but `in_features` is "
                 f"{in_features}: there is at least one feature for each."
             )
-        self.register = deal(in_features, kept, grouping, encoding)
-        seen = "probability" if self.readout.letters == "Z" else readout
-        self.circuit = head_circuit(ansatz, self.register, depth, seen)
+        self.register = Register(in_features, kept)
         self.kept_sites = self.register.kept
-        self.needed_bonds = needed_bonds(self.circuit, self.register)
+        seen = "state" if self.readout.kind == "state" else "probability"
+        self.circuit = head_circuit(ansatz, self.register, depth, seen)
+        self.bond_dims = self.readout.bond_dims(kept, between)
+        self.needed_bonds = needed_bonds(self.circuit)
         self.truncates = max(self.needed_bonds, default=1) > bond_dim
-        self.bond_dims: tuple[int, ...] = ()
-        if isinstance(self.readout, StateReadout):
-            self.bond_dims = self.readout.bond_dims(kept, between)
-        self._cones = self._find_cones()
-        self._kept: Sequence[int] = [0, 1, 2, 3] if "Y" in self._encoding.letters else [0, 1, 3]
-        if not self._encoding.product:
-            self._kept = real_strings(self._group)
+        self._observables: KeptObservables | None = None
+        local = isinstance(self.readout, LocalReadout) and not self.truncates
+        if local and fits_memory(self.needed_bonds):
+            self._observables = KeptObservables(self.circuit, self.register)
+            self._compute_constants(self._observables)
         start = self.circuit.parameters()
-        if not start.any():
+        if not any(self.circuit.values):
             start = _INITIAL_ANGLE * torch.randn(len(start), generator=generator)
         self.angles = nn.Parameter(start)
-        self.scale: nn.Parameter | None = None
-        if self._encoding.scaled:
-            shape = () if scale == "shared" else (in_features,)
-            self.scale = nn.Parameter(torch.full(shape, _INITIAL_SCALE))
+        self.scale = nn.Parameter(torch.full((), _INITIAL_SCALE))
         self.mixing: Mixing | None = None
-        if mixing:
-            self.mixing = Mixing(
-                self.register.places, mixing, spread=_INITIAL_ANGLE, generator=generator
-            )
-        self._compute_constants()
-
-    @property
-    def _encoding(self) -> Encoding:
-        return self.register.encoding
-
-    @property
-    def _blocks(self) -> Blocks:
-        return self.register.blocks
-
-    def _find_cones(self) -> list[tuple[list[Cones], list[list[Rows]], list[int]]]:
-        """For each letter of the readout the light cones, their inputs, and their order."""
-        if self.truncates or not isinstance(self.readout, LocalReadout):
-            return []
-        rows = self._encoding.row_of_sites(self._blocks)
-        places = tuple((site,) for site in self.kept_sites)
-        found = []
-        for letter in self.readout.letters:
-            cones = find_cones(self.circuit, letter, places, self._group)
-            if self._group > 1 and max(len(cone.letters) for cone in cones) > _LARGEST:
-                return []
-            windows = [cone.window_rows(rows, self._group) for cone in cones]
-            order = [row for cone in cones for row in cone.rows]
-            found.append((cones, windows, order))
-        return found
+        if mixing != 0:
+            self.mixing = Mixing(in_features, mixing, spread=_INITIAL_ANGLE, generator=generator)
 
     @torch.no_grad()
-    def _compute_constants(self) -> None:
+    def _compute_constants(self, observables: KeptObservables) -> None:
         """Use all that a forward pass uses once, so that none of it is first met by a tracer."""
         with torch.device("cpu"):
-            one = torch.ones(1, self.in_features)
-            scale = torch.ones(()) if self._encoding.scaled else None
-            if self._cones:
-                self.meet(one, scale, self.observables(torch.zeros(self.circuit.num_parameters)))
-
-    @property
-    def _group(self) -> int:
-        """Neighbouring qubits whose inputs are entangled."""
-        return 1 if self._encoding.product else len(self.register.sites[0])
+            evolved = observables.evolve(torch.zeros(self.circuit.num_parameters))
+            observables.meet(evolved, components(torch.ones(1, self.in_features), torch.ones(())))
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings.
@@ -222,8 +163,8 @@ class MPSProjectionHead(ProjectionHead):
                 precision is the least that is computed in, also under autocast.
 
         Returns:
-            `(batch, out_features)` in the head's dtype; angles in [0, pi], Bloch components in
-            [-1, 1], or site tensors of norm 1.
+            `(batch, out_features)` in the head's dtype: angles in [0, pi], or site tensors of norm
+            1.
         """
         return self.project(x).vectors
 
@@ -232,64 +173,21 @@ class MPSProjectionHead(ProjectionHead):
         check_input(self, x)
         with without_autocast(x):
             x, scale, angles = self._in_working_precision(x)
-            if self._cones:
-                vectors = self.meet(x, scale, self.observables(angles))
+            if self._observables is not None:
+                assert isinstance(self.readout, LocalReadout)
+                evolved = self._observables.evolve(angles)
+                vectors = self.readout.vector(self._observables.meet(evolved, components(x, scale)))
                 weight = x.new_zeros(x.shape[0])
             else:
-                vectors, weight = self._schroedinger(x, scale, angles)
+                state = self._state(x, scale, angles)
+                vectors, weight = self._read_out(state), state.discarded_weight.sum(-1)
         return Projection(vectors.to(self.angles.dtype), weight.to(self.angles.dtype))
 
-    def observables(self, angles: Float[Tensor, " _"]) -> list[list[Observable]]:
-        """The readouts evolved backwards: for each letter those of each form of light cone."""
-        return [
-            [evolve_cones(cone, cone.own(angles), self._kept, self._group) for cone in cones]
-            for cones, _, _ in self._cones
-        ]
-
-    def meet(
-        self, x: Tensor, scale: Tensor | None, observables: list[list[Observable]]
-    ) -> Float[Tensor, "batch {self.out_features}"]:
-        """The vectors of embeddings, from the observables."""
-        components = self._encoding.components(x, scale, self._blocks)
-        values = []
-        for (_, windows, order), evolved in zip(self._cones, observables, strict=True):
-            found = [
-                meet_inputs(observable, components, rows)
-                for observable, rows in zip(evolved, windows, strict=True)
-            ]
-            if len(found) > 1:
-                place = sorted(range(len(order)), key=order.__getitem__)
-                index = torch.tensor(place, device=x.device)
-                found = [torch.cat(found).index_select(0, index)]
-            values.append(found[0])
-        assert isinstance(self.readout, LocalReadout)
-        return self.readout.vector(torch.stack(values) if len(values) > 1 else values[0][None])
-
-    def freeze(self) -> "FrozenHead":
-        """The head for inference: its observables evolved once, so only inputs are left to meet.
-
-        Faster for small batches, and simple to export: the observables are real numbers.
-
-        Raises:
-            ValueError: If the head evolves states rather than observables: one that truncates, or
-                has the readout "state".
-        """
-        from mpsheads.heads.frozen import FrozenHead
-
-        return FrozenHead(self)
-
-    def _schroedinger(
-        self, x: Tensor, scale: Tensor | None, angles: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        state = self._state(x, scale, angles)
+    def _read_out(self, state: MPS) -> Tensor:
         if isinstance(self.readout, StateReadout):
-            vectors = self.readout.vector(state, self.kept_sites, self.bond_dims)
-        else:
-            assert isinstance(self.readout, LocalReadout)
-            numbers = ["XYZ".index(letter) for letter in self.readout.letters]
-            values = bloch_vectors(state)[:, self.kept_sites][..., numbers]
-            vectors = self.readout.vector(values.permute(2, 1, 0))
-        return vectors, state.discarded_weight.sum(-1)
+            return self.readout.vector(state, self.kept_sites, self.bond_dims)
+        assert isinstance(self.readout, LocalReadout)
+        return self.readout.vector(bloch_vectors(state)[:, self.kept_sites, 2].T)
 
     def state(self, x: Float[Tensor, "batch _"]) -> MPS:
         """The states behind the output: the whole register after the circuit, before measurement.
@@ -307,20 +205,15 @@ class MPSProjectionHead(ProjectionHead):
         with without_autocast(x):
             return self._state(*self._in_working_precision(x))
 
-    def _in_working_precision(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _in_working_precision(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mixed input and parameters in the head's dtype, or float32 if that is less precise."""
         dtype = torch.promote_types(self.angles.dtype, torch.float32)
-        scale = None if self.scale is None else self.scale.to(dtype)
         x = x.to(dtype)
-        return x if self.mixing is None else self.mixing(x), scale, self.angles.to(dtype)
+        x = x if self.mixing is None else self.mixing(x)
+        return x, self.scale.to(dtype), self.angles.to(dtype)
 
-    def _state(self, x: Tensor, scale: Tensor | None, angles: Tensor) -> MPS:
-        amplitudes = self._encoding.amplitudes(x, scale, self._blocks)
-        if self._encoding.product:
-            start = product_state(torch.stack(amplitudes, 1))
-        else:
-            blocks = [from_dense(block).sites for block in amplitudes]
-            start = MPS(tuple(site for block in blocks for site in block), x.new_zeros(len(x)))
+    def _state(self, x: Tensor, scale: Tensor, angles: Tensor) -> MPS:
+        start = product_state(amplitudes(x, scale)[:, self.register.features])
         truncation = Truncation(self.config["bond_dim"]) if self.truncates else None
         return apply_circuit(start, self.circuit, angles, truncation)
 
@@ -379,56 +272,19 @@ class MPSProjectionHead(ProjectionHead):
                 are needed.
 
         Raises:
-            ValueError: If there is nothing to fit, or `x` has fewer than two rows, NaN or infinity.
+            ValueError: If `x` has fewer than two rows, NaN or infinity.
 
         Source: see `mpsheads.heads.mixing`. Cost: O(samples * in_features**2), in float64.
         """
         check_input(self, x)
-        if self.mixing is None and self.scale is None:
-            raise ValueError("A head without `mixing` and without scale has nothing to fit.")
         check_finite("x", x)
         if len(x) < 2:
             raise ValueError(f"`x` must hold two rows, better some thousand, got {len(x)}.")
         centred = equalise_norm(x.to(self.angles.device).double())
         centred -= centred.mean(0)
         if self.mixing is None:
-            largest = centred[:, self.register.places[: len(self.kept_sites)]].var(0).max()
+            largest = centred[:, : len(self.kept_sites)].var(0).max()
         else:
             largest = self.mixing.fit(centred.T @ centred / len(x))[0]
-        if self.scale is not None:
-            self.scale.fill_(_INITIAL_SCALE / max(1.0, math.sqrt(float(largest))))
+        self.scale.fill_(_INITIAL_SCALE / max(1.0, math.sqrt(float(largest))))
         return self
-
-    def describe(self) -> str:
-        """The head in words: circuit, parameters, bytes, exactness, light cone."""
-        return describe(self)
-
-    def draw(self, path: PathLike | None = None, block: int = 0) -> Any:
-        """The circuit as a figure: that of one block, or for circuits across blocks its light cone.
-
-        Args:
-            path: Where the picture goes; the ending gives the format. `None` returns a matplotlib
-                figure.
-            block: Which block.
-
-        Raises:
-            ImportError: If matplotlib is missing.
-        """
-        from mpsheads.plotting import draw_circuit, draw_circuit_on
-
-        circuit = self.block_circuit(block)
-        if path is not None:
-            return draw_circuit(circuit, path)
-        figure = optional_import("matplotlib.figure", "retrieval").Figure()
-        draw_circuit_on(circuit, figure.add_subplot())
-        return figure
-
-    def cone_letters(self) -> list[str]:
-        """The observables that are evolved, each on its light cone; none where states are."""
-        return [cone.letters for cones, _, _ in self._cones for cone in cones]
-
-    def block_circuit(self, block: int = 0) -> Circuit:
-        """The gates that the readout of a block depends on, on their own qubits."""
-        sites = self.register.sites[block]
-        cone, _ = self.circuit.light_cone(sites if self.readout.name == "state" else sites[-1:])
-        return cone

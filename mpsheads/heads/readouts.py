@@ -1,7 +1,7 @@
 """What a head returns of its kept qubits. A new readout is a class and a line in `READOUTS`."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
 from mpsheads import similarity
 from mpsheads.mps import MPS
@@ -20,56 +21,46 @@ _NO_DIRECTION = 1e-3  # a vector of expectation values so short is that of round
 _BEST_CELLS = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 
 
-class Readout(ABC):
+class Readout:
     """How the kept qubits become a vector, and how two such vectors are compared.
 
     Attributes:
         name: What a head calls it.
-        letters: The Pauli matrices of each kept qubit that the vector is made of; empty where it
-            takes the whole state.
         kind: What `mpsheads.similarity.quantize` calls such vectors.
     """
 
     name: ClassVar[str]
-    letters: ClassVar[str]
-    kind: ClassVar[str]
+    kind: ClassVar[str] = "angle"
 
     def span(self, bits: int, width: int) -> float:
-        """The part of their range that codes of such vectors fill.
-
-        Args:
-            bits: Bits a number.
-            width: Numbers a vector.
-        """
+        """The part of their range that codes of `width` numbers with so many bits each fill."""
         return 1.0
 
-    @abstractmethod
     def num_kept(self, out_features: int, bond_dim: int) -> int:
-        """Kept qubits of a vector of so many numbers.
-
-        Args:
-            out_features: The numbers.
-            bond_dim: Largest bond dimension between kept qubits.
+        """Kept qubits of a vector of so many numbers, with bonds up to `bond_dim` between them.
 
         Raises:
             ValueError: If there is no such vector.
         """
+        return out_features
 
-    @abstractmethod
+    def bond_dims(self, kept: int, bond_dim: int) -> tuple[int, ...]:
+        """The bonds between the kept qubits that the vector holds."""
+        return ()
+
     def similarity(
         self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
     ) -> Tensor:
         """Log-fidelity of all pairs, or of rows with rows."""
+        return similarity.log_fidelity(zq, zd, pairwise=pairwise)
 
 
 class LocalReadout(Readout):
-    """A readout of expectation values, each of one kept qubit."""
+    """A readout of the expectation value of Z of each kept qubit."""
 
     @abstractmethod
-    def vector(
-        self, values: Float[Tensor, "letters kept batch"]
-    ) -> Float[Tensor, "batch out_features"]:
-        """The vector from the expectation values of `letters`."""
+    def vector(self, z: Float[Tensor, "kept batch"]) -> Float[Tensor, "batch kept"]:
+        """The vector from the expectation values."""
 
 
 class ProbabilityReadout(LocalReadout):
@@ -79,27 +70,13 @@ class ProbabilityReadout(LocalReadout):
     """
 
     name = "probability"
-    letters = "Z"
-    kind = "angle"
 
-    def num_kept(self, out_features: int, bond_dim: int) -> int:
-        """One number a qubit."""
-        return out_features
-
-    def vector(
-        self, values: Float[Tensor, "letters kept batch"]
-    ) -> Float[Tensor, "batch out_features"]:
+    def vector(self, z: Float[Tensor, "kept batch"]) -> Float[Tensor, "batch kept"]:
         """`probability_angle` of Z."""
-        return probability_angle(values[0]).T
-
-    def similarity(
-        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
-    ) -> Tensor:
-        """Product of `cos(difference / 2)**2`."""
-        return similarity.log_fidelity(zq, zd, pairwise=pairwise)
+        return probability_angle(z).T
 
 
-class DirectionReadout(ProbabilityReadout):
+class DirectionReadout(LocalReadout):
     """The direction of the vector z of all `<Z>` as angles `(1 - z / |z|) pi / 2`, in [0, pi].
 
     Each kept qubit is prepared anew at an angle whose distance from pi/2 is its share of z. So all
@@ -111,12 +88,9 @@ class DirectionReadout(ProbabilityReadout):
 
     name = "direction"
 
-    def vector(
-        self, values: Float[Tensor, "letters kept batch"]
-    ) -> Float[Tensor, "batch out_features"]:
+    def vector(self, z: Float[Tensor, "kept batch"]) -> Float[Tensor, "batch kept"]:
         """The normalised values as angles; a vector of zeros gives pi/2."""
-        unit = torch.nn.functional.normalize(values[0], dim=0, eps=_NO_DIRECTION)
-        return (math.pi / 2) * (1 - unit.T)
+        return (math.pi / 2) * (1 - normalize(z, dim=0, eps=_NO_DIRECTION).T)
 
     def span(self, bits: int, width: int) -> float:
         """That of the best uniform cells for numbers of a normal distribution.
@@ -126,82 +100,53 @@ class DirectionReadout(ProbabilityReadout):
         return min(1.0, _BEST_CELLS[bits] * 2**bits / 2 / math.sqrt(width))
 
 
-class BlochReadout(LocalReadout):
-    """The state of each kept qubit: its Bloch vector (x, y, z), of length 1 at most."""
-
-    name = "bloch"
-    letters = "XYZ"
-    kind = "bloch"
-
-    def num_kept(self, out_features: int, bond_dim: int) -> int:
-        """Three numbers a qubit."""
-        if out_features % 3:
-            low = out_features // 3 * 3
-            sizes = f"{low} or {low + 3}" if low else "3"
-            raise ValueError(
-                f'`out_features` must be a multiple of 3 for readout="bloch", three numbers for '
-                f"each kept qubit, got {out_features}. The nearest are {sizes}."
-            )
-        return out_features // 3
-
-    def vector(
-        self, values: Float[Tensor, "letters kept batch"]
-    ) -> Float[Tensor, "batch out_features"]:
-        """The components, qubit after qubit."""
-        return values.permute(2, 1, 0).flatten(1)
-
-    def similarity(
-        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
-    ) -> Tensor:
-        """Product of Uhlmann fidelities."""
-        if isinstance(zq, Codes) or isinstance(zd, Codes):
-            return similarity.log_fidelity(zq, zd, pairwise=pairwise)
-        return similarity.bloch_log_fidelity(zq, zd, pairwise=pairwise)
-
-
 class StateReadout(Readout):
-    """The pure state of the kept qubits when all others are projected on `|0>`: an MPS.
-
-    The vector holds its site tensors `(left, 2, right)`, each of norm 1, complex numbers as two.
-    """
+    """The state of the kept qubits where all others are projected on 0: its site tensors."""
 
     name = "state"
-    letters = ""
     kind = "state"
 
     def num_kept(self, out_features: int, bond_dim: int) -> int:
         """As many as fill the vector."""
-        kept = 1
-        while _size(kept + 1, bond_dim) <= out_features:
+        kept = max(1, out_features // (4 * bond_dim**2))  # no site is larger
+        while self._size(kept + 1, bond_dim) <= out_features:
             kept += 1
-        if _size(kept, bond_dim) != out_features:
-            near = f"{_size(kept, bond_dim)} ({kept}) and {_size(kept + 1, bond_dim)} ({kept + 1})"
+        if self._size(kept, bond_dim) != out_features:
+            near = [f"{self._size(k, bond_dim)} ({k})" for k in (kept, kept + 1)]
             raise ValueError(
                 f'`out_features` must be the size of an MPS for readout="state", got '
                 f"{out_features}. The nearest sizes (kept qubits) with bonds of {bond_dim} "
-                f"are {near}."
+                f"are {' and '.join(near)}."
             )
         return kept
 
     def bond_dims(self, kept: int, bond_dim: int) -> tuple[int, ...]:
-        """The bonds between the kept qubits."""
+        """What as many qubits need, up to `bond_dim`."""
         return tuple(min(bond_dim, 2 ** min(k, kept - k, 30)) for k in range(1, kept))
+
+    def _size(self, kept: int, bond_dim: int) -> int:
+        return sum(4 * a * b for a, b in pairwise([1, *self.bond_dims(kept, bond_dim), 1]))
 
     def vector(
         self, state: MPS, kept: Sequence[int], bond_dims: Sequence[int]
     ) -> Float[Tensor, "batch out_features"]:
         """Project the other sites, join their tensors to those of the kept ones, pack the rest."""
-        sites, carry = [], None
+        sites, carry, last = [], None, set(kept)
         for place, site in enumerate(state.sites):
-            if place not in set(kept):
-                site = site[:, :, 0]
+            site = site if place in last else site[:, :, 0]
             carry = site if carry is None else torch.einsum("blr,br...->bl...", carry, site)
-            if place in set(kept):
+            if place in last:
                 sites.append(carry)
                 carry = None
         assert carry is None, "the last site is kept"
         projected = trim_bonds(MPS(tuple(sites), torch.zeros_like(state.log_norm)))
-        return similarity.pack_state(_widen(projected, bond_dims))
+        wide = [  # with zeros, so that all vectors are alike
+            pad(site, (0, right - site.shape[3], 0, 0, 0, left - site.shape[1]))
+            for site, (left, right) in zip(
+                projected.sites, pairwise([1, *bond_dims, 1]), strict=True
+            )
+        ]
+        return similarity.pack_state(MPS(tuple(wide), projected.log_norm))
 
     def similarity(
         self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
@@ -222,24 +167,7 @@ def probability_angle(z: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     return torch.acos(z.clamp(-limit, limit))
 
 
-def _size(kept: int, bond_dim: int) -> int:
-    ends = [1, *READOUT_STATE.bond_dims(kept, bond_dim), 1]
-    return sum(4 * a * b for a, b in pairwise(ends))
-
-
-def _widen(state: MPS, bond_dims: Sequence[int]) -> MPS:
-    """Zeros up to the given bonds, so that all vectors are alike."""
-    ends = [1, *bond_dims, 1]
-    sites = tuple(
-        torch.nn.functional.pad(site, (0, right - site.shape[3], 0, 0, 0, left - site.shape[1]))
-        for site, left, right in zip(state.sites, ends, ends[1:], strict=False)
-    )
-    return MPS(sites, state.log_norm)
-
-
-READOUT_STATE = StateReadout()
 READOUTS: dict[str, Readout] = {
-    readout.name: readout
-    for readout in (ProbabilityReadout(), DirectionReadout(), BlochReadout(), READOUT_STATE)
+    readout.name: readout for readout in (ProbabilityReadout(), DirectionReadout(), StateReadout())
 }
 """The readouts that a head can name."""

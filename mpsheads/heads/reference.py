@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads.encodings import equalise_norm, feature_angles
-from mpsheads.heads.base import ProjectionHead, check_input, check_pair, without_autocast
+from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
 from mpsheads.heads.readouts import probability_angle
-from mpsheads.similarity import Codes, log_fidelity, quantize
 
 
 class ReferenceHead(ProjectionHead):
@@ -23,7 +22,7 @@ class ReferenceHead(ProjectionHead):
 
     Half of the paper's angles do nothing: a pair's output depends on three directions on the Bloch
     sphere, two angles each, those that Z is turned to for the control, for the target, and for the
-    target under the controlled gate. `compact=True` holds those six; `compact()` finds them.
+    target under the controlled gate. `compact=True` holds those six.
     (Five of the six are independent: inputs are real, so the first one's length and the difference
     of the other two only matter as a product.)
 
@@ -81,19 +80,6 @@ class ReferenceHead(ProjectionHead):
         """How many features go into each kept qubit, `in_features / out_features`."""
         return self.in_features // self.out_features
 
-    @torch.no_grad()
-    def compact(self) -> "ReferenceHead":
-        """The same function with half of the parameters; a compact head gives a copy of itself."""
-        config = {**self.config, "compact": True}
-        like = next(self.parameters())
-        head = ReferenceHead(**config).to(like.device, like.dtype).train(self.training)
-        assert head.directions is not None
-        if self.angles_raw is not None:
-            head.directions.copy_(_directions(self.angles_raw.double()))
-        elif self.directions is not None:
-            head.directions.copy_(self.directions)
-        return head
-
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings to angles in [0, pi].
 
@@ -142,27 +128,6 @@ class ReferenceHead(ProjectionHead):
         assert self.angles_raw is not None
         angles = 2 * math.pi * (torch.tanh(self.angles_raw.to(dtype)) + 1)
         return torch.stack([row[..., ::2, :] for row in _bloch_rows(angles)], dim=1)
-
-    def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
-        """Compressed vectors in 8, 4, 2 or 1 bits a number, which `similarity` takes."""
-        return quantize(z, bits)
-
-    def similarity(
-        self,
-        zq: Float[Tensor, "queries _"] | Codes,
-        zd: Float[Tensor, "documents _"] | Codes,
-        *,
-        pairwise: bool = False,
-    ) -> Float[Tensor, "*pairs"]:
-        """Log-fidelity of all pairs, or of rows with rows, at most 0; higher is closer.
-
-        Args:
-            zq: Compressed queries `(queries, out_features)`, or their codes.
-            zd: Compressed documents `(documents, out_features)`, or their codes.
-            pairwise: Compare each query with the document in the same row.
-        """
-        check_pair(self, zq, zd)
-        return log_fidelity(zq, zd, pairwise=pairwise)
 
 
 def _directions(angles_raw: Float[Tensor, "steps 3 n 4"]) -> Float[Tensor, "steps 3 n 2"]:

@@ -1,21 +1,24 @@
 """Collections, encoders, the cache of embeddings, exact search and evaluation."""
 
 from mpsheads.retrieval.bm25 import BM25
-from mpsheads.retrieval.cache import default_cache_dir, encode_cached
-from mpsheads.retrieval.collections import Collection, candidate_pool, load_collection
-from mpsheads.retrieval.docstrings import docstring_collection
-from mpsheads.retrieval.encoder import Encoder
-from mpsheads.retrieval.evaluation import (
-    Evaluation,
-    PairedTest,
-    bootstrap_interval,
-    evaluate,
-    holm,
-    paired_test,
+from mpsheads.retrieval.cache import encode_cached
+from mpsheads.retrieval.collections import (
+    Collection,
+    candidate_pool,
+    dataset_name,
+    has_split,
+    load_collection,
+    parse_dataset,
 )
-from mpsheads.retrieval.models import NAMED_MODELS, NamedModel, fetch_model
+from mpsheads.retrieval.comparison import measure_heads
+from mpsheads.retrieval.docstrings import docstring_collection
+from mpsheads.retrieval.embedded import EmbeddedCollection, Pool, embed, embed_dataset
+from mpsheads.retrieval.encoder import Encoder
+from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
+from mpsheads.retrieval.models import NAMED_MODELS, NamedModel, default_cache_dir, fetch_model
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.search import rank
+from mpsheads.retrieval.statistics import PairedTest, bootstrap_interval, holm, paired_test
 from mpsheads.retrieval.triples import Triple, load_triples, read_triples, write_triples
 from mpsheads.retrieval.vectors import load_vectors, save_vectors
 
@@ -23,24 +26,33 @@ __all__ = [
     "BM25",
     "NAMED_MODELS",
     "Collection",
+    "EmbeddedCollection",
     "Encoder",
     "Evaluation",
     "NamedModel",
     "PairedTest",
+    "Pool",
     "Run",
     "Triple",
     "bootstrap_interval",
     "candidate_pool",
+    "check_measures",
+    "dataset_name",
     "default_cache_dir",
     "docstring_collection",
+    "embed",
+    "embed_dataset",
     "encode_cached",
     "evaluate",
     "fetch_model",
+    "has_split",
     "holm",
     "load_collection",
     "load_triples",
     "load_vectors",
+    "measure_heads",
     "paired_test",
+    "parse_dataset",
     "rank",
     "read_run",
     "read_triples",

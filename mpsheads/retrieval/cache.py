@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +16,15 @@ from mpsheads._checks import check_positive
 from mpsheads._files import replacing
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
-from mpsheads.retrieval.encoder import Encoder, Kind
-
-
-def default_cache_dir() -> Path:
-    """`$MPSHEADS_CACHE` if set, else `~/.cache/mpsheads`."""
-    return Path(os.environ.get("MPSHEADS_CACHE") or "~/.cache/mpsheads").expanduser()
+from mpsheads.retrieval.encoder import Encoder, TextKind
+from mpsheads.retrieval.models import default_cache_dir
 
 
 def encode_cached(
     encoder: Encoder,
     texts: Sequence[str],
     *,
-    kind: Kind,
+    kind: TextKind,
     cache_dir: PathLike | None = None,
     shard_size: int = 2048,
     progress: bool = False,
@@ -145,7 +140,7 @@ def _checksum(digests: list[bytes], embeddings: Tensor) -> str:
     return content.hexdigest()
 
 
-def _describe(folder: Path, encoder: Encoder, kind: Kind) -> None:
+def _describe(folder: Path, encoder: Encoder, kind: TextKind) -> None:
     """Say in `about.json` which encoder the folder belongs to, for a person who looks."""
     if (folder / "about.json").exists():
         return

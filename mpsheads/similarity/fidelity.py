@@ -6,7 +6,6 @@ from torch import Tensor
 
 from mpsheads.similarity.angles import angle_pairs, angle_rows
 from mpsheads.similarity.arguments import check_rows, check_sides
-from mpsheads.similarity.bloch import coded_bloch
 from mpsheads.similarity.codes import Codes, check_codes
 from mpsheads.similarity.states import coded_states
 from mpsheads.similarity.tables import coded_angles
@@ -27,8 +26,8 @@ def log_fidelity(
 
     Args:
         zq: Angles of the queries, in radians within [0, pi], or codes.
-        zd: Angles of the documents, or codes. Codes of Bloch vectors or states are compared as
-            `bloch_log_fidelity` and `state_log_fidelity` do, with codes or with such vectors.
+        zd: Angles of the documents, or codes. Codes of states are compared as `state_log_fidelity`
+            does, with codes or with such vectors.
         pairwise: Compare row i with row i, instead of all pairs.
         chunk: Documents handled at once; by default as many as fit a processor's cache.
 
@@ -78,8 +77,6 @@ def _coded(zq: Tensor | Codes, zd: Tensor | Codes, pairwise: bool, chunk: int | 
     check_rows(zq.shape[0], zd.shape[0], pairwise=pairwise, chunk=chunk)
     codes = zq if isinstance(zq, Codes) else zd
     assert isinstance(codes, Codes)
-    if codes.kind == "bloch":
-        return coded_bloch(*sides, pairwise=pairwise, chunk=chunk)
     if codes.kind == "state":
         return coded_states(*sides, codes.bond_dims, pairwise=pairwise, chunk=chunk)
     return coded_angles(*sides, pairwise=pairwise, chunk=chunk)

@@ -12,9 +12,8 @@ from mpsheads.mps import MPS
 from mpsheads.mps.contract import log_fidelity as _log_fidelity
 from mpsheads.mps.contract import log_fidelity_matrix
 from mpsheads.similarity.arguments import check_sides
-from mpsheads.similarity.bloch import qubit_product
 from mpsheads.similarity.codes import Codes, check_state_width
-from mpsheads.similarity.products import Side, log_products
+from mpsheads.similarity.products import Product, Side, log_products
 
 _DOCUMENTS = 4096
 
@@ -56,7 +55,8 @@ def state_log_fidelity(
         for name, z in {"zq": zq, "zd": zd}.items():
             _check_norms(name, z)
         sides = Side(zq, _qubit_features), Side(zd, _qubit_features)
-        return log_products(qubit_product(zq.dtype), *sides, chunk)
+        product = Product(power=1, floor=torch.finfo(zq.dtype).eps, run=4, held_run=4)
+        return log_products(product, *sides, chunk)
     with torch.autocast(zq.device.type, enabled=False):
         queries, documents = (unpack_state(z, bond_dims) for z in (zq, zd))
         if pairwise:

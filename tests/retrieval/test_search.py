@@ -118,9 +118,13 @@ def test_wrong_arguments_are_named() -> None:
     z = torch.ones(2, 3)
     with pytest.raises(ValueError, match="`query_ids` must have one id per row of `zq`: got 1 and"):
         rank(z, ["a"], z, ["x", "y"], cosine)
-    with pytest.raises(ValueError, match="`doc_ids` must hold every id once, but 'x' comes twice"):
+    with pytest.raises(
+        ValueError, match="`document_ids` must hold every id once, but 'x' comes twice"
+    ):
         rank(z, ["a", "b"], z, ["x", "x"], cosine)
-    with pytest.raises(ValueError, match="`pool` names document 'w' for query 'b', but `doc_ids`"):
+    with pytest.raises(
+        ValueError, match="`pool` names document 'w' for query 'b', but `document_ids`"
+    ):
         rank(z, ["a", "b"], z, ["x", "y"], cosine, pool={"b": ["x", "w"]})
     with pytest.raises(ValueError, match="`top_k` must be at least 1"):
         rank(z, ["a", "b"], z, ["x", "y"], cosine, top_k=0)

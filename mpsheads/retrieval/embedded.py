@@ -1,0 +1,291 @@
+"""A collection with its embeddings: what commands and studies pass on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mpsheads._typing import PathLike
+from mpsheads.heads import ProjectionHead, compress
+from mpsheads.retrieval.cache import encode_cached
+from mpsheads.retrieval.collections import (
+    Collection,
+    candidate_pool,
+    dataset_name,
+    load_collection,
+    parse_dataset,
+)
+from mpsheads.retrieval.encoder import Encoder
+from mpsheads.retrieval.evaluation import evaluate
+from mpsheads.retrieval.runs import Run
+from mpsheads.retrieval.search import rank
+from mpsheads.retrieval.triples import Triple, load_triples
+from mpsheads.retrieval.vectors import load_vectors
+from mpsheads.similarity import Codes, cosine
+
+Pool = Mapping[str, Sequence[str]]
+"""query_id -> doc_ids: the candidates of each query."""
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedCollection:
+    """A collection with embeddings of its queries and of the documents that they rank.
+
+    Attributes:
+        name: For tables, such as `trec-dl-mini/dl19`.
+        collection: Texts and judgments.
+        query_ids: One for each row of `queries`.
+        queries: `(n_queries, features)`, float32, on the CPU.
+        document_ids: One for each row of `documents`.
+        documents: `(n_documents, features)`, float32, on the CPU.
+        pool: The candidates of each query; `None` for every embedded document.
+        triples: Pairs and their hard negatives to train on, in place of the judgments.
+    """
+
+    name: str
+    collection: Collection
+    query_ids: list[str]
+    queries: Tensor
+    document_ids: list[str]
+    documents: Tensor
+    pool: Pool | None = None
+    triples: Sequence[Triple] | None = None
+
+    @property
+    def features(self) -> int:
+        """Width of the embeddings."""
+        return self.documents.shape[1]
+
+    @property
+    def qrels(self) -> Mapping[str, Mapping[str, int]]:
+        """query_id -> doc_id -> grade."""
+        return self.collection.qrels
+
+    def only(self, query_ids: Sequence[str], *, pool: Pool | None = None) -> "EmbeddedCollection":
+        """The same with some of the queries, in the order given, and with their judgments.
+
+        Args:
+            query_ids: Which queries.
+            pool: The candidates of each; by default all embedded documents, whatever the pool
+                was before.
+        """
+        rows = {query_id: row for row, query_id in enumerate(self.query_ids)}
+        unknown = next((query_id for query_id in query_ids if query_id not in rows), None)
+        if unknown is not None:
+            raise ValueError(f"`query_ids` names {unknown!r}, which {self.name} does not hold.")
+        chosen = set(query_ids)
+        collection = replace(
+            self.collection,
+            queries={q: self.collection.queries[q] for q in query_ids},
+            qrels={q: self.qrels[q] for q in query_ids},
+        )
+        triples = None if self.triples is None else [t for t in self.triples if t[0] in chosen]
+        return replace(
+            self,
+            collection=collection,
+            query_ids=list(query_ids),
+            queries=self.queries[[rows[query_id] for query_id in query_ids]],
+            pool=pool,
+            triples=triples,
+        )
+
+    def rank(
+        self,
+        head: ProjectionHead | None = None,
+        *,
+        documents: Tensor | Codes | None = None,
+        queries: Tensor | None = None,
+        top_k: int = 1000,
+    ) -> Run:
+        """Rank the candidates of each query.
+
+        Args:
+            head: Compresses and compares; `None` for the cosine of the embeddings as they are.
+            documents: Vectors or codes in place of the compressed documents.
+            queries: Vectors in place of the compressed queries.
+            top_k: How many documents of a query are kept.
+
+        Raises:
+            ValueError: As `mpsheads.retrieval.rank` does.
+        """
+        zd = _compress(head, self.documents) if documents is None else documents
+        zq = _compress(head, self.queries) if queries is None else queries
+        return rank(
+            zq.to(zd.device),
+            self.query_ids,
+            zd,
+            self.document_ids,
+            cosine if head is None else head.similarity,
+            pool=self.pool,
+            top_k=top_k,
+        )
+
+    def scores(
+        self,
+        measure: str,
+        head: ProjectionHead | None = None,
+        *,
+        documents: Tensor | Codes | None = None,
+        queries: Tensor | None = None,
+        top_k: int = 1000,
+    ) -> dict[str, float]:
+        """The measure of each query, such as "nDCG@10", when ranked as by `rank`."""
+        run = self.rank(head, documents=documents, queries=queries, top_k=top_k)
+        per_query = evaluate(run, self.qrels, [measure]).per_query
+        return {query_id: values[measure] for query_id, values in per_query.items()}
+
+
+def embed(
+    collection: Collection,
+    encoder: Encoder | None,
+    *,
+    pool: Pool | None = None,
+    document_ids: Sequence[str] | None = None,
+    triples: Sequence[Triple] | None = None,
+    name: str | None = None,
+    query_vectors: PathLike | None = None,
+    document_vectors: PathLike | None = None,
+    cache_dir: PathLike | None = None,
+    progress: bool = False,
+) -> EmbeddedCollection:
+    """Embed a collection: encode its texts, or read embeddings from the cache or from files.
+
+    Args:
+        collection: Texts and judgments.
+        encoder: What embeds; `None` where both kinds of vectors come from files.
+        pool: The candidates of each query; `None` for every document.
+        document_ids: Which documents are embedded; by default those of the pool.
+        triples: What to train on, in place of the judgments.
+        name: Name for tables; that of the collection if `None`.
+        query_vectors: A file as `load_vectors` reads, with the ids of its rows. One without ids
+            must hold one row for each query, in the collection's order.
+        document_vectors: The same for documents.
+        cache_dir: Folder of the cache; see `encode_cached`.
+        progress: Show a bar on stderr for what is encoded.
+
+    Raises:
+        FileNotFoundError: If a file of vectors or the model is not there.
+        TypeError: As `encode_cached` does.
+        ValueError: If there is nothing to rank, a file lacks a row, widths differ, or there is
+            neither an encoder nor a file.
+    """
+    if document_ids is None and pool is not None:
+        document_ids = sorted({doc_id for candidates in pool.values() for doc_id in candidates})
+    doc_ids = list(collection.documents if document_ids is None else document_ids)
+    query_ids = list(collection.queries)
+    if not doc_ids:
+        raise ValueError(f"The qrels of {collection.name} name no document that it holds.")
+
+    def vectors(kind: str, ids: list[str], texts: Mapping[str, str], file: PathLike | None):
+        if file is not None:
+            return _rows_of(file, kind, ids, texts)
+        if encoder is None:
+            raise ValueError(f"`encoder` is None, and there is no file with the {kind}' vectors.")
+        return encode_cached(
+            encoder,
+            [texts[identifier] for identifier in ids],
+            kind="query" if kind == "queries" else "document",
+            cache_dir=cache_dir,
+            progress=progress,
+        )
+
+    queries = vectors("queries", query_ids, collection.queries, query_vectors)
+    documents = vectors("documents", doc_ids, collection.documents, document_vectors)
+    if queries.shape[1] != documents.shape[1]:
+        raise ValueError(
+            f"Queries and documents must be of one width: those of the queries have "
+            f"{queries.shape[1]} numbers, those of the documents {documents.shape[1]}."
+        )
+    return EmbeddedCollection(
+        name or collection.name, collection, query_ids, queries, doc_ids, documents, pool, triples
+    )
+
+
+def embed_dataset(
+    dataset: str,
+    encoder: Encoder,
+    *,
+    default_pool: str = "all",
+    triples: PathLike | None = None,
+    max_triples: int | None = None,
+    cache_dir: PathLike | None = None,
+    progress: bool = False,
+) -> EmbeddedCollection:
+    """Load and embed `FOLDER|ID[:SPLIT][@POOL]`, such as `data/trec-dl-mini:dl19@judged`.
+
+    Args:
+        dataset: A collection as `load_collection` takes it, with its split and pool.
+        encoder: What embeds.
+        default_pool: The pool where `dataset` names none; see `candidate_pool`.
+        triples: A file of triples, or an ir_datasets id: what to train on. Then only their queries
+            are embedded, with the documents that they name and those judged relevant for the
+            queries; there is no pool.
+        max_triples: Most triples, the first ones.
+        cache_dir: Folder of the cache; see `encode_cached`.
+        progress: Show a bar on stderr for what is encoded.
+
+    Raises:
+        FileNotFoundError: If the collection, its pool or the triples are not there.
+        ValueError: If one of them is malformed, or the collection lacks what the triples name.
+    """
+    source, split, pool = parse_dataset(dataset)
+    collection = load_collection(source, split)
+    name = dataset_name(dataset)
+    if triples is None:
+        candidates = candidate_pool(collection, pool or default_pool)
+        return embed(
+            collection, encoder, pool=candidates, name=name, cache_dir=cache_dir, progress=progress
+        )
+    rows = list(load_triples(triples, max_triples))
+    chosen, document_ids = _named_by(rows, collection)
+    return embed(
+        chosen,
+        encoder,
+        document_ids=document_ids,
+        triples=rows,
+        name=name,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+
+
+def _named_by(triples: Sequence[Triple], collection: Collection) -> tuple[Collection, list[str]]:
+    """The collection with the triples' queries, and the documents that are to be embedded."""
+    query_ids = sorted({triple.query_id for triple in triples})
+    document_ids = {doc_id for triple in triples for doc_id in triple[1:]}
+    for what, ids, texts in (
+        ("query", query_ids, collection.queries),
+        ("document", sorted(document_ids), collection.documents),
+    ):
+        absent = next((identifier for identifier in ids if identifier not in texts), None)
+        if absent is not None:
+            raise ValueError(
+                f"`triples` name the {what} {absent!r}, which {collection.name} does not hold."
+            )
+    queries = {q: text for q, text in collection.queries.items() if q in set(query_ids)}
+    qrels = {q: collection.qrels[q] for q in queries}
+    relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
+    document_ids |= {doc_id for doc_id in relevant if doc_id in collection.documents}
+    return replace(collection, queries=queries, qrels=qrels), sorted(document_ids)
+
+
+def _compress(head: ProjectionHead | None, vectors: Tensor) -> Tensor:
+    return vectors if head is None else compress(head, vectors)
+
+
+def _rows_of(file: PathLike, kind: str, ids: Sequence[str], texts: Mapping[str, str]) -> Tensor:
+    """The rows of `ids` in a file of vectors."""
+    vectors, file_ids = load_vectors(file, name=kind)
+    if file_ids is None:
+        file_ids = list(texts)
+        if len(vectors) != len(texts):
+            raise ValueError(
+                f"{file} holds {len(vectors)} rows, but the collection has {len(texts)} {kind}. "
+                f"A file without ids must hold one row for each, in the collection's order."
+            )
+    rows = {identifier: row for row, identifier in enumerate(file_ids)}
+    missing = next((identifier for identifier in ids if identifier not in rows), None)
+    if missing is not None:
+        raise ValueError(f"{file} has no row with the id {missing!r}, which is one of the {kind}.")
+    return vectors[torch.tensor([rows[identifier] for identifier in ids])]

@@ -1,0 +1,146 @@
+"""How sure a measured mean is, and whether two systems differ."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mpsheads._checks import check_positive
+from mpsheads._optional import optional_import
+
+_BLOCK = 1 << 22  # resampled numbers held at once
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Whether two systems differ on the same queries.
+
+    Attributes:
+        mean_difference: Mean of a - b.
+        p_value: Two-sided p-value of the randomisation test.
+        t_p_value: Two-sided p-value of the paired t-test.
+    """
+
+    mean_difference: float
+    p_value: float
+    t_p_value: float
+
+
+def bootstrap_interval(
+    values: Sequence[float],
+    *more_tests: Sequence[float],
+    level: float = 0.95,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean over queries.
+
+    Args:
+        values: One number a query.
+        *more_tests: The same of further tests. The interval is then that of the mean of the tests'
+            means; the queries of each test are drawn anew within it.
+        level: Probability that the interval is to cover, in (0, 1).
+        samples: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        The lower and the upper end.
+
+    Raises:
+        ImportError: If SciPy is missing.
+        ValueError: If there are no values, one is not finite, or `level` is out of range.
+    """
+    tests = [_finite("values", x) for x in (values, *more_tests)]
+    check_positive(samples=samples)
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"`level` must lie in (0, 1), got {level}.")
+    result = _stats().bootstrap(
+        [np.repeat(x, 2) if len(x) == 1 else x for x in tests],  # SciPy asks for two
+        lambda *drawn, axis: sum(x.mean(axis=axis) for x in drawn) / len(drawn),
+        confidence_level=level,
+        n_resamples=samples,
+        batch=_batch(max(map(len, tests))),
+        method="percentile",
+        rng=seed,
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def paired_test(
+    a: Sequence[float], b: Sequence[float], *, samples: int = 10_000, seed: int = 0
+) -> PairedTest:
+    """Test whether two systems differ in the mean of a measure over the same queries.
+
+    Under the null hypothesis the sign of each query's difference is a coin toss. The p-value is
+    twice the share, on the rarer side, of sign patterns whose mean difference is at least as far
+    out as the one seen. Where there are at most `samples` patterns, all are tried; else as many
+    random ones, and the one seen is counted in, so that it is never 0. Correct it where several
+    pairs are compared.
+
+    Args:
+        a: One number a query.
+        b: The other system's numbers, in the same order of queries.
+        samples: Number of sign patterns.
+        seed: Seed of the patterns.
+
+    Raises:
+        ImportError: If SciPy is missing.
+        ValueError: If the lengths differ, there are fewer than two queries, or a number is not
+            finite.
+    """
+    x, y = _finite("a", a), _finite("b", b)
+    check_positive(samples=samples)
+    if len(x) != len(y) or len(x) < 2:
+        raise ValueError(
+            f"`a` and `b` must hold the same queries, at least 2: got {len(x)} and {len(y)} values."
+        )
+    difference = x - y
+    mean = float(difference.mean())
+    if np.ptp(difference) == 0.0:  # SciPy divides by the spread
+        t_p_value = 1.0 if mean == 0.0 else 0.0
+    else:
+        t_p_value = float(_stats().ttest_rel(x, y).pvalue)
+    test = _stats().permutation_test(
+        (difference,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=samples,
+        batch=_batch(len(x)),
+        rng=seed,
+    )
+    return PairedTest(mean, float(test.pvalue), t_p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, in the same order; each is valid for the whole family.
+
+    Args:
+        p_values: One number in [0, 1] a comparison; may be empty.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected.tolist()
+
+
+def _stats() -> Any:
+    return optional_import("scipy.stats", "retrieval")
+
+
+def _batch(width: int) -> int:
+    """How many resamples of `width` numbers are held at once."""
+    return max(1, _BLOCK // width)
+
+
+def _finite(name: str, values: Sequence[float]) -> np.ndarray:
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or len(x) == 0:
+        raise ValueError(f"`{name}` must be a non-empty list of numbers, got shape {x.shape}.")
+    if not np.isfinite(x).all():
+        raise ValueError(f"`{name}`[{int(np.argmin(np.isfinite(x)))}] is not finite.")
+    return x
