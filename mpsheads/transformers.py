@@ -1,6 +1,8 @@
 """A projection head on a transformers encoder, as one transformers model."""
 
 import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -8,21 +10,22 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_choice, check_equal
+from mpsheads._checks import check_choice, check_equal, check_positive
 from mpsheads._optional import installed_by
+from mpsheads._pooling import pool_tokens, pooled_batches, token_limit
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead
 from mpsheads.heads.mixing import Mixing
 
 with installed_by("transformers", "transformers"):
-    from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+    from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
     from transformers.utils.generic import ModelOutput
 
 __all__ = ["MPSHeadConfig", "MPSHeadModel", "MPSHeadOutput"]
 
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 _DEPTHS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
-_POOLINGS = ("mean", "cls")
+_BATCH_SIZE, _ROWS = 64, 1024  # texts that the encoder, and embeddings that the head takes at once
 
 
 class MPSHeadConfig(PretrainedConfig):
@@ -34,6 +37,7 @@ class MPSHeadConfig(PretrainedConfig):
         pooling: "mean" of the last hidden state over tokens that are not padding, or "cls", that
             of the first token.
         trainable_layers: How many of the encoder's last layers are trained; `None` for all of it.
+        max_tokens: Tokens after which `encode` cuts a text.
         base_model: Name of the encoder on the Hugging Face hub, for the model card.
     """
 
@@ -46,10 +50,12 @@ class MPSHeadConfig(PretrainedConfig):
         head: dict[str, Any] | None = None,
         pooling: str = "mean",
         trainable_layers: int | None = 4,
+        max_tokens: int = 256,
         base_model: str | None = None,
         **kwargs: Any,
     ) -> None:
-        check_choice("pooling", pooling, _POOLINGS)
+        check_choice("pooling", pooling, ("mean", "cls"))
+        check_positive(max_tokens=max_tokens)
         if isinstance(encoder, dict):
             encoder = AutoConfig.for_model(**encoder)
         self.encoder = AutoConfig.for_model("bert") if encoder is None else encoder
@@ -58,14 +64,15 @@ class MPSHeadConfig(PretrainedConfig):
         self.head = default if head is None else head
         self.pooling = pooling
         self.trainable_layers = trainable_layers
+        self.max_tokens = max_tokens
         self.base_model = base_model
         super().__init__(**kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """As written to `config.json`: without the folder that the encoder came from."""
-        found = super().to_dict()
-        found["encoder"].pop("_name_or_path", None)
-        return found
+        entries = super().to_dict()
+        entries["encoder"].pop("_name_or_path", None)
+        return entries
 
 
 @dataclass
@@ -91,8 +98,8 @@ class MPSHeadModel(PreTrainedModel):
     """An encoder, its pooling and a projection head; the encoder's last layers are trainable.
 
     `MPSHeadModel.from_encoder` puts one together; `from_pretrained`, or `AutoModel.from_pretrained`
-    once this module is imported, reads one. The tokenizer is the encoder's; save it to the same
-    folder with `tokenizer.save_pretrained`.
+    once this module is imported, reads one. The encoder's tokenizer is read when it is needed, and
+    saved beside the model.
 
     Pooling and head are computed in float32 where the encoder runs in 16 bits.
 
@@ -110,6 +117,7 @@ class MPSHeadModel(PreTrainedModel):
     _keep_in_fp32_modules_strict = ["head"]  # noqa: RUF012
 
     config: MPSHeadConfig
+    _tokenizer: Any = None
 
     def __init__(
         self,
@@ -139,6 +147,7 @@ class MPSHeadModel(PreTrainedModel):
         *,
         pooling: str = "mean",
         trainable_layers: int | None = 4,
+        max_length: int = 256,
         **encoder_options: Any,
     ) -> "MPSHeadModel":
         """Put a head on an encoder.
@@ -150,6 +159,7 @@ class MPSHeadModel(PreTrainedModel):
             pooling: "mean" or "cls".
             trainable_layers: How many of the encoder's last layers are trained, 4 in the paper; 0
                 freezes it, `None` trains all of it.
+            max_length: Tokens after which `encode` cuts a text.
             encoder_options: Passed on to `AutoModel.from_pretrained`, such as `dtype`.
 
         Raises:
@@ -169,6 +179,7 @@ class MPSHeadModel(PreTrainedModel):
             head={"head": head.name, **head.config},
             pooling=pooling,
             trainable_layers=trainable_layers,
+            max_tokens=max_length,
             base_model=_hub_name(encoder),
         )
         return cls(config, encoder, head)
@@ -176,13 +187,13 @@ class MPSHeadModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Read a model from a folder or the hub; arguments are those of transformers."""
-        found = super().from_pretrained(*args, **kwargs)
-        model = found[0] if isinstance(found, tuple) else found
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
         for module in model.modules():
             if isinstance(module, Mixing):  # transformers keeps all of a head in float32
                 module.orders = module.orders.long()
         model.freeze()
-        return found
+        return loaded
 
     def forward(
         self,
@@ -204,15 +215,84 @@ class MPSHeadModel(PreTrainedModel):
         )
         hidden = encoded.last_hidden_state
         mask = hidden.new_ones(hidden.shape[:2]) if attention_mask is None else attention_mask
-        pooled = _pool(hidden, mask, self.config.pooling)
+        pooled = pool_tokens(hidden, mask, self.config.pooling)
         output = MPSHeadOutput(
-            compressed=self.head(pooled.to(_dtype(self.head, pooled.dtype))),
+            compressed=self._compress(pooled),
             pooled=pooled,
             last_hidden_state=hidden,
             hidden_states=encoded.get("hidden_states"),
             attentions=encoded.get("attentions"),
         )
         return output.to_tuple() if return_dict is False else output
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Compress texts, in batches of like length. In training mode alone it keeps gradients.
+
+        Args:
+            texts: Any number of texts, cut after `config.max_tokens` tokens.
+
+        Returns:
+            `(len(texts), out_features)`, in the order of the texts, on the model's device.
+
+        Raises:
+            TypeError: If `texts` is one string.
+            ValueError: If the model has no tokenizer.
+        """
+        if isinstance(texts, str):
+            raise TypeError("`texts` must be a sequence of strings, got one. Put it in a list.")
+        order, parts = [], [torch.empty(0, self.head.in_features, device=self.device)]
+        options = (self._token_limit, self.config.pooling, _BATCH_SIZE)
+        with nullcontext() if self.training else torch.no_grad():
+            for rows, pooled in pooled_batches(self.encoder, self.tokenizer, texts, *options):
+                order += rows
+                parts.append(pooled)
+            pooled = torch.cat(parts)[torch.tensor(order, dtype=torch.int64).argsort()]
+            return torch.cat([self._compress(part) for part in pooled.split(_ROWS)])
+
+    def _compress(self, pooled: Tensor) -> Tensor:
+        """The head's vectors, in its own precision."""
+        own = next((t for t in self.head.state_dict().values() if t.is_floating_point()), pooled)
+        return self.head(pooled.to(own.dtype))
+
+    @property
+    def tokenizer(self) -> Any:
+        """The encoder's tokenizer, from where the model or its encoder came; or what was set.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = self._find_tokenizer()
+        if self._tokenizer is None:
+            raise ValueError(
+                "The model came without a tokenizer: set `model.tokenizer` to that of its encoder."
+            )
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, value: Any) -> None:
+        self._tokenizer = value
+
+    def _find_tokenizer(self) -> Any:
+        source = self.config._name_or_path or self.config.encoder._name_or_path
+        try:
+            return AutoTokenizer.from_pretrained(source) if source else None
+        except (OSError, ValueError):  # transformers' errors where there is none
+            return None
+
+    @property
+    def _token_limit(self) -> int:
+        return token_limit(self.encoder.config, self.tokenizer, self.config.max_tokens)
+
+    @property
+    def compared_by(self) -> str:
+        """What `similarity` returns: the head's "log_fidelity" or "cosine"."""
+        return self.head.compared_by
+
+    @property
+    def logit_scale(self) -> float:
+        """By what a loss usually multiplies similarities; the head's."""
+        return self.head.logit_scale
 
     def similarity(self, zq: Tensor, zd: Tensor, **kwargs: Any) -> Tensor:
         """The head's similarity of all pairs of compressed vectors; higher is closer.
@@ -234,6 +314,16 @@ class MPSHeadModel(PreTrainedModel):
             for layer in _last_layers(self.encoder, count):
                 layer.requires_grad_(True)
 
+    def train(self, mode: bool = True) -> "MPSHeadModel":
+        """Set training mode, in which the trained layers alone drop out."""
+        super().train(mode)
+        count = self.config.trainable_layers
+        if mode and count is not None:
+            self.encoder.eval()
+            for layer in _last_layers(self.encoder, count) if count else []:
+                layer.train()
+        return self
+
     def get_input_embeddings(self) -> nn.Module:
         """The encoder's."""
         return self.encoder.get_input_embeddings()
@@ -243,41 +333,34 @@ class MPSHeadModel(PreTrainedModel):
         self.encoder.set_input_embeddings(value)
 
     def save_pretrained(self, save_directory: PathLike, **kwargs: Any) -> None:  # pyright: ignore
-        """Write configuration, weights and, where there is none, a model card (`README.md`).
+        """Write configuration, weights, tokenizer and, where there is none, a model card.
 
-        Keyword arguments are those of transformers.
+        Keyword arguments are those of transformers, without `push_to_hub`.
         """
-        push, repo_id = kwargs.pop("push_to_hub", False), kwargs.pop("repo_id", None)
+        if kwargs.pop("push_to_hub", False):
+            raise TypeError("`save_pretrained` takes no `push_to_hub`; call `model.push_to_hub`.")
         self.config.head = {"head": self.head.name, **self.head.config}
         super().save_pretrained(save_directory, **kwargs)
-        if kwargs.get("is_main_process", True):
-            card = Path(save_directory) / "README.md"
-            if not card.exists():
-                card.write_text(self.model_card(), encoding="utf-8")
-        if push:
-            self.push_to_hub(repo_id or Path(save_directory).name, token=kwargs.get("token"))
+        if not kwargs.get("is_main_process", True):
+            return
+        self._tokenizer = self._tokenizer or self._find_tokenizer()
+        if self._tokenizer is not None:
+            self._tokenizer.model_max_length = self._token_limit
+            self._tokenizer.save_pretrained(save_directory)
+        card = Path(save_directory) / "README.md"
+        if not card.exists():
+            card.write_text(self.model_card(), encoding="utf-8")
 
     def push_to_hub(  # pyright: ignore
-        self,
-        repo_id: str,
-        *,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        commit_message: str = "Upload the model",
-        create_pr: bool = False,
-        **kwargs: Any,
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None, **kwargs: Any
     ) -> str:
-        """Upload the model with its card to the Hugging Face hub.
+        """Upload the model, its tokenizer and its card to the Hugging Face hub.
 
         Args:
             repo_id: `owner/name`, made if it does not exist. A card that it has stays as it is.
             private: Whether a new repository is private.
             token: Token for the hub; the stored one if `None`.
-            revision: Branch to upload to.
-            commit_message: First line of the commit.
-            create_pr: Upload as a pull request.
-            kwargs: Passed on to `save_pretrained`, such as `max_shard_size`.
+            kwargs: Passed on to `HfApi.upload_folder`, such as `revision` or `create_pr`.
 
         Returns:
             The address of the commit.
@@ -287,18 +370,13 @@ class MPSHeadModel(PreTrainedModel):
         api = HfApi(token=token)
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, **kwargs)
+            self.save_pretrained(folder)
             card = Path(folder) / "README.md"
             card.write_text(self.model_card(repo_id), encoding="utf-8")
-            if api.file_exists(repo_id, "README.md", revision=revision):
+            if api.file_exists(repo_id, "README.md", revision=kwargs.get("revision")):
                 card.unlink()
-            return api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                commit_message=commit_message,
-                revision=revision,
-                create_pr=create_pr,
-            ).commit_url
+            commit = api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs)
+            return commit.commit_url
 
     def model_card(self, repo_id: str = "path/to/model") -> str:
         """The text of `README.md`: what the model is, its numbers, and how to use it."""
@@ -311,7 +389,8 @@ class MPSHeadModel(PreTrainedModel):
             pipeline_tag="feature-extraction",
             base_model=base,
         )
-        return _CARD.format(
+        template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
+        return template.format(
             data=data.to_yaml(),
             repo_id=repo_id,
             encoder=base or type(self.encoder).__name__,
@@ -327,17 +406,6 @@ class MPSHeadModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the encoder initialises itself, and heads are built with their first values."""
-
-
-def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """`(batch, tokens, features)` to `(batch, features)`, at least in float32."""
-    if hidden.dtype in (torch.float16, torch.bfloat16):
-        hidden = hidden.float()
-    if pooling == "cls":
-        rows = torch.arange(len(mask), device=mask.device)
-        return hidden[rows, mask.int().argmax(dim=1)]  # also with padding on the left
-    weights = mask.to(hidden.dtype).unsqueeze(-1)
-    return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
 def _last_layers(encoder: PreTrainedModel, count: int) -> list[nn.Module]:
@@ -381,53 +449,6 @@ def _number(config: PretrainedConfig, names: tuple[str, ...], what: str) -> int:
         )
     return numbers[0]
 
-
-def _dtype(head: ProjectionHead, default: torch.dtype) -> torch.dtype:
-    tensors = (*head.parameters(), *head.buffers())
-    return next((t.dtype for t in tensors if t.is_floating_point()), default)
-
-
-_CARD = """---
-{data}
----
-
-# {encoder} with a {head}
-
-Text embeddings of {width} numbers, compressed to {vector} by a projection head of
-[mpsheads](https://arxiv.org/abs/2501.04591): a simulated quantum circuit, or a classical layer to
-compare with.
-
-| | |
-| --- | --- |
-| encoder | {encoder} |
-| pooling | {pooling} |
-| head | {head} |
-| parameters of the head | {parameters} |
-| bytes a vector, float32 | {size} (before: {before}) |
-{settings}
-
-## Use
-
-```bash
-pip install "mpsheads[transformers]"
-```
-
-```python
-import mpsheads
-import torch
-from transformers import AutoTokenizer
-
-model = mpsheads.load("{repo_id}")
-tokenizer = AutoTokenizer.from_pretrained("{repo_id}")
-texts = ["Cats purr when they are content.", "Rain is water that falls."]
-with torch.no_grad():
-    z = model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).compressed
-print(model.similarity(z, z))  # higher is closer
-```
-
-The vectors are compared by `model.similarity` and not by their cosine, unless the head is a
-classical one. Do not normalise them.
-"""
 
 AutoConfig.register(MPSHeadConfig.model_type, MPSHeadConfig, exist_ok=True)
 AutoModel.register(MPSHeadConfig, MPSHeadModel, exist_ok=True)

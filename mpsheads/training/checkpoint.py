@@ -11,7 +11,7 @@ import torch
 from mpsheads._files import replacing
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
@@ -56,7 +56,10 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
             f"{file} is not a readable checkpoint. Delete it to start anew."
         ) from error
     if version != FORMAT_VERSION:
-        raise ValueError(f"{file} has format_version {version}; this mpsheads reads 1.")
+        raise ValueError(
+            f"{file} has format_version {version}; this mpsheads reads "
+            f"{FORMAT_VERSION}. Start anew in another folder."
+        )
     return state
 
 

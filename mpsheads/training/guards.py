@@ -1,57 +1,52 @@
-"""What stops a training run before it goes wrong: NaN and infinity, named with the way out."""
+"""What keeps a training run repeatable, and names what goes wrong in it with the way out."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from mpsheads.training.checkpoint import CHECKPOINT
+from torch import nn
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, for messages.
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's own generators, which dropout draws from, and put them back at the end."""
+    devices = []
+    if device.type != "cpu":
+        index = device.index
+        devices = [torch.get_device_module(device).current_device() if index is None else index]
+    kind = "cuda" if device.type == "cpu" else device.type
+    with torch.random.fork_rng(devices=devices, device_type=kind):
+        torch.manual_seed(seed)
+        yield
 
-    Attributes:
-        folder: Where its checkpoint lies.
-        epochs: How many epochs the checkpoint holds.
-        learning_rate: The rate, or its peak.
-    """
 
-    folder: Path
-    epochs: int
-    learning_rate: float
+@contextmanager
+def named_memory_failure() -> Iterator[None]:
+    """Turn torch's errors of a full memory into one that says what makes a step smaller."""
+    try:
+        yield
+    except RuntimeError as error:
+        full = isinstance(error, torch.OutOfMemoryError) or "t allocate memory" in str(error)
+        if not full:
+            raise
+        raise MemoryError(
+            "A step does not fit the device's memory. Try a smaller `batch_size` or "
+            "`hard_negatives`, or for an encoder a smaller `max_length` or `trainable_layers`."
+        ) from error
 
-    def check_loss(self, value: float, step: int) -> None:
-        """Raise `ValueError` if the loss of a step of the next epoch is not finite."""
-        if value - value != 0:
+
+def check_parameters(model: nn.Module, epoch: int, way_out: str) -> None:
+    """Raise `ValueError` if a trained parameter is not finite."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not torch.isfinite(parameter).all():
             raise ValueError(
-                f"The loss became {value} in epoch {self.epochs + 1}, step {step}. {self._way_out}"
+                f"The parameter `{name}` became NaN or infinite in epoch {epoch}. {way_out}"
             )
 
-    def check_parameters(self, parameters: Mapping[str, Tensor]) -> None:
-        """Raise `ValueError` if one is not finite after the next epoch."""
-        for name, parameter in parameters.items():
-            if not torch.isfinite(parameter).all():
-                raise ValueError(
-                    f"The parameter `{name}` became NaN or infinite in epoch {self.epochs + 1}. "
-                    f"{self._way_out}"
-                )
 
-    @property
-    def _way_out(self) -> str:
-        kept = f"{self.folder / CHECKPOINT} holds epoch {self.epochs}; try"
-        rate = f"a smaller `learning_rate` (now {self.learning_rate})."
-        return f"{kept if self.epochs else 'Try'} {rate}"
-
-
-def validated(
-    validation: Callable[[Any], float] | None, model: torch.nn.Module, subject: Any
-) -> float | None:
-    """The score of `subject` with its model in evaluation mode, `None` without a validation.
+def validated(validation: Callable[[Any], float] | None, model: nn.Module) -> float | None:
+    """The model's score in evaluation mode, `None` without a validation.
 
     Raises:
         ValueError: If it is NaN.
@@ -60,7 +55,7 @@ def validated(
         return None
     model.eval()
     with torch.no_grad():
-        score = float(validation(subject))
+        score = float(validation(model))
     if score != score:
         raise ValueError("`validation` returned NaN; it must return a number, higher is better.")
     return score

@@ -1,7 +1,8 @@
-"""The training loop: one call that ends with a saved head, and continues where it was killed."""
+"""The training loop: one call that ends with a saved model, and continues where it was killed."""
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal
 from mpsheads._progress import progress_bar
+from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead
-from mpsheads.training.candidates import cut_candidates, rows_with_negatives
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
     check_folder,
@@ -24,21 +25,13 @@ from mpsheads.training.checkpoint import (
     write_metrics,
 )
 from mpsheads.training.config import TrainingConfig
-from mpsheads.training.data import Batch, TrainingData
-from mpsheads.training.guards import Progress, validated
-from mpsheads.training.losses import (
-    contrastive_loss,
-    distillation_loss,
-    paper_loss,
-    paper_similarities,
-)
+from mpsheads.training.data import Batch, TrainingData, fingerprint
+from mpsheads.training.guards import check_parameters, named_memory_failure, seeded, validated
+from mpsheads.training.losses import contrastive_loss, distillation_loss, paper_loss
 from mpsheads.training.mining import mine_hard_negatives
 
-Validation = Callable[[ProjectionHead], float]
-"""Scores a head, higher is better; for example its nDCG@10 on held-out queries."""
-
-_LEARNING_RATE = {"mps": 1e-2, "reference": 1e-2, "dense": 1e-3}
-_FITTED_LEARNING_RATE = 3e-3
+_LEARNING_RATE = {"mps": 1e-2, "reference": 1e-2}
+_FITTED_LEARNING_RATE, _OTHER_LEARNING_RATE = 3e-3, 1e-3
 _PAPER_LEARNING_RATE, _PAPER_SCALE = 4e-5, 20.0
 _SCALE_SAMPLE = 256
 
@@ -48,17 +41,17 @@ class TrainingResult:
     """What a run ended with.
 
     Attributes:
-        head: The trained head: of the best epoch if there was a validation, else of the last.
-        output_dir: Folder with the saved head, `metrics.jsonl` and `checkpoint.pt`.
+        model: The trained model: of the best epoch if there was a validation, else of the last.
+        output_dir: Folder with the saved model, `metrics.jsonl` and `checkpoint.pt`.
         history: One mapping an epoch: epoch (from 1), loss, learning_rate, scale, validation
             (`None` without one), seconds. The lines of `metrics.jsonl`.
-        best_epoch: The epoch whose weights `head` holds.
+        best_epoch: The epoch whose weights `model` holds.
         best_validation: Its score, `None` without validation.
         scale: The factor on similarities at that epoch, trained or the paper's; the losses used
             it, ranking does not need it.
     """
 
-    head: ProjectionHead
+    model: Any
     output_dir: Path
     history: list[dict[str, Any]]
     best_epoch: int
@@ -66,53 +59,65 @@ class TrainingResult:
     scale: float
 
 
-def train_head(
-    head: ProjectionHead,
+def train(
+    model: nn.Module,
     data: TrainingData,
     config: TrainingConfig | None = None,
     output_dir: PathLike = "trained-head",
     *,
-    validation: Validation | None = None,
+    validation: Callable[[Any], float] | None = None,
     resume: bool = False,
     progress: bool = True,
     device: torch.device | str | None = None,
 ) -> TrainingResult:
-    """Train a head on pairs of embeddings, and save it.
+    """Train a model on pairs of queries and relevant documents, and save it.
 
     Args:
-        head: The head to train, in place.
-        data: Embeddings and pairs. Batches are cut where they live and moved to `device`.
+        model: What is trained, in place: a head on embeddings, or an `MPSHeadModel` (the last
+            layers of an encoder, and a head) on texts.
+        data: Embeddings or texts, and pairs. Batches are cut where they live and moved to `device`.
         config: Settings; the defaults if `None`.
-        output_dir: Folder for the head (`config.json`, `model.safetensors`), `metrics.jsonl` and
+        output_dir: Folder for the model (`mpsheads.load` reads it), `metrics.jsonl` and
             `checkpoint.pt`, which is rewritten after each epoch.
-        validation: Called after each epoch with the head in evaluation mode; the epoch with the
-            highest score is kept.
-        resume: Continue the run in `output_dir` from its last epoch, to the same weights as if it
-            had not been interrupted. Starts anew if none is there; a finished run is returned.
+        validation: Called after each epoch with the model in evaluation mode; the epoch with the
+            highest score is kept. `ranking_validation` makes one.
+        resume: Continue the run in `output_dir` from its last epoch, on the same machine to the
+            same weights as if it had not been interrupted. Starts anew if none is there; a
+            finished run is returned.
         progress: Show a progress bar on the standard error stream.
-        device: Where the head is put; where it is if `None`.
+        device: Where the model is put; where it is if `None`.
 
     Raises:
-        TypeError: If `head` has nothing to train.
-        ValueError: If head and data do not fit, `output_dir` holds a run and `resume` is not set,
-            a run with other settings or data is resumed, or the loss stops being finite. In the
-            last case the checkpoint of the epoch before remains.
+        TypeError: If `model` has nothing to train.
+        ValueError: If model and data do not fit, there are no hard negatives for the paper's loss,
+            `output_dir` holds a run and `resume` is not set, a run with other settings or data is
+            resumed, or the loss stops being finite. In the last case the epoch before remains.
         FileExistsError: If `output_dir` is a file.
+        MemoryError: If a step does not fit the device's memory.
         ImportError: If `progress` is set and rich is not installed.
+
+    Within `torch.autocast` an encoder multiplies in 16 bits; similarities and losses do not. On a
+    CPU a head trains in one thread, as its steps are too small for more.
+
+    Cost: for an encoder, a forward pass of `batch_size * (2 + hard_negatives)` texts a step, and a
+    backward pass through the trained layers, which alone keep activations.
     """
     config = TrainingConfig() if config is None else config
     folder = Path(output_dir)
-    _check(head, data, config, folder, resume=resume)
-    run = _Run(head.to(device), data, config, folder, validation)
-    if resume and (folder / CHECKPOINT).exists():
-        run.restore()
-    if len(run.history) < config.epochs:
-        run.prepare()
-    steps = len(run.rows) // config.batch_size
-    left = steps * (config.epochs - len(run.history))
-    with progress_bar(f"training {head.name}", left, enabled=progress) as advance:
-        while len(run.history) < config.epochs:
-            run.epoch(steps, advance)
+    _check(model, data, config)
+    check_folder(folder, resume=resume)
+    run = _Run(model.to(device), data, config, folder, validation)
+    small = isinstance(model, ProjectionHead) and run.device.type == "cpu"
+    with torch_threads(1) if small else nullcontext():
+        if resume and (folder / CHECKPOINT).exists():
+            run.restore()
+        left = config.epochs - len(run.history)
+        if left:
+            run.prepare()
+        title = f"training {getattr(model, 'name', type(model).__name__)}"
+        with progress_bar(title, left * run.steps, enabled=progress) as advance:
+            for _ in range(left):
+                run.epoch(advance)
     return run.finish()
 
 
@@ -121,37 +126,66 @@ class _Run:
 
     def __init__(
         self,
-        head: ProjectionHead,
+        model: Any,
         data: TrainingData,
         config: TrainingConfig,
         folder: Path,
-        validation: Validation | None,
+        validation: Callable[[Any], float] | None,
     ) -> None:
-        self.head, self.data, self.config = head, data, config
+        self.model, self.data, self.config = model, data, config
         self.folder, self.validation = folder, validation
-        first = next(parameter for parameter in head.parameters() if parameter.requires_grad)
+        self.head: ProjectionHead = getattr(model, "head", model)
+        first = next(parameter for parameter in model.parameters() if parameter.requires_grad)
         self.device, self.dtype = first.device, first.dtype
+        frozen = [p.float().view(-1, 1) for p in model.parameters() if not p.requires_grad]
         self.identity = {
             "setting": asdict(config),
-            "head": {"name": head.name, **head.config, "dtype": str(self.dtype)},
+            "head": {"name": self.head.name, **self.head.config, "dtype": str(self.dtype)},
+            "encoder": {"fingerprint": fingerprint([fingerprint(p) for p in frozen])},
             "data": data.fingerprint(),
             "callback": {"validation": "given" if validation else "none"},
         }
         self.rows = torch.arange(len(data))  # of the pairs that are trained on
         self.generator = torch.Generator().manual_seed(config.seed)
         self.log_scale = nn.Parameter(torch.zeros((), device=self.device))
-        trained = [p for p in head.parameters() if p.requires_grad]
         self.paper = config.loss == "paper"
-        self.optimiser = torch.optim.Adam(trained if self.paper else [*trained, self.log_scale])
+        self.optimiser = torch.optim.Adam(self._parameter_groups())
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
 
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained: the head with the scale, and an encoder's layers."""
+        own = {id(parameter) for parameter in self.head.parameters()}
+        trained = [p for p in self.model.parameters() if p.requires_grad and p.numel()]
+        head = [p for p in trained if id(p) in own] + ([] if self.paper else [self.log_scale])
+        encoder = [p for p in trained if id(p) not in own]
+        groups = {"head": head, "encoder": encoder}
+        return [{"params": group, "part": part} for part, group in groups.items() if group]
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch; the pairs that are left over wait for the next."""
+        return len(self.rows) // self.config.batch_size
+
+    @property
+    def rate(self) -> float:
+        """The peak rate; that of a resumed run is of the head that the checkpoint holds."""
+        return self.config.learning_rate or _usual_rate(self.model, self.paper)
+
+    @property
+    def scale(self) -> float:
+        """The factor on similarities."""
+        if self.paper:
+            return self.config.scale or _PAPER_SCALE
+        return self.log_scale.exp().item()
+
     def prepare(self) -> None:
         """Mine hard negatives if they are asked for, and set the first scale of a new run."""
-        if self.config.hard_negatives and self.data.hard_negatives is None:
-            self.data = mine_hard_negatives(self.data, self.config.hard_negatives)
+        count = self.config.hard_negatives
+        if count and self.data.hard_negatives is None:
+            self.data = mine_hard_negatives(self.data, count)
         if self.paper:
-            self.rows = rows_with_negatives(self.data, self.config.hard_negatives).cpu()
+            self.rows = self.data.with_negatives(count).cpu()
             _check_batch_size(self.config, len(self.rows), "with hard negatives ")
         if not self.history and not self.paper:
             with torch.no_grad():
@@ -161,107 +195,116 @@ class _Run:
         """`config.scale`, or the one at which logits of head and teacher spread equally."""
         if self.config.scale is not None:
             return self.config.scale
+        if not isinstance(self.data.queries, Tensor):
+            return self.model.logit_scale
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
-        batch = batch.to(self.device, self.dtype)
-        similarity, _ = self._similarity(batch)
-        ratio = float(_teacher(batch).std() / similarity.std())
+        similarity = self._similarity(batch)
+        ratio = float(self._teacher(batch).std() / similarity.std())
         if not 0 < ratio < float("inf"):
             raise ValueError(
-                "`head` gives no usable similarities before training: their standard deviation is "
+                "`model` gives no usable similarities before training: their standard deviation is "
                 f"{float(similarity.std())} over a sample of pairs. Check its parameters."
             )
         return ratio / self.config.temperature
 
-    def epoch(self, steps: int, advance: Callable[[int], None]) -> None:
+    def epoch(self, advance: Callable[[int], None]) -> None:
         """Train for one epoch, validate, and write the checkpoint."""
         began = time.perf_counter()
         number = len(self.history) + 1
-        self.head.train()
+        total = rate = 0.0
+        self._start_dropout()
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator)]
-        peak = self.peak
-        total, rate = 0.0, peak
-        for step, rows in enumerate(order.split(self.config.batch_size)[:steps]):
-            done = (number - 1) * steps + step
-            rate = self.config.learning_rate_at(done, steps * self.config.epochs, peak)
-            total += self._step(rows.to(self.data.pairs.device), rate, step + 1)
-            advance(1)
-        self._progress.check_parameters(dict(self.head.named_parameters()))
-        score = validated(self.validation, self.head, self.head)
-        line = {"epoch": number, "loss": total / steps, "learning_rate": rate}
-        line |= {"scale": self._scale(), "validation": score}
+        with seeded(self.config.seed * 1_000_003 + number, self.device), named_memory_failure():
+            for step, rows in enumerate(order.split(self.config.batch_size)[: self.steps]):
+                place = (number - 1) * self.steps + step
+                whole = self.steps * self.config.epochs
+                rate = self.config.learning_rate_at(place, whole, self.rate)
+                total += self._step(rows.to(self.data.pairs.device), rate, step + 1)
+                advance(1)
+        check_parameters(self.model, number, self._way_out)
+        score = validated(self.validation, self.model)
+        line = {"epoch": number, "loss": total / self.steps, "learning_rate": rate}
+        line |= {"scale": self.scale, "validation": score}
         self.history.append({**line, "seconds": round(time.perf_counter() - began, 3)})
         if score is None or not self.best or score > self.best["validation"]:
-            weights = {k: v.detach().clone() for k, v in self.head.state_dict().items()}
-            self.best = {"epoch": number, "validation": score, "weights": weights}
-            self.best["scale"] = line["scale"]
+            self.best = {"epoch": number, "validation": score, "scale": line["scale"]}
+            self.best["weights"] = {k: v.clone() for k, v in self._weights().items()}
         self._save()
+
+    def _start_dropout(self) -> None:
+        """Put the model into training mode, its parts only if they may drop out."""
+        self.model.train()
+        if not self.config.dropout:
+            for part in self.model.children():
+                part.eval()
 
     def _step(self, rows: Tensor, rate: float, step: int) -> float:
         """One optimiser step; returns the loss."""
+        factor = (self.config.head_learning_rate or self.rate) / self.rate
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * factor if group["part"] == "head" else rate
         self.optimiser.zero_grad(set_to_none=True)
-        loss, discarded = self._paper_loss(rows) if self.paper else self._batch_loss(rows)
-        if discarded is not None:
-            loss = loss + self.config.truncation_weight * discarded
+        loss = self._loss(rows)
         value = loss.item()
-        self._progress.check_loss(value, step)
+        if value - value != 0:
+            epoch = len(self.history) + 1
+            raise ValueError(
+                f"The loss became {value} in epoch {epoch}, step {step}. {self._way_out}"
+            )
         loss.backward()
         self.optimiser.step()
         return value
 
-    def _scale(self) -> float:
+    def _loss(self, rows: Tensor) -> Tensor:
+        batch = self.data.batch(rows, self.config.hard_negatives, only_own=self.paper)
+        target, ignored = batch.target.to(self.device), batch.ignored.to(self.device)
+        similarity = self._similarity(batch)
         if self.paper:
-            return self.config.scale or _PAPER_SCALE
-        return self.log_scale.exp().item()
+            fidelity = self.model.compared_by == "log_fidelity"
+            similarity = similarity.exp() if fidelity else similarity
+            return paper_loss(similarity, target, ignored, self.scale)
+        scores = similarity * self.log_scale.exp()
+        loss = contrastive_loss(scores, target, ignored)
+        if self.config.loss == "contrastive":
+            return loss
+        return loss + distillation_loss(scores, self._teacher(batch) / self.config.temperature)
 
-    def _batch_loss(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        batch = self.data.batch(rows, self.config.hard_negatives).to(self.device, self.dtype)
-        similarity, discarded = self._similarity(batch)
-        return _loss(similarity * self.log_scale.exp(), batch, self.config), discarded
-
-    def _paper_loss(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        found = cut_candidates(self.data, rows, self.config.hard_negatives)
-        found = found.to(self.device, self.dtype)
-        zq, zd, discarded = self._project(found.queries, found.documents)
-        similarities = paper_similarities(self.head, zq, zd, found.place)
-        return paper_loss(similarities, self._scale(), found.missing), discarded
-
-    def _similarity(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Of all pairs, and the mean discarded weight if it counts."""
-        zq, zd, discarded = self._project(batch.queries, batch.documents)
-        return self.head.similarity(zq, zd), discarded
-
-    def _project(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The vectors of both, and the mean discarded weight if it counts.
-
-        In one forward pass, as a circuit's observables are evolved in each.
-        """
-        x, discarded = torch.cat([queries, documents]), None
-        if self.config.truncation_weight and isinstance(self.head, MPSProjectionHead):
-            z, weight = self.head.project(x)
-            discarded = weight.mean()
+    def _similarity(self, batch: Batch) -> Tensor:
+        """Of all pairs, from one forward pass, as a circuit's observables are evolved in each."""
+        both: Any = (batch.queries, batch.documents)
+        if isinstance(batch.queries, Tensor):
+            z = self.model.encode(torch.cat(both).to(self.device, self.dtype))
         else:
-            z = self.head(x)
-        zq, zd = z.split([len(queries), len(documents)])
-        return zq, zd, discarded
+            z = self.model.encode([*batch.queries, *batch.documents])
+        zq, zd = z.split([len(rows) for rows in both])
+        with torch.autocast(self.device.type, enabled=False):
+            return self.model.similarity(zq, zd)
+
+    def _teacher(self, batch: Batch) -> Tensor:
+        """Cosines of the uncompressed embeddings."""
+        both: Any = (batch.queries, batch.documents)
+        queries, documents = (normalize(x.to(self.device, self.dtype)) for x in both)
+        return queries @ documents.T
 
     @property
-    def peak(self) -> float:
-        """The peak rate; that of a resumed run is of the head that the checkpoint holds."""
-        return self.config.learning_rate or _usual_rate(self.head, self.paper)
+    def _way_out(self) -> str:
+        epochs = len(self.history)
+        kept = f"{self.folder / CHECKPOINT} holds epoch {epochs}; try" if epochs else "Try"
+        return f"{kept} a smaller `learning_rate` (now {self.rate})."
 
-    @property
-    def _progress(self) -> Progress:
-        return Progress(self.folder, len(self.history), self.peak)
+    def _weights(self) -> dict[str, Tensor]:
+        """Trained parameters, and all buffers: they say what a fitted head pairs."""
+        frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
+        state = self.model.state_dict()
+        return {name: value.detach() for name, value in state.items() if name not in frozen}
 
     def _save(self) -> None:
         state = {
             "identity": self.identity,
             "history": self.history,
             "best": self.best,
-            "head": self.head.state_dict(),
+            "weights": self._weights(),
             "log_scale": self.log_scale.detach(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
@@ -273,20 +316,20 @@ class _Run:
         state = read_checkpoint(self.folder)
         check_same_run(self.folder, state["identity"], self.identity)
         self.history, self.best = state["history"], state["best"]
-        self.head.load_state_dict(state["head"])
+        self.model.load_state_dict(state["weights"], strict=False)
         with torch.no_grad():
             self.log_scale.copy_(state["log_scale"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
 
     def finish(self) -> TrainingResult:
-        """Save the head of the best epoch, and report."""
-        self.head.load_state_dict(self.best["weights"])
-        self.head.eval()
-        self.head.save_pretrained(self.folder)
+        """Save the model of the best epoch, and report."""
+        self.model.load_state_dict(self.best["weights"], strict=False)
+        self.model.eval()
+        self.model.save_pretrained(self.folder)
         write_metrics(self.folder, self.history)
         return TrainingResult(
-            head=self.head,
+            model=self.model,
             output_dir=self.folder,
             history=self.history,
             best_epoch=self.best["epoch"],
@@ -295,37 +338,44 @@ class _Run:
         )
 
 
-def _loss(scores: Tensor, batch: Batch, config: TrainingConfig) -> Tensor:
-    if config.loss == "contrastive":
-        return contrastive_loss(scores, batch.target, batch.ignored)
-    distilled = distillation_loss(scores, _teacher(batch) / config.temperature)
-    if config.loss == "distillation":
-        return distilled
-    contrast = contrastive_loss(scores, batch.target, batch.ignored)
-    return contrast + config.distillation_weight * distilled
-
-
-def _teacher(batch: Batch) -> Tensor:
-    """Cosine of the uncompressed embeddings, `(queries, documents)`."""
-    return normalize(batch.queries) @ normalize(batch.documents).T
-
-
-def _check(
-    head: ProjectionHead, data: TrainingData, config: TrainingConfig, folder: Path, *, resume: bool
-) -> None:
+def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None:
     """Raise on everything that can be known before the first step."""
-    if not any(parameter.requires_grad for parameter in head.parameters()):
-        fit = " A PCAHead is fitted: call `head.fit(embeddings)`." if head.name == "pca" else ""
-        raise TypeError(f"`head` is a {type(head).__name__}, which has nothing to train.{fit}")
-    check_equal("number of features", head=head.in_features, data=data.features)
-    _check_batch_size(config, len(data))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        pca = getattr(model, "name", "") == "pca"
+        fit = " A PCAHead is fitted: call `head.fit(embeddings)`." if pca else ""
+        raise TypeError(f"`model` is a {type(model).__name__}, which has nothing to train.{fit}")
+    embeddings = isinstance(data.queries, Tensor)
+    if embeddings is not isinstance(model, ProjectionHead):
+        raise ValueError(
+            f"`data` holds {'embeddings' if embeddings else 'texts'}, which a "
+            f"{type(model).__name__} does not take: a head trains on embeddings, an `MPSHeadModel` "
+            f"on texts."
+        )
+    if isinstance(model, ProjectionHead):
+        check_equal("number of features", model=model.in_features, data=data.documents.shape[1])
+    _check_losses(data, config, embeddings)
+
+
+def _check_losses(data: TrainingData, config: TrainingConfig, embeddings: bool) -> None:
+    """Raise unless the data hold what the loss compares."""
+    if config.loss == "both" and not embeddings:
+        raise ValueError(
+            '`loss` must be "contrastive" or "paper" for texts: "both" compares with embeddings '
+            "that do not change."
+        )
     mined = data.hard_negatives
     if mined is not None and mined.shape[1] < config.hard_negatives:
         raise ValueError(
             f"`hard_negatives` must not exceed the {mined.shape[1]} a pair that `data` has, "
             f"got {config.hard_negatives}."
         )
-    check_folder(folder, resume=resume)
+    has_none = mined is None or not len(data.with_negatives(config.hard_negatives))
+    if config.hard_negatives and has_none and not (mined is None and embeddings):
+        raise ValueError(
+            "`data` has no hard negatives: documents that are near a query, and safely not "
+            "relevant. Mine them from more documents, or train with `hard_negatives=0`."
+        )
+    _check_batch_size(config, len(data))
 
 
 def _check_batch_size(config: TrainingConfig, pairs: int, which: str = "") -> None:
@@ -336,10 +386,10 @@ def _check_batch_size(config: TrainingConfig, pairs: int, which: str = "") -> No
         )
 
 
-def _usual_rate(head: ProjectionHead, paper: bool) -> float:
-    """The peak rate of a head; one that starts from data has less to learn."""
-    if paper:
+def _usual_rate(model: nn.Module, paper: bool) -> float:
+    """The peak rate of a model; a head that starts from data has less to learn."""
+    if paper or not isinstance(model, ProjectionHead):
         return _PAPER_LEARNING_RATE
-    if isinstance(head, MPSProjectionHead) and head.is_fitted:
+    if isinstance(model, MPSProjectionHead) and model.is_fitted:
         return _FITTED_LEARNING_RATE
-    return _LEARNING_RATE.get(head.name, 1e-3)
+    return _LEARNING_RATE.get(model.name, _OTHER_LEARNING_RATE)

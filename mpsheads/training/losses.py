@@ -5,7 +5,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from mpsheads._checks import check_equal
-from mpsheads.heads import ProjectionHead
 
 
 def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = None) -> Tensor:
@@ -30,26 +29,25 @@ def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = No
     return functional.cross_entropy(scores, target)
 
 
-def paper_loss(similarities: Tensor, scale: float = 20.0, missing: Tensor | None = None) -> Tensor:
+def paper_loss(
+    similarities: Tensor, target: Tensor, ignored: Tensor | None = None, scale: float = 20.0
+) -> Tensor:
     """Cross-entropy of picking a pair's document among itself and its hard negatives.
 
     Args:
-        similarities: Fidelities or cosines `(queries, 1 + negatives)`, that of the relevant
-            document in column 0.
+        similarities: Fidelities in [0, 1], or cosines, `(queries, documents)`. A fidelity of many
+            unlike qubits underflows to 0, where no gradient is left.
+        target: For each query the column of its relevant document, int64 `(queries,)`.
+        ignored: True where a document is neither that nor a hard negative of the pair, bool, as
+            `similarities`.
         scale: Factor that makes them logits.
-        missing: True where a query has no such negative, bool, the same shape. Column 0 must not
-            be missing.
-
-    Returns:
-        The mean over queries of `logsumexp(scale * similarities) - scale * similarities[:, 0]`.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes do not fit.
 
     Source: Kankeu et al. 2025 (arXiv:2501.04591), five negatives and a scale of 20.
     """
-    target = torch.zeros(len(similarities), dtype=torch.int64, device=similarities.device)
-    return contrastive_loss(scale * similarities, target, missing)
+    return contrastive_loss(scale * similarities, target, ignored)
 
 
 def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
@@ -73,21 +71,3 @@ def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
     teacher = teacher_scores.detach().log_softmax(dim=1)
     student = scores.log_softmax(dim=1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-
-def paper_similarities(head: ProjectionHead, zq: Tensor, zd: Tensor, place: Tensor) -> Tensor:
-    """What `paper_loss` takes: fidelities, or cosines of heads that are compared by it.
-
-    Args:
-        head: The head that the vectors come from.
-        zq: Compressed queries `(queries, out_features)`.
-        zd: Compressed documents `(documents, out_features)`.
-        place: Rows of `zd` that each query is compared with, int64 `(queries, candidates)`.
-
-    Returns:
-        As `place`; fidelities in [0, 1], cosines in [-1, 1]. A fidelity of many unlike qubits
-        underflows to 0, where no gradient is left.
-    """
-    queries = zq.repeat_interleave(place.shape[1], 0)
-    similarity = head.similarity(queries, zd[place.flatten()], pairwise=True).view_as(place)
-    return similarity.exp() if head.compared_by == "log_fidelity" else similarity

@@ -2,30 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from mpsheads._checks import check_choice, check_finite, check_positive, check_vectors
+from mpsheads._checks import check_choice, check_finite, check_positive
 from mpsheads._progress import progress_bar
-from mpsheads.retrieval.bm25 import BM25
-from mpsheads.retrieval.collections import Collection
-from mpsheads.retrieval.triples import Triple
-from mpsheads.training.data import TrainingData, judged_pairs, rows_of_ids
-from mpsheads.training.negatives import (
-    Excluded,
-    Found,
-    Rule,
-    Vectors,
-    blocks,
-    check_margin,
-    choose,
-    highest,
-)
+from mpsheads.retrieval import BM25, Collection, EmbeddedCollection, Triple
+from mpsheads.training.data import TrainingData, training_data
 
 _CHUNK_ELEMENTS = 1 << 24
-_MOST_QUERIES = 256  # handled at once
+
 _Scorer = Callable[[Tensor], Tensor]
 """From rows of queries `(q,)` to scores of all documents `(q, n_documents)`; -inf for none."""
 
@@ -55,20 +44,18 @@ class MinedTriples:
 
 
 def mine_triples(
-    collection: Collection,
+    source: EmbeddedCollection | Collection,
     by: str = "bm25",
     count: int = 5,
     *,
-    query_vectors: Tensor | None = None,
-    document_vectors: Tensor | None = None,
-    query_ids: Sequence[str] | None = None,
-    document_ids: Sequence[str] | None = None,
     margin: float | None = 0.05,
     skip: int = 0,
     depth: int = 100,
     sampling: str = "top",
     seed: int = 0,
     language: str | None = "english",
+    chunk: int = 256,
+    device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> MinedTriples:
     """For each query and relevant document, documents that rank high but are safely not relevant.
@@ -80,15 +67,10 @@ def mine_triples(
     relevant too and was merely not judged.
 
     Args:
-        collection: Queries, documents and judgments.
+        source: Queries, judgments, and the embedded documents, all of which may be taken. A
+            collection without embeddings is enough for "bm25" without `margin`.
         by: "bm25", "encoder", or "both", which takes turns, BM25 first.
         count: Documents a pair, at most; the paper uses 5.
-        query_vectors: Embeddings of the queries `(n_queries, features)`, for all but "bm25"
-            without `margin`. Cosines are computed where they are.
-        document_vectors: Those of the documents `(n_documents, features)`.
-        query_ids: Identifier of each row of `query_vectors`; the collection's order if `None`.
-        document_ids: Which documents may be taken, in the order of `document_vectors`; all of the
-            collection's if `None`. Documents judged relevant must be among them.
         margin: By how much cosine a negative must stay below the relevant document, in [0, 2);
             `None` filters nothing.
         skip: Highest places left out, a cruder guard against documents that were not judged.
@@ -96,11 +78,13 @@ def mine_triples(
         sampling: "top" takes the highest, "random" any of those between `skip` and `depth`.
         seed: Seed of "random".
         language: Whose stems and stop words BM25 takes; see `BM25`.
+        chunk: Queries handled at once; fewer where there are many documents.
+        device: Where cosines are computed.
         progress: Show a bar on stderr.
 
     Raises:
-        ValueError: If an argument is out of range, vectors are needed and missing, rows and
-            identifiers do not match, or no document is judged relevant.
+        ValueError: If an argument is out of range, embeddings are needed and missing, or no
+            document is judged relevant.
         ImportError: If bm25s is needed and missing.
 
     Cost: O(n_queries * n_documents * features) for the encoder, in chunks. BM25 takes some ten
@@ -108,90 +92,186 @@ def mine_triples(
     Source of the filter: Moreira et al. 2024 (arXiv:2407.15831), "TopK-MarginPos".
     """
     check_choice("by", by, ("bm25", "encoder", "both"))
-    rule = Rule(count, margin, skip, depth, sampling)
-    q_ids = list(collection.queries) if query_ids is None else list(query_ids)
-    d_ids = list(collection.documents) if document_ids is None else list(document_ids)
-    vectors = _vectors(query_vectors, document_vectors, needed=by != "bm25" or margin is not None)
-    query_rows = rows_of_ids(
-        "query", q_ids if vectors is None else vectors.queries, q_ids, collection.queries
-    )
-    document_rows = rows_of_ids(
-        "document", d_ids if vectors is None else vectors.documents, d_ids, collection.documents
-    )
-    pairs = torch.tensor(judged_pairs(collection, query_rows, document_rows))
-    queries = [collection.queries[query_id] for query_id in q_ids]
-    documents = [collection.documents[doc_id] for doc_id in d_ids]
-    scorers: list[_Scorer] = []
-    if by != "encoder":
-        scorers.append(_by_words(queries, documents, language))
+    check_choice("sampling", sampling, ("top", "random"))
+    check_positive(chunk=chunk)
+    generator = torch.Generator().manual_seed(seed) if sampling == "random" else None
+    rule = _Rule(count, margin, skip, depth, generator)
+    if isinstance(source, Collection):
+        if by != "bm25" or margin is not None:
+            raise ValueError(
+                "`source` must be an EmbeddedCollection to mine by the encoder, and to filter by "
+                '`margin`. Without embeddings give by="bm25" and margin=None.'
+            )
+        ids = list(source.queries), list(source.documents)
+        nothing = torch.empty(0, 0)
+        source = EmbeddedCollection(source.name, source, ids[0], nothing, ids[1], nothing)
+    data = training_data(replace(source, triples=None), texts=True)
+    vectors = _Vectors.of(source, device) if source.queries.numel() else None
+    scorers: list[_Scorer] = [] if by == "encoder" else [_by_words(data, language)]
     if by != "bm25":
         assert vectors is not None
         scorers.append(vectors.all_cosines)
-    excluded = Excluded(queries, documents, pairs)
-    generator = torch.Generator().manual_seed(seed)
-    size = max(1, min(_MOST_QUERIES, _CHUNK_ELEMENTS // len(documents)))
-    found: list[Found] = []
-    with progress_bar("mining", len(pairs[:, 0].unique()), enabled=progress) as advance:
-        for block in blocks(pairs, size):
-            mask = excluded(block.query_rows)
-            rankings = [highest(score(block.query_rows), mask, rule) for score in scorers]
-            found.append(choose(rule, block, rankings, vectors, generator))
-            advance(len(block.query_rows))
-    return _report(pairs, found, q_ids, d_ids, has_cosines=vectors is not None)
+    query_rows, place = data.pairs[:, 0].unique(return_inverse=True)
+    negatives = torch.full((len(data), count), -1)
+    counts, gap = torch.zeros(2, dtype=torch.int64), 0.0
+    size = max(1, min(chunk, _CHUNK_ELEMENTS // len(data.documents)))
+    with progress_bar("mining", len(query_rows), enabled=progress) as advance:
+        for start in range(0, len(query_rows), size):
+            rows = query_rows[start : start + size]
+            inside = ((place >= start) & (place < start + size)).nonzero()[:, 0]
+            excluded = data.excluded(rows)
+            rankings = [_highest(score(rows), excluded, rule) for score in scorers]
+            block = _Block(rows, place[inside] - start, data.pairs[inside, 1:])
+            negatives[inside], found, margins = _choose(block, rankings, vectors, rule)
+            counts, gap = counts + found, gap + margins
+            advance(len(rows))
+    return _report(data, negatives, source, counts, gap if vectors is not None else None)
 
 
-def _vectors(queries: Tensor | None, documents: Tensor | None, *, needed: bool) -> Vectors | None:
-    if queries is None and documents is None and not needed:
-        return None
-    if queries is None or documents is None:
-        raise ValueError(
-            "`query_vectors` and `document_vectors` are both needed to mine by the encoder, and to "
-            'filter by `margin`. Without embeddings give by="bm25" and margin=None.'
-        )
-    check_vectors("document_vectors", documents, documents.shape[-1])
-    check_vectors("query_vectors", queries, documents.shape[1])
-    check_finite("query_vectors", queries)
-    check_finite("document_vectors", documents)
-    return Vectors(normalize(queries), normalize(documents))
+@dataclass(frozen=True)
+class _Rule:
+    """Which candidates become negatives; see `mine_triples`."""
+
+    count: int
+    margin: float | None
+    skip: int
+    depth: int
+    generator: torch.Generator | None
+
+    def __post_init__(self) -> None:
+        check_positive(count=self.count, depth=self.depth)
+        if self.margin is not None:
+            _check_margin(self.margin)
+        if not 0 <= self.skip < self.depth:
+            raise ValueError(f"`skip` must lie in [0, `depth` = {self.depth}), got {self.skip}.")
 
 
-def _by_words(queries: Sequence[str], documents: Sequence[str], language: str | None) -> _Scorer:
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Rows of some queries; for each of their pairs the query's place there, and the document."""
+
+    query_rows: Tensor
+    place: Tensor
+    positive_rows: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Vectors:
+    """Embeddings of norm 1, on any device; cosines of single rows come on the CPU."""
+
+    queries: Tensor
+    documents: Tensor
+
+    @classmethod
+    def of(cls, embedded: EmbeddedCollection, device: torch.device | str) -> Self:
+        check_finite("queries", embedded.queries)
+        check_finite("documents", embedded.documents)
+        return cls(*(normalize(x.to(device)) for x in (embedded.queries, embedded.documents)))
+
+    def all_cosines(self, query_rows: Tensor) -> Tensor:
+        """With every document, `(q, n_documents)`."""
+        return self.queries[query_rows.to(self.queries.device)] @ self.documents.T
+
+    def cosines(self, query_rows: Tensor, document_rows: Tensor) -> Tensor:
+        """With documents of its own for each query, `(q, m)`; those of row -1 mean nothing."""
+        device = self.queries.device
+        documents = self.documents[document_rows.clamp_min(0).to(device)]  # q m features
+        return (documents @ self.queries[query_rows.to(device)][:, :, None]).squeeze(2).cpu()
+
+
+def _by_words(data: TrainingData, language: str | None) -> _Scorer:
     """BM25, where a document that shares no word is none at all."""
-    index = BM25(documents, language=language)
+    queries: Any = data.queries
+    index = BM25(data.documents, language=language)
 
     def score(query_rows: Tensor) -> Tensor:
-        scores = index.scores([queries[int(row)] for row in query_rows])
+        scores = index.scores([queries[row] for row in query_rows.tolist()])
         return scores.masked_fill(scores <= 0, -torch.inf)
 
     return score
 
 
+def _highest(scores: Tensor, excluded: Tensor, rule: _Rule) -> Tensor:
+    """Rows of the documents at the places `skip` to `depth`, -1 for none; equal scores by row."""
+    scores = scores.float().masked_fill(excluded.to(scores.device), -torch.inf)
+    bits = scores.view(torch.int32)
+    rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()  # in the order of the scores
+    keys = rising * 2**32 - torch.arange(scores.shape[1], device=scores.device)  # no two equal
+    rows = keys.topk(min(rule.depth, scores.shape[1]), dim=1).indices
+    rows = rows.masked_fill(scores.gather(1, rows) == -torch.inf, -1)
+    return rows[:, rule.skip :].cpu()
+
+
+def _choose(
+    block: _Block, rankings: Sequence[Tensor], vectors: _Vectors | None, rule: _Rule
+) -> tuple[Tensor, Tensor, float]:
+    """Filter the candidates of each pair, `(q, m)` in each ranking, and take turns.
+
+    Returns:
+        Negatives `(pairs, count)`, -1 for none; how many candidates there were, and were left; and
+        the sum of the margins of cosine.
+    """
+    kept = [ranking[block.place] for ranking in rankings]
+    pair_queries, own = block.query_rows[block.place], torch.zeros(())
+    if vectors is not None:
+        own = vectors.cosines(pair_queries, block.positive_rows)
+    if rule.margin is not None:
+        assert vectors is not None
+        near = [vectors.cosines(block.query_rows, ranking)[block.place] for ranking in rankings]
+        limit = own - rule.margin
+        kept = [rows.masked_fill(c >= limit, -1) for rows, c in zip(kept, near, strict=True)]
+    if rule.generator is not None:
+        kept = [_shuffled(rows, rule.generator) for rows in kept]
+    candidates = (_in_turns(rankings) >= 0).sum(1)[block.place].sum()
+    left = _in_turns(kept)
+    chosen, gap = left[:, : rule.count], 0.0
+    if vectors is not None:
+        below = vectors.cosines(pair_queries, chosen)
+        gap = float((own - below)[chosen >= 0].double().sum())
+    chosen = pad(chosen, (0, rule.count - chosen.shape[1]), value=-1)
+    return chosen, torch.stack([candidates, (left >= 0).sum()]), gap
+
+
+def _in_turns(rankings: Sequence[Tensor]) -> Tensor:
+    """The first of each ranking, then the second of each, ...: each row once, -1 at the end."""
+    rows = torch.stack([_to_front(ranking) for ranking in rankings], 2).flatten(1)
+    ordered, order = rows.sort(dim=1, stable=True)
+    again = pad(ordered[:, 1:] == ordered[:, :-1], (1, 0))
+    return _to_front(rows.masked_fill(torch.zeros_like(again).scatter(1, order, again), -1))
+
+
+def _to_front(rows: Tensor) -> Tensor:
+    """Move -1 behind the others, which keep their order."""
+    return rows.gather(1, (rows < 0).byte().argsort(dim=1, stable=True))
+
+
+def _shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
+    return rows.gather(1, torch.rand(rows.shape, generator=generator).argsort(dim=1))
+
+
 def _report(
-    pairs: Tensor,
-    found: Sequence[Found],
-    query_ids: Sequence[str],
-    document_ids: Sequence[str],
-    *,
-    has_cosines: bool,
+    data: TrainingData,
+    negatives: Tensor,
+    source: EmbeddedCollection,
+    counts: Tensor,
+    gap: float | None,
 ) -> MinedTriples:
-    negatives = torch.cat([part.rows for part in found])
-    taken = (negatives >= 0).sum(1)
+    query_ids, document_ids = source.query_ids, source.document_ids
     triples = [
-        Triple(query_ids[int(query)], document_ids[int(positive)], document_ids[int(negative)])
-        for (query, positive), rows in zip(pairs.tolist(), negatives.tolist(), strict=True)
+        Triple(query_ids[query], document_ids[positive], document_ids[negative])
+        for (query, positive), rows in zip(data.pairs.tolist(), negatives.tolist(), strict=True)
         for negative in rows
         if negative >= 0
     ]
-    candidates = sum(part.candidates for part in found)
-    margin = sum(part.margin for part in found)
+    taken, candidates = (negatives >= 0).sum(1), int(counts[0])
     return MinedTriples(
         triples,
-        pairs=len(pairs),
+        pairs=len(data),
         short_pairs=int((taken < negatives.shape[1]).sum()),
         empty_pairs=int((taken == 0).sum()),
         candidates=candidates,
-        filtered=candidates - sum(part.kept for part in found),
-        mean_margin=margin / len(triples) if has_cosines and triples else None,
+        filtered=candidates - int(counts[1]),
+        mean_margin=gap / len(triples) if gap is not None and triples else None,
     )
 
 
@@ -215,34 +295,30 @@ def mine_hard_negatives(
         qualify, the rest is -1.
 
     Raises:
+        TypeError: If `data` holds texts.
         ValueError: If `count`, `margin` or `chunk` is out of range.
 
     Cost: O(n_pairs * n_documents * features), exact, in chunks.
     Source of the filter: Moreira et al. 2024 (arXiv:2407.15831), "TopK-MarginPos".
     """
-    check_positive(count=count)
-    check_margin(margin)
-    if chunk is not None:
-        check_positive(chunk=chunk)
-    chunk = chunk or max(1, _CHUNK_ELEMENTS // len(data.documents))
-    documents = normalize(data.documents)
-    with torch.no_grad():
-        mined = [
-            _nearest(data, documents, pairs, count, margin) for pairs in data.pairs.split(chunk)
-        ]
+    _check_margin(margin)
+    queries, documents = data.queries, data.documents
+    if not isinstance(queries, Tensor) or not isinstance(documents, Tensor):
+        raise TypeError("`data` must hold embeddings, got texts; `mine_triples` takes both.")
+    chunk = max(1, _CHUNK_ELEMENTS // len(documents)) if chunk is None else chunk
+    check_positive(count=count, chunk=chunk)
+    documents, mined = normalize(documents), []
+    for pairs in data.pairs.split(chunk):
+        query_rows, relevant_rows = pairs.unbind(1)
+        cosines = normalize(queries[query_rows]) @ documents.T
+        limit = cosines.gather(1, relevant_rows[:, None]) - margin
+        cosines.masked_fill_((cosines >= limit) | data.excluded(query_rows), -torch.inf)
+        nearest, rows = cosines.topk(min(count, len(documents)), dim=1)
+        rows = rows.masked_fill(nearest == -torch.inf, -1)
+        mined.append(pad(rows, (0, count - rows.shape[1]), value=-1))
     return replace(data, hard_negatives=torch.cat(mined))
 
 
-def _nearest(
-    data: TrainingData, documents: Tensor, pairs: Tensor, count: int, margin: float
-) -> Tensor:
-    """Rows of the hard negatives of some pairs, `(pairs, count)`."""
-    query_rows, relevant_rows = pairs.unbind(1)
-    cosines = normalize(data.queries[query_rows]) @ documents.T
-    limit = cosines.gather(1, relevant_rows[:, None]) - margin
-    excluded = (cosines >= limit) | data.is_copy
-    excluded[data.relevant_documents(query_rows)] = True
-    cosines.masked_fill_(excluded, -torch.inf)
-    nearest, rows = cosines.topk(min(count, len(documents)), dim=1)
-    rows = rows.masked_fill(nearest == -torch.inf, -1)
-    return pad(rows, (0, count - rows.shape[1]), value=-1)
+def _check_margin(margin: float) -> None:
+    if not 0 <= margin < 2:
+        raise ValueError(f"`margin` must lie in [0, 2), got {margin}.")

@@ -1,48 +1,74 @@
-"""Scoring a head on held-out queries while it trains."""
+"""Held-out queries, and the score of a model on them while it trains."""
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable
+from typing import Any
 
-from torch import Tensor
+from mpsheads.heads import ProjectionHead
+from mpsheads.retrieval import EmbeddedCollection
 
-from mpsheads.heads import ProjectionHead, compress
-from mpsheads.retrieval.collections import Collection
-from mpsheads.retrieval.evaluation import evaluate
-from mpsheads.retrieval.search import rank
 
-_TOP_K = 1000
+def hold_out(
+    embedded: EmbeddedCollection, *, share: float = 0.1, most: int = 1000, seed: int = 0
+) -> tuple[EmbeddedCollection, EmbeddedCollection]:
+    """Set a random part of the queries aside, which then rank every embedded document.
+
+    Args:
+        embedded: The collection.
+        share: Part of the queries with a relevant document, in (0, 1).
+        most: Most queries set aside.
+        seed: Seed of the choice.
+
+    Returns:
+        The collection with the other queries, and with those set aside.
+
+    Raises:
+        ValueError: If `share` is out of range, or none of the queries would be set aside.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"`share` must lie in (0, 1), got {share}.")
+    documents = set(embedded.document_ids)
+    usable = sorted(
+        query_id
+        for query_id in embedded.query_ids
+        if any(
+            grade > 0 and doc_id in documents
+            for doc_id, grade in embedded.qrels.get(query_id, {}).items()
+        )
+    )
+    count = min(most, round(share * len(usable)))
+    if count < 1:
+        raise ValueError(
+            f"{embedded.name} has only {len(usable)} queries with relevant documents, too few to "
+            f"hold some out. Validate on another split or collection."
+        )
+    chosen = set(random.Random(seed).sample(usable, count))
+    parts = [[i for i in embedded.query_ids if (i in chosen) is held] for held in (False, True)]
+    return embedded.only(parts[0]), embedded.only(parts[1], pool=None)
 
 
 def ranking_validation(
-    collection: Collection,
-    query_vectors: Tensor,
-    document_vectors: Tensor,
-    *,
-    query_ids: Sequence[str] | None = None,
-    document_ids: Sequence[str] | None = None,
-    pool: Mapping[str, Sequence[str]] | None = None,
-    measure: str = "nDCG@10",
-) -> Callable[[ProjectionHead], float]:
-    """A function for `train_head(validation=...)`: the mean of a ranking measure.
+    embedded: EmbeddedCollection, measure: str = "nDCG@10"
+) -> Callable[[Any], float]:
+    """A function for `train(validation=...)`: the mean of a ranking measure.
 
     Args:
-        collection: Held-out queries and their judgments.
-        query_vectors: Uncompressed embeddings `(n_queries, features)`.
-        document_vectors: Uncompressed embeddings `(n_documents, features)`.
-        query_ids: Identifier of each row of `query_vectors`; the collection's order if `None`.
-        document_ids: The same for documents.
-        pool: The candidates of each query; `None` ranks every document.
+        embedded: Held-out queries and the documents that they rank.
         measure: What `evaluate` computes, for example "nDCG@10" or "RR@10".
 
     Returns:
-        A function of a head. Both sets of vectors are compressed and ranked at each call, so a
-        few hundred queries are enough.
+        A function of a head, which compresses the embeddings at each call; or of a model of texts,
+        which encodes them. A few hundred queries are enough.
     """
-    query_ids = list(collection.queries) if query_ids is None else query_ids
-    document_ids = list(collection.documents) if document_ids is None else document_ids
+    collection = embedded.collection
 
-    def validate(head: ProjectionHead) -> float:
-        zq, zd = (compress(head, vectors) for vectors in (query_vectors, document_vectors))
-        run = rank(zq, query_ids, zd, document_ids, head.similarity, pool=pool, top_k=_TOP_K)
-        return evaluate(run, collection.qrels, (measure,)).mean[measure]
+    def validate(model: Any) -> float:
+        if isinstance(model, ProjectionHead):
+            scores = embedded.scores(measure, model)
+        else:
+            queries = model.encode([collection.queries[i] for i in embedded.query_ids])
+            documents = model.encode([collection.documents[i] for i in embedded.document_ids])
+            scores = embedded.scores(measure, model, queries=queries, documents=documents)
+        return sum(scores.values()) / len(scores)
 
     return validate
