@@ -32,7 +32,7 @@ def staircase(n_sites: int, depth: int = 1) -> Circuit:
     """
     check_positive(n_sites=n_sites, depth=depth)
     steps = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
-    return Circuit.of(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+    return Circuit(n_sites, [*_turns(range(n_sites)), *steps] * depth)
 
 
 def brickwork(n_sites: int, depth: int = 1) -> Circuit:
@@ -53,7 +53,7 @@ def brickwork(n_sites: int, depth: int = 1) -> Circuit:
     check_positive(n_sites=n_sites, depth=depth)
     bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
     steps = [(_CONTROLLED, (site, site + 1)) for site in bonds]
-    return Circuit.of(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+    return Circuit(n_sites, [*_turns(range(n_sites)), *steps] * depth)
 
 
 def ladder(n_sites: int, depth: int = 1) -> Circuit:
@@ -74,7 +74,7 @@ def ladder(n_sites: int, depth: int = 1) -> Circuit:
     check_positive(n_sites=n_sites, depth=depth)
     down = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
     up = [(_CONTROLLED, (site + 1, site)) for site in reversed(range(n_sites - 1))]
-    return Circuit.of(n_sites, [*_turns(range(n_sites)), *down, *up] * depth)
+    return Circuit(n_sites, [*_turns(range(n_sites)), *down, *up] * depth)
 
 
 def tree(n_sites: int, depth: int = 1) -> Circuit:
@@ -100,7 +100,7 @@ def tree(n_sites: int, depth: int = 1) -> Circuit:
         for pair in zip(left[odd::2], left[odd + 1 :: 2], strict=True):
             gates += [*_turns(pair), (_CONTROLLED, pair)]
         left = left[:odd] + left[odd + 1 :: 2]
-    return Circuit.of(n_sites, gates * depth)
+    return Circuit(n_sites, gates * depth)
 
 
 def ghz(n_sites: int) -> Circuit:
@@ -109,7 +109,7 @@ def ghz(n_sites: int) -> Circuit:
     Source: Greenberger, Horne and Zeilinger 1989 (arXiv:0712.0921).
     """
     check_positive(n_sites=n_sites)
-    return Circuit.of(n_sites, [("h", 0), *(("cx", (i, i + 1)) for i in range(n_sites - 1))])
+    return Circuit(n_sites, [("h", 0), *(("cx", (i, i + 1)) for i in range(n_sites - 1))])
 
 
 def qft(n_sites: int) -> Circuit:
@@ -125,7 +125,7 @@ def qft(n_sites: int) -> Circuit:
         gates.append(("h", i))
         gates += [("cp", (j, i), [math.pi / 2 ** (j - i)]) for j in range(i + 1, n_sites)]
     gates += [("swap", (i, n_sites - 1 - i)) for i in range(n_sites // 2)]
-    return Circuit.of(n_sites, gates)
+    return Circuit(n_sites, gates)
 
 
 def trotter_ising(
@@ -150,7 +150,7 @@ def trotter_ising(
     half = [("rx", i, [-field * step]) for i in range(n_sites)]
     bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
     whole = [("rzz", (i, i + 1), [-2 * coupling * step]) for i in bonds]
-    return Circuit.of(n_sites, [*half, *whole, *half] * steps)
+    return Circuit(n_sites, [*half, *whole, *half] * steps)
 
 
 def qaoa_ring(n_sites: int, depth: int = 1) -> Circuit:
@@ -202,7 +202,7 @@ def irredundant(
             rotation, which no fidelity sees) or "state" (the same, other sites projected on 0).
         real_inputs: Whether inputs are products of real qubits.
     """
-    return Circuit.of(
+    return Circuit(
         n_sites, _irredundant_gates(bonds, kept, range(n_sites), readout, real_inputs, {})
     )
 
@@ -237,7 +237,7 @@ def irredundant_staircase(
         # what this turn does to the kept site, the last two layers can do as well
         before = [i for i, gate in enumerate(gates) if gate == ("cry", steps[-2])][depth - 3]
         gates.pop(gates.index(("rz", (n_sites - 2,)), before))
-    return Circuit.of(n_sites, gates)
+    return Circuit(n_sites, gates)
 
 
 _TURNS: dict[str, _Turns] = {  # what comes before, by what is sensitive to it afterwards

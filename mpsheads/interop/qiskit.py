@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._optional import optional_import
+from mpsheads.interop._batch import numbers
 from mpsheads.mps import Circuit, Operation
 
 if TYPE_CHECKING:
@@ -80,16 +80,11 @@ def to_qiskit(
         ValueError: If the parameters are not as many as the circuit takes.
     """
     package = optional_import("qiskit", _EXTRA)
-    if parameters is None:
-        parameters = circuit.parameters(torch.float64)
-    values = parameters.detach().double().cpu()
-    unitaries = circuit.unitaries(values)
-    if values.ndim != 1:
-        raise ValueError(f"`parameters` must be one vector, got shape {tuple(values.shape)}.")
+    values, matrices = numbers(circuit, parameters)
     sent = package.QuantumCircuit(circuit.num_sites)
-    for operation, unitary in zip(circuit, unitaries, strict=True):
+    for operation, matrix in zip(circuit, matrices, strict=True):
         angles = values[operation.start : operation.stop].tolist()
-        gate, phase = _to_gate(operation, angles, unitary)
+        gate, phase = _to_gate(operation, angles, matrix)
         reverse = gate.name == "unitary"  # the first qubit is the least significant there
         sent.append(gate, operation.sites[::-1] if reverse else operation.sites)
         sent.global_phase += phase
@@ -117,7 +112,7 @@ def from_qiskit(circuit: "QuantumCircuit") -> Circuit:
             f"`circuit` must hold numbers for its parameters, got {names}. "
             f"Use `circuit.assign_parameters` first."
         )
-    return Circuit.of(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits))))
+    return Circuit(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits))))
 
 
 def to_qasm(circuit: Circuit, version: int = 3, parameters: Tensor | None = None) -> str:
@@ -180,7 +175,7 @@ def _reader(version: int) -> "tuple[Callable[[str], QuantumCircuit], tuple[type[
     return qasm.loads, (qasm.QASM3ImporterError, parser.QASM3ParsingError)
 
 
-def _to_gate(operation: Operation, angles: list[float], unitary: Tensor) -> tuple[Any, float]:
+def _to_gate(operation: Operation, angles: list[float], matrix: Any) -> tuple[Any, float]:
     """Qiskit's gate, and the phase that ours has beyond it."""
     library = optional_import("qiskit.circuit.library", _EXTRA)
     phase = 0.0
@@ -193,12 +188,12 @@ def _to_gate(operation: Operation, angles: list[float], unitary: Tensor) -> tupl
         alpha, beta, gamma, delta = angles
         gate = library.CUGate(gamma, beta, delta, alpha - (beta + delta) / 2)
     else:
-        return library.UnitaryGate(unitary.resolve_conj().numpy()), 0.0
+        return library.UnitaryGate(matrix), 0.0
     return (gate.inverse(), -phase) if operation.adjoint else (gate, phase)
 
 
 def _gates(circuit: Any, sites: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    """What `Circuit.of` takes, for a circuit whose qubits are the given sites."""
+    """What `Circuit` takes, for a circuit whose qubits are the given sites."""
     place = dict(zip(circuit.qubits, sites, strict=True))
     for instruction in circuit.data:
         operation = instruction.operation

@@ -1,6 +1,6 @@
 """Batched, differentiable matrix product states."""
 
-from mpsheads.mps.canonical import add, canonicalize, compress, from_dense, to_vidal
+from mpsheads.mps.canonical import Truncation, add, canonicalize, compress, from_dense, to_vidal
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.contract import (
     fidelity_matrix,
@@ -41,7 +41,6 @@ from mpsheads.mps.state import (
     trim_bonds,
     w_state,
 )
-from mpsheads.mps.truncation import Truncation
 
 __all__ = [
     "MPO",

@@ -1,8 +1,10 @@
 """Circuits as data: which gate acts where, and which parameters it takes."""
 
+import heapq
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,8 @@ class Circuit:
     num_sites: int
     operations: tuple[Operation, ...]
     values: tuple[float, ...]
-    _batches: tuple[OperationBatch, ...] = field(repr=False, compare=False)
-    _hash: int = field(repr=False, compare=False)
+    _batches: tuple[OperationBatch, ...] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class Circuit:
         check_equal("number of sites", circuit=self.num_sites, sites=len(set(sites)))
         check_equal("number of sites", circuit=self.num_sites, sites=len(sites))
         moved = (replace(op, sites=tuple(sites[i] for i in op.sites)) for op in self.operations)
-        return Circuit(num_sites, tuple(moved), self.values)
+        return Circuit(num_sites, moved, self.values)
 
     def light_cone(self, sites: Sequence[int]) -> "tuple[Circuit, tuple[int, ...]]":
         """The operations that can influence what is measured on some sites.
@@ -134,17 +136,36 @@ class Circuit:
             Those operations as a circuit on sites 0..k-1, with the same parameter vector, and the
             k sites of this register that they act on, in ascending order; `sites` are among them.
         """
-        window, kept = set(sites), []
-        if not window or not all(0 <= site < self.num_sites for site in window):
+        if not sites or not all(0 <= site < self.num_sites for site in sites):
             raise ValueError(f"`sites` must lie within 0..{self.num_sites - 1}, got {sites}.")
-        for operation in reversed(self.operations):
-            if not window.isdisjoint(operation.sites):
-                window.update(operation.sites)
-                kept.append(operation)
-        old = tuple(sorted(window))
+        operations, old = self.influences(sites)
         new = {site: i for i, site in enumerate(old)}
-        moved = (replace(op, sites=tuple(new[i] for i in op.sites)) for op in reversed(kept))
-        return Circuit(len(old), tuple(moved), self.values), old
+        moved = (replace(op, sites=tuple(new[i] for i in op.sites)) for op in operations)
+        return Circuit(len(old), moved, self.values), old
+
+    def influences(self, sites: Sequence[int]) -> tuple[list[Operation], tuple[int, ...]]:
+        """`light_cone` on the sites of this register; no look at other gates, no checks."""
+        window: set[int] = set()
+        waiting: list[int] = []  # a heap of places in the circuit, the last first
+        found: list[int] = []
+
+        def enter(site: int, before: int) -> None:
+            window.add(site)
+            for place in _places_on_sites(self)[site]:
+                if place < before:
+                    heapq.heappush(waiting, -place)
+
+        for site in sites:
+            enter(site, len(self))
+        while waiting:
+            place = -heapq.heappop(waiting)
+            if found and found[-1] == place:
+                continue
+            found.append(place)
+            for site in self.operations[place].sites:
+                if site not in window:
+                    enter(site, place)
+        return [self.operations[place] for place in reversed(found)], tuple(sorted(window))
 
     def factors(self, parameters: Float[Tensor, "*b parameters"]) -> dict[Kind, tuple[Tensor, ...]]:
         """All gates as matrix product operators, computed together for each kind.
@@ -208,6 +229,16 @@ class Circuit:
             for op in self.operations
         ]
         return "\n".join([f"{self.num_sites} sites, {self.num_parameters} parameters", *lines])
+
+
+@lru_cache(maxsize=8)
+def _places_on_sites(circuit: Circuit) -> list[list[int]]:
+    """For each site the places of the operations on it, first to last."""
+    on_site: list[list[int]] = [[] for _ in range(circuit.num_sites)]
+    for place, operation in enumerate(circuit):
+        for site in operation.sites:
+            on_site[site].append(place)
+    return on_site
 
 
 def _number(

@@ -8,21 +8,19 @@ from typing import Any
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
-from torch.utils import _pytree
 
 from mpsheads._checks import check_finite, check_positive
-from mpsheads.mps.chain import Chain, check_chain
+from mpsheads.mps.chain import Chain, check_chain, pytree
 
 PauliTerm = str | Mapping[int, str]
 Coefficient = int | float | complex | Tensor
 _Key = tuple[str, tuple[tuple[int, str], ...]]
 
 
+@pytree
 @dataclass(frozen=True, repr=False, eq=False)
 class MPO(Chain):
     """A matrix product operator with open boundary: one for all states, or one for each state.
-
-    It is a pytree of `torch.utils._pytree`, as the states are.
 
     Attributes:
         sites: One tensor `(batch, left, out, in, right)` per site, site 0 leftmost and most
@@ -42,24 +40,9 @@ class MPO(Chain):
             if site.shape[2] != site.shape[3]:
                 raise ValueError(f"Site {i} must map a site to itself, got {tuple(site.shape)}.")
 
-    @classmethod
-    def unchecked(cls, sites: Sequence[Any]) -> "MPO":
-        """An operator from tensors that are known to fit; for algorithms."""
-        operator = object.__new__(cls)
-        object.__setattr__(operator, "sites", tuple(sites))
-        return operator
-
     def to(self, *args: Any, **kwargs: Any) -> "MPO":
         """The same operator on another device or in another dtype, as `Tensor.to` takes them."""
         return MPO.unchecked([site.to(*args, **kwargs) for site in self.sites])
-
-
-_pytree.register_pytree_node(
-    MPO,
-    lambda operator: (list(operator.sites), None),
-    lambda leaves, _: MPO.unchecked(list(leaves)),
-    serialized_type_name="mpsheads.MPO",
-)
 
 
 def mpo_to_dense(operator: MPO) -> Inexact[Tensor, "batch levels levels"]:

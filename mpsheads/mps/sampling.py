@@ -8,10 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_positive, is_concrete
+from mpsheads.mps.arguments import check_sites, check_weights
 from mpsheads.mps.contract import log_norm
 from mpsheads.mps.density import (
-    check_sites,
-    check_weights,
     left_environments,
     rescale,
     right_environments,
