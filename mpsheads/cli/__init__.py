@@ -1,4 +1,8 @@
-"""The command line: `mpsheads demo | encode | train | evaluate | compare | info | plot`."""
+"""The command line: `mpsheads demo | encode | mine | train | evaluate | frontier | reproduce | ...`.
+
+No module of this room imports anything heavy before a command runs, so that help comes at once:
+what a command needs is imported in its body.
+"""
 
 import sys
 

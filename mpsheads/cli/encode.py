@@ -1,21 +1,16 @@
 """`mpsheads encode`: texts, or vectors, to embeddings or to compressed vectors in a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
-
-from mpsheads.cli.heads import compress, fit, make_head
 from mpsheads.cli.options import RUN, DataOptions, Head, RunOptions, ShapeOptions, option
 from mpsheads.cli.output import console, print_json
-from mpsheads.cli.sources import Source, pick_device
-from mpsheads.heads import ProjectionHead
-from mpsheads.retrieval import load_vectors, save_vectors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SUFFIXES = (".npy", ".safetensors")
-_NAMES = ("queries", "documents")
-Vectors = dict[str, tuple[Tensor, list[str] | None]]
+Vectors = dict[str, "tuple[Tensor, list[str] | None]"]
 """Name, "queries" or "documents", to vectors and ids."""
 
 
@@ -45,86 +40,76 @@ def encode(
 
     [cyan]mpsheads encode --dataset vectors.npy --head trained-head --output small.npy[/cyan]
     """
+    from mpsheads.cli.data import head_from, pick_device
+    from mpsheads.heads import compress_vectors
+    from mpsheads.retrieval import save_vectors
+
     device = pick_device(run.device)
     if output.suffix not in _SUFFIXES:
         raise ValueError(f"`output` {str(output)!r} must end in .npy or .safetensors.")
-    vectors, features = _read_or_encode(data, run.device, output)
-    made = None
-    if head is not None:
-        made = make_head(head, features, shape, run.seed, device)
-        fit(made, head, vectors.get("documents", next(iter(vectors.values())))[0])
-    compressed = {name: compress(made, tensor).cpu() for name, (tensor, _) in vectors.items()}
-    ids = {name: ids for name, (_, ids) in vectors.items() if ids is not None}
-    if output.suffix == ".npy":
-        ids = {}
-    save_vectors(output, ids=ids, **compressed)
-    report = {
-        "output": str(output),
-        "head": head,
-        **{name: list(tensor.shape) for name, tensor in compressed.items()},
-        "bytes": output.stat().st_size,
-    }
-    if run.as_json:
-        print_json(report)
-    else:
-        _print(report, compressed, made)
-
-
-def _read_or_encode(data: DataOptions, device: str | None, output: Path) -> tuple[Vectors, int]:
-    """The vectors to compress, and their width."""
-    file = None if data.dataset is None else Path(data.dataset)
-    only_documents = output.suffix == ".npy"
-    vectors: Vectors = {}
-    if file is not None and file.suffix in _SUFFIXES:
-        names = ("documents",) if only_documents else _NAMES
-        vectors = _read(file, names)
-    elif file is None and (data.document_vectors or data.query_vectors):
-        files = {"queries": data.query_vectors, "documents": data.document_vectors}
-        given = {name: path for name, path in files.items() if path is not None}
-        vectors = {name: load_vectors(path, name=name) for name, path in given.items()}
-        if only_documents and len(vectors) > 1:
-            raise ValueError("`output` must end in .safetensors to hold queries and documents.")
-    else:
-        vectors = _encode(Source(data, device), only_documents=only_documents)
+    vectors = _read_or_encode(data, run.device, only_documents=output.suffix == ".npy")
     widths = {name: tensor.shape[1] for name, (tensor, _) in vectors.items()}
     if len(set(widths.values())) > 1:
         raise ValueError(f"Queries and documents must be of one width, got {widths}.")
-    return vectors, next(iter(widths.values()))
+    made, words = None, "uncompressed"
+    if head is not None:
+        documents = vectors.get("documents", next(iter(vectors.values())))[0]
+        made = head_from(head, documents.shape[1], shape, run.seed, device, documents)
+        words = f"from the {made.name} head"
+    compressed = {name: compress_vectors(made, x).cpu() for name, (x, _) in vectors.items()}
+    ids = {name: ids for name, (_, ids) in vectors.items() if ids is not None}
+    save_vectors(output, ids={} if output.suffix == ".npy" else ids, **compressed)
+    if run.as_json:
+        shapes = {name: list(tensor.shape) for name, tensor in compressed.items()}
+        size = output.stat().st_size
+        print_json({"output": str(output), "head": head, **shapes, "bytes": size})
+        return
+    for name, tensor in compressed.items():
+        count, numbers = tensor.shape
+        size = numbers * tensor.element_size()
+        console().print(f"{count:,} {name}: {numbers} numbers, {size:,} bytes each, {words}")
+    console().print(f"written to {output}")
 
 
-def _encode(source: Source, *, only_documents: bool) -> Vectors:
-    if only_documents:
-        return {"documents": (source.embed_documents(), source.pool_ids)}
-    embedded = source.embed()
-    return {
+def _read_or_encode(data: DataOptions, device: str | None, *, only_documents: bool) -> Vectors:
+    """The vectors to compress."""
+    from mpsheads.cli.data import embed_collection, make_encoder, read_collection
+    from mpsheads.retrieval import encode_cached, load_vectors
+
+    if data.dataset is not None and Path(data.dataset).suffix in _SUFFIXES:
+        return _read(Path(data.dataset), only_documents=only_documents)
+    if data.dataset is None and (data.document_vectors or data.query_vectors):
+        files = {"queries": data.query_vectors, "documents": data.document_vectors}
+        if only_documents and all(files.values()):
+            raise ValueError("`output` must end in .safetensors to hold queries and documents.")
+        return {name: load_vectors(path, name=name) for name, path in files.items() if path}
+    collection, pool = read_collection(data)
+    encoder = make_encoder(data, device)
+    if only_documents and encoder is not None and data.document_vectors is None:
+        ids = list(collection.documents) if pool is None else sorted(set().union(*pool.values()))
+        texts = [collection.documents[identifier] for identifier in ids]
+        return {"documents": (encode_cached(encoder, texts, kind="document"), ids)}
+    embedded = embed_collection(data, encoder, collection, pool)
+    documents = {"documents": (embedded.documents, embedded.document_ids)}
+    return documents if only_documents else {
         "queries": (embedded.queries, embedded.query_ids),
-        "documents": (embedded.documents, embedded.doc_ids),
+        **documents,
     }
 
 
-def _read(file: Path, names: tuple[str, ...]) -> Vectors:
-    """The tensors called "queries" and "documents", or else the only one there is."""
-    if file.suffix == ".safetensors" and file.is_file() and file.stat().st_size:
-        from safetensors import SafetensorError, safe_open
+def _read(file: Path, *, only_documents: bool) -> Vectors:
+    """The tensors called "queries" and "documents", or else the only one in the file."""
+    from safetensors import SafetensorError, safe_open
 
+    from mpsheads.retrieval import load_vectors
+
+    names: list[str] = []
+    if file.suffix == ".safetensors" and file.is_file() and file.stat().st_size:
         try:
             with safe_open(file, framework="pt") as opened:
-                there = [name for name in names if name in set(opened.keys())]
+                held = set(opened.keys())
         except SafetensorError:
-            there = []  # `load_vectors` says what is wrong
-        if there:
-            return {name: load_vectors(file, name=name) for name in there}
-    return {"documents": load_vectors(file, name="documents")}
-
-
-def _print(
-    report: dict[str, object], vectors: dict[str, Tensor], head: ProjectionHead | None
-) -> None:
-    out = console()
-    for name, tensor in vectors.items():
-        size = tensor.shape[1] * torch.finfo(tensor.dtype).bits // 8
-        kind = "uncompressed" if head is None else f"from the {head.name} head"
-        out.print(
-            f"{tensor.shape[0]:,} {name}: {tensor.shape[1]} numbers, {size:,} bytes each, {kind}"
-        )
-    out.print(f"written to {report['output']}")
+            held = set()  # `load_vectors` says what is wrong
+        wanted = ["documents"] if only_documents else ["queries", "documents"]
+        names = [name for name in wanted if name in held]
+    return {name: load_vectors(file, name=name) for name in names or ["documents"]}

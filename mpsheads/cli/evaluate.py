@@ -1,93 +1,140 @@
-"""`mpsheads evaluate`: how good a ranking is, with a head or without."""
+"""`mpsheads evaluate`: how good rankings are, with heads or without, and which differ."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from mpsheads.cli.heads import fit, make_head
-from mpsheads.cli.options import (
-    DEFAULT_MEASURES,
-    RUN,
-    DataOptions,
-    Head,
-    Measures,
-    RunOptions,
-    ShapeOptions,
-    option,
-)
-from mpsheads.cli.output import console, print_json, table, with_interval
-from mpsheads.cli.scores import describe, rank_compressed, summarise
-from mpsheads.cli.sources import Source, pick_device
-from mpsheads.retrieval import evaluate as evaluate_run
-from mpsheads.retrieval import write_run
+from mpsheads.cli.options import HEAD, RUN, DataOptions, Heads, RunOptions, ShapeOptions, option
+from mpsheads.cli.output import console, print_json, probability, table, with_interval
+
+_UNCOMPRESSED = "uncompressed"
+_MEASURES = ["nDCG@10", "RR@10", "R@100"]
+_WIDE = 100  # columns of a terminal
 
 
 def evaluate(
     data: DataOptions,
     shape: ShapeOptions,
     run: RunOptions,
-    head: Head = None,
-    measure: Measures = None,
+    head: Heads = None,
+    baseline: Annotated[
+        str, option(HEAD, "What the others are tested against: one of the heads.")
+    ] = _UNCOMPRESSED,
+    measure: Annotated[
+        list[str] | None,
+        option(
+            RUN,
+            "Measure, spelled as in ir-measures; repeat it. The first one is tested.",
+            "NAME",
+            default=", ".join(_MEASURES),
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, option(RUN, "Draw the first measure against bytes a vector.", "FILE")
+    ] = None,
     run_output: Annotated[
-        Path | None,
-        option(RUN, "Write the ranking as a TREC run.", "FILE"),
+        Path | None, option(RUN, "Write the ranking of the head, if any, as a TREC run.", "FILE")
     ] = None,
     per_query: Annotated[bool, option(RUN, "Also show each query.", flag="--per-query")] = False,
     top_k: Annotated[int, option(RUN, "Documents kept a query.")] = 1000,
 ) -> None:
-    """Rank the candidates of each query, and measure the ranking.
+    """Rank the candidates of each query, with each head and without, and compare the rankings.
 
-    Without a head, the uncompressed embeddings are ranked by cosine.
+    Each head is tested against the baseline by a paired randomisation test over queries; the
+    p-values are corrected for their number by Holm's method. Without a head, the uncompressed
+    embeddings are ranked by cosine.
 
-    [bold]Example[/bold]
-
-    [cyan]mpsheads evaluate --dataset nfcorpus --split test --head trained-head[/cyan]
+    [bold]Examples[/bold]
 
     [cyan]mpsheads evaluate --dataset trec-dl --split dl19 --pool runs/bm25.dl19.trec --json[/cyan]
+
+    [cyan]mpsheads evaluate --dataset nfcorpus --split test --head trained-head --head pca:128
+    --head truncation:128 --plot heads.png[/cyan]
     """
-    device = pick_device(run.device)
-    source = Source(data, run.device)
-    measures = measure or DEFAULT_MEASURES
-    evaluate_run({}, source.collection.qrels, measures)  # a misspelt one is told before encoding
-    made = None
-    if head is not None:
-        made = make_head(head, source.features, shape, run.seed, device)
-    embedded = source.embed()
-    if made is not None and head is not None:
-        fit(made, head, embedded.documents)
-    ranking = rank_compressed(made, embedded, source.pool, top_k)
-    evaluation = evaluate_run(ranking, source.collection.qrels, measures)
-    if run_output is not None:
-        write_run(ranking, run_output, tag=made.name if made else "uncompressed")
+    from mpsheads.cli import data as inputs
+    from mpsheads.plotting import check_format, quality_points, quality_vs_bytes
+    from mpsheads.retrieval import check_measures, measure_heads, write_run
+    from mpsheads.retrieval import evaluate as evaluate_run
+
+    device, measures = inputs.pick_device(run.device), measure or _MEASURES
+    check_measures(measures)
+    _check(head or [], plot, run_output)
+    if plot is not None:
+        check_format(plot)
+    collection, pool = inputs.read_collection(data)
+    encoder = inputs.make_encoder(data, run.device)
+    names = [name for name in dict.fromkeys([*(head or []), baseline]) if name != _UNCOMPRESSED]
+    features = inputs.width(data, encoder)
+    for name in names:  # a wrong one is told before anything is encoded
+        inputs.head_from(name, features, shape, run.seed, device)
+    embedded = inputs.embed_collection(data, encoder, collection, pool)
+    heads: dict[str, Any] = {_UNCOMPRESSED: None}
+    for name in names:
+        heads[name] = inputs.head_from(
+            name, features, shape, run.seed, device, embedded.documents
+        )
+    rows = measure_heads(
+        heads, embedded, measures, baseline=baseline, top_k=top_k, seed=run.seed
+    )
     report: dict[str, Any] = {
-        "dataset": source.collection.name,
-        "pool": source.pool_name,
-        "encoder": source.encoder_name,
-        "queries": len(evaluation.per_query),
-        "documents": len(embedded.doc_ids),
-        **describe(head or "uncompressed", made, embedded.documents.shape[1]),
-        "measures": summarise(evaluation, run.seed),
+        "dataset": collection.name,
+        "pool": data.pool or "all",
+        "encoder": None if encoder is None else data.encoder,
+        "queries": len(embedded.query_ids),
+        "documents": len(embedded.document_ids),
+        "baseline": baseline,
+        "results": rows,
     }
+    if run_output is not None:
+        last = list(heads)[-1]
+        write_run(embedded.rank(heads[last], top_k=top_k), run_output, tag=last.split("/")[-1])
     if per_query:
-        report["per_query"] = evaluation.per_query
+        report["per_query"] = {
+            label: evaluate_run(
+                embedded.rank(made, top_k=top_k), embedded.qrels, measures
+            ).per_query
+            for label, made in heads.items()
+        }
+    if plot is not None:
+        subtitle = f"{collection.name}, {len(embedded.query_ids):,} queries"
+        points = quality_points(rows, measures[0])
+        quality_vs_bytes(points, plot, measure=measures[0], subtitle=subtitle)
     if run.as_json:
         print_json(report)
     else:
-        _print(report)
+        _print(report, measures)
 
 
-def _print(report: dict[str, Any]) -> None:
-    out = console()
-    if "per_query" in report:
-        names = list(report["measures"])
-        rows = [
-            [query_id, *(f"{values[name]:.4f}" for name in names)]
-            for query_id, values in report["per_query"].items()
-        ]
-        out.print(table(["query", *names], rows))
+def _check(heads: list[str], plot: Path | None, run_output: Path | None) -> None:
+    if plot is not None and not heads:
+        raise ValueError("`plot` needs at least one `head` to draw.")
+    if run_output is not None and len(heads) > 1:
+        raise ValueError(f"`run_output` takes the ranking of one `head`, got {len(heads)}.")
+
+
+def _print(report: dict[str, Any], measures: list[str]) -> None:
+    out, rows = console(), report["results"]
+    for label, queries in report.get("per_query", {}).items():
+        lines = [[q, *(f"{values[name]:.4f}" for name in measures)] for q, values in queries.items()]
+        out.print(table([label, *measures], lines))
     out.print(
         f"{report['dataset']}, {report['queries']:,} queries, {report['documents']:,} documents, "
-        f"pool {report['pool']}; {report['label']}: {report['out_features']} numbers, "
-        f"{report['bytes_per_vector']:,} bytes a vector, {report['parameters']:,} parameters"
+        f"pool {report['pool']}. Brackets: 95% bootstrap intervals."
     )
-    rows = [[name, with_interval(values)] for name, values in report["measures"].items()]
-    out.print(table(["measure", "mean [95% interval]"], rows))
+    intervals = len(measures) if out.width >= _WIDE else 1  # of how many measures they are shown
+    columns, cells = ["head", "params", "bytes", *measures], []
+    for row in rows:
+        means = list(row["measures"].values())
+        shown = [with_interval(mean, "\n") for mean in means[:intervals]]
+        shown += [f"{mean['mean']:.3f}" for mean in means[intervals:]]
+        cells.append([row["label"], f"{row['parameters']:,}", f"{row['bytes_per_vector']:,}", *shown])
+    if len(rows) == 1:
+        out.print(table(columns, cells))
+        return
+    for row, cell in zip(rows, cells, strict=True):
+        difference = "–" if row["difference"] is None else f"{row['difference']:+.3f}"
+        cell += [difference, probability(row["p_value_holm"])]
+    out.print(table([*columns, "Δ", "p"], cells))
+    out.print(
+        f"Δ: {measures[0]} less that of {report['baseline']}, paired over queries; p: "
+        f"randomisation test, corrected by Holm's method for {len(rows) - 1} heads."
+    )

@@ -11,6 +11,7 @@ from mpsheads._optional import optional_import
 
 typer = optional_import("typer", "retrieval")
 DATA, ENCODER, HEAD, RUN = "Data", "Encoder", "Head", "Run"  # panels of the help
+HEADS = "mps, reference (the paper's), dense, pca or truncation"
 
 
 def argument(help: str, metavar: str) -> Any:
@@ -18,25 +19,48 @@ def argument(help: str, metavar: str) -> Any:
     return typer.Argument(help=help, metavar=metavar)
 
 
-def option(panel: str, help: str, metavar: str | None = None, flag: str | None = None) -> Any:
-    """An option in a panel of the help; `flag` where it is not the parameter's name with dashes."""
+def option(
+    panel: str,
+    help: str,
+    metavar: str | None = None,
+    *,
+    default: str | None = None,
+    flag: str | None = None,
+) -> Any:
+    """An option in a panel of the help.
+
+    Args:
+        panel: Its heading.
+        help: What the option says.
+        metavar: What stands for the value.
+        default: What happens without the option, if the help does not see that from its value.
+        flag: Its flag, where that is not the parameter's name with dashes.
+    """
+    words = help if default is None else rf"{help}  [dim]\[default: {default}][/dim]"
     names = [flag] if flag else []
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
+    return typer.Option(*names, help=words, metavar=metavar, rich_help_panel=panel)
+
+
+Dataset = Annotated[
+    str | None,
+    option(
+        DATA,
+        "Folder of a BEIR collection, or an id of ir_datasets such as "
+        "msmarco-passage/trec-dl-2019/judged.",
+        "FOLDER|ID",
+    ),
+]
+EncoderName = Annotated[
+    str,
+    option(ENCODER, "A name that mpsheads models lists, a folder, or a name on the hub.", "MODEL"),
+]
 
 
 @dataclass(frozen=True)
 class DataOptions:
     """Which texts or vectors, and how texts become vectors."""
 
-    dataset: Annotated[
-        str | None,
-        option(
-            DATA,
-            "Folder of a BEIR collection, or an id of ir_datasets such as "
-            "msmarco-passage/trec-dl-2019/judged.",
-            "FOLDER|ID",
-        ),
-    ] = None
+    dataset: Dataset = None
     split: Annotated[
         str | None, option(DATA, "Which judgments: the name of a file in qrels/.", "NAME")
     ] = None
@@ -45,8 +69,9 @@ class DataOptions:
         option(
             DATA,
             "Documents that each query ranks: all, judged, or the path of a TREC run. Only these "
-            "are encoded.  [dim]\\[default: all; to train: judged][/dim]",
+            "are encoded.",
             "all|judged|FILE",
+            default="all; to train: judged",
         ),
     ] = None
     query_vectors: Annotated[
@@ -62,17 +87,11 @@ class DataOptions:
         Path | None,
         option(DATA, "The same of the documents; rows without ids are in corpus order.", "FILE"),
     ] = None
-    encoder: Annotated[
-        str,
-        option(
-            ENCODER, "A name that mpsheads models lists, a folder, or a name on the hub.", "MODEL"
-        ),
-    ] = "minilm"
+    encoder: EncoderName = "minilm"
     max_length: Annotated[int, option(ENCODER, "Tokens after which a text is cut.")] = 256
     pooling: Annotated[str, option(ENCODER, "How tokens become one vector.", "mean|cls")] = "mean"
     dtype: Annotated[
-        str,
-        option(ENCODER, "Precision of the encoder.", "auto|float32|bfloat16|float16"),
+        str, option(ENCODER, "Precision of the encoder.", "auto|float32|bfloat16|float16")
     ] = "auto"
     query_prefix: Annotated[str, option(ENCODER, "Put before every query.", "TEXT")] = ""
     document_prefix: Annotated[str, option(ENCODER, "Put before every document.", "TEXT")] = ""
@@ -83,10 +102,7 @@ class ShapeOptions:
     """The shape of a head that is made new."""
 
     out_features: Annotated[
-        int | None,
-        option(
-            HEAD, "Numbers in a compressed vector of a new head.  [dim]\\[default: a third][/dim]"
-        ),
+        int | None, option(HEAD, "Numbers in a vector of a new head.", default="a third")
     ] = None
     bond_dim: Annotated[int | None, option(HEAD, "Largest bond dimension of a new mps head.")] = (
         None
@@ -96,18 +112,7 @@ class ShapeOptions:
         str | None, option(HEAD, "Circuit of a new mps head.", "staircase|brickwork")
     ] = None
     readout: Annotated[
-        str | None,
-        option(HEAD, "What a new mps head returns.", "direction|probability|bloch|state"),
-    ] = None
-    encoding: Annotated[
-        str | None,
-        option(
-            HEAD, "How features of a new mps head become qubits.", "angle|dense_angle|amplitude"
-        ),
-    ] = None
-    grouping: Annotated[
-        str | None,
-        option(HEAD, "How features are dealt to blocks of a new mps head.", "registers|neighbours"),
+        str | None, option(HEAD, "What a new mps head returns.", "direction|probability|state")
     ] = None
     mixing: Annotated[
         int | None,
@@ -116,48 +121,34 @@ class ShapeOptions:
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """Where and how to run."""
+class PrintOptions:
+    """How to print."""
 
-    device: Annotated[
-        str | None,
-        option(RUN, "cpu, cuda, cuda:1, ...  [dim]\\[default: the fastest][/dim]", "NAME"),
-    ] = None
-    seed: Annotated[int, option(RUN, "Seed of new heads, of training and of the bootstrap.")] = 0
     as_json: Annotated[bool, option(RUN, "Print JSON instead of a table.", flag="--json")] = False
     debug: Annotated[bool, option(RUN, "Show the traceback of an error.", flag="--debug")] = False
 
 
-HEADS = "mps, reference (the paper's), dense, pca or truncation"
+@dataclass(frozen=True)
+class RunOptions(PrintOptions):
+    """Where and how to run."""
 
-_NEW_HEAD = f"a new one: {HEADS}, also with its size, as in pca:64"
-Head = Annotated[
-    str | None,
-    option(
-        HEAD,
-        f"Folder of a saved head, or {_NEW_HEAD}. Untrained ones are drawn by the seed; mps and "
-        "pca are fitted on the documents.  [dim]\\[default: no head, uncompressed][/dim]",
-        "FOLDER|KIND",
-    ),
+    device: Annotated[
+        str | None, option(RUN, "cpu, cuda, cuda:1, ...", "NAME", default="the fastest")
+    ] = None
+    seed: Annotated[int, option(RUN, "Seed of new heads, of training and of the bootstrap.")] = 0
+
+
+_NEW_HEAD = (
+    f"Folder of a saved head, or a new one: {HEADS}, also with its size, as in pca:64. Untrained "
+    "ones are drawn by the seed; mps and pca are fitted on the documents."
+)
+Head = Annotated[str | None, option(HEAD, _NEW_HEAD, "FOLDER|KIND", default="no head")]
+Heads = Annotated[
+    list[str] | None, option(HEAD, f"{_NEW_HEAD} Repeat it for each.", "FOLDER|KIND")
 ]
 HeadToTrain = Annotated[
     str, option(HEAD, "mps, reference or dense, or the folder of a saved head.", "KIND|FOLDER")
 ]
-HeadsToCompare = Annotated[
-    list[str] | None,
-    option(HEAD, f"Folder of a saved head, or {_NEW_HEAD}. Repeat it for each.", "FOLDER|KIND"),
-]
-Measures = Annotated[
-    list[str] | None,
-    option(
-        RUN,
-        "Measure, spelled as in ir-measures; may be repeated.  "
-        "[dim]\\[default: nDCG@10, RR@10, R@100][/dim]",
-        "NAME",
-        "--measure",
-    ),
-]
-DEFAULT_MEASURES = ["nDCG@10", "RR@10", "R@100"]
 
 
 def in_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -166,10 +157,9 @@ def in_groups(command: Callable[..., None]) -> Callable[..., None]:
     Typer sees one option per field; the command gets instances of the dataclasses. So a flag that
     several commands share is the same everywhere.
     """
-    signature = inspect.signature(command)
     parameters: list[inspect.Parameter] = []
     groups: dict[str, type] = {}
-    for name, parameter in signature.parameters.items():
+    for name, parameter in inspect.signature(command).parameters.items():
         if is_dataclass(parameter.annotation):
             groups[name] = parameter.annotation  # pyright: ignore[reportArgumentType]
             parameters += [_parameter(field) for field in fields(parameter.annotation)]

@@ -1,37 +1,99 @@
-"""Experiments: what each run measured, the statistics of it, and reports made from it alone."""
+"""Experiments: what each run measured, the statistics of it, and reports made from it alone.
+
+`mpsheads reproduce` is `find_experiments`, `select`, `run_experiments` (or `expected_keys` of the
+lines that are there, to report only), `read_results`, `make_report` and `write_report`.
+
+`mpsheads frontier` is a `Grid`, a `Runner`, `run_frontier` (or `written_lines`, to report only),
+`make_frontier` and `write_frontier`. `FRONTIER_METHODS` maps labels to methods, `DEFAULT_METHODS`
+are the labels measured unless others are asked for; `encoder_label` is what results call an
+encoder.
+"""
 
 from mpsheads.experiments.frontier import (
     Point,
     Recommendation,
     frontier_table,
+    label_of,
     measure_points,
     pareto_front,
     recommend,
 )
+from mpsheads.experiments.frontier_report import Frontier, make_frontier, write_frontier
+from mpsheads.experiments.grid import (
+    DEFAULT_METHODS,
+    FRONTIER_METHODS,
+    FrontierPlan,
+    Grid,
+    plan_frontier,
+    run_frontier,
+    written_lines,
+)
+from mpsheads.experiments.quantise import code, product_quantiser
 from mpsheads.experiments.report import Report, make_report, write_report
 from mpsheads.experiments.results import FORMAT_VERSION, append_result, key_of, read_results
-from mpsheads.experiments.rows import Row, Table
-from mpsheads.experiments.statistics import Comparison, Summary, compare, correct, summarise
+from mpsheads.experiments.running import Plan, Runner, run_experiments
+from mpsheads.experiments.spec import (
+    Experiment,
+    Method,
+    experiment_names,
+    find_experiments,
+    read_experiment,
+)
+from mpsheads.experiments.tables import Comparison, Row, Table, compare, correct, make_tables
+from mpsheads.experiments.trials import (
+    Trial,
+    encoder_label,
+    encoder_labels,
+    expected_keys,
+    select,
+    trials_of,
+)
 
 __all__ = [
+    "DEFAULT_METHODS",
     "FORMAT_VERSION",
+    "FRONTIER_METHODS",
     "Comparison",
+    "Experiment",
+    "Frontier",
+    "FrontierPlan",
+    "Grid",
+    "Method",
+    "Plan",
     "Point",
     "Recommendation",
     "Report",
     "Row",
-    "Summary",
+    "Runner",
     "Table",
+    "Trial",
     "append_result",
+    "code",
     "compare",
     "correct",
+    "encoder_label",
+    "encoder_labels",
+    "expected_keys",
+    "experiment_names",
+    "find_experiments",
     "frontier_table",
     "key_of",
+    "label_of",
+    "make_frontier",
     "make_report",
+    "make_tables",
     "measure_points",
     "pareto_front",
+    "plan_frontier",
+    "product_quantiser",
+    "read_experiment",
     "read_results",
     "recommend",
-    "summarise",
+    "run_experiments",
+    "run_frontier",
+    "select",
+    "trials_of",
+    "write_frontier",
     "write_report",
+    "written_lines",
 ]

@@ -1,33 +1,39 @@
 """A report of experiments, made from their result lines alone."""
 
-from collections.abc import Iterable, Sequence
+import html
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from mpsheads._files import replacing
+from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.experiments.figures import draw, styles, to_svg
-from mpsheads.experiments.pages import Section, file_names, html_page, markdown_page
-from mpsheads.experiments.results import key_of
-from mpsheads.experiments.rows import Line, Table, make_tables
-from mpsheads.experiments.sentences import TRAINED, sentences
+from mpsheads.experiments.figures import draw
+from mpsheads.experiments.results import Key, Line, key_of
+from mpsheads.experiments.tables import TRAINED, Row, Table, make_tables
+from mpsheads.experiments.wording import is_shown, number, part, probability, sentences, signed
 
-Key = tuple[Any, ...]
-
-_READING = (
-    "size: numbers a vector; bytes: what one vector takes in an index; parameters: trained ones.",
-    "A test's column holds the mean over its queries and over seeds; mean ± sd is the mean over "
-    "tests, each counting the same, and its standard deviation over seeds.",
-    "Δ is the difference of that mean from the baseline's of the same size, bits and training "
-    "(for untrained methods the baseline with the head trained), with its 95% bootstrap interval "
-    "over queries. Bold: the corrected p over queries is below 0.05.",
-    "p (queries) is that of a paired randomisation test over queries, on scores averaged over "
-    "seeds; p (seeds) that of a paired t-test over the seeds that both have run. Both are "
-    "two-sided and corrected by Holm's method for all comparisons of the experiment.",
-    "d is Cohen's: the difference by the standard deviation of the queries' differences.",
-    "kept is the mean as a part of that of uncompressed vectors. – stands where there is no value.",
-)
+_COLOURS = {  # on a light page and on a dark one; figures are drawn in the light ones
+    "paper": ("#ffffff", "#16191d"),
+    "ink": ("#222222", "#e8e8e6"),
+    "quiet": ("#6b6b6b", "#a3a8ad"),
+    "grid": ("#e6e6e6", "#2d3238"),
+    "edge": ("#b0b0b0", "#5a616a"),
+    "blue": ("#0072b2", "#4aa8e0"),
+    "orange": ("#d55e00", "#f0823a"),
+    "green": ("#009e73", "#2fc095"),
+    "purple": ("#b5488b", "#d97bb6"),
+    "grey": ("#7a7a7a", "#a0a0a0"),
+    "amber": ("#a67700", "#d9a52e"),
+    "violet": ("#5d3a9b", "#a98be0"),
+    "teal": ("#1b93a8", "#4cc3d9"),
+    "wine": ("#882255", "#d0648f"),
+    "slate": ("#2f4f4f", "#8fb3b3"),
+}
+_PLAIN_SPLITS = ("test", "dev", "validation", "train", "all")
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,12 @@ class Report:
 
     Attributes:
         facts: What was run: name -> text.
-        reading: How to read the columns, one text for each.
         tables: One for each experiment, encoder, training collection and measure.
         notes: What the reader must know of the results as a whole.
         missing: What was expected and is not there, one text for each method and size.
     """
 
     facts: dict[str, str]
-    reading: tuple[str, ...]
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
     missing: tuple[str, ...]
@@ -65,34 +69,25 @@ def make_report(
         The report; `write_report` makes the files of it.
 
     Raises:
-        ImportError: If SciPy is missing.
+        ImportError: If SciPy or polars is missing.
         ValueError: If lines of one experiment hold different queries of one test.
     """
     lines = list(lines)
-    there = {key_of(line) for line in lines}
-    notes = []
-    if not lines:
-        notes.append("There are no results yet.")
-    if len(lines) > len(there):
-        twice = len(lines) - len(there)
-        notes.append(
-            f"{twice} {'result was' if twice == 1 else 'results were'} measured more than once; "
-            "the last line of each counts."
-        )
+    keys = {key_of(line) for line in lines}
     wanted = dict.fromkeys(expected or ())
-    missing = [key for key in wanted if key not in there]
+    missing = [key for key in wanted if key not in keys]
+    notes = [] if lines else ["There are no results yet."]
+    if len(lines) > len(keys):
+        notes.append(
+            f"Results measured more than once: {len(lines) - len(keys)}. The last line counts."
+        )
     if missing:
         notes.append(
             f"The results are not complete: {len(missing):,} of the {len(wanted):,} expected ones "
             "are missing, see below."
         )
-    return Report(
-        facts=_facts(lines),
-        reading=_READING,
-        tables=tuple(make_tables(lines, baseline)),
-        notes=tuple(notes),
-        missing=tuple(_missing(missing)),
-    )
+    tables = tuple(make_tables(lines, baseline))
+    return Report(_facts(lines, len(keys)), tables, tuple(notes), tuple(_missing(missing)))
 
 
 def write_report(report: Report, folder: PathLike) -> tuple[Path, Path]:
@@ -108,84 +103,232 @@ def write_report(report: Report, folder: PathLike) -> tuple[Path, Path]:
         The paths of the Markdown and of the HTML.
 
     Raises:
-        ImportError: If matplotlib is missing.
+        ImportError: If matplotlib or Jinja2 is missing.
     """
     folder = Path(folder)
-    labels = dict.fromkeys(row.label for table in report.tables for row in table.curves)
-    style = styles(list(labels))
-    names = file_names(report.tables)
-    sections = []
-    for table, name in zip(report.tables, names, strict=True):
-        found = {f"{name}-{kind}.svg": to_svg(f) for kind, f in draw(table, style).items()}
-        sections.append(Section(table, tuple(sentences(table)), found))
-    for section in sections:
-        for name, svg in section.figures.items():
-            _write(folder / name, svg)
-    parts = (report.facts, report.reading, report.notes, report.missing, sections)
-    _write(folder / "report.md", markdown_page(*parts))
-    _write(folder / "report.html", html_page(*parts))
-    return folder / "report.md", folder / "report.html"
+    folder.mkdir(parents=True, exist_ok=True)
+    sections: list[_Section] = []
+    for table in report.tables:
+        heading = _heading(table, report.tables)
+        name = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") or "table"
+        same = sum(re.sub(r"--\d+$", "", other.name) == name for other in sections)
+        name = f"{name}--{same + 1}" if same else name
+        sections.append(_Section(table, heading, name, draw(table, report.tables, folder, name)))
+    paths = folder / "report.md", folder / "report.html"
+    for path in paths:
+        page = template(f"{path.name}.jinja").render(
+            report=report, sections=sections, colours=_COLOURS
+        )
+        with replacing(path) as file:
+            file.write_text(page, encoding="utf-8")
+    return paths
 
 
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as file:
-        file.write_text(text, encoding="utf-8")
+def template(name: str) -> Any:
+    """A template of this package, for Jinja2; those of HTML escape what they are given."""
+    jinja2 = optional_import("jinja2", "retrieval")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mpsheads.experiments"),
+        autoescape=".html" in name,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"plain": _plain, "inline": _inline}
+    return environment.get_template(name)
 
 
-def _facts(lines: Sequence[Line]) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    show: Callable[[Row], str]
+    is_text: bool = False
+
+    def is_bold(self, row: Row) -> bool:
+        return self.heading[0] == "Δ" and is_shown(row)
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A table with what is said and drawn of it."""
+
+    table: Table
+    heading: str
+    name: str
+    figures: dict[str, str]  # file name -> SVG
+
+    @property
+    def sentences(self) -> list[str]:
+        return sentences(self.table)
+
+    @property
+    def alt(self) -> str:
+        table, count = self.table, len({row.label for row in self.table.rows})
+        what = f"{table.measure} of {count} methods; the table holds the numbers"
+        return f"{table.experiment}, {table.encoder}: {what}"
+
+    @property
+    def caption(self) -> str:
+        """What all rows have in common."""
+        table = self.table
+        parts = [table.measure]
+        parts += [f"{table.features} features"] if table.features else []
+        parts += [f"trained on {table.train}"] if table.train else []
+        trained = {row.trained for row in table.rows} - {"nothing"}
+        if len(trained) == 1 and not _is_trained_both_ways(table):
+            parts += [TRAINED.get(value, value) for value in trained]
+        parts += [f"compared with {table.baseline}"] if table.baseline else []
+        return f"{'; '.join(parts)}."
+
+    @cached_property
+    def columns(self) -> list[_Column]:
+        """The columns of the table; those that would say the same in every row are left out."""
+        table, column = self.table, _Column
+        several = len({row.trained for row in table.rows} - {"nothing"}) > 1
+        several |= _is_trained_both_ways(table)
+        columns = [column("method", lambda row: row.label, is_text=True)]
+        columns.append(column("size", lambda row: str(row.size)))
+        columns += [column("bits", lambda row: str(row.bits))] * bool(table.varying("bits"))
+        columns += [column("trained", lambda row: row.trained, is_text=True)] * several
+        columns += [column("queries", _queries)] * bool(table.varying("fraction"))
+        columns += [column("epoch", lambda row: _count(row.epoch))] * bool(table.varying("epoch"))
+        columns.append(column("bytes", lambda row: _count(row.bytes)))
+        columns.append(column("parameters", lambda row: _count(row.parameters)))
+        columns.append(column("seeds", lambda row: str(len(row.seeds))))
+        for test, name in _short_names(list(table.tests)).items():
+            columns.append(column(name, partial(_test_mean, test)))
+        columns.append(column("mean ± sd", _mean))
+        if any(row.comparison for row in table.rows):
+            columns.append(column(f"Δ {table.baseline} [95%]", _difference))
+            columns.append(column("p (queries)", lambda row: probability(_of(row, "p_queries"))))
+            columns.append(column("p (seeds)", lambda row: probability(_of(row, "p_seeds"))))
+            columns.append(column("d", lambda row: signed(_of(row, "effect_size"), 2)))
+        if any(row.kept is not None for row in table.rows):
+            columns.append(column("kept", lambda row: percentage(row.kept)))
+        return columns
+
+
+def percentage(value: float | None) -> str:
+    """A part in percent with one decimal; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def _is_trained_both_ways(table: Table) -> bool:
+    """Whether a method stands in the table both untrained and trained."""
+    ways = {(row.label, row.trained) for row in table.rows}
+    return len(ways) > len({row.label for row in table.rows})
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _queries(row: Row) -> str:
+    return "–" if row.trained == "nothing" else part(row.fraction)
+
+
+def _test_mean(test: str, row: Row) -> str:
+    return number(row.tests.get(test))
+
+
+def _mean(row: Row) -> str:
+    if row.mean is None or row.sd is None:
+        return number(row.mean)
+    return f"{number(row.mean)} ± {'<0.001' if 0 < row.sd < 0.0005 else number(row.sd)}"
+
+
+def _difference(row: Row) -> str:
+    if row.comparison is None:
+        return "–"
+    low, high = row.comparison.interval
+    return f"{signed(row.comparison.difference)} [{signed(low)}, {signed(high)}]"
+
+
+def _of(row: Row, name: str) -> float | None:
+    return None if row.comparison is None else getattr(row.comparison, name)
+
+
+def _heading(table: Table, tables: Sequence[Table]) -> str:
+    """Experiment and encoder, and what else tells the table from the others."""
+    parts = [table.experiment, table.encoder]
+    alike = [t for t in tables if (t.experiment, t.encoder) == (table.experiment, table.encoder)]
+    if len({other.train for other in alike}) > 1:
+        parts.append(f"trained on {table.train}")
+    if len({other.measure for other in alike}) > 1:
+        parts.append(table.measure)
+    return ", ".join(parts)
+
+
+def _short_names(tests: Sequence[str]) -> dict[str, str]:
+    """The short name of each test: its split, or its collection if the split says little."""
+    folders = [test.rpartition("/")[0] for test in tests]
+    names = {}
+    for test, folder in zip(tests, folders, strict=True):
+        split = test.rpartition("/")[2]
+        is_plain = split in _PLAIN_SPLITS and folder and folders.count(folder) == 1
+        names[test] = folder if is_plain else split
+    return names if len(set(names.values())) == len(tests) else {test: test for test in tests}
+
+
+def _inline(svg: str, prefix: str, alt: str) -> Any:
+    """An SVG for a page: its colours and font follow the page, and no id is that of another."""
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg[svg.index("<svg") :])
+    svg = re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", svg)
+    svg = re.sub(r"font: ([^'\";]*?)([\d.]+px) [^;\"]*", r"font: \1\2 system-ui, sans-serif", svg)
+    names = {light: name for name, (light, _) in _COLOURS.items()}
+    svg = re.sub("|".join(names), lambda hit: f"var(--{names[hit[0].lower()]})", svg, flags=re.I)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
+    return optional_import("markupsafe", "retrieval").Markup(svg)
+
+
+def _plain(text: str) -> str:
+    """Text for Markdown, its marks taken literally."""
+    return re.sub(r"([|*`\\]|<(?=[a-zA-Z/!?])|\](?=\())", r"\\\1", text)
+
+
+def _facts(lines: Sequence[Line], n_results: int) -> dict[str, str]:
     """What was run, in words."""
+
+    def distinct(name: str, separator: str = ", ") -> str:
+        return separator.join(dict.fromkeys(str(line[name]) for line in lines if line.get(name)))
+
     queries = {line["test"]: len(line["scores"]) for line in lines}
-    versions: dict[str, set[str]] = {}
-    for line in lines:
-        for name, version in (line.get("versions") or {}).items():
-            versions.setdefault(name, set()).add(str(version))
     facts = {
-        "Experiments": _distinct(lines, "experiment"),
-        "Encoders": _distinct(lines, "encoder"),
-        "Trained on": _distinct(lines, "train"),
+        "Experiments": distinct("experiment"),
+        "Encoders": distinct("encoder"),
+        "Trained on": distinct("train"),
         "Tests": ", ".join(f"{test} ({n} queries)" for test, n in sorted(queries.items())),
-        "Measures": _distinct(lines, "measure"),
-        "Methods": _distinct(lines, "method", separator="; "),
+        "Measures": distinct("measure"),
+        "Methods": distinct("method", "; "),
         "Seeds": ranges({line["seed"] for line in lines}),
-        "Versions": ", ".join(
-            f"{name} {' and '.join(sorted(found))}" for name, found in sorted(versions.items())
-        ),
-        "Results": f"{len({key_of(line) for line in lines}):,}",
+        "Results": f"{n_results:,}",
     }
     return {name: text for name, text in facts.items() if text}
 
 
-def _distinct(lines: Sequence[Line], name: str, separator: str = ", ") -> str:
-    return separator.join(dict.fromkeys(str(line[name]) for line in lines if line.get(name)))
-
-
-def ranges(seeds: Iterable[int]) -> str:
+def ranges(numbers: Iterable[int]) -> str:
     """Whole numbers in words: 0, 1, 2, 5 as "0 to 2, 5"."""
     runs: list[list[int]] = []
-    for seed in sorted(seeds):
-        if runs and seed == runs[-1][1] + 1:
-            runs[-1][1] = seed
+    for value in sorted(numbers):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
         else:
-            runs.append([seed, seed])
-    words = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a} to {b}" for a, b in runs]
-    return ", ".join(words)
+            runs.append([value, value])
+    return ", ".join(
+        str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a} to {b}" for a, b in runs
+    )
 
 
 def _missing(keys: Sequence[Key]) -> list[str]:
     """The missing keys, those that differ in seed, fraction, epoch and test together."""
-    groups: dict[tuple[Any, ...], list[Key]] = {}
+    groups: dict[Key, list[Key]] = {}
     for key in keys:
         experiment, encoder, _, trained, method, _, size, bits, *_ = key
         groups.setdefault((experiment, encoder, method, trained, size, bits), []).append(key)
-    found = []
-    for (experiment, encoder, method, trained, size, bits), members in groups.items():
-        seeds = ranges({key[8] for key in members})
-        tests = ", ".join(sorted({key[11] for key in members}))
-        bit = "" if bits is None else f", {bits} bit"
-        what = "results" if len(members) > 1 else "result"
-        seed = "seed" if len({key[8] for key in members}) == 1 else "seeds"
-        found.append(
-            f"{experiment}, {encoder}: {method} at {size} numbers{bit}, "
-            f"{TRAINED.get(trained, trained)}: {len(members)} {what} ({seed} {seeds}; {tests})"
-        )
-    return found
+    return [
+        f"{experiment}, {encoder}: {method} at {size} numbers, {bits or 32} bit, "
+        f"{TRAINED.get(trained, trained)}: results missing: {len(members)} "
+        f"(seeds {ranges({key[8] for key in members})}; "
+        f"{', '.join(sorted({key[11] for key in members}))})"
+        for (experiment, encoder, method, trained, size, bits), members in groups.items()
+    ]

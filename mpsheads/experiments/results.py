@@ -1,5 +1,6 @@
 """Result lines: one JSON object a line, written as the runs end, read back after a killed one."""
 
+import gzip
 import json
 import math
 import os
@@ -15,6 +16,7 @@ _KEY = ("experiment", "encoder", "train", "trained", "method", "settings", "size
 _KEY += ("fraction", "epoch", "test", "measure")
 
 Line = dict[str, Any]
+Key = tuple[Any, ...]
 
 
 def read_results(file: PathLike) -> list[Line]:
@@ -23,7 +25,7 @@ def read_results(file: PathLike) -> list[Line]:
     A last line that a killed run cut is left out; `append_result` removes it.
 
     Args:
-        file: A JSONL file that `append_result` wrote.
+        file: A JSONL file that `append_result` wrote, or such a file after gzip (.gz).
 
     Returns:
         One dictionary a line; none if the file is empty.
@@ -36,14 +38,14 @@ def read_results(file: PathLike) -> list[Line]:
     file = Path(file)
     if not file.is_file():
         raise FileNotFoundError(f"There is no file of results {str(file)!r}.")
-    lines = []
-    *whole, last = file.read_bytes().split(b"\n")
-    for number, raw in enumerate(whole, start=1):
-        if raw.strip():
-            lines.append(_parse(raw, f"{file}, line {number}"))
-    if _is_whole(last):
-        lines.append(_parse(last, f"{file}, line {len(whole) + 1}"))
-    return lines
+    content = file.read_bytes()
+    *whole, last = (gzip.decompress(content) if file.suffix == ".gz" else content).split(b"\n")
+    rows = [*whole, last] if _is_whole(last) else whole
+    return [
+        _parse(raw, f"{file}, line {number}")
+        for number, raw in enumerate(rows, start=1)
+        if raw.strip()
+    ]
 
 
 def append_result(file: PathLike, line: Mapping[str, Any]) -> None:
@@ -75,7 +77,7 @@ def append_result(file: PathLike, line: Mapping[str, Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def key_of(line: Mapping[str, Any]) -> tuple[Any, ...]:
+def key_of(line: Mapping[str, Any]) -> Key:
     """What tells a result from all others: two lines with one key are the same run, measured twice.
 
     Args:

@@ -1,81 +1,80 @@
-"""What an experiment compares, checked before anything runs."""
+"""What an experiment compares, read from TOML and checked before anything runs."""
 
-import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from mpsheads._checks import check_choice, check_positive
-from mpsheads.heads import MPSProjectionHead
-from mpsheads.retrieval.evaluation import parse_measure
-from mpsheads.training import FinetuneConfig, TrainingConfig
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
-HEADS = ("uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq")
-"""The kinds of compression: none, the heads, and two product quantisers."""
+from mpsheads._typing import PathLike
+from mpsheads.retrieval import check_measures
+from mpsheads.training import TrainingConfig
 
 SETTINGS = {
-    "mps": (*tuple(inspect.signature(MPSProjectionHead).parameters)[2:-1], "fitted"),
+    "mps": ("bond_dim", "depth", "ansatz", "readout", "mixing", "fitted"),
     "reference": ("normalize", "compact"),
     "dense": ("start",),
 }
-"""The arguments of heads that an experiment may choose.
-
-Also `fitted = false` for an mps head that does not start from the training documents, and
-`start = "pca"` for a dense one that starts from their principal axes.
-"""
-
-TRAINED = ("nothing", "head", "layers")
+"""The arguments of `make_head` that a method may choose; the heads in it are trained."""
+UNCOMPRESSED = "uncompressed"
+QUANTISERS = ("pq", "opq")
 BITS = (32, 8, 4, 2, 1)
 MAX_TRIPLES = 1_000_000
-_LEARNED = ("mps", "reference", "dense")
-_UNTRAINED = tuple(head for head in HEADS if head not in _LEARNED)
+
+Kind = Literal["uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq"]
+Whole = Annotated[int, Field(strict=True)]
+Positive = Annotated[int, Field(strict=True, ge=1)]
+Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
+Text = Annotated[str, Field(strict=True)]
+_CHECKED = ConfigDict(extra="forbid", strict=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Method:
     """One row of a table.
 
     Attributes:
         label: Its name in tables and figures.
-        head: One of `HEADS`.
+        head: None ("uncompressed"), a head, or one of two product quantisers.
         trained: "nothing", "head" (on embeddings computed once), or "layers" (the encoder's last
-            layers too).
+            layers too); "" for "head" where `head` has something to train.
         similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
         settings: Arguments of the head, see `SETTINGS`.
-        training: Fields of `TrainingConfig` or `FinetuneConfig` in which it differs.
+        training: Fields of `TrainingConfig` in which it differs from the experiment.
     """
 
-    label: str
-    head: str
-    trained: str = ""
-    similarity: str = "cosine"
+    label: Text
+    head: Kind
+    trained: Literal["", "nothing", "head", "layers"] = ""
+    similarity: Literal["cosine", "fidelity"] = "cosine"
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_choice("head", self.head, HEADS)
-        default = "nothing" if self.head in _UNTRAINED else "head"
+        default = "head" if self.head in SETTINGS else "nothing"
         object.__setattr__(self, "trained", self.trained or default)
-        check_choice("trained", self.trained, TRAINED)
-        check_choice("similarity", self.similarity, ("cosine", "fidelity"))
-        free = self.trained == "layers" and self.head in ("uncompressed", *_LEARNED)
+        free = self.trained == "layers" and self.head in (UNCOMPRESSED, *SETTINGS)
         free |= self.trained == "nothing" and self.head == "mps"
         if self.trained != default and not free:
             raise ValueError(
                 f"`trained` cannot be {self.trained!r} for the method {self.label!r}: {self.head} "
                 f"is not measured so."
             )
-        if self.similarity != "cosine" and self.head != "uncompressed":
+        if self.similarity != "cosine" and self.head != UNCOMPRESSED:
             raise ValueError(
                 f"`similarity` is for uncompressed embeddings; the method {self.label!r} has a "
                 f"head, which compares its vectors itself."
             )
-        unknown = [name for name in self.settings if name not in SETTINGS.get(self.head, ())]
+        allowed = SETTINGS.get(self.head, ())
+        unknown = [name for name in self.settings if name not in allowed]
         if unknown:
-            known = ", ".join(SETTINGS.get(self.head, ())) or "no settings"
             raise ValueError(
                 f"The method {self.label!r} has the setting `{unknown[0]}`, but "
-                f'`head = "{self.head}"` takes {known}.'
+                f'`head = "{self.head}"` takes {", ".join(allowed) or "no settings"}.'
             )
 
     @property
@@ -89,24 +88,19 @@ class Method:
         return self.is_trained or self.head == "mps"
 
     @property
-    def is_trained_head(self) -> bool:
-        """Whether it has a head that is trained, alone or with layers."""
-        return self.head in _LEARNED
-
-    @property
     def needs_training_documents(self) -> bool:
         """Whether something is trained on, or fitted to, the training collection."""
-        return self.is_trained or self.head not in ("uncompressed", "truncation")
+        return self.is_trained or self.head not in (UNCOMPRESSED, "truncation")
 
     @property
     def is_quantiser(self) -> bool:
         """Whether its size is a number of bytes, each a code of its own."""
-        return self.head in ("pq", "opq")
+        return self.head in QUANTISERS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Experiment:
-    """Methods, sizes, seeds and tests; every combination is a run.
+    """Methods, sizes, seeds and tests; every combination is a trial.
 
     Attributes:
         name: Its name in results and reports.
@@ -118,89 +112,74 @@ class Experiment:
         encoders: Names of encoders.
         sizes: Numbers a vector, for each width of embeddings or for all.
         bits: Bits a number.
-        seeds: One run each for what is random.
+        seeds: One trial each for what is random.
         fractions: Parts of the training queries in (0, 1], or whole numbers of them above 1.
         each_epoch: Whether every epoch is measured, rather than the last (or best).
         select: "last" takes the weights of the last epoch; "best" those with the highest measure
             on held-out training queries.
         measure: What is measured, as `evaluate` calls it.
-        training: Fields of `TrainingConfig`, or of `FinetuneConfig` where layers are trained.
+        training: Fields of `TrainingConfig`.
         triples: Where pairs and hard negatives come from: a file as `mpsheads mine` writes, or an
             ir_datasets id. By default those of `train` if it is an id that has some; else the
             judgments make pairs, and hard negatives are mined by the encoder.
         max_triples: Most triples, the first ones.
     """
 
-    name: str
-    methods: tuple[Method, ...]
-    train: str = "msmarco-passage/train/triples-small"
-    tests: tuple[str, ...] = (
+    name: Text
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    train: Text = "msmarco-passage/train/triples-small"
+    tests: Annotated[tuple[Text, ...], Field(min_length=1)] = (
         "msmarco-passage/trec-dl-2019/judged",
         "msmarco-passage/trec-dl-2020/judged",
     )
-    encoders: tuple[str, ...] = ("minilm",)
-    sizes: Mapping[int, tuple[int, ...]] | tuple[int, ...] = field(
+    encoders: Annotated[tuple[Text, ...], Field(min_length=1)] = ("minilm",)
+    sizes: Sizes | dict[int, Sizes] = field(
         default_factory=lambda: {768: (384, 256, 128, 64), 384: (192, 128, 64, 32)}
     )
-    bits: tuple[int, ...] = (32,)
-    seeds: tuple[int, ...] = tuple(range(20))
-    fractions: tuple[float, ...] = (1.0,)
-    each_epoch: bool = False
-    select: str = "last"
-    measure: str = "nDCG@10"
+    bits: Annotated[tuple[Literal[32, 8, 4, 2, 1], ...], Field(min_length=1)] = (32,)
+    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)] = tuple(
+        range(20)
+    )
+    fractions: Annotated[
+        tuple[Annotated[float, Field(strict=True, gt=0)], ...], Field(min_length=1)
+    ] = (1.0,)
+    each_epoch: Annotated[bool, Field(strict=True)] = False
+    select: Literal["last", "best"] = "last"
+    measure: Text = "nDCG@10"
     training: Mapping[str, Any] = field(default_factory=dict)
-    triples: str = ""
-    max_triples: int = MAX_TRIPLES
+    triples: Text = ""
+    max_triples: Positive = MAX_TRIPLES
 
     def __post_init__(self) -> None:
-        for name in ("methods", "tests", "encoders", "bits", "seeds", "fractions"):
-            values = getattr(self, name)
-            if not values:
-                raise ValueError(f"`{name}` of {self.name!r} must hold at least one.")
-            shown = list(values)
-            if name == "methods":
-                shown = [f"{method.label} ({method.trained})" for method in self.methods]
-            twice = next((value for value in shown if shown.count(value) > 1), None)
-            if twice is not None:
-                raise ValueError(
-                    f"`{name}` of {self.name!r} holds {twice!r} twice; once is enough."
-                )
-        check_choice("select", self.select, ("last", "best"))
-        parse_measure(self.measure)
-        check_positive(max_triples=self.max_triples)
-        for bits in self.bits:
-            check_choice("bits", str(bits), tuple(map(str, BITS)))
-        least = min(self.seeds)
-        if least < 0:
-            raise ValueError(f"`seeds` of {self.name!r} must be at least 0, got {least}.")
+        check_measures([self.measure])
+        rows = [f"{method.label} ({method.trained})" for method in self.methods]
+        named = {name: getattr(self, name) for name in ("tests", "encoders", "bits", "seeds")}
+        sizes = self.sizes.values() if isinstance(self.sizes, Mapping) else [self.sizes]
+        lists = {"methods": rows, **named, "fractions": self.fractions}
+        for name, values in [*lists.items(), *(("sizes", found) for found in sizes)]:
+            if len(set(values)) < len(values):
+                twice = next(value for value in values if list(values).count(value) > 1)
+                raise ValueError(f"`{name}` of {self.name!r} holds {twice!r} twice.")
         for fraction in self.fractions:
-            if fraction <= 0 or (fraction > 1 and fraction != int(fraction)):
+            if fraction > 1 and fraction != int(fraction):
                 raise ValueError(
                     f"`fractions` of {self.name!r} must be parts in (0, 1] or whole numbers of "
                     f"queries, got {fraction}."
                 )
-        for sizes in self.sizes.values() if isinstance(self.sizes, Mapping) else [self.sizes]:
-            check_positive(**{f"sizes[{i}]": size for i, size in enumerate(sizes)})
-            if not sizes or len(set(sizes)) < len(sizes):
-                raise ValueError(
-                    f"`sizes` of {self.name!r} must hold at least one, and none twice, got "
-                    f"{', '.join(map(str, sizes)) or 'none'}."
-                )
         for method in self.methods:
             self.config(method, 0)
 
-    def config(self, method: Method, seed: int) -> TrainingConfig | FinetuneConfig:
-        """How a method is trained: a `FinetuneConfig` if the encoder's layers are."""
-        kind = FinetuneConfig if method.trained == "layers" else TrainingConfig
-        known = {f.name for f in fields(kind)}
-        given = {**self.training, **method.training}
-        unknown = next((name for name in given if name not in known), None)
+    def config(self, method: Method, seed: int) -> TrainingConfig:
+        """How a method is trained."""
+        settings = {**self.training, **method.training}
+        allowed = {f.name for f in fields(TrainingConfig)}
+        unknown = next((name for name in settings if name not in allowed), None)
         if unknown is not None:
             raise ValueError(
                 f"`training` of {self.name!r} has no setting {unknown!r}; there are "
-                f"{', '.join(sorted(known))}."
+                f"{', '.join(sorted(allowed))}."
             )
-        return kind(**{**given, "seed": seed})
+        return TrainingConfig(**{**settings, "seed": seed})
 
     def sizes_of(self, features: int) -> tuple[int, ...]:
         """The sizes for embeddings of this width.
@@ -217,6 +196,99 @@ class Experiment:
             )
         return self.sizes[features]
 
-    def changed(self, **given: Any) -> Self:
-        """The experiment with other values where they are not `None`."""
-        return replace(self, **{name: value for name, value in given.items() if value is not None})
+    def changed(self, **changes: Any) -> Self:
+        """The experiment with other values where they are not `None` or empty, checked again."""
+        with _one_line(self.name):
+            return replace(self, **{name: value for name, value in changes.items() if value})
+
+
+def read_experiment(file: PathLike) -> Experiment:
+    """Read an experiment from a TOML file.
+
+    Its keys are the fields of `Experiment`; each `[[methods]]` has those of `Method`, and all
+    other keys of it are settings of the head. `seeds` may be a number of seeds, from 0 on.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not TOML, a key is unknown, or a value is out of range; one line that
+            names the file and the key.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no experiment {str(file)!r}.")
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not TOML: {error}.") from error
+    values = {"name": file.stem.replace("-", " "), **values}
+    if type(values.get("seeds")) is int:
+        values["seeds"] = list(range(values["seeds"]))
+    if isinstance(values.get("methods"), list):
+        values["methods"] = [_with_settings(entry) for entry in values["methods"]]
+    with _one_line(str(file)):
+        return TypeAdapter(Experiment).validate_python(values)
+
+
+def _with_settings(entry: Any) -> Any:
+    """A method's own keys as they are, all others as settings of its head."""
+    if not isinstance(entry, dict):
+        return entry
+    own = {f.name for f in fields(Method)} - {"settings"}
+    others = {key: value for key, value in entry.items() if key not in own}
+    kept = {key: value for key, value in entry.items() if key in own}
+    return {"label": entry.get("head"), **kept, "settings": others}
+
+
+@contextmanager
+def _one_line(place: str) -> Iterator[None]:
+    """Turn what pydantic says into one line that begins with the place."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        if "error" in first.get("ctx", {}):  # our own message
+            raise ValueError(f"{place}: {first['ctx']['error']}") from error
+        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise ValueError(f"{place}: `{where}`: {message}, got {first['input']!r}.") from error
+
+
+def experiment_names() -> list[str]:
+    """The experiments that come with mpsheads."""
+    return sorted(file.stem for file in _folder().glob("*.toml"))
+
+
+def find_experiments(names: Sequence[str]) -> list[Experiment]:
+    """Experiments by their names, "all" for every one that comes along, or by TOML files.
+
+    Raises:
+        FileNotFoundError: If there is no such experiment.
+        ValueError: If a file is wrong, or two have one name.
+    """
+    files: list[Path] = []
+    for name in names:
+        if name == "all":
+            files += [_folder() / f"{each}.toml" for each in experiment_names()]
+        elif name.endswith(".toml"):
+            files.append(Path(name))
+        elif name in experiment_names():
+            files.append(_folder() / f"{name}.toml")
+        else:
+            raise FileNotFoundError(
+                f"There is no experiment {name!r}; there are {', '.join(experiment_names())}, all, "
+                f"or give a .toml file."
+            )
+    by_name: dict[str, Path] = {}
+    experiments = {file: read_experiment(file) for file in dict.fromkeys(files)}
+    for file, experiment in experiments.items():
+        other = by_name.setdefault(experiment.name, file)
+        if other != file:
+            raise ValueError(f"{other} and {file} are both named {experiment.name!r}.")
+    return list(experiments.values())
+
+
+def _folder() -> Path:
+    """Where the TOML files lie: beside this one if installed, else in the checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "specs"
+    return installed if installed.is_dir() else here.parents[1] / "examples" / "experiments"

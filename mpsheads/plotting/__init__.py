@@ -1,4 +1,8 @@
-"""Figures of results, circuits, and of what a head has learned."""
+"""Figures of results, circuits, and of what a head has learned.
+
+Functions that end in `_on` draw one panel into axes of matplotlib; `draw_panels` puts any of them
+side by side.
+"""
 
 from mpsheads.plotting.angles import (
     angle_histogram,
@@ -6,39 +10,54 @@ from mpsheads.plotting.angles import (
     angle_map_on,
     code_bits_on,
 )
-from mpsheads.plotting.circuits import draw_circuit, draw_circuit_on
+from mpsheads.plotting.circuits import draw_circuit, draw_circuit_on, draw_head
 from mpsheads.plotting.distances import distance_distributions, distance_distributions_on
 from mpsheads.plotting.entanglement import (
     block_entropy_on,
     entanglement_entropy,
     entanglement_entropy_on,
 )
-from mpsheads.plotting.learned import (
-    EntropyProfile,
-    PairDistances,
-    code_entropy,
-    entropy_profile,
+from mpsheads.plotting.learned import EntropyProfile, PairDistances, code_entropy, entropy_profile
+from mpsheads.plotting.quality import (
+    QualityPoint,
+    pareto_front,
+    quality_vs_bytes,
+    quality_vs_bytes_on,
 )
-from mpsheads.plotting.overview import overview
-from mpsheads.plotting.quality import quality_vs_bytes, quality_vs_bytes_on
+from mpsheads.plotting.style import (
+    check_format,
+    colour_of,
+    draw_panels,
+    new_figure,
+    save_figure,
+    tidy,
+)
 
 __all__ = [
     "EntropyProfile",
     "PairDistances",
+    "QualityPoint",
     "angle_histogram",
     "angle_histogram_on",
     "angle_map_on",
     "block_entropy_on",
+    "check_format",
     "code_bits_on",
     "code_entropy",
+    "colour_of",
     "distance_distributions",
     "distance_distributions_on",
     "draw_circuit",
     "draw_circuit_on",
+    "draw_head",
+    "draw_panels",
     "entanglement_entropy",
     "entanglement_entropy_on",
     "entropy_profile",
-    "overview",
+    "new_figure",
+    "pareto_front",
     "quality_vs_bytes",
     "quality_vs_bytes_on",
+    "save_figure",
+    "tidy",
 ]

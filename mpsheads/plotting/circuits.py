@@ -4,21 +4,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpsheads._files import replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
+from mpsheads.heads import MPSProjectionHead
 from mpsheads.mps import Circuit, Operation
 from mpsheads.mps.drawing import CONTROL, NOT, SWAP, moments, symbols
-from mpsheads.plotting.quality import check_format
+from mpsheads.plotting.style import INK, check_format, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_INK, _QUIET = "#222222", "#9AA0A6"
+_WIRE = "#9AA0A6"
 _FIXED = ("#ECEEF1", "#5F6670")  # fill and edge of gates without parameters
 _TRAINED = ("#D6E6F5", "#0072B2")  # of those with parameters
 _JOINED = ("#D7EEE5", "#008060")  # of those with parameters that join sites
-_FONT = 12
+_TEXT = {"va": "center", "fontsize": 12, "color": INK, "zorder": 4}
 _BOX = 0.62  # height of a box; wires are 1 apart
 _GAP = 0.34  # between columns
 _INCH = 0.48  # one unit
@@ -31,28 +31,31 @@ def draw_circuit(circuit: Circuit, path: PathLike, *, width: float = 24.0) -> Pa
 
     Args:
         circuit: What to draw.
-        path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format. It
-            appears when it is complete.
+        path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format.
         width: Length of a line in distances between wires; longer circuits go on below.
-
-    Returns:
-        The path.
 
     Raises:
         ValueError: If the format is unknown, or `width` is not positive.
         ImportError: If matplotlib is missing.
     """
-    path = Path(path)
     check_format(path)
-    figure_module = optional_import("matplotlib.figure", "retrieval")
-    figure = figure_module.Figure(dpi=160, facecolor="white")
+    figure = new_figure("", "")
     axes = figure.add_axes((0, 0, 1, 1))
     draw_circuit_on(circuit, axes, width=width)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     figure.set_size_inches(_INCH * (right - left), _INCH * (top - bottom))
-    with replacing(path) as file:
-        figure.savefig(file, format=path.suffix.lower().lstrip("."))
-    return path
+    return save_figure(figure, path)
+
+
+def draw_head(head: MPSProjectionHead, path: PathLike, block: int = 0) -> Path:
+    """Draw the gates that the readout of one block of a head depends on.
+
+    Args:
+        head: The head.
+        path: As in `draw_circuit`, and so are the errors.
+        block: Which block.
+    """
+    return draw_circuit(head.block_circuit(block), path)
 
 
 def draw_circuit_on(circuit: Circuit, axes: "Axes", *, width: float = 24.0) -> None:
@@ -69,21 +72,20 @@ def draw_circuit_on(circuit: Circuit, axes: "Axes", *, width: float = 24.0) -> N
     if not width > 0:
         raise ValueError(f"`width` must be positive, got {width}.")
     lines = _break(moments(circuit), width)
-    end = max(sum(_width(column) + _GAP for column in line) for line in lines) + _GAP
-    margin = 0.35 + 0.2 * len(str(circuit.num_sites - 1))
+    end = max(sum(map(_step, line)) for line in lines) + _GAP
+    high = circuit.num_sites + 0.6
     for row, line in enumerate(lines):
-        top = -row * (circuit.num_sites + 0.6)
         for site in range(circuit.num_sites):
-            y = top - site
-            axes.plot([0, end], [y, y], color=_QUIET, linewidth=1.1, zorder=1)
-            axes.text(-0.18, y, str(site), ha="right", va="center", fontsize=_FONT, color=_INK)
+            y = -row * high - site
+            axes.plot([0, end], [y, y], color=_WIRE, linewidth=1.1, zorder=1)
+            axes.text(-0.18, y, str(site), ha="right", **_TEXT)
         x = _GAP
         for column in line:
             for operation in column:
-                _draw_operation(axes, operation, x + _width(column) / 2, top)
-            x += _width(column) + _GAP
-    axes.set_xlim(-margin, end + 0.2)
-    axes.set_ylim(-len(lines) * (circuit.num_sites + 0.6) + 1, 0.6)
+                _draw_operation(axes, operation, x + (_step(column) - _GAP) / 2, -row * high)
+            x += _step(column)
+    axes.set_xlim(-0.35 - 0.2 * len(str(circuit.num_sites - 1)), end + 0.2)
+    axes.set_ylim(-len(lines) * high + 1, 0.6)
     axes.set_aspect("equal")
     axes.axis("off")
 
@@ -91,23 +93,19 @@ def draw_circuit_on(circuit: Circuit, axes: "Axes", *, width: float = 24.0) -> N
 def _break(columns: list[list[Operation]], width: float) -> list[list[list[Operation]]]:
     """Columns in lines of at most that width, and at least one column."""
     lines: list[list[list[Operation]]] = [[]]
-    used = 0.0
     for column in columns:
-        step = _width(column) + _GAP
-        if lines[-1] and used + step > width:
+        if lines[-1] and sum(map(_step, [*lines[-1], column])) > width:
             lines.append([])
-            used = 0.0
         lines[-1].append(column)
-        used += step
     return lines
 
 
-def _width(operations: Sequence[Operation]) -> float:
-    """Width of a column: that of its widest symbol."""
-    return max(_symbol_width(s) for operation in operations for s in symbols(operation))
+def _step(column: Sequence[Operation]) -> float:
+    """Width of a column, which is that of its widest symbol, and the gap after it."""
+    return _GAP + max(_width(symbol) for operation in column for symbol in symbols(operation))
 
 
-def _symbol_width(symbol: str) -> float:
+def _width(symbol: str) -> float:
     if symbol in (CONTROL, NOT, SWAP):
         return 0.4
     narrow = sum(character in "†₀₁₂" for character in symbol)
@@ -118,43 +116,28 @@ def _draw_operation(axes: Any, operation: Operation, x: float, top: float) -> No
     """One gate, its middle at `x`, on wires below `top`."""
     patches = optional_import("matplotlib.patches", "retrieval")
     joined = len(operation.sites) > 1
-    fill, edge = _FIXED
-    if operation.num_parameters:
-        fill, edge = _JOINED if joined else _TRAINED
+    fill, edge = (_JOINED if joined else _TRAINED) if operation.num_parameters else _FIXED
+    line = {"color": edge, "linewidth": 1.4}
     if joined:
-        ends = [top - min(operation.sites), top - max(operation.sites)]
-        axes.plot([x, x], ends, color=edge, linewidth=1.4, zorder=2)
+        ends = (top - min(operation.sites), top - max(operation.sites))
+        axes.plot([x, x], ends, zorder=2, **line)
     for site, symbol in zip(operation.sites, symbols(operation), strict=True):
         y = top - site
         if symbol == CONTROL:
             axes.add_patch(patches.Circle((x, y), 0.1, color=edge, zorder=3))
         elif symbol == NOT:
-            circle = {"facecolor": "white", "edgecolor": edge, "linewidth": 1.4, "zorder": 3}
-            axes.add_patch(patches.Circle((x, y), 0.2, **circle))
-            for step in ((0.2, 0), (0, 0.2)):
-                _stroke(axes, x, y, step, edge)
+            look = {"facecolor": "white", "edgecolor": edge, "linewidth": 1.4, "zorder": 3}
+            axes.add_patch(patches.Circle((x, y), 0.2, **look))
+            axes.plot([x - 0.2, x + 0.2], [y, y], zorder=4, **line)
+            axes.plot([x, x], [y - 0.2, y + 0.2], zorder=4, **line)
         elif symbol == SWAP:
-            for step in ((0.13, 0.13), (0.13, -0.13)):
-                _stroke(axes, x, y, step, edge)
+            for sign in (1, -1):
+                ends = (y - sign * 0.13, y + sign * 0.13)
+                axes.plot([x - 0.13, x + 0.13], ends, zorder=4, **line)
         else:
-            wide = _symbol_width(symbol)
-            box = patches.FancyBboxPatch(
-                (x - wide / 2 + 0.06, y - _BOX / 2 + 0.06),
-                wide - 0.12,
-                _BOX - 0.12,
-                boxstyle="round,pad=0.06",
-                facecolor=fill,
-                edgecolor=edge,
-                linewidth=1.2,
-                zorder=3,
-            )
+            left, wide = x - _width(symbol) / 2 + 0.06, _width(symbol) - 0.12
+            look = {"facecolor": fill, "edgecolor": edge, "linewidth": 1.2, "zorder": 3}
+            corner, size = (left, y - _BOX / 2 + 0.06), (wide, _BOX - 0.12)
+            box = patches.FancyBboxPatch(corner, *size, boxstyle="round,pad=0.06", **look)
             axes.add_patch(box)
-            axes.text(
-                x, y - 0.015, symbol, ha="center", va="center", fontsize=_FONT, color=_INK, zorder=4
-            )
-
-
-def _stroke(axes: Any, x: float, y: float, step: tuple[float, float], color: str) -> None:
-    """A short line through a point."""
-    dx, dy = step
-    axes.plot([x - dx, x + dx], [y - dy, y + dy], color=color, linewidth=1.4, zorder=4)
+            axes.text(x, y - 0.015, symbol, ha="center", **_TEXT)

@@ -1,23 +1,23 @@
 """Entanglement of a head's states, bond by bond."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.mps import MPS
-from mpsheads.plotting.learned import EntropyProfile, entropy_profile, quantiles
-from mpsheads.plotting.quality import check_format
+from mpsheads.plotting.learned import EntropyProfile, entropy_profile
 from mpsheads.plotting.style import (
     BLUE,
+    DOTTED,
     FONT,
     INK,
     QUIET,
-    new_figure,
-    save_figure,
+    draw_panels,
     tidy,
     whole_numbers,
 )
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
 _UNIT = "entropy (bits)"
-_DOTTED = (0, (1, 2))
 
 
 def entanglement_entropy(
@@ -35,7 +34,6 @@ def entanglement_entropy(
     path: PathLike,
     *,
     kept_sites: Sequence[int] = (),
-    title: str = "Entanglement inside the head",
     subtitle: str = "",
 ) -> Path:
     """Draw the entanglement entropy of the bonds: by their place in a block, and by block.
@@ -45,28 +43,21 @@ def entanglement_entropy(
     Args:
         states: What `head.state(x)` returns for some texts, several such batches, or the profile
             that `entropy_profile` makes of them.
-        path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format. It
-            appears when it is complete.
+        path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format.
         kept_sites: The sites that are read out: `head.kept_sites`.
-        title: Heading.
-        subtitle: A second, quieter line, such as the name of the collection.
-
-    Returns:
-        The path.
+        subtitle: A quiet line, such as the name of the collection.
 
     Raises:
-        ValueError: If there is no state, no bond, or the format is unknown.
+        ValueError: If there is no state, no bond that can be entangled, or the format is unknown.
         ImportError: If matplotlib is missing.
     """
-    check_format(Path(path))
     profile = _profile(states, kept_sites)
-    figure = new_figure(title, subtitle)
-    if len(profile.blocks) == 1:
-        entanglement_entropy_on(profile, figure.add_axes((0.085, 0.145, 0.89, 0.6)))
-    else:
-        block_entropy_on(profile, figure.add_axes((0.085, 0.145, 0.34, 0.6)))
-        entanglement_entropy_on(profile, figure.add_axes((0.525, 0.145, 0.45, 0.6)))
-    return save_figure(figure, path)
+    panels = [partial(entanglement_entropy_on, profile)]
+    if len(profile.blocks) > 1:
+        panels.insert(0, partial(block_entropy_on, profile))
+    title = "Entanglement inside the head"
+    wide = 11.0 / len(panels)
+    return draw_panels(panels, path, title=title, subtitle=subtitle, wide=wide, high=4.9)
 
 
 def entanglement_entropy_on(
@@ -75,36 +66,23 @@ def entanglement_entropy_on(
     """Draw the entropy along the register into axes of matplotlib: mean and spread over texts.
 
     Of a register in blocks, each block is shown at the bond that is most entangled on average; of
-    a single chain, every bond.
-
-    Args:
-        states: As in `entanglement_entropy`.
-        axes: Where.
-        kept_sites: The sites that are read out.
-
-    Raises:
-        ValueError: If there is no bond.
+    a single chain, every bond. Arguments and errors are those of `entanglement_entropy`.
     """
     profile = _profile(states, kept_sites)
     in_blocks = len(profile.blocks) > 1
-    values = profile.strongest if in_blocks else profile.entropies
-    limits = [max(profile.limits[list(b[:-1])]) for b in profile.blocks if len(b) > 1]
-    limit = torch.stack(limits) if in_blocks else profile.limits
-    tidy(
-        axes,
-        title="the strongest bond of each block" if in_blocks else "along the register",
-        xlabel="block" if in_blocks else "bond",
-        ylabel=_UNIT,
-    )
+    values, limit = profile.entropies, profile.limits
+    if in_blocks:
+        values, limit = values[:, profile.strongest], limit[profile.strongest]
+    title = "the strongest bond of each block" if in_blocks else "along the register"
+    tidy(axes, title=title, xlabel="block" if in_blocks else "bond", ylabel=_UNIT)
     x = range(values.shape[1])
-    low, high = quantiles(values, (_SPREAD[0], _SPREAD[-1]))
+    low, high = np.quantile(values.numpy(), (_SPREAD[0], _SPREAD[-1]), axis=0)
     thick = min(7.0, 430 / len(x))
-    spread = "5% to 95% of texts"
-    axes.vlines(x, low, high, color=BLUE, alpha=0.3, linewidth=thick, label=spread)
-    axes.plot(
-        x, values.mean(dim=0), "o", color=BLUE, markersize=min(6.0, 2 + thick / 2), label="mean"
-    )
-    axes.plot(x, limit, color=QUIET, linewidth=1.5, linestyle=_DOTTED, label="limit")
+    bar = {"color": BLUE, "alpha": 0.3, "linewidth": thick, "label": "5% to 95% of texts"}
+    axes.vlines(x, low, high, **bar)
+    size = min(6.0, 2 + thick / 2)
+    axes.plot(x, values.mean(dim=0), "o", color=BLUE, markersize=size, label="mean")
+    axes.plot(x, limit, color=QUIET, linewidth=1.5, linestyle=DOTTED, label="limit")
     axes.set_xlim(-1, len(x))
     _heights(axes, float(limit.max()))
     whole_numbers(axes.xaxis, 7)
@@ -127,49 +105,26 @@ def block_entropy_on(
 ) -> None:
     """Draw the entropy by place in the block into axes of matplotlib, over texts and blocks.
 
-    Args:
-        states: As in `entanglement_entropy`.
-        axes: Where.
-        kept_sites: The sites that are read out.
-
-    Raises:
-        ValueError: If there is no bond.
+    Arguments and errors are those of `entanglement_entropy`.
     """
     profile = _profile(states, kept_sites)
-    places = profile.by_distance
-    limits = EntropyProfile(profile.limits[None], profile.limits, profile.kept_sites).by_distance
-    tidy(
-        axes,
-        title="inside the blocks",
-        xlabel="bond, counted from the kept qubit",
-        ylabel=_UNIT,
-    )
-    for distance, values in places.items():
-        low, lower, middle, upper, high = (float(q) for q in quantiles(values.flatten(), _SPREAD))
-        axes.plot([distance] * 2, [low, high], color=BLUE, linewidth=1.6, zorder=2)
-        axes.plot(
-            [distance] * 2, [lower, upper], color=BLUE, linewidth=9, solid_capstyle="butt", zorder=3
-        )
-        axes.plot(distance, middle, "_", color="white", markersize=9, markeredgewidth=2, zorder=4)
-        most = float(limits[distance].max())
-        axes.plot(
-            [distance - 0.3, distance + 0.3],
-            [most] * 2,
-            color=QUIET,
-            linewidth=1.5,
-            linestyle=_DOTTED,
-        )
-    axes.text(
-        0,
-        1,
-        "bar 50%, line 90% of texts; dotted: limit",
-        transform=axes.transAxes,
-        va="top",
-        fontsize=FONT - 2,
-        color=INK,
-    )
+    xlabel = "bond, counted from the kept qubit"
+    tidy(axes, title="entanglement inside the blocks", xlabel=xlabel, ylabel=_UNIT)
+    bonds = profile.bonds_by_distance
+    for place, inside in bonds.items():
+        values = profile.entropies[:, inside].numpy()
+        low, lower, middle, upper, high = np.quantile(values, _SPREAD)
+        axes.vlines(place, low, high, color=BLUE, linewidth=1.6, zorder=2)
+        axes.vlines(place, lower, upper, color=BLUE, linewidth=9, zorder=3)
+        axes.plot(place, middle, "_", color="white", markersize=9, markeredgewidth=2, zorder=4)
+        most = float(profile.limits[inside].max())
+        limit = {"color": QUIET, "linewidth": 1.5, "linestyle": DOTTED}
+        axes.hlines(most, place - 0.3, place + 0.3, **limit)
+    words = "bar 50%, line 90% of texts; dotted: limit"
+    place = {"transform": axes.transAxes, "va": "top"}
+    axes.text(0, 1, words, fontsize=FONT - 2, color=INK, **place)
     _heights(axes, float(profile.limits.max()))
-    axes.set_xlim(0.4, max(places) + 0.6)
+    axes.set_xlim(0.4, max(bonds) + 0.6)
     whole_numbers(axes.xaxis, 8)
 
 

@@ -1,17 +1,18 @@
 """What a head has learned, in numbers: the data of the figures, also for tables of one's own."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mpsheads._optional import optional_import
 from mpsheads.mps import MPS
 from mpsheads.mps import entanglement_entropy as entropy_of
-
-CODE_BITS = (8, 4, 2, 1)
+from mpsheads.similarity import Codes
 
 
 @dataclass(frozen=True)
@@ -32,34 +33,28 @@ class EntropyProfile:
     def blocks(self) -> list[range]:
         """Sites of each block: what lies between bonds that can carry no entanglement."""
         cuts = [bond + 1 for bond, limit in enumerate(self.limits.tolist()) if limit == 0]
-        edges = [0, *cuts, len(self.limits) + 1]
-        return [range(a, b) for a, b in pairwise(edges)]
+        return [range(a, b) for a, b in pairwise([0, *cuts, len(self.limits) + 1])]
 
     @property
-    def by_distance(self) -> dict[int, Tensor]:
-        """Distance of a bond from the kept site of its block -> entropies `(texts, bonds)`.
+    def bonds_by_distance(self) -> dict[int, list[int]]:
+        """Distance of a bond from the kept site of its block -> bonds, one in each block.
 
         The bond beside the kept site has distance 1. A block without a kept site, or with several,
         is read as if it kept its last one.
         """
-        kept = set(self.kept_sites)
         bonds: dict[int, list[int]] = {}
         for block in self.blocks:
-            inside = [site for site in block if site in kept]
+            inside = [site for site in block if site in self.kept_sites]
             home = inside[0] if len(inside) == 1 else block[-1]
             for bond in block[:-1]:
                 bonds.setdefault(home - bond if bond < home else bond - home + 1, []).append(bond)
-        return {distance: self.entropies[:, bonds[distance]] for distance in sorted(bonds)}
+        return dict(sorted(bonds.items()))
 
     @property
-    def strongest(self) -> Tensor:
-        """`(texts, blocks)`: each block at the bond that is most entangled on average.
-
-        Blocks of one qubit, which have no bond, are left out.
-        """
-        mean = self.entropies.mean(dim=0)
-        chosen = [max(b[:-1], key=lambda i: float(mean[i])) for b in self.blocks if len(b) > 1]
-        return self.entropies[:, chosen]
+    def strongest(self) -> list[int]:
+        """In each block of two qubits or more, the bond that is most entangled on average."""
+        mean = self.entropies.mean(dim=0).tolist()
+        return [max(block[:-1], key=mean.__getitem__) for block in self.blocks if len(block) > 1]
 
 
 def entropy_profile(
@@ -76,9 +71,8 @@ def entropy_profile(
 
     Cost: that of `mpsheads.mps.entanglement_entropy`, one batch at a time.
     """
-    batches = [states] if isinstance(states, MPS) else states
     entropies, dims = [], []
-    for batch in batches:
+    for batch in [states] if isinstance(states, MPS) else states:
         entropies.append(entropy_of(batch, base=2).detach().cpu())
         dims.append(batch.bond_dims)
     if not entropies:
@@ -86,9 +80,8 @@ def entropy_profile(
     if len({len(row) for row in dims}) > 1:
         raise ValueError("`states` must hold batches with the same number of sites.")
     largest = [max(column) for column in zip(*dims, strict=True)]
-    return EntropyProfile(
-        torch.cat(entropies), _limits(largest), tuple(sorted(int(site) for site in kept_sites))
-    )
+    kept = tuple(sorted(int(site) for site in kept_sites))
+    return EntropyProfile(torch.cat(entropies), _limits(largest), kept)
 
 
 def _limits(dims: Sequence[int]) -> Tensor:
@@ -101,50 +94,39 @@ def _limits(dims: Sequence[int]) -> Tensor:
     return limits
 
 
-def code_entropy(z: Tensor, bits: int, *, low: float = 0.0, high: float = math.pi) -> Tensor:
-    """How many bits the codes of each output carry, when its range is cut into equal cells.
+def code_entropy(codes: Codes) -> Tensor:
+    """How many bits the codes of each output carry.
 
     The entropy of how often each of the 2**bits cells is hit, per output: `bits` if all are hit
     equally, 0 if it is always the same one. Corrected for the finite sample (Miller 1955), since
     few texts hit few cells; still too low for fewer than about 4 * 2**bits texts.
 
     Args:
-        z: Outputs of a head, `(texts, outputs)`.
-        bits: Width of a code, 1 to 8.
-        low: Lower end of the range; outputs beyond it count as at it.
-        high: Upper end.
+        codes: Of a head's outputs for some texts: `head.quantize(z, bits)`.
 
     Returns:
-        `(outputs,)`, in bits, from 0 to `bits`.
+        `(outputs,)`, in bits, from 0 to `codes.bits`.
 
     Raises:
-        ValueError: If `bits` is out of range, the range is empty, or there are no texts.
+        ValueError: If there are no texts.
     """
-    if not 1 <= bits <= 8:
-        raise ValueError(f"`bits` must be from 1 to 8, got {bits}.")
-    counts = cell_counts(z, 2**bits, low=low, high=high)
-    p = counts / len(z)
-    entropy = -torch.special.xlogy(p, p).sum(dim=1) + ((counts > 0).sum(dim=1) - 1) / (2 * len(z))
-    return (entropy / math.log(2)).clamp(max=bits)
+    if not len(codes):
+        raise ValueError("`codes` must hold at least one vector.")
+    cells = codes.numbers().cpu().long().T
+    counts = torch.zeros(codes.width, 2**codes.bits, dtype=torch.float64)
+    counts.scatter_add_(1, cells, torch.ones_like(cells, dtype=torch.float64))
+    p = counts / len(codes)
+    missed = ((counts > 0).sum(dim=1) - 1) / (2 * len(codes))
+    entropy = torch.special.entr(p).sum(dim=1) + missed
+    return (entropy / math.log(2)).clamp(max=codes.bits)
 
 
-def too_few(texts: int, bits: int) -> bool:
-    """Whether that many texts may leave cells of a code empty by chance, so `code_entropy` is low.
+def too_few(codes: Codes) -> bool:
+    """Whether so few texts may leave cells of a code empty by chance, so `code_entropy` is low.
 
     With four texts a cell the correction is good to a few hundredths of a bit.
     """
-    return texts < 4 * 2**bits
-
-
-def cell_counts(z: Tensor, cells: int, *, low: float, high: float) -> Tensor:
-    """`(outputs, cells)`: how often each output falls into each of equal cells, in float64."""
-    if z.ndim != 2 or 0 in z.shape:
-        raise ValueError(f"`z` must have shape (texts, outputs), got {tuple(z.shape)}.")
-    if not low < high:
-        raise ValueError(f"`low` must be less than `high`, got {low} and {high}.")
-    cell = ((z.detach().cpu().double() - low) * (cells / (high - low))).long().clamp(0, cells - 1)
-    counts = torch.zeros(z.shape[1], cells, dtype=torch.float64)
-    return counts.scatter_add_(1, cell.T, torch.ones_like(cell.T, dtype=torch.float64))
+    return len(codes) < 4 * 2**codes.bits
 
 
 @dataclass(frozen=True)
@@ -198,49 +180,28 @@ class PairDistances:
 
     @property
     def threshold(self) -> float:
-        """The distance that separates best: pairs closer than it are taken for relevant."""
-        return self._best_split()[0]
+        """The distance that separates best: pairs up to it are taken for relevant."""
+        return float(self._kolmogorov_smirnov().statistic_location)
 
     @property
     def overlap(self) -> float:
         """Share of relevant pairs beyond the threshold plus share of others within it, in [0, 1].
 
         Where the two densities cross once, it is the area that they share. It is one less the
-        distance of Kolmogorov and Smirnov between the two samples.
+        one-sided distance of Kolmogorov and Smirnov between the two samples.
         """
-        return self._best_split()[1]
+        return 1.0 - float(self._kolmogorov_smirnov().statistic)
 
-    def _best_split(self) -> tuple[float, float]:
-        values = torch.cat([self.relevant, self.other]).double()
-        weights = torch.cat(
-            [
-                torch.full((len(self.relevant),), 1 / len(self.relevant), dtype=torch.float64),
-                torch.full((len(self.other),), -1 / len(self.other), dtype=torch.float64),
-            ]
-        )
-        order = values.argsort()
-        values, gain = values[order], weights[order].cumsum(0)
-        last = torch.ones(len(values), dtype=torch.bool)
-        last[:-1] = values[1:] > values[:-1]  # equal distances fall on the same side
-        values, gain = values[last], gain[last]
-        best = int(gain.argmax())
-        after = values[min(best + 1, len(values) - 1)]
-        return float((values[best] + after) / 2), float(1 - gain[best].clamp(0, 1))
+    def _kolmogorov_smirnov(self) -> "object":
+        stats = optional_import("scipy.stats", "retrieval")
+        samples = self.relevant.double().numpy(), self.other.double().numpy()
+        return stats.ks_2samp(*samples, alternative="greater", method="asymp")
 
 
 def _auc(relevant: Tensor, other: Tensor) -> float:
-    ordered = other.double().sort().values
-    x = relevant.double()
-    farther = len(ordered) - torch.searchsorted(ordered, x, right=True)
-    equal = torch.searchsorted(ordered, x, right=True) - torch.searchsorted(ordered, x)
-    return float((farther + equal / 2).mean() / len(ordered))
-
-
-def quantiles(values: Tensor, shares: Sequence[float]) -> Iterator[Tensor]:
-    """Quantiles over the first axis; unlike `torch.quantile` of inputs of any size."""
-    ordered = values.sort(dim=0).values
-    for share in shares:
-        place = share * (len(ordered) - 1)
-        below = math.floor(place)
-        above = min(below + 1, len(ordered) - 1)
-        yield ordered[below].lerp(ordered[above], place - below)
+    """By the ranks of both samples together (Mann and Whitney)."""
+    stats = optional_import("scipy.stats", "retrieval")
+    ranks = stats.rankdata(np.concatenate([other.double().numpy(), relevant.double().numpy()]))
+    others = len(other)
+    farther = ranks[:others].sum() - others * (others + 1) / 2
+    return float(farther / (others * len(relevant)))

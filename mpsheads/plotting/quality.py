@@ -1,346 +1,339 @@
-"""Quality against size: what a head is worth at the bytes that it costs."""
+"""Quality against size: what a method is worth at the bytes that its vectors take."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpsheads._files import replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.plotting.labels import spread
+from mpsheads.plotting.style import (
+    DOTTED,
+    FONT,
+    INK,
+    QUIET,
+    check_format,
+    colour_of,
+    new_figure,
+    save_figure,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = {
-    "mps": "#0072B2",
-    "reference": "#D55E00",
-    "dense": "#009E73",
-    "pca": "#B5488B",
-    "truncation": "#7A7A7A",
-}
-_MORE_COLOURS = ("#E69F00", "#56B4E9", "#5D3A9B", "#A0522D", "#2F4F4F")
-_NAMES = {
-    "mps": "MPS head",
-    "reference": "paper's head",
-    "dense": "Linear + tanh",
-    "pca": "PCA",
-    "truncation": "truncation",
-}
-_INK, _QUIET = "#222222", "#6B6B6B"
-_DODGE = 0.115  # horizontal distance of heads at equal bytes, in powers of two
-_FONT = 14
+UNCOMPRESSED = "uncompressed"
+_NAMES = {"mps": "MPS head", "reference": "paper's head", "dense": "Linear + tanh", "pca": "PCA"}
+_MARKERS = {32: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
+_DODGE = 0.15  # octaves, at most, that points of equal bytes are moved to stand side by side
+_SMALL = FONT - 2
 
 
 @dataclass(frozen=True)
-class _Point:
-    head: str
+class QualityPoint:
+    """A method at one size.
+
+    Attributes:
+        method: Its name, such as `"mps"`; `"uncompressed"` is drawn as a level.
+        bytes: Bytes of a stored vector.
+        mean: The measure.
+        interval: Lower and upper end of its confidence interval.
+        parameters: Trained numbers of the method.
+        bits: Bits of a stored number.
+        label: Its name beside the point, if it lies on the front or is emphasised.
+        emphasis: Whether it is the one to look at: named in bold.
+    """
+
+    method: str
     bytes: int
-    parameters: int
     mean: float
     interval: tuple[float, float]
+    parameters: int = 0
+    bits: int = 32
+    label: str = ""
+    emphasis: bool = False
+
+
+def pareto_front(points: Iterable[Any]) -> list[Any]:
+    """Those points, by their `bytes`, that no other has the `mean` of at no more bytes.
+
+    Points that are equal in both stay.
+    """
+    front: list[Any] = []
+    for point in sorted(points, key=lambda point: (point.bytes, -point.mean)):
+        best = (front[-1].bytes, front[-1].mean) if front else (0, -math.inf)
+        if point.mean > best[1] or (point.bytes, point.mean) == best:
+            front.append(point)
+    return front
 
 
 def quality_vs_bytes(
-    results: Sequence[Mapping[str, Any]],
+    points: Sequence[QualityPoint],
     path: PathLike,
     *,
     measure: str = "nDCG@10",
     title: str = "Search quality by size of the vectors",
     subtitle: str = "",
+    budget: int | None = None,
+    front: bool = False,
 ) -> Path:
-    """Draw a measure against bytes a vector: one colour per head, intervals, parameters as area.
+    """Draw a measure against bytes a vector: colour is the method, shape the bits of a number.
+
+    Area grows with the root of the number of parameters. Points of equal bytes stand side by side.
 
     Args:
-        results: One mapping per head and size, as `mpsheads compare --json` and the `results.json`
-            of the demo hold them under "results": `"head"` (its kind, `None` for uncompressed
-            vectors), `"bytes_per_vector"`, `"parameters"`, and under `"measures"` and the measure's
-            name `"mean"` and `"interval"` (lower and upper end).
+        points: What is drawn.
         path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format. It
             appears when it is complete.
-        measure: Which measure is drawn.
+        measure: Name of the measure.
         title: Heading.
         subtitle: A second, quieter line, such as the name of the collection.
+        budget: Bytes at which a line is drawn.
+        front: Ring, join and name the points of the Pareto front, and fade the others; otherwise
+            the points of each method are joined.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: If there is nothing to draw, a result lacks a field, or the format is unknown.
+        ValueError: If there is nothing to draw, or the format is unknown.
         ImportError: If matplotlib is missing.
     """
-    path = Path(path)
     check_format(path)
-    points = [_point(result, measure, row) for row, result in enumerate(results)]
-    heads = [point for point in points if point.head]
-    if not heads:
-        raise ValueError("`results` must hold at least one head besides uncompressed vectors.")
-    uncompressed = next((point for point in points if not point.head), None)
-    figure_module = optional_import("matplotlib.figure", "retrieval")
-    figure = figure_module.Figure(figsize=(11, 6.4), dpi=160, facecolor="white")
-    axes = figure.add_axes((0.075, 0.145, 0.9, 0.665))
-    kinds = list(dict.fromkeys(point.head for point in heads))
-    shifts = {k: 2.0 ** (_DODGE * (i - (len(kinds) - 1) / 2)) for i, k in enumerate(kinds)}
-    _axes(axes, points, measure)
-    for size in {point.bytes for point in heads}:
-        edges = (size * shift * 2.0 ** (sign * _DODGE) for shift, sign in _ends(shifts))
-        axes.axvspan(*edges, color="#000000", alpha=0.035, linewidth=0, zorder=0)
-    if uncompressed is not None:
-        left = min(point.bytes for point in points) * min(shifts.values()) * 2.0**-_DODGE
-        _draw_uncompressed(axes, uncompressed, left)
-    for kind in kinds:
-        members = [point for point in heads if point.head == kind]
-        _draw_head(axes, members, _colour(kinds, kind), shifts[kind], heads)
-    _label_heads(axes, heads, shifts)
-    _size_legend(figure, heads)
-    figure.text(0.02, 0.94, title, fontsize=_FONT + 6, fontweight="bold", color=_INK)
-    figure.text(0.02, 0.89, subtitle, fontsize=_FONT, color=_QUIET)
-    _save(figure, path)
-    return path
+    width, height = (13.0, 8.0) if front else (11.5, 6.4)
+    figure = new_figure(title, subtitle, width=width, height=height)
+    size = (1 - 3.2 / width, 1 - 2.35 / height)
+    axes = figure.add_axes((0.85 / width, 0.85 / height, *size))
+    quality_vs_bytes_on(points, axes, measure=measure, budget=budget, front=front, legend=False)
+    top = 1 - 1.5 / height
+    for name, handles in _legends(points, front=front):
+        _legend(figure, handles, name, "upper left", (1 - 2.2 / width, top))
+        top -= ((len(handles) + bool(name)) * 0.25 + 0.25) / height
+    return save_figure(figure, path)
 
 
 def quality_vs_bytes_on(
-    results: Sequence[Mapping[str, Any]], axes: "Axes", *, measure: str = "nDCG@10"
+    points: Sequence[QualityPoint],
+    axes: "Axes",
+    *,
+    measure: str = "nDCG@10",
+    budget: int | None = None,
+    front: bool = False,
+    legend: bool = True,
 ) -> None:
-    """Draw a measure against bytes a vector into axes of matplotlib, without the parameters.
+    """Draw a measure against bytes a vector into axes of matplotlib.
 
     Args:
-        results: As in `quality_vs_bytes`.
+        points: As in `quality_vs_bytes`, and so are `measure`, `budget` and `front`.
         axes: Where.
-        measure: Which measure is drawn.
+        measure: Name of the measure.
+        budget: Bytes at which a line is drawn.
+        front: Whether the Pareto front is shown.
+        legend: Name the methods inside the axes.
 
     Raises:
-        ValueError: If there is nothing to draw, or a result lacks a field.
+        ValueError: If there is nothing to draw.
     """
-    points = [_point(result, measure, row) for row, result in enumerate(results)]
-    kinds = list(dict.fromkeys(point.head for point in points if point.head))
-    if not kinds:
-        raise ValueError("`results` must hold at least one head besides uncompressed vectors.")
-    _axes(axes, points, measure)
-    sizes = [point.bytes for point in points]
-    axes.set_xlim(min(sizes) / 1.6, max(sizes) * 1.6)
-    axes.set_xlabel("bytes a vector (log scale)", fontsize=_FONT, color=_INK, loc="center")
-    axes.set_title(measure, loc="left", x=0, fontsize=_FONT, color=_INK, pad=10)
-    for point in points:
-        if not point.head:
-            axes.axhline(point.mean, color=_INK, linewidth=1.6, linestyle=(0, (5, 3)))
-            label = {"textcoords": "offset points", "xytext": (4, 5), "color": _INK}
-            at = (axes.get_xlim()[0], point.mean)
-            axes.annotate("uncompressed", at, fontsize=_FONT - 2, **label)
-    for place, kind in enumerate(kinds):
-        members = sorted((p for p in points if p.head == kind), key=lambda p: p.bytes)
-        shift = 2.0 ** (_DODGE * (place - (len(kinds) - 1) / 2))
-        axes.errorbar(
-            [point.bytes * shift for point in members],
-            [point.mean for point in members],
-            yerr=_bars(members),
-            fmt="o-",
-            color=_colour(kinds, kind),
-            markersize=6,
-            linewidth=1.8,
-            label=_NAMES.get(kind, kind),
-        )
-    axes.legend(loc="lower right", frameon=False, fontsize=_FONT - 2, labelcolor="linecolor")
+    methods = _methods(points)
+    if not methods:
+        raise ValueError("`points` must hold at least one method besides uncompressed vectors.")
+    x = _places(points, methods)
+    on_front = pareto_front(points) if front else []
+    _scales(axes, points, measure, budget)
+    _levels(axes, points, budget)
+    most = max(point.parameters for point in points)
+    for point in sorted(points, key=lambda point: -point.parameters):
+        faded = front and point not in on_front and not point.emphasis
+        _mark(axes, point, x[point], colour_of(point.method, methods), most, faded=faded)
+    line: dict[str, Any] = {"drawstyle": "steps-post", "color": INK, "linewidth": 1.4, "alpha": 0.6}
+    if front:
+        on_front.sort(key=lambda point: (point.bytes, x[point]))
+        axes.plot([x[p] for p in on_front], [p.mean for p in on_front], **line, zorder=2.3)
+        look = {"facecolors": "none", "edgecolors": INK, "linewidths": 1.4, "zorder": 4.5}
+        sizes = [(_area(p.parameters, most) ** 0.5 + 9) ** 2 for p in on_front]
+        axes.scatter([x[p] for p in on_front], [p.mean for p in on_front], s=sizes, **look)
+    else:
+        for method in methods:
+            own = sorted(
+                (p for p in points if p.method == method), key=lambda p: (-p.bits, p.bytes)
+            )
+            line = {"color": colour_of(method, methods), "linewidth": 2, "alpha": 0.5, "zorder": 2}
+            axes.plot([x[p] for p in own], [p.mean for p in own], **line)
+    named = [p for p in points if p.label and (p in on_front or p.emphasis)]
+    _name_points(axes, named, x, methods)
+    if legend:
+        _legend(axes, _legends(points, front=False)[0][1], None, "lower right", None)
 
 
-def _ends(shifts: Mapping[str, float]) -> list[tuple[float, int]]:
-    """The least and the largest shift, with the direction that leads outwards."""
-    return [(min(shifts.values()), -1), (max(shifts.values()), 1)]
+def _methods(points: Iterable[QualityPoint]) -> list[str]:
+    return list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
 
 
-def _point(result: Mapping[str, Any], measure: str, row: int) -> _Point:
-    try:
-        values = result["measures"][measure]
-        low, high = values["interval"]
-        return _Point(
-            head=result["head"] or "",
-            bytes=int(result["bytes_per_vector"]),
-            parameters=int(result["parameters"]),
-            mean=float(values["mean"]),
-            interval=(float(low), float(high)),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"`results`[{row}] must hold head, bytes_per_vector, parameters, and mean and interval "
-            f"of {measure} under measures; it fails at {error!r}."
-        ) from error
+def _places(points: Sequence[QualityPoint], methods: Sequence[str]) -> dict[QualityPoint, float]:
+    """Where the points stand: at their bytes, moved a little where several have as many."""
+    order = [UNCOMPRESSED, *methods]
+    places = {}
+    for size in {point.bytes for point in points}:
+        members = [point for point in points if point.bytes == size]
+        members.sort(key=lambda point: order.index(point.method))
+        step = min(0.115, 2 * _DODGE / max(1, len(members) - 1))
+        for place, point in enumerate(members):
+            places[point] = size * 2 ** (step * (place - (len(members) - 1) / 2))
+    return places
 
 
-def _colour(kinds: Sequence[str], kind: str) -> str:
-    others = [other for other in kinds if other not in _COLOURS]
-    return _COLOURS.get(kind) or _MORE_COLOURS[others.index(kind) % len(_MORE_COLOURS)]
-
-
-def _axes(axes: Any, points: Sequence[_Point], measure: str) -> None:
-    """Scales, ticks at the sizes that occur, and a quiet grid."""
-    sizes = sorted({point.bytes for point in points})
+def _scales(axes: Any, points: Sequence[QualityPoint], measure: str, budget: int | None) -> None:
+    tidy(axes, title=measure, xlabel="bytes a vector (log scale)")
+    sizes = sorted({point.bytes for point in points} | ({budget} if budget else set()))
     low = min(point.interval[0] for point in points)
     high = max(point.interval[1] for point in points)
-    margin = 0.09 * (high - low) or 0.01
+    margin = 0.06 * (high - low) or 0.01
     axes.set_xscale("log", base=2)
-    octaves = math.log2(sizes[-1] / sizes[0] * 1.5)
-    names = max(1.26, (0.15 * octaves + 0.4) / 0.85)  # octaves that the names on the left take
-    axes.set_xlim(sizes[0] / 2**names, sizes[-1] * 1.5)
-    axes.set_ylim(low - margin, high + margin)
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
+    axes.set_xlim(sizes[0] / 2**0.6, sizes[-1] * 2**0.45)
+    axes.set_ylim(low - margin, high + 2 * margin)
+    if len(sizes) > 6:
+        powers = range(math.ceil(math.log2(sizes[0])), math.floor(math.log2(sizes[-1])) + 1)
+        sizes = [2**power for power in powers]
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    axes.tick_params(labelsize=_FONT, length=0, colors=_INK, pad=7)
-    axes.set_xlabel(
-        "bytes a vector (log scale)", fontsize=_FONT, color=_INK, labelpad=6, loc="left"
-    )
-    axes.set_title(measure, loc="left", x=-0.061, fontsize=_FONT, color=_INK, pad=10)
-    axes.locator_params(axis="y", steps=[1, 2, 5, 10])  # so that two or three decimals are exact
-    axes.grid(axis="y", color="#E6E6E6", linewidth=1)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color("#B0B0B0")
+    axes.locator_params(axis="y", nbins=8, steps=[1, 2, 5, 10])
 
 
-def _draw_uncompressed(axes: Any, point: _Point, left: float) -> None:
-    """A line with its interval from `left` to the end, and the point itself."""
-    right = axes.get_xlim()[1]
-    axes.fill_between([left, right], *point.interval, color="#000000", alpha=0.06, linewidth=0)
-    axes.hlines(
-        point.mean, left, right, color=_INK, linewidth=1.6, linestyle=(0, (5, 3)), zorder=1.5
-    )
-    axes.errorbar(
-        point.bytes,
-        point.mean,
-        yerr=_bars([point]),
-        fmt="D",
-        color=_INK,
-        markersize=8,
-        elinewidth=1.8,
-        zorder=4,
-    )
-    axes.annotate(
-        f"uncompressed {point.mean:.3f}",
-        (point.bytes, point.mean),
-        xytext=(-12, 6),
-        textcoords="offset points",
-        ha="right",
-        fontsize=_FONT,
-        color=_INK,
-    )
+def _levels(axes: Any, points: Sequence[QualityPoint], budget: int | None) -> None:
+    """A band for each number of bytes, the budget, and the uncompressed quality."""
+    half = 2 ** (_DODGE + 0.07)
+    for size in {point.bytes for point in points}:
+        axes.axvspan(size / half, size * half, color="#000000", alpha=0.03, linewidth=0, zorder=0)
+    text: dict[str, Any] = {
+        "textcoords": "offset points",
+        "fontsize": _SMALL,
+        "color": INK,
+        "zorder": 6,
+    }
+    if budget:  # points of as many bytes stand left of the line
+        axes.axvline(budget * half, color=INK, linewidth=1.2, zorder=1.5)
+        at = {"xy": (budget * half, 0), "xycoords": ("data", "axes fraction"), "xytext": (5, 6)}
+        axes.annotate(f"budget {budget:,} bytes", **at, **text)
+    levels = [point for point in points if point.method == UNCOMPRESSED]
+    if levels:
+        level = max(levels, key=lambda point: point.bytes).mean
+        axes.axhline(level, color=INK, linewidth=1.5, linestyle=DOTTED, zorder=1.5)
+        at = {"xy": (0, level), "xycoords": ("axes fraction", "data"), "xytext": (4, 5)}
+        axes.annotate(f"uncompressed {level:.3f}", **at, **text)
 
 
-def _draw_head(
-    axes: Any, points: Sequence[_Point], colour: str, shift: float, everyone: Sequence[_Point]
-) -> None:
-    points = sorted(points, key=lambda point: point.bytes)
-    x = [point.bytes * shift for point in points]
-    y = [point.mean for point in points]
-    axes.plot(x, y, color=colour, linewidth=2.2, alpha=0.55, zorder=2)
-    axes.errorbar(x, y, yerr=_bars(points), fmt="none", color=colour, elinewidth=1.8, zorder=3)
+def _mark(axes: Any, point: QualityPoint, x: float, colour: str, most: int, *, faded: bool) -> None:
+    """A point and its interval."""
+    bar = (0.6, 0.25, 2) if faded else (1.4, 0.8, 2.5)
+    axes.vlines(x, *point.interval, color=colour, linewidth=bar[0], alpha=bar[1], zorder=bar[2])
     axes.scatter(
         x,
-        y,
-        s=[_area(point.parameters, everyone) for point in points],
+        point.mean,
+        s=_area(point.parameters, most),
+        marker=_MARKERS.get(point.bits, "P"),
         color=colour,
         edgecolors="white",
-        linewidths=1.3,
-        zorder=4,
-        label=points[0].head,
+        linewidths=0.8,
+        alpha=0.4 if faded else 1.0,
+        zorder=3 if faded else 4,
     )
 
 
-def _bars(points: Sequence[_Point]) -> list[list[float]]:
-    """Lengths of the bars below and above the means."""
-    below = [max(0.0, point.mean - point.interval[0]) for point in points]
-    return [below, [max(0.0, point.interval[1] - point.mean) for point in points]]
+def _area(parameters: int, most: int) -> float:
+    """Area of a mark in square points."""
+    return 40 + 150 * (parameters / most if most else 0.0) ** 0.5
 
 
-def _area(parameters: int, everyone: Sequence[_Point]) -> float:
-    """Area of a marker, proportional to the parameters above a least visible one."""
-    most = max(point.parameters for point in everyone) or 1
-    return 60 + 300 * parameters / most
-
-
-def _label_heads(axes: Any, points: Sequence[_Point], shifts: Mapping[str, float]) -> None:
-    """Name each head beside its smallest size, in a column, with a thin line to its point."""
-    kinds = list(shifts)
-    first = {
-        kind: min((p for p in points if p.head == kind), key=lambda p: p.bytes) for kind in kinds
-    }
-    place = axes.transAxes.inverted().transform
-    height = {
-        kind: float(place(axes.transData.transform((point.bytes, point.mean)))[1])
-        for kind, point in first.items()
-    }
-    line = _FONT * 1.45 * axes.figure.dpi / 72 / axes.bbox.height
-    placed = spread([height[kind] for kind in kinds], line, line / 2, 1 - line / 2)
-    for kind, y in zip(kinds, placed, strict=True):
-        axes.annotate(
-            _NAMES.get(kind, kind),
-            (first[kind].bytes * shifts[kind], first[kind].mean),
-            xytext=(0.135, y),
-            textcoords="axes fraction",
-            ha="right",
-            va="center",
-            fontsize=_FONT,
-            fontweight="bold" if kind == "mps" else "normal",
-            color=_colour(kinds, kind),
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 2.5},
-            arrowprops={
-                "arrowstyle": "-",
-                "color": _colour(kinds, kind),
-                "alpha": 0.5,
-                "linewidth": 1,
-                "relpos": (1, 0.5),
-                "shrinkA": 1,
-                "shrinkB": 7,
-            },
-        )
-
-
-def _size_legend(figure: Any, points: Sequence[_Point]) -> None:
-    """Circles that say which area means how many parameters."""
-    most = max(point.parameters for point in points)
-    if most == 0:
+def _name_points(
+    axes: Any,
+    named: Sequence[QualityPoint],
+    x: dict[QualityPoint, float],
+    methods: Sequence[str],
+) -> None:
+    """Labels beside their points, where they cover neither points nor each other."""
+    if not named:
         return
-    lines = optional_import("matplotlib.lines", "retrieval")
-    counts = dict.fromkeys((0, _round(most / 5), _round(most)))
-    circles = [
-        lines.Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker="o",
-            color="#BDBDBD",
-            markersize=_area(count, points) ** 0.5,
-            label=f"{count:,}",
+    points = [(x[point], point.mean) for point in named]
+    pixel = axes.figure.dpi / 72
+
+    def moved(right: float, up: float) -> list[tuple[float, float]]:
+        """Places so many points of print from the points."""
+        shifted = axes.transData.transform(points) + (right * pixel, up * pixel)
+        return axes.transData.inverted().transform(shifted).tolist()
+
+    texts = [
+        axes.text(
+            *place,
+            point.label,
+            ha="center",
+            fontsize=_SMALL,
+            fontweight="bold" if point.emphasis else "normal",
+            color=colour_of(point.method, methods),
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+            zorder=5,
         )
-        for count in counts
+        for place, point in zip(moved(-30, 30), named, strict=True)  # the front leaves room there
     ]
-    figure.legend(
-        handles=[lines.Line2D([], [], linestyle="none", label="parameters:"), *circles],
-        loc="lower right",
-        bbox_to_anchor=(0.985, 0.025),
-        ncols=len(circles) + 1,
-        frameon=False,
-        fontsize=_FONT - 2,
-        labelcolor=_QUIET,
-        handletextpad=0.3,
-        columnspacing=1.3,
+    rings = [place for right in (-9, 0, 9) for up in (-9, 0, 9) for place in moved(right, up)]
+    optional_import("adjustText", "retrieval").adjust_text(
+        texts,
+        *zip(*rings, strict=True),
+        target_x=[place for place, _ in points],
+        target_y=[height for _, height in points],
+        avoid_self=False,
+        ax=axes,
+        expand=(1.05, 1.3),
+        iter_lim=300,  # and no limit of time: the same points give the same picture
+        arrowprops={"arrowstyle": "-", "color": QUIET, "linewidth": 0.8, "alpha": 0.7},
     )
 
 
-def _round(value: float) -> int:
-    """The value with one significant digit."""
-    return int(float(f"{value:.0e}"))
+def _legends(points: Sequence[QualityPoint], *, front: bool) -> list[tuple[str, list[Any]]]:
+    """Heading and handles of the legends: methods, bits, parameters, and what else is drawn."""
+    lines = optional_import("matplotlib.lines", "retrieval")
+
+    def dot(label: str, **look: Any) -> Any:
+        return lines.Line2D([], [], linestyle="none", label=label, **look)
+
+    methods, most = _methods(points), max(point.parameters for point in points)
+    colours = {_NAMES.get(m, m): colour_of(m, methods) for m in methods}
+    legends = [("method", [dot(n, marker="o", color=c, ms=8) for n, c in colours.items()])]
+    bits = sorted({point.bits for point in points}, reverse=True)
+    if len(bits) > 1:
+        shapes = [dot(str(b), marker=_MARKERS.get(b, "P"), color=QUIET, ms=8) for b in bits]
+        legends.append(("bits a number", shapes))
+    if most:
+        counts = dict.fromkeys(int(float(f"{n:.0e}")) for n in (0, most / 50, most / 5, most))
+        look = {"marker": "o", "color": "#BDBDBD"}
+        circles = [dot(f"{n:,}", ms=_area(n, most) ** 0.5, **look) for n in counts]
+        legends.append(("parameters", circles))
+    rest = [dot("95% interval", marker="|", color=QUIET, ms=14)]
+    if front:
+        rest.insert(0, dot("Pareto front", marker="o", color=INK, mfc="none", ms=12))
+    return [*legends, ("", rest)]
 
 
-def check_format(path: Path) -> None:
-    """Raise `ValueError` unless the ending of `path` is that of a picture format."""
-    module = optional_import("matplotlib.backend_bases", "retrieval")
-    known = module.FigureCanvasBase.get_supported_filetypes()
-    if path.suffix.lower().lstrip(".") not in known:
-        raise ValueError(f"`path` {str(path)!r} must end in one of .{', .'.join(sorted(known))}.")
-
-
-def _save(figure: Any, path: Path) -> None:
-    with replacing(path) as file:
-        figure.savefig(file, format=path.suffix.lower().lstrip("."))
+def _legend(
+    owner: Any,
+    handles: Sequence[Any],
+    title: str | None,
+    place: str,
+    anchor: tuple[float, float] | None,
+) -> None:
+    """A legend without a frame, in a figure or in axes."""
+    legend = owner.legend(
+        handles=handles,
+        title=title,
+        loc=place,
+        bbox_to_anchor=anchor,
+        frameon=False,
+        fontsize=_SMALL,
+        title_fontsize=_SMALL,
+        alignment="left",
+        labelcolor="linecolor" if title in ("method", None) else QUIET,
+        handletextpad=0.4,
+        labelspacing=0.35,
+        borderpad=0,
+    )
+    legend.get_title().set_color(INK)

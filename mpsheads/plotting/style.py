@@ -1,5 +1,6 @@
-"""What the figures share: colours, fonts, headings, axes, and how a figure becomes a file."""
+"""What the figures share: colours, fonts, axes, panels, and how a figure becomes a file."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,84 @@ from mpsheads._typing import PathLike
 
 INK, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7A7A7A"  # Okabe and Ito
-SHADES = ("#0072B2", "#E69F00", "#009E73", "#B5488B", "#56B4E9", "#D55E00", "#5D3A9B")
 COLOUR_MAP = "Blues"  # lightness alone tells values apart
 FONT = 14
+DOTTED = (0, (1, 2))
+_COLOURS = {
+    "mps": BLUE,
+    "reference": ORANGE,
+    "dense": GREEN,
+    "pca": "#B5488B",
+    "truncation": GREY,
+    "uncompressed": INK,
+}
+_MORE = ("#A67700", "#5D3A9B", "#1B93A8", "#882255", "#2F4F4F")  # dark enough for names
 _DPI = 160
+
+
+def colour_of(method: str, among: Sequence[str] = ()) -> str:
+    """The colour of a method, the same in all figures of mpsheads.
+
+    Args:
+        method: Its name.
+        among: All methods of the figure: those without a colour of their own take some in turn.
+    """
+    others = [other for other in dict.fromkeys([*among, method]) if other not in _COLOURS]
+    return _COLOURS.get(method) or _MORE[others.index(method) % len(_MORE)]
 
 
 def new_figure(title: str, subtitle: str, *, width: float = 11.0, height: float = 6.0) -> Any:
     """A white figure, inches wide and high, with a bold heading and a quiet line below it."""
     module = optional_import("matplotlib.figure", "retrieval")
     figure = module.Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    left = 0.22 / width
+    look = {"va": "center", "x": 0.22 / width}
     figure.text(
-        left, 1 - 0.42 / height, title, fontsize=FONT + 6, fontweight="bold", color=INK, va="center"
+        **look, y=1 - 0.42 / height, s=title, fontsize=FONT + 6, fontweight="bold", color=INK
     )
-    figure.text(left, 1 - 0.8 / height, subtitle, fontsize=FONT, color=QUIET, va="center")
+    figure.text(**look, y=1 - 0.8 / height, s=subtitle, fontsize=FONT, color=QUIET)
     return figure
+
+
+def draw_panels(
+    panels: Sequence[Callable[[Any], None]],
+    path: PathLike,
+    *,
+    title: str,
+    subtitle: str = "",
+    columns: int = 3,
+    wide: float = 4.7,
+    high: float = 3.9,
+) -> Path:
+    """Draw panels side by side, in lines of `columns`, and write them to a picture.
+
+    Args:
+        panels: Each draws into the axes of matplotlib that it is given.
+        path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format. It
+            appears when it is complete.
+        title: Heading.
+        subtitle: A second, quieter line, such as the name of the collection.
+        columns: Most panels of a line.
+        wide: Inches of a panel with its labels.
+        high: The same upwards.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: If the format is unknown.
+        ImportError: If matplotlib is missing.
+    """
+    check_format(path)
+    columns = min(columns, len(panels))
+    lines = -(-len(panels) // columns)
+    width, height = columns * wide, lines * high + 1.15
+    figure = new_figure(title, subtitle, width=width, height=height)
+    for place, draw in enumerate(panels):
+        line, column = divmod(place, columns)
+        left, bottom = column * wide + 0.9, (lines - 1 - line) * high + 0.85
+        size = ((wide - 1.1) / width, (high - 1.45) / height)
+        draw(figure.add_axes((left / width, bottom / height, *size)))
+    return save_figure(figure, path)
 
 
 def tidy(axes: Any, *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
@@ -46,12 +109,18 @@ def whole_numbers(axis: Any, most: int) -> None:
     axis.set_major_locator(ticker.MaxNLocator(most, integer=True))
 
 
-def save_figure(figure: Any, path: PathLike) -> Path:
-    """Write a figure in the format that the ending of `path` names, which the caller has checked.
+def check_format(path: PathLike) -> None:
+    """Raise `ValueError` unless the ending of `path` is that of a picture format."""
+    module = optional_import("matplotlib.backend_bases", "retrieval")
+    formats = module.FigureCanvasBase.get_supported_filetypes()
+    if Path(path).suffix.lower().lstrip(".") not in formats:
+        raise ValueError(f"`path` {str(path)!r} must end in one of .{', .'.join(sorted(formats))}.")
 
-    The file appears when it is complete.
-    """
+
+def save_figure(figure: Any, path: PathLike) -> Path:
+    """Write a figure in the format that the ending of `path` names; it appears when complete."""
     path = Path(path)
+    check_format(path)
     with replacing(path) as file:
         figure.savefig(file, format=path.suffix.lower().lstrip("."))
     return path
