@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mpsheads._typing import PathLike
-from mpsheads.heads import ProjectionHead, compress
+from mpsheads.heads import ProjectionHead, compress_vectors
 from mpsheads.retrieval.cache import encode_cached
 from mpsheads.retrieval.collections import (
     Collection,
@@ -109,8 +109,8 @@ class EmbeddedCollection:
         Raises:
             ValueError: As `mpsheads.retrieval.rank` does.
         """
-        zd = _compress(head, self.documents) if documents is None else documents
-        zq = _compress(head, self.queries) if queries is None else queries
+        zd = compress_vectors(head, self.documents) if documents is None else documents
+        zq = compress_vectors(head, self.queries) if queries is None else queries
         return rank(
             zq.to(zd.device),
             self.query_ids,
@@ -268,10 +268,6 @@ def _named_by(triples: Sequence[Triple], collection: Collection) -> tuple[Collec
     relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
     document_ids |= {doc_id for doc_id in relevant if doc_id in collection.documents}
     return replace(collection, queries=queries, qrels=qrels), sorted(document_ids)
-
-
-def _compress(head: ProjectionHead | None, vectors: Tensor) -> Tensor:
-    return vectors if head is None else compress(head, vectors)
 
 
 def _rows_of(file: PathLike, kind: str, ids: Sequence[str], texts: Mapping[str, str]) -> Tensor:

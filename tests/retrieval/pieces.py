@@ -14,7 +14,6 @@ FILES = {
     "tiny/config.json": b'{"hidden_size": 8}',
     "tiny/model.safetensors": bytes(range(256)) * 20,
     "tiny/1_Pooling/config.json": b"{}",
-    "tiny/desktop.ini": b"[view]",
 }
 
 

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from mpsheads._threads import torch_threads
 from mpsheads.retrieval import Encoder
 
 TEXTS = [
@@ -76,14 +79,53 @@ def test_a_batch_equals_its_members(model_folder: Path) -> None:
     assert_close(torch.cat([single.encode([text]) for text in TEXTS]), together)
 
 
-def test_many_texts_come_back_in_their_order(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    with torch_threads(2):
+        yield
+
+
+MANY = [f"{'state ' * (i % 5)}{i}" for i in range(300)]
+
+
+def test_several_threads_give_the_embeddings_of_one_in_the_order_of_the_texts(
+    model_folder: Path, two_threads: None
 ) -> None:
-    texts = [f"{'state ' * (i % 5)}{i}" for i in range(23)]
-    once = encoder.encode(texts)
-    monkeypatch.setattr("mpsheads.retrieval.encoder._WINDOW", 6)
-    assert_close(encoder.encode(texts), once)
-    assert_close(once[9:10], encoder.encode(texts[9:10]))
+    with torch_threads(1):
+        expected = Encoder(model_folder, dtype="float32", device="cpu").encode(MANY, kind="query")
+    done: list[int] = []
+    encoder = Encoder(model_folder, dtype="float32", device="cpu")
+    z = encoder.encode(MANY, kind="query", advance=done.append)
+    assert_close(z, expected)
+    assert_close(z[9:10], encoder.encode(MANY[9:10]))
+    assert not z.requires_grad
+    assert sum(done) == len(MANY)
+
+
+def test_threads_take_texts_at_the_same_time_and_share_the_network_alone(
+    model_folder: Path, two_threads: None
+) -> None:
+    encoder = Encoder(model_folder, device="cpu")
+    both = threading.Barrier(2, timeout=20)
+    seen: set[tuple[int, int]] = set()
+
+    def advance(_: int) -> None:
+        if len(seen) < 2:
+            seen.add((threading.get_ident(), torch.get_num_threads()))
+            both.wait()
+
+    encoder.encode(MANY[:256], advance=advance)
+    assert len({thread for thread, _ in seen}) == 2
+    assert {count for _, count in seen} == {1}
+    assert torch.get_num_threads() == 2
+
+
+def test_an_error_in_a_thread_is_raised(model_folder: Path, two_threads: None) -> None:
+    def fail(_: int) -> None:
+        raise ValueError("this one")
+
+    with pytest.raises(ValueError, match="this one"):
+        Encoder(model_folder, device="cpu").encode(MANY, advance=fail)
 
 
 def test_embeddings_are_float32_on_the_cpu_not_normalised_and_usable_in_training(
@@ -204,6 +246,7 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_place(
 def test_features_and_fingerprint_need_no_weights_in_memory(model_folder: Path) -> None:
     code = f"""
 import sys
+from mpsheads._threads import torch_threads
 from mpsheads.retrieval import Encoder
 encoder = Encoder({str(model_folder)!r}, device="cpu")
 print(encoder.features, len(encoder.fingerprint()))

