@@ -14,8 +14,9 @@ from mpsheads._checks import check_choice, check_equal, check_positive
 from mpsheads._optional import installed_by
 from mpsheads._pooling import pool_tokens, pooled_batches, token_limit
 from mpsheads._typing import PathLike
-from mpsheads.heads import MPSProjectionHead, ProjectionHead
+from mpsheads.heads import HEADS, MPSProjectionHead, ProjectionHead
 from mpsheads.heads.mixing import Mixing
+from mpsheads.heads.saving import check_config
 
 with installed_by("transformers", "transformers"):
     from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
@@ -129,7 +130,8 @@ class MPSHeadModel(PreTrainedModel):
         self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
         if head is None:
             with torch.device("cpu"):  # also while transformers builds on the meta device
-                head = _build(config.head)
+                kind, arguments = check_config("config.json", config.head, HEADS)
+                head = HEADS[kind](**arguments.model_dump())
         self.head = head
         check_equal(
             "width", encoder=_number(config.encoder, _WIDTHS, "width"), head=head.in_features
@@ -429,14 +431,6 @@ def _hub_name(encoder: PreTrainedModel) -> str | None:
     """What the encoder is called on the hub, unless it came from a folder or from no file."""
     name = str(getattr(encoder.config, "_name_or_path", ""))
     return name if name and name.count("/") <= 1 and not Path(name).exists() else None
-
-
-def _build(config: dict[str, Any]) -> ProjectionHead:
-    """The untrained head that a configuration describes."""
-    arguments = {**config}
-    name = arguments.pop("head")
-    check_choice("head", name, tuple(ProjectionHead._kinds))
-    return ProjectionHead._kinds[name](**arguments)
 
 
 def _number(config: PretrainedConfig, names: tuple[str, ...], what: str) -> int:

@@ -179,9 +179,31 @@ def _read_config(file: Path, kinds: Mapping[str, type[nn.Module]]) -> tuple[str,
         )
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-        version, name = config.pop("format_version"), config.pop("head")
+        version, _ = config.pop("format_version"), config["head"]
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{file} is not the configuration of a saved head: {error!r}.") from error
+    return check_config(file, config, kinds, version)
+
+
+def check_config(
+    file: PathLike,
+    config: dict[str, Any],
+    kinds: Mapping[str, type[nn.Module]],
+    version: int = FORMAT_VERSION,
+) -> tuple[str, _Config]:
+    """The name of a head and its arguments, checked by the schema of its kind.
+
+    Args:
+        file: Where the configuration stands, for messages.
+        config: The entry `head`, and the arguments.
+        kinds: The heads by name.
+        version: Of the format.
+
+    Raises:
+        ValueError: If it is none of a head, is out of bounds, or names what is not there any more.
+    """
+    config = dict(config)
+    name = config.pop("head")
     if version != FORMAT_VERSION:
         raise ValueError(f"{file} has format_version {version}; this mpsheads reads 1. Upgrade it.")
     if name not in kinds or name not in _SCHEMAS:
