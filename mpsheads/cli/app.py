@@ -4,7 +4,6 @@ import re
 import sys
 from typing import Any
 
-from mpsheads.cli.compare import compare
 from mpsheads.cli.demo import demo
 from mpsheads.cli.encode import encode
 from mpsheads.cli.evaluate import evaluate
@@ -13,17 +12,19 @@ from mpsheads.cli.info import info
 from mpsheads.cli.mine import mine
 from mpsheads.cli.models import models
 from mpsheads.cli.options import in_groups, typer
-from mpsheads.cli.plot import plot
 from mpsheads.cli.reproduce import reproduce
 from mpsheads.cli.train import train
 
+_COMMANDS = (demo, encode, mine, train, evaluate, info, models, reproduce, frontier)
 _ALIASES = {
     "source": "dataset",
+    "embedded": "dataset",
     "model": "encoder",
     "output_dir": "output",
     "measures": "measure",
     "path": "head",
-}
+    "named": "head",
+}  # what a function calls it -> what the commands do
 
 
 class _OneLineGroup(typer.core.TyperGroup):
@@ -85,17 +86,5 @@ app = typer.Typer(
     help="Compress text embeddings with a simulated quantum circuit, and measure what it costs.",
     epilog="Start with [bold]mpsheads demo[/bold]. Each command has its own --help.",
 )
-for _command in (
-    demo,
-    encode,
-    mine,
-    train,
-    evaluate,
-    compare,
-    info,
-    plot,
-    models,
-    reproduce,
-    frontier,
-):
+for _command in _COMMANDS:
     app.command()(in_groups(_command))

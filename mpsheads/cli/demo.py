@@ -1,36 +1,33 @@
 """`mpsheads demo`: a search of docstrings, compressed in every way that this package knows."""
 
+import hashlib
 import json
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
+from mpsheads.cli.options import RUN, EncoderName, RunOptions, option
+from mpsheads.cli.output import console, print_json, table, to_json, with_interval
 
-from mpsheads._files import replacing
-from mpsheads.cli import demo_steps
-from mpsheads.cli.options import ENCODER, RUN, RunOptions, option
-from mpsheads.cli.output import console, print_json, table, with_interval
-from mpsheads.cli.scores import Row, measure_heads, rank_compressed
-from mpsheads.cli.sources import Embedded, pick_device
-from mpsheads.cli.threads import ParallelEncoder
-from mpsheads.heads import ProjectionHead
-from mpsheads.plotting import quality_vs_bytes
-from mpsheads.retrieval import Collection
+if TYPE_CHECKING:
+    import torch
+
+    from mpsheads.heads import ProjectionHead
+    from mpsheads.retrieval import Collection, EmbeddedCollection
 
 _MEASURE = "nDCG@10"
+_MAX_LENGTH, _EPOCHS, _RATE = 128, 12, 3e-2  # few steps, on texts of the kind that is searched
+_KINDS = ("mps", "reference", "dense", "pca", "truncation")
 _SAMPLES, _HITS = 3, 3
 _NAME_WIDTH = 35  # so that two names fit a line of 80 columns
+_BATCH, _TIMED = 256, 50  # vectors in a batch that is timed, and batches
 
 
 def demo(
     run: RunOptions,
-    encoder: Annotated[
-        str,
-        option(ENCODER, "minilm, a model's folder, or a name on the Hugging Face hub.", "MODEL"),
-    ] = "minilm",
+    encoder: EncoderName = "minilm",
     pairs: Annotated[int, option(RUN, "Most docstrings, over all splits.")] = 4000,
     output: Annotated[Path, option(RUN, "Folder of results, picture and head.", "FOLDER")] = Path(
         "demo-out"
@@ -46,46 +43,51 @@ def demo(
 
     [cyan]mpsheads demo --output demo-out[/cyan]
     """
+    from mpsheads.cli.data import pick_device, show_progress
+    from mpsheads.retrieval import Encoder, embed, measure_heads
+
     began = time.perf_counter()
     say = _teller(began)
     device = pick_device(run.device)
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"`output` {output} is a file; it must be a folder.")
-    model = ParallelEncoder(encoder, max_length=demo_steps.MAX_LENGTH, device=run.device)
-    demo_steps.sizes(model.features)
+    model = Encoder(encoder, max_length=_MAX_LENGTH, device=run.device)
+    sizes = _sizes(model.features)
     say("Reading docstrings of the standard library and of installed packages")
-    collections = demo_steps.collect(pairs, run.seed)
+    collections = _collect(pairs, run.seed)
     counts = {split: len(collection.documents) for split, collection in collections.items()}
     say(f"  {sum(counts.values()):,}: " + ", ".join(f"{n:,} {s}" for s, n in counts.items()))
-    say(f"Encoding them with {encoder}, {demo_steps.MAX_LENGTH} tokens")
-    material = demo_steps.embed(collections, model)
-    say(f"Training heads, {model.features} numbers to {demo_steps.sizes(model.features)}")
-    heads = demo_steps.make_heads(material, run.seed, device, say)
+    say(f"Encoding them with {encoder}, {_MAX_LENGTH} tokens")
+    embedded = {
+        split: embed(collection, model, progress=show_progress())
+        for split, collection in collections.items()
+    }
+    say(f"Training heads, {model.features} numbers to {sizes}")
+    cache = _cache("heads", [_code(), model.fingerprint("document"), counts, pairs, run.seed])
+    heads: dict[str, ProjectionHead | None] = {"uncompressed": None}
+    for size in sizes:
+        for kind in _KINDS:
+            heads[f"{kind} {size}"] = _make(kind, size, embedded, run.seed, device, cache, say)
     say("Measuring on the test split")
-    test, judged = material.embedded["test"], collections["test"]
-    rows = measure_heads(
-        heads, test, judged.qrels, [_MEASURE], baseline="uncompressed", top_k=10, seed=run.seed
-    )
+    test = embedded["test"]
+    rows = measure_heads(heads, test, [_MEASURE], baseline="uncompressed", top_k=10, seed=run.seed)
     for row in rows:
         head = heads[row["label"]]
-        row["encode_microseconds"] = (
-            None if head is None else demo_steps.encode_microseconds(head, test.documents)
-        )
-    best = heads[f"mps {demo_steps.sizes(model.features)[0]}"]
+        row["encode_microseconds"] = None if head is None else _microseconds(head, test.documents)
+    best = heads[f"mps {sizes[0]}"]
     assert best is not None
     report: dict[str, Any] = {
         "pairs": counts,
         "encoder": repr(model),
-        "threads": torch.get_num_threads(),
         "seconds": time.perf_counter() - began,
         "results": rows,
-        "samples": _samples(judged, test, best),
+        "samples": _samples(test, best),
     }
     _write(report, output, best)
     if run.as_json:
         print_json(report)
     else:
-        _print(report, judged, output, best)
+        _print(report, output, best)
 
 
 def _teller(began: float) -> Callable[[str], None]:
@@ -98,14 +100,128 @@ def _teller(began: float) -> Callable[[str], None]:
     return say
 
 
-def _samples(collection: Collection, test: Embedded, head: ProjectionHead) -> list[dict[str, Any]]:
+def _sizes(features: int) -> tuple[int, int]:
+    """The two lengths of compressed vectors: a third and an eighth of the features."""
+    if features % 24:
+        raise ValueError(
+            f"`encoder` must have a width that 24 divides, so that a third and an eighth of it are "
+            f"whole; this one has {features}."
+        )
+    return features // 3, features // 8
+
+
+def _collect(pairs: int, seed: int) -> "dict[str, Collection]":
+    """The docstring collection of this environment, from the cache if that has not changed."""
+    from importlib import metadata
+
+    from mpsheads._files import replacing
+    from mpsheads.retrieval import Collection, docstring_collection
+
+    installed = sorted({f"{d.name} {d.version}" for d in metadata.distributions()})
+    folder = _cache("docstrings", [installed, sys.version, pairs, seed, _code()])
+    file = folder / "collections.json"
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        return {split: Collection(**fields) for split, fields in saved.items()}
+    except (OSError, ValueError, TypeError):
+        collections = docstring_collection(limit=pairs, seed=seed)
+    with replacing(file) as temporary:
+        content = {split: vars(collection) for split, collection in collections.items()}
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+    return collections
+
+
+def _make(
+    kind: str,
+    size: int,
+    embedded: "dict[str, EmbeddedCollection]",
+    seed: int,
+    device: "torch.device",
+    cache: Path,
+    say: Callable[[str], None],
+) -> "ProjectionHead":
+    """The head, fitted or trained; a training run that the cache holds is finished, not repeated."""
+    from mpsheads.cli.data import show_progress
+    from mpsheads.heads import make_head
+    from mpsheads.training import TrainingConfig, ranking_validation, train, training_data
+
+    began, train_split = time.perf_counter(), embedded["train"]
+    documents = train_split.documents
+    head = make_head(
+        kind, train_split.features, size, documents=documents, seed=seed, device=device
+    )
+    if not any(parameter.requires_grad for parameter in head.parameters()):
+        return head
+    data = training_data(train_split)
+    config = TrainingConfig(
+        epochs=_EPOCHS,
+        batch_size=min(128, len(data)),
+        learning_rate=_RATE if kind == "mps" else None,
+        seed=seed,
+    )
+    folder = cache / f"{kind}-{size}"
+    how = "from the cache" if (folder / "model.safetensors").is_file() else ""
+    result = train(
+        head,
+        data,
+        config,
+        folder,
+        validation=ranking_validation(embedded["dev"], _MEASURE),
+        resume=True,
+        progress=show_progress(),
+        device=device,
+    )
+    how = how or f"in {time.perf_counter() - began:.0f} s"
+    score = f"nDCG@10 {result.best_validation:.3f} on the dev split"
+    say(f"  {kind} {size}: {head.num_parameters:,} parameters, {score}, {how}")
+    return result.model
+
+
+def _microseconds(head: "ProjectionHead", vectors: "torch.Tensor") -> float:
+    """Time of the head's forward pass per vector, on one thread: the median over batches of 256."""
+    import statistics
+
+    import torch
+
+    from mpsheads._threads import torch_threads
+
+    like = next(iter([*head.parameters(), *head.buffers()]), vectors)
+    batch = vectors[torch.arange(_BATCH) % len(vectors)].to(like.device)
+    seconds = []
+    with torch.no_grad(), torch_threads(1):
+        for _ in range(_TIMED + 5):
+            began = time.perf_counter()
+            head(batch)
+            if like.is_cuda:
+                torch.cuda.synchronize(like.device)
+            seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[5:]) / _BATCH * 1e6
+
+
+def _cache(what: str, state: Any) -> Path:
+    """A folder of the cache that belongs to one state of everything that decides its content."""
+    from mpsheads.retrieval import default_cache_dir
+
+    digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+    return default_cache_dir() / "demo" / f"{what}-{digest}"
+
+
+def _code() -> str:
+    """A hash of the sources that decide what is collected and trained."""
+    root = Path(__file__).parents[1]
+    rooms = ("retrieval", "training", "heads", "similarity", "mps")
+    files = sorted([*root.glob("*.py"), *(f for room in rooms for f in (root / room).glob("*.py"))])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _samples(test: "EmbeddedCollection", head: "ProjectionHead") -> list[dict[str, Any]]:
     """The first queries of the test split, with what is found before and after compression."""
-    few = Embedded(test.query_ids[:_SAMPLES], test.queries[:_SAMPLES], test.doc_ids, test.documents)
-    before, after = (rank_compressed(h, few, None, _HITS) for h in (None, head))
+    few = test.only(test.query_ids[:_SAMPLES])
+    before, after = (few.rank(h, top_k=_HITS) for h in (None, head))
     return [
         {
-            "query": collection.queries[query_id],
-            "relevant": next(iter(collection.qrels[query_id])),
+            "query": few.collection.queries[query_id],
+            "relevant": next(iter(few.qrels[query_id])),
             "before": list(before[query_id]),
             "after": list(after[query_id]),
         }
@@ -113,31 +229,39 @@ def _samples(collection: Collection, test: Embedded, head: ProjectionHead) -> li
     ]
 
 
-def _write(report: dict[str, Any], output: Path, head: ProjectionHead) -> None:
+def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:
+    from mpsheads._files import replacing
+    from mpsheads.plotting import quality_points, quality_vs_bytes
+
     output.mkdir(parents=True, exist_ok=True)
     head.save_pretrained(output / f"{head.name}-{head.out_features}")
     count = f"{report['pairs']['test']:,}"
     subtitle = f"{count} summary lines, each to find the docstring it is from among {count}"
-    quality_vs_bytes(report["results"], output / "quality_vs_bytes.png", subtitle=subtitle)
+    points = quality_points(report["results"], _MEASURE)
+    quality_vs_bytes(points, output / "quality_vs_bytes.png", subtitle=subtitle)
     with replacing(output / "results.json") as file:
-        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        file.write_text(to_json(report), encoding="utf-8")
 
 
-def _print(
-    report: dict[str, Any], collection: Collection, output: Path, head: ProjectionHead
-) -> None:
-    out = console()
-    out.print(_table(report["results"]))
+def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:
+    out, cells = console(), []
+    for row in report["results"]:
+        if row["head"] == _KINDS[0]:
+            cells.append([])  # a line before each size
+        micro = row["encode_microseconds"]
+        numbers = (f"{row[name]:,}" for name in ("parameters", "bytes_per_vector"))
+        mean = with_interval(row["measures"][_MEASURE])
+        cells.append([row["label"], *numbers, mean, "–" if micro is None else f"{micro:.2f}"])
+    columns = ["head", "parameters", "bytes a vector", rf"{_MEASURE} \[95%]", "encode µs"]
+    out.print(table(columns, cells))
     out.print(
         f"Brackets: 95% bootstrap intervals over {report['pairs']['test']:,} queries. Encoding: "
-        f"the head alone, batches of 256, one thread. {report['seconds']:.0f} s in all.\n"
+        f"the head alone, batches of {_BATCH}, one thread. {report['seconds']:.0f} s in all.\n"
     )
+    columns = [f"{4 * head.in_features:,} bytes", f"{head.bytes_per_vector:,} bytes"]
     for sample in report["samples"]:
-        out.print(f"[bold]{_escaped(sample['query'])}[/bold]")
-        hits = [
-            [_hit(sample, "before", place), _hit(sample, "after", place)] for place in range(_HITS)
-        ]
-        columns = [f"{4 * head.in_features:,} bytes", f"{head.bytes_per_vector:,} bytes"]
+        out.print(sample["query"], markup=False, style="bold")
+        hits = [[_hit(sample, w, place) for w in ("before", "after")] for place in range(_HITS)]
         out.print(table(columns, hits, left=2))
     out.print("[green]✓[/green] the docstring that the query is from\n")
     out.print(
@@ -147,30 +271,7 @@ def _print(
 
 
 def _hit(sample: dict[str, Any], when: str, place: int) -> str:
-    """A document found, its name cut on the left if it is long, and whether it is the right one."""
-    found = sample[when][place] if place < len(sample[when]) else ""
-    shown = found if len(found) <= _NAME_WIDTH else f"..{found[2 - _NAME_WIDTH :]}"
-    return f"[green]✓ {shown}[/green]" if found == sample["relevant"] else f"  {shown}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
-def _table(rows: list[Row]) -> Any:
-    cells: list[list[str]] = []
-    for row in rows:
-        if cells and row["head"] == rows[1]["head"]:
-            cells.append([])  # a line before each size
-        micro = row["encode_microseconds"]
-        cells.append(
-            [
-                row["label"],
-                f"{row['parameters']:,}",
-                f"{row['bytes_per_vector']:,}",
-                with_interval(row["measures"][_MEASURE]),
-                "–" if micro is None else f"{micro:.2f}",
-            ]
-        )
-    columns = ["head", "parameters", "bytes a vector", f"{_MEASURE} [95%]", "encode µs"]
-    return table([name.replace("[", "\\[") for name in columns], cells)
+    """A document in its place, its name cut on the left if long, and whether it is the right one."""
+    name = sample[when][place] if place < len(sample[when]) else ""
+    shown = name if len(name) <= _NAME_WIDTH else f"..{name[2 - _NAME_WIDTH :]}"
+    return f"[green]✓ {shown}[/green]" if name == sample["relevant"] else f"  {shown}"

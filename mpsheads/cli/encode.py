@@ -91,10 +91,14 @@ def _read_or_encode(data: DataOptions, device: str | None, *, only_documents: bo
         return {"documents": (encode_cached(encoder, texts, kind="document"), ids)}
     embedded = embed_collection(data, encoder, collection, pool)
     documents = {"documents": (embedded.documents, embedded.document_ids)}
-    return documents if only_documents else {
-        "queries": (embedded.queries, embedded.query_ids),
-        **documents,
-    }
+    return (
+        documents
+        if only_documents
+        else {
+            "queries": (embedded.queries, embedded.query_ids),
+            **documents,
+        }
+    )
 
 
 def _read(file: Path, *, only_documents: bool) -> Vectors:

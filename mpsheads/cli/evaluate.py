@@ -69,12 +69,8 @@ def evaluate(
     embedded = inputs.embed_collection(data, encoder, collection, pool)
     heads: dict[str, Any] = {_UNCOMPRESSED: None}
     for name in names:
-        heads[name] = inputs.head_from(
-            name, features, shape, run.seed, device, embedded.documents
-        )
-    rows = measure_heads(
-        heads, embedded, measures, baseline=baseline, top_k=top_k, seed=run.seed
-    )
+        heads[name] = inputs.head_from(name, features, shape, run.seed, device, embedded.documents)
+    rows = measure_heads(heads, embedded, measures, baseline=baseline, top_k=top_k, seed=run.seed)
     report: dict[str, Any] = {
         "dataset": collection.name,
         "pool": data.pool or "all",
@@ -114,7 +110,9 @@ def _check(heads: list[str], plot: Path | None, run_output: Path | None) -> None
 def _print(report: dict[str, Any], measures: list[str]) -> None:
     out, rows = console(), report["results"]
     for label, queries in report.get("per_query", {}).items():
-        lines = [[q, *(f"{values[name]:.4f}" for name in measures)] for q, values in queries.items()]
+        lines = [
+            [q, *(f"{values[name]:.4f}" for name in measures)] for q, values in queries.items()
+        ]
         out.print(table([label, *measures], lines))
     out.print(
         f"{report['dataset']}, {report['queries']:,} queries, {report['documents']:,} documents, "
@@ -126,7 +124,9 @@ def _print(report: dict[str, Any], measures: list[str]) -> None:
         means = list(row["measures"].values())
         shown = [with_interval(mean, "\n") for mean in means[:intervals]]
         shown += [f"{mean['mean']:.3f}" for mean in means[intervals:]]
-        cells.append([row["label"], f"{row['parameters']:,}", f"{row['bytes_per_vector']:,}", *shown])
+        cells.append(
+            [row["label"], f"{row['parameters']:,}", f"{row['bytes_per_vector']:,}", *shown]
+        )
     if len(rows) == 1:
         out.print(table(columns, cells))
         return

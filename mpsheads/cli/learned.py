@@ -1,204 +1,182 @@
-"""What a head has learned, gathered from its parameters and from a sample of texts."""
+"""What a saved head has learned, measured on texts: what `mpsheads info` draws and prints."""
 
-import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpsheads.cli.heads import compress
-from mpsheads.cli.scores import Row, describe, summarise
-from mpsheads.cli.sources import Embedded, Pool
-from mpsheads.heads import (
-    MPSProjectionHead,
-    PCAHead,
-    ProjectionHead,
-    ReferenceHead,
-    TruncationHead,
-)
-from mpsheads.mps import MPS
+from mpsheads import plotting
+from mpsheads.experiments import code
+from mpsheads.heads import MPSProjectionHead, ProjectionHead, compress_vectors, make_head
 from mpsheads.plotting import EntropyProfile, PairDistances, code_entropy, entropy_profile
-from mpsheads.plotting.learned import CODE_BITS, too_few
-from mpsheads.retrieval import evaluate, rank
-from mpsheads.similarity import cosine
+from mpsheads.plotting.learned import too_few
+from mpsheads.plotting.quality import UNCOMPRESSED
+from mpsheads.retrieval import EmbeddedCollection, bootstrap_interval
+from mpsheads.similarity import Codes, cosine
 
-FLOAT_BITS = 32
+_FLOAT = 32  # bits of a number that is not in codes
+_TOP_K = 1000
 _STATES = 32  # texts whose states are held at once
 _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
-_TOP_K = 1000
-_OUTPUTS: dict[str | None, tuple[str, tuple[float, float] | None]] = {
-    "angle": ("angle", (0.0, math.pi)),
-    "bloch": ("Bloch component", (-1.0, 1.0)),
-    "state": ("component of a site", (-1.0, 1.0)),
-    "dense": ("output", (-1.0, 1.0)),
-}
-_STATE_BITS = (8, 4)
-_CLIPPED = 0.005  # share of documents beyond either end of the range of a calibrated code
 
 
-def code_kind(head: ProjectionHead) -> str | None:
-    """What `quantize` calls the head's vectors; `None` where they need calibration."""
-    if isinstance(head, MPSProjectionHead):
-        return head.readout.kind
-    return "angle" if isinstance(head, ReferenceHead) else None
+@dataclass
+class Learned:
+    """What is known of a head from texts.
 
-
-def code_bits(head: ProjectionHead) -> tuple[int, ...]:
-    """The widths of codes that the head's vectors can have."""
-    return _STATE_BITS if code_kind(head) == "state" else CODE_BITS
-
-
-def bytes_by_bits(head: ProjectionHead) -> dict[int, int]:
-    """Bits a number -> bytes a vector, packed."""
-    return {
-        bits: math.ceil(head.out_features * bits / 8) for bits in (FLOAT_BITS, *code_bits(head))
-    }
-
-
-def outputs(head: ProjectionHead) -> tuple[str, tuple[float, float] | None]:
-    """What an output of the head is, and its range; `None` where nothing bounds it.
-
-    Of directions the part that codes of 8 bits fill.
+    Attributes:
+        head: The head.
+        z: Its outputs for the documents.
+        codes: The same in 8 bits a number and fewer, where the head gives codes.
+        entanglement: Entropies of its states of some documents; `None` if it has none.
+        discarded: Mean weight that truncation cut off these states.
+        distances: Of pairs, before and after compression.
+        rows: Quality by bytes.
     """
-    name = _OUTPUTS.get(code_kind(head) or head.name, ("output", None))[0]
-    return name, code_ranges(head).get(max(CODE_BITS))
 
+    head: ProjectionHead
+    z: Tensor
+    codes: list[Codes] = field(default_factory=list)
+    entanglement: EntropyProfile | None = None
+    discarded: float = 0.0
+    distances: list[PairDistances] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
-def code_ranges(head: ProjectionHead) -> dict[int, tuple[float, float]]:
-    """Bits -> the range that the cells of such a code fill; none where no range is known."""
-    _, ends = _OUTPUTS.get(code_kind(head) or head.name, ("output", None))
-    if ends is None:
-        return {}
-    low, high = ends
-    found = {}
-    for bits in code_bits(head):
-        span = 1.0
+    @classmethod
+    def of(cls, head: ProjectionHead, documents: Tensor, texts: int, seed: int) -> "Learned":
+        """What documents show: outputs of all, states of at most `texts` of them."""
+        z = compress_vectors(head, documents)
+        learned = cls(head, z, list(_codes(head, z)))
         if isinstance(head, MPSProjectionHead):
-            span = head.readout.span(bits, head.out_features)
-        beyond = (1 - span) * (high - low) / 2
-        found[bits] = low + beyond, high - beyond
-    return found
+            rows = _sample(len(documents), texts, seed)
+            learned.entanglement, learned.discarded = _entanglement(head, documents[rows])
+        return learned
 
+    def search(self, embedded: EmbeddedCollection, measure: str, seed: int) -> None:
+        """Add what judgments show: distances of pairs, and quality by bytes."""
+        self.distances = sample_distances(self.head, embedded, seed)
+        self.rows = measure_sizes(self.head, embedded, measure, seed)
 
-def check_width(head: ProjectionHead, path: str, features: int) -> None:
-    """Raise `ValueError` unless the head takes embeddings of that many numbers."""
-    if head.in_features != features:
-        raise ValueError(
-            f"`path` {path!r} holds a head for embeddings of {head.in_features} numbers, but these "
-            f"have {features}."
-        )
-
-
-def trained(head: ProjectionHead) -> dict[str, Any]:
-    """Size of the head's parameters; for circuits, how far the gates are from the identity."""
-    report: dict[str, Any] = {}
-    for name, tensor in head.named_parameters():
-        values = tensor.detach().double()
-        if values.numel() == 1:
-            report[name] = float(values)
-            continue
-        if name == "angles_raw":  # stand for angles 2 pi tanh(t) off the identity
-            values = 2 * math.pi * values.tanh()
-        elif name == "directions":  # the identity leaves Z where it is: polar angle 0
-            values = values[..., 0]
-        report[name] = {
-            "shape": list(tensor.shape),
-            "rms": float(values.square().mean().sqrt()),
-            "largest": float(values.abs().max()),
+    def numbers(self) -> dict[str, Any]:
+        """All of it in a few numbers; the entropies in bits."""
+        z = self.z.double()
+        report: dict[str, Any] = {
+            "outputs": {
+                "texts": len(z),
+                "range": [float(z.min()), float(z.max())],
+                "mean": float(z.mean()),
+                "std": float(z.std(dim=0, correction=0).mean()),
+                "bits_in_use": {c.bits: float(code_entropy(c).mean()) for c in self.codes},
+                "too_few_texts_for": [code.bits for code in self.codes if too_few(code)],
+            }
         }
-    return report
+        if self.entanglement is not None:
+            report["entanglement"] = {
+                **_entropies(self.entanglement),
+                "discarded_weight": self.discarded,
+            }
+        names = ("overlap", "threshold", "auc", "auc_within_queries")
+        for when, pairs in zip(("before", "after"), self.distances, strict=False):
+            counts = {"relevant_pairs": len(pairs.relevant), "other_pairs": len(pairs.other)}
+            values = {name: getattr(pairs, name) for name in names}
+            report.setdefault("distances", {})[when] = {"distance": pairs.name, **counts, **values}
+        if self.rows:
+            report["quality"] = self.rows
+        return report
+
+    def left_out(self) -> dict[str, str]:
+        """Figure -> why it cannot be drawn."""
+        reasons = {}
+        if self.entanglement is None:
+            reasons["entanglement"] = f"a {self.head.name} head has no quantum states"
+        elif not self.entanglement.limits.any():
+            reasons["entanglement"] = "no bond of this head can carry any"
+        if not self.rows:
+            reasons["distances"] = reasons["quality"] = "there are no judgments to search by"
+        return reasons
+
+    def draw(self, folder: Path, ending: str, dataset: str, measure: str) -> dict[str, str]:
+        """Draw a figure of each, and an overview, into a folder; returns name -> path."""
+        head = self.head
+        what = f"{head.name} head, {head.in_features} to {head.out_features} numbers; {dataset}"
+        panels: list[Any] = [partial(plotting.angle_histogram_on, self.z)]
+        panels += [partial(plotting.code_bits_on, self.codes)] if self.codes else []
+        panels += [partial(plotting.distance_distributions_on, pairs) for pairs in self.distances]
+        draw: dict[str, Any] = {
+            "angles": partial(plotting.angle_histogram, self.z, codes=self.codes)
+        }
+        if "entanglement" not in self.left_out():
+            profile = self.entanglement
+            assert profile is not None
+            draw["entanglement"] = partial(plotting.entanglement_entropy, profile)
+            in_blocks = len(profile.blocks) > 1
+            panel = plotting.block_entropy_on if in_blocks else plotting.entanglement_entropy_on
+            panels.insert(0, partial(panel, profile))
+        if self.rows:
+            points = plotting.quality_points(self.rows, measure)
+            draw["distances"] = partial(plotting.distance_distributions, self.distances)
+            draw["quality"] = partial(plotting.quality_vs_bytes, points, measure=measure)
+            panels.append(partial(plotting.quality_vs_bytes_on, points, measure=measure))
+        title = "What the head has learned"
+        draw["overview"] = partial(plotting.draw_panels, panels, title=title)
+        return {
+            name: str(figure(path=folder / f"{name}.{ending}", subtitle=what))
+            for name, figure in draw.items()
+        }
 
 
-def from_identity(head: ProjectionHead, name: str) -> bool:
-    """Whether the size of a parameter is the distance of gates from the identity, in radians.
-
-    It is for the circuits that a head names, where all angles 0 make the identity.
-    """
-    if name == "angles":
-        return isinstance(head.config.get("ansatz"), str)
-    return name in ("angles_raw", "directions")
+def sample_documents(documents: list[str], texts: int, seed: int) -> list[str]:
+    """At most `texts` of the ids, in their order, chosen by the seed."""
+    return [documents[row] for row in _sample(len(documents), texts, seed)]
 
 
-def profile(head: ProjectionHead, vectors: Tensor) -> tuple[EntropyProfile, float] | None:
-    """Entanglement of the head's states of some embeddings, and the mean weight truncated away.
-
-    `None` if the head has no states.
-    """
-    state = getattr(head, "state", None)
-    if state is None:
-        return None
-    like = next(iter([*head.parameters(), *head.buffers()]), vectors)
-    discarded: list[Tensor] = []
-
-    def batches() -> Iterator[MPS]:
-        for part in vectors.split(_STATES):
-            states = state(part.to(like.device, like.dtype))
-            discarded.append(states.discarded_weight.sum(dim=1).cpu())
-            yield states
-
-    with torch.no_grad():
-        found = entropy_profile(batches(), kept_sites=tuple(getattr(head, "kept_sites", ())))
-    return found, float(torch.cat(discarded).mean())
-
-
-def sample_rows(count: int, most: int, seed: int) -> list[int]:
-    """At most that many row numbers, ascending, chosen by the seed."""
+def _sample(count: int, most: int, seed: int) -> list[int]:
     rows = range(count)
     return list(rows) if count <= most else sorted(random.Random(seed).sample(rows, most))
 
 
-def describe_entanglement(found: EntropyProfile, discarded: float = 0.0) -> dict[str, Any]:
-    """The profile in a few numbers, in bits, and the mean weight that truncation discarded."""
-    inside = found.limits > 0
-    entropies, limits = found.entropies[:, inside], found.limits[inside]
+def _codes(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
+    for bits in (8, 4, 2, 1):
+        try:
+            yield head.quantize(z, bits)
+        except ValueError:  # vectors of no known range, or bits that are too few for them
+            return
+
+
+@torch.no_grad()
+def _entanglement(head: MPSProjectionHead, vectors: Tensor) -> tuple[EntropyProfile, float]:
+    """Of the states of some embeddings, and the mean weight truncated away."""
+    vectors = vectors.to(head.angles.device, head.angles.dtype)
+    states = [head.state(part) for part in vectors.split(_STATES)]
+    discarded = torch.cat([state.discarded_weight.sum(dim=1) for state in states])
+    return entropy_profile(states, kept_sites=head.kept_sites), float(discarded.mean())
+
+
+def _entropies(profile: EntropyProfile) -> dict[str, Any]:
+    inside = profile.limits > 0
+    entropies, limits = profile.entropies[:, inside], profile.limits[inside]
     if not inside.any():
-        return {"texts": len(found.entropies), "mean_bits": 0.0, "discarded_weight": discarded}
+        return {"texts": len(profile.entropies), "mean_bits": 0.0}
     return {
-        "texts": len(found.entropies),
+        "texts": len(profile.entropies),
         "mean_bits": float(entropies.mean()),
         "largest_bits": float(entropies.max()),
         "share_of_possible": float((entropies.mean(dim=0) / limits).mean()),
         "by_distance_from_kept": {
-            distance: float(values.mean()) for distance, values in found.by_distance.items()
+            distance: float(profile.entropies[:, bonds].mean())
+            for distance, bonds in profile.bonds_by_distance.items()
         },
-        "discarded_weight": discarded,
     }
 
 
-def describe_outputs(head: ProjectionHead, z: Tensor) -> dict[str, Any]:
-    """The outputs in a few numbers; the bits in use only where the range is known."""
-    name, ends = outputs(head)
-    report: dict[str, Any] = {
-        "texts": len(z),
-        "name": name,
-        "range": ends,
-        "mean": float(z.mean()),
-        "std": float(z.std(dim=0, correction=0).mean()),
-    }
-    if ends is not None:
-        report["bits_in_use"] = {
-            bits: float(code_entropy(z, bits, low=low, high=high).mean())
-            for bits, (low, high) in code_ranges(head).items()
-        }
-    return report
-
-
-def bits_in_words(report: dict[str, Any]) -> str:
-    """Bits in use, with a sign where the texts are too few to see all of them."""
-    return ", ".join(
-        f"{'≥ ' if too_few(report['texts'], bits) else ''}{value:.1f} of {bits}"
-        for bits, value in report["bits_in_use"].items()
-    )
-
-
+@torch.no_grad()
 def sample_distances(
-    head: ProjectionHead,
-    embedded: Embedded,
-    qrels: Mapping[str, Mapping[str, int]],
-    pool: Pool,
-    seed: int,
+    head: ProjectionHead, embedded: EmbeddedCollection, seed: int
 ) -> list[PairDistances]:
     """Distances before and after compression, of relevant pairs and of candidates that are not.
 
@@ -207,30 +185,42 @@ def sample_distances(
     Raises:
         ValueError: If no query has both.
     """
-    pairs = list(_pairs(embedded, qrels, pool, seed))
+    pairs = list(_pairs(embedded, seed))
     if not pairs:
         raise ValueError("No query has a relevant document among its candidates and another one.")
-    cosine_head = head.compared_by == "cosine"
-    after = ("1 − cosine", 1.0) if cosine_head else ("−log fidelity", 0.0)
-    zq, zd = compress(head, embedded.queries), compress(head, embedded.documents)
-    return [
-        _distances(
-            pairs, embedded.queries, embedded.documents, cosine, "1 − cosine", 1.0, "before"
-        ),
-        _distances(pairs, zq, zd, head.similarity, *after, "after"),
-    ]
+    zq, zd = (compress_vectors(head, x) for x in (embedded.queries, embedded.documents))
+    after = ("1 − cosine", 1.0) if head.compared_by == "cosine" else ("−log fidelity", 0.0)
+    sides = (
+        ("before", cosine, embedded.queries, embedded.documents, "1 − cosine", 1.0),
+        ("after", head.similarity, zq, zd, *after),
+    )
+    distances = []
+    for when, similarity, queries, documents, name, highest in sides:
+        near, far = [], []
+        for row, relevant, others in pairs:
+            some = documents[relevant + others]
+            values = highest - similarity(queries[row : row + 1], some)[0].cpu()
+            near.append(values[: len(relevant)])
+            far.append(values[len(relevant) :])
+        numbers = torch.arange(len(pairs))
+        owners = [
+            numbers.repeat_interleave(torch.tensor([len(part) for part in parts]))
+            for parts in (near, far)
+        ]
+        title = f"{when}: {documents.shape[1]} numbers"
+        distances.append(PairDistances(name, torch.cat(near), torch.cat(far), title, *owners))
+    return distances
 
 
-def _pairs(
-    embedded: Embedded, qrels: Mapping[str, Mapping[str, int]], pool: Pool, seed: int
-) -> Iterator[tuple[int, list[int], list[int]]]:
+def _pairs(embedded: EmbeddedCollection, seed: int) -> Iterator[tuple[int, list[int], list[int]]]:
     """Row of a query, rows of its relevant documents, and rows of some others."""
-    row_of = {doc_id: row for row, doc_id in enumerate(embedded.doc_ids)}
+    row_of = {doc_id: row for row, doc_id in enumerate(embedded.document_ids)}
     draw = random.Random(seed)
-    for row in sample_rows(len(embedded.query_ids), _QUERIES, seed):
+    for row in _sample(len(embedded.query_ids), _QUERIES, seed):
         query_id = embedded.query_ids[row]
-        grades = qrels.get(query_id, {})
-        candidates = embedded.doc_ids if pool is None else pool.get(query_id, ())
+        grades = embedded.qrels.get(query_id, {})
+        pool = embedded.pool
+        candidates = embedded.document_ids if pool is None else list(pool.get(query_id, ()))
         relevant = [row_of[d] for d, grade in grades.items() if grade > 0 and d in row_of]
         some = draw.sample(candidates, min(len(candidates), _OTHERS + len(relevant)))
         others = [row_of[d] for d in some if grades.get(d, 0) <= 0][:_OTHERS]
@@ -238,116 +228,49 @@ def _pairs(
             yield row, relevant, others
 
 
-@torch.no_grad()
-def _distances(
-    pairs: Sequence[tuple[int, list[int], list[int]]],
-    zq: Tensor,
-    zd: Tensor,
-    similarity: Any,
-    name: str,
-    highest: float,
-    when: str,
-) -> PairDistances:
-    near, far = [], []
-    for row, relevant, others in pairs:
-        found = highest - similarity(zq[row : row + 1], zd[relevant + others])[0].cpu()
-        near.append(found[: len(relevant)])
-        far.append(found[len(relevant) :])
-    queries = torch.arange(len(pairs))
-    return PairDistances(
-        name,
-        torch.cat(near),
-        torch.cat(far),
-        f"{when}: {zd.shape[1]} numbers",
-        queries.repeat_interleave(torch.tensor([len(part) for part in near])),
-        queries.repeat_interleave(torch.tensor([len(part) for part in far])),
-    )
-
-
-def describe_distances(distances: PairDistances) -> dict[str, Any]:
-    """Both samples in a few numbers."""
-    return {
-        "distance": distances.name,
-        "relevant_pairs": len(distances.relevant),
-        "other_pairs": len(distances.other),
-        "overlap": distances.overlap,
-        "threshold": distances.threshold,
-        "auc": distances.auc,
-        "auc_within_queries": distances.auc_within_queries,
-    }
-
-
 def measure_sizes(
-    head: ProjectionHead,
-    embedded: Embedded,
-    qrels: Mapping[str, Mapping[str, int]],
-    measure: str,
-    pool: Pool,
-    seed: int,
-) -> list[Row]:
+    head: ProjectionHead, embedded: EmbeddedCollection, measure: str, seed: int
+) -> list[dict[str, Any]]:
     """Quality by bits a number: of the uncompressed embeddings, the head, truncation and PCA.
 
     Documents are stored as codes, queries stay as they are. Truncation and PCA, fitted on the
     documents, get as many numbers as the head, where they can.
+
+    Returns:
+        Rows like those of `mpsheads.retrieval.measure_heads`, with "bits".
     """
-    features = embedded.documents.shape[1]
-    heads: list[ProjectionHead] = [head]
-    if head.out_features < features:
-        others = (TruncationHead, PCAHead)
-        heads += [kind(features, head.out_features) for kind in others if kind.name != head.name]
-    rows = [_row(None, embedded, embedded.queries, embedded.documents, qrels, measure, pool, seed)]
+    documents, size = embedded.documents, head.out_features
+    heads: list[ProjectionHead | None] = [None, head]
+    for kind in ("truncation", "pca"):
+        fits = size < embedded.features and (kind != "pca" or size < len(documents))
+        if fits and kind != head.name:
+            heads.append(make_head(kind, embedded.features, size, documents=documents))
+    rows = []
     for made in heads:
-        if isinstance(made, PCAHead) and made is not head:
-            if len(embedded.documents) <= made.out_features:
-                continue  # too few documents to fit it
-            made.fit(embedded.documents)
-        zq, zd = compress(made, embedded.queries), compress(made, embedded.documents)
-        for bits, size in bytes_by_bits(made).items():
-            kept = zd if bits == FLOAT_BITS else stored(made, zd, bits)
-            row = _row(made, embedded, zq, kept, qrels, measure, pool, seed)
-            label = f"{made.name}, {bits} bit{'s' * (bits > 1)}"
-            rows.append({**row, "label": label, "bits": bits, "bytes_per_vector": size})
+        zd = compress_vectors(made, documents)
+        for bits in (_FLOAT, 8, 4, 2, 1) if made else (_FLOAT,):
+            try:
+                stored = zd if made is None or bits == _FLOAT else code(made, zd, zd, bits)
+            except ValueError:  # states take 8 and 4 bits alone
+                continue
+            scores = embedded.scores(measure, made, documents=stored, top_k=_depth(measure))
+            low, high = bootstrap_interval(list(scores.values()), seed=seed)
+            mean = {"mean": sum(scores.values()) / len(scores), "interval": [low, high]}
+            rows.append(
+                {
+                    "label": f"{made.name}, {bits} bit{'s' * (bits > 1)}" if made else UNCOMPRESSED,
+                    "head": made.name if made else None,
+                    "out_features": zd.shape[1],
+                    "parameters": made.num_parameters if made else 0,
+                    "bits": bits,
+                    "bytes_per_vector": -(-zd.shape[1] * bits // 8),
+                    "measures": {measure: mean},
+                }
+            )
     return rows
 
 
-def _row(
-    head: ProjectionHead | None,
-    embedded: Embedded,
-    zq: Tensor,
-    zd: Tensor,
-    qrels: Mapping[str, Mapping[str, int]],
-    measure: str,
-    pool: Pool,
-    seed: int,
-) -> Row:
-    similarity = cosine if head is None else head.similarity
-    cut = measure.partition("@")[2]  # no measure looks deeper
-    run = rank(
-        zq,
-        embedded.query_ids,
-        zd,
-        embedded.doc_ids,
-        similarity,
-        pool=pool,
-        top_k=int(cut or _TOP_K),
-    )
-    measures = summarise(evaluate(run, qrels, [measure]), seed)
-    return {**describe("uncompressed", head, zd.shape[1]), "bits": None, "measures": measures}
-
-
-def stored(head: ProjectionHead, z: Tensor, bits: int) -> Tensor:
-    """The vectors as they come back from codes of some bits a number.
-
-    Those of circuits by `quantize`. Others are cut into equal cells of their range, or, where they
-    have none, of what leaves out half a percent of the vectors at either end of each number.
-    """
-    if isinstance(head, MPSProjectionHead | ReferenceHead):
-        return head.quantize(z, bits).dequantize(z.dtype)
-    ends = outputs(head)[1]
-    if ends is None:
-        low, high = torch.quantile(z.float(), z.new_tensor([_CLIPPED, 1 - _CLIPPED]), dim=0)
-    else:
-        low, high = (z.new_full((z.shape[1],), end) for end in ends)
-    step = ((high - low) / 2**bits).clamp_min(torch.finfo(z.dtype).tiny)
-    cell = ((z - low) / step).floor().clamp(0, 2**bits - 1)
-    return low + (cell + 0.5) * step
+def _depth(measure: str) -> int:
+    """How many documents a measure looks at."""
+    cut = measure.partition("@")[2]
+    return int(cut) if cut.isdecimal() else _TOP_K

@@ -1,15 +1,11 @@
 """`mpsheads mine`: hard negatives of each query and relevant document, in a file of triples."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads.cli.options import RUN, DataOptions, RunOptions, option
 from mpsheads.cli.output import console, print_json, table
-from mpsheads.cli.sources import Source, pick_device, show_progress
-from mpsheads.cli.train import has_split
-from mpsheads.retrieval import write_triples
-from mpsheads.training import MinedTriples, mine_triples
 
 _MINING = "Mining"
 _FEW = 0.01  # of pairs without negatives that are not worth a word
@@ -69,27 +65,25 @@ def mine(
     [cyan]mpsheads mine --dataset nfcorpus --split train --by both --count 5
     --output triples.tsv.gz[/cyan]
     """
-    device = pick_device(run.device)
+    from mpsheads.cli import data as inputs
+    from mpsheads.retrieval import write_triples
+    from mpsheads.training import mine_triples
+
+    device = inputs.pick_device(run.device)
     if output.is_dir():
         raise ValueError(f"`output` {output} is a folder. Give the name of a file.")
-    if data.dataset and data.split is None and has_split(data.dataset, "train"):
-        data = replace(data, split="train")
-    source = Source(data, run.device)
-    qrels, documents = source.collection.qrels, source.collection.documents
-    relevant = {
-        doc_id
-        for grades in qrels.values()
-        for doc_id, grade in grades.items()
-        if grade > 0 and doc_id in documents
-    }
-    doc_ids = sorted(relevant.union(source.pool_ids))
+    data = inputs.with_training_split(data)
+    collection, pool = inputs.read_collection(data)
+    doc_ids = inputs.documents_to_train_on(collection, pool)
+    encoder: Any = None
     vectors: dict[str, Any] = {}
     if mining.by != "bm25" or not mining.no_filter:
-        embedded = source.embed(doc_ids)
+        encoder = inputs.make_encoder(data, run.device)
+        embedded = inputs.embed_collection(data, encoder, collection, document_ids=doc_ids)
         vectors["query_vectors"] = embedded.queries.to(device)
         vectors["document_vectors"] = embedded.documents.to(device)
     mined = mine_triples(
-        source.collection,
+        collection,
         mining.by,
         mining.count,
         **vectors,
@@ -100,41 +94,29 @@ def mine(
         sampling=mining.sampling,
         seed=run.seed,
         language=None if mining.language == "none" else mining.language,
-        progress=show_progress(),
+        progress=inputs.show_progress(),
     )
     if not mined.triples:
         raise ValueError(
-            f"No pair of {source.collection.name} has a negative: of {mined.candidates:,} "
-            f"candidates {mined.filtered:,} are too near to the relevant document. Lower `margin`, "
-            f"or raise `depth`."
+            f"No pair of {collection.name} has a negative: of {mined.candidates:,} candidates "
+            f"{mined.filtered:,} are too near to the relevant document. Lower `margin`, or raise "
+            f"`depth`."
         )
     write_triples(mined.triples, output)
-    report = _report(mined, mining, source, output)
+    report = {
+        "dataset": collection.name,
+        "by": mining.by,
+        "encoder": None if encoder is None else data.encoder,
+        "count": mining.count,
+        "margin": None if mining.no_filter else mining.margin,
+        **{name: value for name, value in asdict(mined).items() if name != "triples"},
+        "negatives": len(mined.triples),
+        "output": str(output),
+    }
     if run.as_json:
         print_json(report)
     else:
         _print(report)
-
-
-def _report(
-    mined: MinedTriples, mining: MiningOptions, source: Source, output: Path
-) -> dict[str, Any]:
-    encodes = mining.by != "bm25" or not mining.no_filter
-    return {
-        "dataset": source.collection.name,
-        "by": mining.by,
-        "encoder": source.encoder_name if encodes else None,
-        "count": mining.count,
-        "margin": None if mining.no_filter else mining.margin,
-        "pairs": mined.pairs,
-        "short_pairs": mined.short_pairs,
-        "empty_pairs": mined.empty_pairs,
-        "candidates": mined.candidates,
-        "filtered": mined.filtered,
-        "negatives": len(mined.triples),
-        "mean_margin": mined.mean_margin,
-        "output": str(output),
-    }
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -143,9 +143,7 @@ _NEW_HEAD = (
     "ones are drawn by the seed; mps and pca are fitted on the documents."
 )
 Head = Annotated[str | None, option(HEAD, _NEW_HEAD, "FOLDER|KIND", default="no head")]
-Heads = Annotated[
-    list[str] | None, option(HEAD, f"{_NEW_HEAD} Repeat it for each.", "FOLDER|KIND")
-]
+Heads = Annotated[list[str] | None, option(HEAD, f"{_NEW_HEAD} Repeat it for each.", "FOLDER|KIND")]
 HeadToTrain = Annotated[
     str, option(HEAD, "mps, reference or dense, or the folder of a saved head.", "KIND|FOLDER")
 ]

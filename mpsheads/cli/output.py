@@ -20,7 +20,12 @@ def console() -> Any:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object to stdout."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    sys.stdout.write(to_json(value))
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """One JSON object, as `--json` and the files of results have it."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Any:

@@ -1,45 +1,32 @@
 """`mpsheads train`: a head on the judgments of a collection."""
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mpsheads._checks import check_positive
-from mpsheads._threads import torch_threads
-from mpsheads.cli.heads import fit, make_head
 from mpsheads.cli.options import DataOptions, HeadToTrain, RunOptions, ShapeOptions, option
 from mpsheads.cli.output import console, print_json, table
-from mpsheads.cli.scores import rank_compressed
-from mpsheads.cli.sources import Embedded, Pool, Source, pick_device, show_progress
-from mpsheads.heads import ProjectionHead
-from mpsheads.retrieval import Collection, Triple, load_collection, load_triples
-from mpsheads.retrieval import evaluate as evaluate_run
-from mpsheads.training import TrainingConfig, TrainingResult, train_head, training_data
-from mpsheads.training.checkpoint import CHECKPOINT
-from mpsheads.training.validation import ranking_validation
+
+if TYPE_CHECKING:
+    from mpsheads.retrieval import Collection, EmbeddedCollection, Encoder, Pool
+    from mpsheads.training import TrainingResult
 
 _MEASURE = "nDCG@10"
-_HELD_OUT, _MOST_HELD_OUT = 0.1, 1000
 _TRAINING, _VALIDATION = "Training", "Validation"
-_DEFAULT = TrainingConfig()
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
     """How to train, and what to validate on."""
 
-    epochs: Annotated[int, option(_TRAINING, "Passes over the pairs.")] = _DEFAULT.epochs
-    batch_size: Annotated[int, option(_TRAINING, "Pairs a step; the others are negatives.")] = (
-        _DEFAULT.batch_size
-    )
+    epochs: Annotated[int, option(_TRAINING, "Passes over the pairs.")] = 3
+    batch_size: Annotated[int, option(_TRAINING, "Pairs a step; the others are negatives.")] = 128
     learning_rate: Annotated[
         float | None,
         option(
             _TRAINING,
-            "Peak rate of Adam.  [dim]\\[default: mps 0.03, reference 0.01, dense 0.001; loss "
-            "paper 4e-5][/dim]",
+            "Peak rate of Adam.",
+            default="mps 0.003 if fitted, else 0.01; reference 0.01; dense 0.001; loss paper 4e-5",
         ),
     ] = None
     loss: Annotated[
@@ -47,12 +34,10 @@ class TrainingOptions:
         option(
             _TRAINING,
             "What is minimised; paper wants --hard-negatives 5.",
-            "contrastive|distillation|both|paper",
+            "contrastive|both|paper",
         ),
-    ] = _DEFAULT.loss
-    hard_negatives: Annotated[int, option(_TRAINING, "Mined negatives a pair.")] = (
-        _DEFAULT.hard_negatives
-    )
+    ] = "both"
+    hard_negatives: Annotated[int, option(_TRAINING, "Mined negatives a pair.")] = 0
     triples: Annotated[
         str | None,
         option(
@@ -63,7 +48,7 @@ class TrainingOptions:
         ),
     ] = None
     max_triples: Annotated[
-        int | None, option(_TRAINING, "Most of them, the first ones.  [dim]\\[default: all][/dim]")
+        int | None, option(_TRAINING, "Most of them, the first ones.", default="all")
     ] = None
     output: Annotated[
         Path, option(_TRAINING, "Folder of the head, its checkpoint and metrics.", "FOLDER")
@@ -78,44 +63,20 @@ class TrainingOptions:
         str | None,
         option(
             _VALIDATION,
-            "Its judgments.  [dim]\\[default: dev if there is such a split; else a tenth of the "
-            "training queries is held out][/dim]",
+            "Its judgments.",
             "NAME",
+            default="dev if there is such a split; else a tenth of the training queries is held out",
         ),
     ] = None
     validation_pool: Annotated[
         str | None,
         option(
             _VALIDATION,
-            "What each query ranks.  [dim]\\[default: every judged document][/dim]",
+            "What each query ranks.",
             "all|judged|FILE",
+            default="every judged document",
         ),
     ] = None
-
-
-@dataclass(frozen=True)
-class _Validation:
-    """Held-out queries, the documents that they rank, and where they came from."""
-
-    collection: Collection
-    embedded: Embedded
-    pool: Pool
-    name: str
-
-    def scorer(self) -> Callable[[ProjectionHead], float]:
-        return ranking_validation(
-            self.collection,
-            self.embedded.queries,
-            self.embedded.documents,
-            query_ids=self.embedded.query_ids,
-            document_ids=self.embedded.doc_ids,
-            pool=self.pool,
-            measure=_MEASURE,
-        )
-
-    def uncompressed(self) -> float:
-        run = rank_compressed(None, self.embedded, self.pool)
-        return evaluate_run(run, self.collection.qrels, (_MEASURE,)).mean[_MEASURE]
 
 
 def train(
@@ -135,135 +96,114 @@ def train(
     [cyan]mpsheads train --dataset nfcorpus --split train --head mps --out-features 128
     --epochs 10 --output trained-head[/cyan]
     """
-    device = pick_device(run.device)
-    config = _config(training, run.seed)
-    _check_output(training)
-    triples = _read_triples(training)
-    if data.dataset and data.split is None and has_split(data.dataset, "train"):
-        data = replace(data, split="train")
-    source = Source(data, run.device, default_pool="judged", all_judged=True)
-    if triples is not None:
-        _keep_queries(source, triples)
-    made = make_head(head, source.features, shape, run.seed, device)
-    if not any(parameter.requires_grad for parameter in made.parameters()):
+    from mpsheads.cli import data as inputs
+    from mpsheads.training import TrainingConfig, hold_out, ranking_validation, training_data
+    from mpsheads.training import train as train_model
+
+    device = inputs.pick_device(run.device)
+    names = ("epochs", "batch_size", "learning_rate", "loss", "hard_negatives")
+    config = TrainingConfig(**{name: getattr(training, name) for name in names}, seed=run.seed)
+    _check(data, training)
+    data = inputs.with_training_split(data)
+    collection, pool = inputs.read_collection(data, default_pool="judged", all_judged=True)
+    encoder = inputs.make_encoder(data, run.device)
+    features = inputs.width(data, encoder)
+    untrained = inputs.head_from(head, features, shape, run.seed, device)
+    if not any(parameter.requires_grad for parameter in untrained.parameters()):
         raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
-    validation_source = _validation_source(data, training, run.device)
-    qrels = _known_judgments(source)
-    relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
-    negatives = {triple.negative_id for triple in triples or ()}
-    positives = {triple.positive_id for triple in triples or ()}
-    embedded = source.embed(sorted(relevant.union(source.pool_ids, negatives, positives)))
-    fit(made, head, embedded.documents)
-    if validation_source is None:
-        qrels, validation = _hold_out(source.collection, qrels, embedded, run.seed)
+    validation = _validation_data(data, training)
+    embedded = _embed(data, encoder, collection, pool, training)
+    if validation is None:
+        embedded, held_out = hold_out(embedded, seed=run.seed)
+        name = f"{len(held_out.query_ids)} held-out queries"
     else:
-        validation = _embed_validation(validation_source, training)
-    pairs = training_data(
-        replace(source.collection, qrels=qrels),
-        embedded.queries,
-        embedded.documents,
-        query_ids=embedded.query_ids,
-        document_ids=embedded.doc_ids,
-        triples=None if triples is None else [t for t in triples if t.query_id in qrels],
+        held_out = _embed_validation(validation, encoder)
+        name = held_out.name
+    pairs = training_data(embedded)
+    result = train_model(
+        inputs.head_from(head, features, shape, run.seed, device, embedded.documents),
+        pairs,
+        config,
+        training.output,
+        validation=ranking_validation(held_out, _MEASURE),
+        resume=training.resume,
+        progress=inputs.show_progress(),
+        device=device,
     )
-    with torch_threads(1):
-        result = train_head(
-            made,
-            pairs,
-            config,
-            training.output,
-            validation=validation.scorer(),
-            resume=training.resume,
-            progress=show_progress(),
-            device=device,
-        )
-    report = _report(result, source, validation, len(pairs))
+    report = _report(result, collection.name, len(pairs))
+    uncompressed = held_out.scores(_MEASURE)
+    report["validation"] = {
+        "on": name,
+        "measure": _MEASURE,
+        "uncompressed": sum(uncompressed.values()) / len(uncompressed),
+        "best": result.best_validation,
+    }
     if run.as_json:
         print_json(report)
     else:
         _print(report)
 
 
-def _check_output(training: TrainingOptions) -> None:
-    """Raise before anything is encoded if the folder holds a run that is not to be continued."""
+def _check(data: DataOptions, training: TrainingOptions) -> None:
+    """Raise on what would fail only after everything is encoded."""
+    from mpsheads._checks import check_positive
+    from mpsheads.training import CHECKPOINT
+
     if (training.output / CHECKPOINT).exists() and not training.resume:
         raise ValueError(
             f"`output` {training.output} holds a run already. Continue it with `resume`, or give "
             f"another folder."
         )
-
-
-def _config(training: TrainingOptions, seed: int) -> TrainingConfig:
-    return TrainingConfig(
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        loss=training.loss,
-        hard_negatives=training.hard_negatives,
-        seed=seed,
-    )
-
-
-def _read_triples(training: TrainingOptions) -> list[Triple] | None:
-    """The triples to train on, if any are asked for."""
+    if training.validation_pool and not (training.validation_dataset or training.validation_split):
+        raise ValueError("`validation_pool` needs `validation_split` or `validation_dataset`.")
     if training.triples is None:
         if training.max_triples is not None:
             raise ValueError("`max_triples` needs `triples`.")
-        return None
+        return
     if training.max_triples is not None:
         check_positive(max_triples=training.max_triples)
     if training.hard_negatives == 0:
         raise ValueError(
             "`triples` needs `hard_negatives`: how many negatives of each pair join, such as 5."
         )
-    return list(load_triples(training.triples, training.max_triples))
+    if data.query_vectors or data.document_vectors or data.pool:
+        raise ValueError(
+            "`triples` say which texts are embedded, by an encoder. Leave out `query_vectors`, "
+            "`document_vectors` and `pool`."
+        )
 
 
-def _keep_queries(source: Source, triples: list[Triple]) -> None:
-    """Leave the queries of the triples alone in a collection, which must hold what they name."""
-    collection, kept = source.collection, {triple.query_id for triple in triples}
-    named = {triple.positive_id for triple in triples}
-    named.update(triple.negative_id for triple in triples)
-    for what, ids, held in (
-        ("query", kept, collection.queries),
-        ("document", named, collection.documents),
-    ):
-        unknown = next((identifier for identifier in sorted(ids) if identifier not in held), None)
-        if unknown is not None:
-            raise ValueError(
-                f"`triples` name the {what} {unknown!r}, which {collection.name} does not hold."
-            )
-    source.collection = replace(
-        collection,
-        queries={q: text for q, text in collection.queries.items() if q in kept},
-        qrels={q: grades for q, grades in collection.qrels.items() if q in kept},
+def _embed(
+    data: DataOptions,
+    encoder: "Encoder | None",
+    collection: "Collection",
+    pool: "Pool | None",
+    training: TrainingOptions,
+) -> "EmbeddedCollection":
+    """What the triples name, or else the candidates and all relevant documents."""
+    from mpsheads.cli.data import documents_to_train_on, embed_collection, show_progress
+    from mpsheads.retrieval import embed_dataset
+
+    if training.triples is None:
+        documents = documents_to_train_on(collection, pool)
+        return embed_collection(data, encoder, collection, document_ids=documents)
+    assert encoder is not None
+    return embed_dataset(
+        f"{data.dataset}:{data.split}" if data.split else str(data.dataset),
+        encoder,
+        triples=training.triples,
+        max_triples=training.max_triples,
+        progress=show_progress(),
     )
-    if source.pool is not None:
-        source.pool = {q: doc_ids for q, doc_ids in source.pool.items() if q in kept}
 
 
-def has_split(dataset: str, split: str) -> bool:
-    """Whether a collection has a split of this name."""
-    folder = Path(dataset).expanduser()
-    if folder.is_dir():
-        return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
-    try:
-        load_collection(dataset, split)
-    except ValueError:
-        return False
-    return True
+def _validation_data(data: DataOptions, training: TrainingOptions) -> DataOptions | None:
+    """What to validate on, which is there; `None` to hold out training queries."""
+    from mpsheads.cli.data import read_collection
+    from mpsheads.retrieval import has_split
 
-
-def _validation_source(
-    data: DataOptions, training: TrainingOptions, device: str | None
-) -> Source | None:
-    """The collection to validate on, or `None` to hold out training queries."""
-    asked = training.validation_dataset or training.validation_split
-    if training.validation_pool and not asked:
-        raise ValueError("`validation_pool` needs `validation_split` or `validation_dataset`.")
-    dataset = training.validation_dataset or data.dataset
-    split = training.validation_split
-    if not asked:
+    dataset, split = training.validation_dataset or data.dataset, training.validation_split
+    if not (training.validation_dataset or split):
         from_files = data.query_vectors or data.document_vectors
         if from_files or data.split == "dev" or not has_split(str(dataset), "dev"):
             return None
@@ -271,63 +211,28 @@ def _validation_source(
     if training.validation_dataset:  # the files of vectors belong to the other collection
         data = replace(data, query_vectors=None, document_vectors=None)
     data = replace(data, dataset=dataset, split=split, pool=training.validation_pool)
-    return Source(data, device, default_pool="judged")
+    read_collection(data, default_pool="judged")
+    return data
 
 
-def _embed_validation(source: Source, training: TrainingOptions) -> _Validation:
+def _embed_validation(data: DataOptions, encoder: "Encoder | None") -> "EmbeddedCollection":
     """Without a pool of its own, every query ranks every document that is judged for some query."""
-    pool = source.pool if training.validation_pool else None
-    return _Validation(source.collection, source.embed(), pool, source.collection.name)
+    from mpsheads.cli.data import embed_collection, make_encoder, read_collection
+
+    collection, pool = read_collection(data, default_pool="judged")
+    encoder = encoder or make_encoder(data, None)
+    embedded = embed_collection(data, encoder, collection, pool)
+    return embedded if data.pool else replace(embedded, pool=None)
 
 
-def _known_judgments(source: Source) -> dict[str, dict[str, int]]:
-    """The judgments of documents that the collection holds."""
-    documents = source.collection.documents
+def _report(result: "TrainingResult", dataset: str, pairs: int) -> dict[str, Any]:
     return {
-        query_id: {doc_id: grade for doc_id, grade in grades.items() if doc_id in documents}
-        for query_id, grades in source.collection.qrels.items()
-    }
-
-
-def _hold_out(
-    collection: Collection, qrels: dict[str, dict[str, int]], embedded: Embedded, seed: int
-) -> tuple[dict[str, dict[str, int]], _Validation]:
-    """Judgments left for training, and a tenth of the queries, at most 1,000, to validate on."""
-    usable = sorted(q for q, grades in qrels.items() if any(g > 0 for g in grades.values()))
-    count = min(_MOST_HELD_OUT, round(_HELD_OUT * len(usable)))
-    if count < 1:
-        raise ValueError(
-            f"{collection.name} has only {len(usable)} queries with relevant documents, too few to "
-            f"hold some out. Give `validation_split` or `validation_dataset`."
-        )
-    chosen = set(random.Random(seed).sample(usable, count))
-    rows = [row for row, query_id in enumerate(embedded.query_ids) if query_id in chosen]
-    held_out = replace(
-        embedded, query_ids=[embedded.query_ids[i] for i in rows], queries=embedded.queries[rows]
-    )
-    judged = replace(
-        collection, qrels={query_id: qrels[query_id] for query_id in held_out.query_ids}
-    )
-    left = {query_id: grades for query_id, grades in qrels.items() if query_id not in chosen}
-    return left, _Validation(judged, held_out, None, f"{count} held-out queries")
-
-
-def _report(
-    result: TrainingResult, source: Source, validation: _Validation, pairs: int
-) -> dict[str, Any]:
-    return {
-        "dataset": source.collection.name,
+        "dataset": dataset,
         "pairs": pairs,
-        "head": result.head.name,
-        "config": result.head.config,
-        "parameters": result.head.num_parameters,
-        "bytes_per_vector": result.head.bytes_per_vector,
-        "validation": {
-            "on": validation.name,
-            "measure": _MEASURE,
-            "uncompressed": validation.uncompressed(),
-            "best": result.best_validation,
-        },
+        "head": result.model.name,
+        "config": result.model.config,
+        "parameters": result.model.num_parameters,
+        "bytes_per_vector": result.model.bytes_per_vector,
         "best_epoch": result.best_epoch,
         "history": result.history,
         "output": str(result.output_dir),
@@ -336,7 +241,6 @@ def _report(
 
 def _print(report: dict[str, Any]) -> None:
     out = console()
-    validation = report["validation"]
     rows = [
         [
             f"{line['epoch']}{' *' if line['epoch'] == report['best_epoch'] else ''}",
@@ -352,6 +256,7 @@ def _print(report: dict[str, Any]) -> None:
         f"{report['bytes_per_vector']:,} bytes a vector, trained on {report['pairs']:,} pairs of "
         f"{report['dataset']}"
     )
+    validation = report["validation"]
     out.print(
         f"{_MEASURE} on {validation['on']}: {validation['best']:.4f}, "
         f"uncompressed {validation['uncompressed']:.4f}"

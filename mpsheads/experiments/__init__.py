@@ -10,15 +10,15 @@ encoder.
 """
 
 from mpsheads.experiments.frontier import (
+    Frontier,
     Point,
     Recommendation,
     frontier_table,
-    label_of,
+    make_frontier,
     measure_points,
-    pareto_front,
     recommend,
+    write_frontier,
 )
-from mpsheads.experiments.frontier_report import Frontier, make_frontier, write_frontier
 from mpsheads.experiments.grid import (
     DEFAULT_METHODS,
     FRONTIER_METHODS,
@@ -30,7 +30,7 @@ from mpsheads.experiments.grid import (
 )
 from mpsheads.experiments.quantise import code, product_quantiser
 from mpsheads.experiments.report import Report, make_report, write_report
-from mpsheads.experiments.results import FORMAT_VERSION, append_result, key_of, read_results
+from mpsheads.experiments.results import append_result, key_of, read_results
 from mpsheads.experiments.running import Plan, Runner, run_experiments
 from mpsheads.experiments.spec import (
     Experiment,
@@ -43,15 +43,15 @@ from mpsheads.experiments.tables import Comparison, Row, Table, compare, correct
 from mpsheads.experiments.trials import (
     Trial,
     encoder_label,
-    encoder_labels,
     expected_keys,
     select,
     trials_of,
 )
+from mpsheads.experiments.wording import label_of
+from mpsheads.plotting import pareto_front
 
 __all__ = [
     "DEFAULT_METHODS",
-    "FORMAT_VERSION",
     "FRONTIER_METHODS",
     "Comparison",
     "Experiment",
@@ -72,7 +72,6 @@ __all__ = [
     "compare",
     "correct",
     "encoder_label",
-    "encoder_labels",
     "expected_keys",
     "experiment_names",
     "find_experiments",

@@ -71,7 +71,9 @@ def draw(table: Table, tables: Sequence[Table], folder: Path, name: str) -> dict
         high = 1.6 + 0.48 * len(rows) if kind == "methods" else 5.2
         path = folder / f"{name}-{kind}.svg"
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mpsheads"}):
-            draw_panels(panels, path, **heading, columns=2, wide=11 / min(2, len(panels)), high=high)
+            draw_panels(
+                panels, path, **heading, columns=2, wide=11 / min(2, len(panels)), high=high
+            )
         svg = path.read_text(encoding="utf-8")
         svgs[path.name] = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
         path.write_text(svgs[path.name], encoding="utf-8")
@@ -162,7 +164,12 @@ def _draw_dots(axes: Any, *, table: Table, rows: Sequence[Row], labels: Sequence
         text = {"va": "bottom", "textcoords": "offset points", "fontsize": FONT - 1, "zorder": 4}
         at = (0.0, place), ("axes fraction", "data")
         axes.annotate(
-            f"{', '.join(name)}  {number(row.mean)}", at[0], (4, 3), xycoords=at[1], color=colour, **text
+            f"{', '.join(name)}  {number(row.mean)}",
+            at[0],
+            (4, 3),
+            xycoords=at[1],
+            color=colour,
+            **text,
         )
     axes.set_ylim(len(rows) - 0.4, -0.8)
     axes.set_yticks([])

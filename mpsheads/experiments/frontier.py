@@ -1,19 +1,25 @@
 """Quality against bytes: what was measured, its Pareto front, and what to take for a budget."""
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from mpsheads._checks import check_positive
-from mpsheads.experiments.rows import UNCOMPRESSED, Line, Row, Table, make_tables
-from mpsheads.experiments.sentences import LEVEL, number, signed
-from mpsheads.experiments.statistics import Comparison, Scores, compare, correct, mean_interval
+from mpsheads._files import replacing
+from mpsheads._typing import PathLike
+from mpsheads.experiments.grid import FRONTIER_METHODS, TRAINING, quantiser_notes
+from mpsheads.experiments.results import Line
+from mpsheads.experiments.spec import UNCOMPRESSED
+from mpsheads.experiments.tables import Comparison, Row, Table, compare, correct, make_tables
+from mpsheads.experiments.wording import LEVEL, label_of, number, percentage, probability, template
+from mpsheads.plotting import QualityPoint, pareto_front, quality_vs_bytes
+from mpsheads.retrieval import parse_dataset
+from mpsheads.training import TrainingConfig
 
 MARGIN = 0.01
-"""A row counts as tied with the best only if its measure is less than this below."""
-_SAMPLES = 10_000
-_NAMED = 4  # tied rows that a sentence names
+"""A row counts as tied with the best only if its measure is at most this below."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Recommendation:
         best: The row of the highest mean within the budget.
         tied: The other rows that are not told apart from `best`; `row` may be one.
         kept: The mean of `row` as a part of that of uncompressed vectors; `None` without these.
-        interval: 95% bootstrap interval over queries of `kept`.
+        interval: 95% bootstrap interval over queries of `kept`, by that of the paired difference.
         comparison: `row` with `best`, corrected for all rows within the budget; `None` if it is it.
         sentence: All of this in words.
     """
@@ -57,7 +63,86 @@ class Recommendation:
     kept: float | None
     interval: tuple[float, float] | None
     comparison: Comparison | None
-    sentence: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """What a report of a frontier says.
+
+    Attributes:
+        table: All rows; `table.encoder`, `.train`, `.tests`, `.measure`, `.rows`.
+        points: The rows with intervals and tests.
+        recommendation: What to take for the budget, with its sentence.
+        command: The command that trains the recommended head; `None` where nothing is trained.
+        code: Lines of Python that load or fit it and compress `x`, embeddings of documents; those
+            of queries stay float32.
+        notes: What was left out, and what to know.
+    """
+
+    table: Table
+    points: tuple[Point, ...]
+    recommendation: Recommendation
+    command: str | None
+    code: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def front(self) -> list[Point]:
+        """The points of the Pareto front, by their bytes."""
+        rows = pareto_front([point.row for point in self.points])
+        return [point for row in rows for point in self.points if point.row is row]
+
+    @property
+    def columns(self) -> list[str]:
+        """The headings of `cells`."""
+        tests = self.table.tests if len(self.table.tests) > 1 else ()
+        names = ("method", "numbers", "bits", "bytes", "parameters", *tests, self.table.measure)
+        return [*names, "95% interval", "kept", "p", "p, PCA"]
+
+    def cells(self, point: Point) -> list[str]:
+        """A point as text, a cell for each of `columns`."""
+        row, (low, high) = point.row, point.interval
+        sizes = (row.size, row.bits, row.bytes, row.parameters or 0)
+        tests = map(number, row.tests.values()) if len(self.table.tests) > 1 else ()
+        mean = number(row.mean) + ("" if row.sd is None else f" ± {number(row.sd)}")
+        p_values = probability(point.p_uncompressed), probability(point.p_pca)
+        interval = f"{number(low)} to {number(high)}"
+        texts = (row.label, *(f"{size:,}" for size in sizes), *tests, mean, interval)
+        return [*texts, percentage(row.kept), *p_values]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of this in plain values: what `mpsheads frontier --json` prints, without files."""
+        chosen, front = self.recommendation, self.front
+        names = ("method", "size", "bits", "bytes", "parameters", "tests", "mean", "sd", "kept")
+
+        def values(row: Row) -> dict[str, Any]:
+            return {"label": label_of(row), **{name: getattr(row, name) for name in names}}
+
+        rows = [
+            {
+                **values(point.row),
+                "interval": point.interval,
+                "p_uncompressed": point.p_uncompressed,
+                "p_pca": point.p_pca,
+                "on_front": point in front,
+            }
+            for point in self.points
+        ]
+        recommendation = {
+            "budget": chosen.budget,
+            **values(chosen.row),
+            "kept_interval": chosen.interval,
+            "best": label_of(chosen.best),
+            "tied": [label_of(row) for row in chosen.tied],
+            "sentence": chosen.sentence,
+            "command": self.command,
+            "code": self.code,
+        }
+        names = ("encoder", "train", "measure")
+        table = {name: getattr(self.table, name) for name in names}
+        table["tests"] = list(self.table.tests)
+        return {**table, "recommendation": recommendation, "rows": rows, "notes": list(self.notes)}
 
 
 def frontier_table(lines: Iterable[Line]) -> Table:
@@ -76,45 +161,23 @@ def frontier_table(lines: Iterable[Line]) -> Table:
             f"`lines` must hold the results of one encoder and one training collection, got "
             f"{held or 'none'}."
         )
-    table = tables[0]
-    whole = [row for row in table.rows if row.mean is not None and row.bytes is not None]
-    plain = uncompressed_row(whole)
-    kept = [_mean(row) / _mean(plain) if plain and plain.mean else None for row in whole]
-    rows = (replace(row, kept=k, comparison=None) for row, k in zip(whole, kept, strict=True))
-    return replace(table, rows=tuple(rows), curves=())
-
-
-def uncompressed_row(rows: Sequence[Row]) -> Row | None:
-    """The row of uncompressed float32 vectors, `None` if it is not there."""
-    found = (row for row in rows if row.method == UNCOMPRESSED and (row.bits or 32) == 32)
-    return next(found, None)
-
-
-def pareto_front(rows: Sequence[Row]) -> list[Row]:
-    """The rows that no other beats, by their bytes.
-
-    A row is beaten if another has at least its mean at no more bytes, and is better in one of
-    them; rows that are equal in both stay. Rows without a mean or bytes are left out.
-    """
-    front: list[Row] = []
-    highest = -np.inf
-    known = [row for row in rows if row.mean is not None and row.bytes is not None]
-    for row in sorted(known, key=lambda row: (_bytes(row), -_mean(row))):
-        equal = front and (_bytes(row), _mean(row)) == (_bytes(front[-1]), _mean(front[-1]))
-        if _mean(row) > highest or equal:
-            front.append(row)
-            highest = _mean(row)
-    return front
+    whole = [row for row in tables[0].rows if row.mean is not None and row.bytes is not None]
+    plain = _uncompressed(whole)
+    mean = plain.mean if plain else None
+    rows = [replace(row, kept=row.mean / mean if mean else None, comparison=None) for row in whole]
+    return replace(tables[0], rows=tuple(rows), curves=())
 
 
 def measure_points(rows: Sequence[Row]) -> list[Point]:
     """Each row with its interval and tests, in their order."""
-    plain = uncompressed_row(rows)
-    against = [plain if row is not plain else None for row in rows]
-    pca = [_pca_of(row, rows) for row in rows]
-    intervals = (mean_interval(row.scores) for row in rows)
-    columns = zip(rows, intervals, _tests(rows, against), _tests(rows, pca), strict=True)
-    return [Point(*columns) for columns in columns]
+    plain = _uncompressed(rows)
+    columns = []
+    for against in ([plain] * len(rows), [_pca_of(row, rows) for row in rows]):
+        pairs = zip(rows, against, strict=True)
+        found = [compare(row, other) if other not in (None, row) else None for row, other in pairs]
+        corrected = iter(correct([comparison for comparison in found if comparison]))
+        columns.append([next(corrected).p_queries if comparison else None for comparison in found])
+    return [Point(row, row.interval, *p) for row, *p in zip(rows, *columns, strict=True)]
 
 
 def recommend(rows: Sequence[Row], budget: int, *, margin: float = MARGIN) -> Recommendation:
@@ -135,79 +198,158 @@ def recommend(rows: Sequence[Row], budget: int, *, margin: float = MARGIN) -> Re
         ValueError: If no row fits the budget.
     """
     check_positive(budget=budget)
-    known = [row for row in rows if row.mean is not None and row.bytes is not None]
-    within = [row for row in known if _bytes(row) <= budget]
+    within = [row for row in rows if row.bytes <= budget]
     if not within:
-        least = min((_bytes(row) for row in known), default=None)
+        least = min((row.bytes for row in rows), default=None)
         way_out = f"the smallest vector measured has {least:,}" if least else "nothing was measured"
         raise ValueError(
             f"Nothing fits `budget` {budget}, in bytes a vector: {way_out}. Give a larger one, or "
             f"measure fewer numbers or bits."
         )
-    best = min(within, key=lambda row: (-_mean(row), *_cost(row)))
+    best = min(within, key=lambda row: (-row.mean, *_cost(row)))
     others = [row for row in within if row is not best]
-    found = correct([compare(row.scores, best.scores) for row in others])
-    comparisons = dict(zip(map(id, others), found, strict=True))
-    tied = [row for row in others if _is_tied(comparisons[id(row)], margin)]
-    row = min([best, *tied], key=lambda row: (*_cost(row), -_mean(row)))
-    plain = uncompressed_row(rows)
+    compared = zip(others, correct([compare(row, best) for row in others]), strict=True)
+    comparisons = {row: comparison for row, comparison in compared if _is_tied(comparison, margin)}
+    row = min([best, *comparisons], key=lambda row: (*_cost(row), -row.mean))
+    tied = tuple(sorted(comparisons, key=lambda row: -row.mean))
+    plain = _uncompressed(rows)
     kept, interval = None, None
     if plain is not None and plain.mean:
-        kept, interval = _mean(row) / plain.mean, _ratio_interval(row.scores, plain.scores)
-    tied.sort(key=lambda row: -_mean(row))
-    chosen = Recommendation(
-        budget, row, best, tuple(tied), kept, interval, comparisons.get(id(row)), ""
+        kept = row.mean / plain.mean
+        low, high = compare(row, plain).interval
+        interval = 1 + low / plain.mean, 1 + high / plain.mean
+    chosen = Recommendation(budget, row, best, tied, kept, interval, comparisons.get(row))
+    others = [each for each in tied if each is not row]
+    sentence = template("recommendation.jinja").render(**vars(chosen), others=others)
+    return replace(chosen, sentence=sentence.strip())
+
+
+def make_frontier(
+    lines: Iterable[Line],
+    budget: int,
+    *,
+    encoder: str,
+    train: str = "",
+    notes: Sequence[str] = (),
+    device: str | None = None,
+) -> Frontier:
+    """Make the report of result lines of one encoder and one training collection.
+
+    Args:
+        lines: From `run_frontier` or `written_lines`.
+        budget: Most bytes a vector that is recommended.
+        encoder: The encoder, as `mpsheads train` takes it, for the command.
+        train: Where heads are trained, likewise: `plan.train`; as the results call it if "".
+        notes: What was left out: `plan.notes`.
+        device: The device asked for, for the command.
+
+    Raises:
+        ValueError: If nothing fits the budget, or the lines are of several encoders.
+    """
+    lines = list(lines)
+    table = frontier_table(lines)
+    chosen = recommend(table.rows, budget)
+    pairs = min((line["pairs"] for line in lines if "pairs" in line), default=None)
+    command, code = usage(
+        chosen.row, table.features or 0, train or table.train, encoder, pairs, device
     )
-    return replace(chosen, sentence=_sentence(chosen))
+    notes = (*notes, *quantiser_notes(lines))
+    return Frontier(table, tuple(measure_points(table.rows)), chosen, command, code, notes)
 
 
-def label_of(row: Row) -> str:
-    """A row in short, such as "mps 128 x 4": method, numbers, bits."""
-    return f"{row.label} {row.size}×{row.bits or 32}"
+def usage(
+    row: Row,
+    features: int,
+    train: str,
+    encoder: str,
+    pairs: int | None = None,
+    device: str | None = None,
+) -> tuple[str | None, str]:
+    """The command and the lines of Python that make vectors of a row; see `Frontier`.
+
+    Args:
+        row: Of a method in `FRONTIER_METHODS`.
+        features: Numbers of an uncompressed vector.
+        train: Where heads are trained: `COLLECTION[:SPLIT][@POOL]`.
+        encoder: The encoder, as `mpsheads train` takes it.
+        pairs: How many pairs of the training collection the head was trained on; `None` for many.
+        device: The device asked for, `None` for the fastest.
+    """
+    method = FRONTIER_METHODS[row.method]
+    source, split, pool = parse_dataset(train)
+    few = pairs is not None and pairs < TrainingConfig.batch_size / 0.9  # others may be held out
+    values = {
+        "row": row,
+        "method": method,
+        "features": features,
+        "source": source,
+        "split": split,
+        "pool": pool,
+        "encoder": encoder,
+        "training": TRAINING,
+        "batch_size": max(2, 2 ** int(math.log2(0.9 * pairs))) if few and pairs else None,
+        "device": device,
+    }
+    code = template("usage.py.jinja").render(values).strip()
+    command = template("train-command.jinja").render(values).strip()
+    return command if method.is_trained else None, code
 
 
-def describe(row: Row) -> str:
-    """A row in words, such as "mps with 128 numbers of 4 bits"."""
-    what = "codes" if row.method in ("pq", "opq") else "numbers"
-    bits = row.bits or 32
-    return f"{row.label} with {row.size} {what} of {bits} bit{'s' * (bits > 1)}"
+def write_frontier(
+    frontier: Frontier, folder: PathLike, plot: PathLike | None = None
+) -> list[Path]:
+    """Write `report.md`, `frontier.svg` and `frontier.png`; what is there is replaced.
+
+    Args:
+        frontier: From `make_frontier`.
+        folder: Made if it is missing.
+        plot: One more file of the figure, in the format that its ending names.
+
+    Returns:
+        The paths.
+
+    Raises:
+        ImportError: If matplotlib or Jinja2 is missing.
+    """
+    table, chosen = frontier.table, frontier.recommendation
+    tests = " and ".join(table.tests) if len(table.tests) < 4 else f"{len(table.tests)} tests"
+    mean = "mean of " if len(table.tests) > 1 else ""
+    points = [
+        QualityPoint(
+            method=row.label,
+            bytes=row.bytes,
+            mean=row.mean,
+            interval=point.interval,
+            parameters=row.parameters or 0,
+            bits=row.bits,
+            label=label_of(row),
+            emphasis=row is chosen.row,
+        )
+        for point in frontier.points
+        for row in [point.row]
+    ]
+    seeds = len({seed for row in table.rows for seed in row.seeds})
+    page = template("frontier.md.jinja").render(frontier=frontier, seeds=seeds)
+    paths = [Path(folder) / name for name in ("report.md", "frontier.svg", "frontier.png")]
+    with replacing(paths[0]) as file:
+        file.write_text(page, encoding="utf-8")
+    paths += [] if plot is None else [Path(plot)]
+    for path in paths[1:]:
+        quality_vs_bytes(
+            points,
+            path,
+            measure=table.measure,
+            title=f"{table.measure} against bytes a vector",
+            subtitle=f"{table.encoder}, {mean}{tests}; bold: recommended for {chosen.budget:,} bytes",
+            budget=chosen.budget,
+            front=True,
+        )
+    return paths
 
 
-def percentage(part: float) -> str:
-    """A part in percent with one decimal."""
-    return f"{100 * part:.1f}%"
-
-
-def _sentence(chosen: Recommendation) -> str:
-    row = chosen.row
-    count = row.parameters or 0
-    parameters = f"{count:,} parameter{'s' * (count != 1)}" if count else "no parameters"
-    text = f"Within {chosen.budget:,} bytes take {describe(row)} ({_bytes(row):,} bytes, "
-    text += f"{parameters}): "
-    if chosen.kept is None or chosen.interval is None:
-        text += f"it has {number(row.mean)}"
-    else:
-        low, high = (percentage(value) for value in chosen.interval)
-        text += f"it keeps {percentage(chosen.kept)} [{low}, {high}] of the uncompressed quality"
-    others = [other for other in chosen.tied if other is not row]
-    if chosen.comparison is not None:
-        difference = signed(chosen.comparison.difference)
-        text += f", is not told apart from the best, {label_of(chosen.best)} ({difference})"
-        text += f", nor are {_listed(others)}" if len(others) > 1 else ""
-        text += f", nor is {_listed(others)}" if len(others) == 1 else ""
-    elif others:
-        text += f"; it is the best measured, and {_listed(others)} "
-        text += f"{'is' if len(others) == 1 else 'are'} not told apart from it"
-    else:
-        text += "; it is the best measured, and none is tied with it"
-    return f"{text}."
-
-
-def _listed(rows: Sequence[Row]) -> str:
-    named = [label_of(row) for row in rows[:_NAMED]]
-    if len(rows) > _NAMED:
-        return f"{', '.join(named)} and {len(rows) - _NAMED} more"
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+def _uncompressed(rows: Sequence[Row]) -> Row | None:
+    """The row of uncompressed float32 vectors, `None` if it is not there."""
+    return next((row for row in rows if row.method == UNCOMPRESSED and row.bits == 32), None)
 
 
 def _is_tied(comparison: Comparison, margin: float) -> bool:
@@ -216,17 +358,7 @@ def _is_tied(comparison: Comparison, margin: float) -> bool:
 
 
 def _cost(row: Row) -> tuple[int, int]:
-    return row.parameters or 0, _bytes(row)
-
-
-def _bytes(row: Row) -> int:
-    assert row.bytes is not None
-    return row.bytes
-
-
-def _mean(row: Row) -> float:
-    assert row.mean is not None
-    return row.mean
+    return row.parameters or 0, row.bytes or 0
 
 
 def _pca_of(row: Row, rows: Sequence[Row]) -> Row | None:
@@ -236,39 +368,3 @@ def _pca_of(row: Row, rows: Sequence[Row]) -> Row | None:
         return None
     same = [other for other in equal if (other.size, other.bits) == (row.size, row.bits)]
     return max(same or equal, key=lambda other: other.size)
-
-
-def _tests(rows: Sequence[Row], against: Sequence[Row | None]) -> list[float | None]:
-    pairs = zip(rows, against, strict=True)
-    found = [compare(row.scores, other.scores) if other else None for row, other in pairs]
-    corrected = iter(correct([comparison for comparison in found if comparison]))
-    return [next(corrected).p_queries if comparison else None for comparison in found]
-
-
-def _ratio_interval(a: Scores, b: Scores, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap of the ratio of two means over tests; both see the same queries."""
-    random = np.random.default_rng(seed)
-    above, below = np.zeros(_SAMPLES), np.zeros(_SAMPLES)
-    first, second = _by_query(a), _by_query(b)
-    for test, queries in first.items():
-        x = np.array(list(queries.values()))
-        y = np.array([second[test][query_id] for query_id in queries])
-        counts = random.multinomial(len(x), np.full(len(x), 1 / len(x)), size=_SAMPLES)
-        above += counts @ x / len(x)
-        below += counts @ y / len(x)
-    ratio = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    low, high = np.quantile(ratio, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _by_query(scores: Scores) -> dict[str, dict[str, float]]:
-    """The mean over seeds: test -> query_id -> score."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for tests in scores.values():
-        for test, queries in tests.items():
-            for query_id, score in queries.items():
-                found.setdefault(test, {}).setdefault(query_id, []).append(score)
-    return {
-        test: {query_id: float(np.mean(values)) for query_id, values in queries.items()}
-        for test, queries in sorted(found.items())
-    }

@@ -14,7 +14,7 @@ from mpsheads._typing import PathLike
 from mpsheads.experiments.figures import draw
 from mpsheads.experiments.results import Key, Line, key_of
 from mpsheads.experiments.tables import TRAINED, Row, Table, make_tables
-from mpsheads.experiments.wording import is_shown, number, part, probability, sentences, signed
+from mpsheads.experiments.wording import (is_shown, number, part, percentage, probability, sentences, signed, template)
 
 _COLOURS = {  # on a light page and on a dark one; figures are drawn in the light ones
     "paper": ("#ffffff", "#16191d"),
@@ -116,26 +116,11 @@ def write_report(report: Report, folder: PathLike) -> tuple[Path, Path]:
         sections.append(_Section(table, heading, name, draw(table, report.tables, folder, name)))
     paths = folder / "report.md", folder / "report.html"
     for path in paths:
-        page = template(f"{path.name}.jinja").render(
-            report=report, sections=sections, colours=_COLOURS
-        )
+        page = template(f"{path.name}.jinja", inline=_inline)
+        page = page.render(report=report, sections=sections, colours=_COLOURS)
         with replacing(path) as file:
             file.write_text(page, encoding="utf-8")
     return paths
-
-
-def template(name: str) -> Any:
-    """A template of this package, for Jinja2; those of HTML escape what they are given."""
-    jinja2 = optional_import("jinja2", "retrieval")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mpsheads.experiments"),
-        autoescape=".html" in name,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"plain": _plain, "inline": _inline}
-    return environment.get_template(name)
 
 
 @dataclass(frozen=True)
@@ -208,11 +193,6 @@ class _Section:
         return columns
 
 
-def percentage(value: float | None) -> str:
-    """A part in percent with one decimal; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}%"
-
-
 def _is_trained_both_ways(table: Table) -> bool:
     """Whether a method stands in the table both untrained and trained."""
     ways = {(row.label, row.trained) for row in table.rows}
@@ -279,11 +259,6 @@ def _inline(svg: str, prefix: str, alt: str) -> Any:
     svg = re.sub("|".join(names), lambda hit: f"var(--{names[hit[0].lower()]})", svg, flags=re.I)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
     return optional_import("markupsafe", "retrieval").Markup(svg)
-
-
-def _plain(text: str) -> str:
-    """Text for Markdown, its marks taken literally."""
-    return re.sub(r"([|*`\\]|<(?=[a-zA-Z/!?])|\](?=\())", r"\\\1", text)
 
 
 def _facts(lines: Sequence[Line], n_results: int) -> dict[str, str]:

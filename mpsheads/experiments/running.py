@@ -1,56 +1,305 @@
 """Running experiments: every trial once, each result written as soon as it is known."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+import itertools
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.nn.functional import pad
+
+from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
-from mpsheads.experiments.results import Key
-from mpsheads.experiments.spec import Experiment
-from mpsheads.experiments.trials import Trial
-from mpsheads.retrieval import EmbeddedCollection, Encoder
+from mpsheads.experiments.measuring import angle_fidelity, measure
+from mpsheads.experiments.quantise import product_quantiser
+from mpsheads.experiments.results import Key, Line, append_result, key_of, read_results
+from mpsheads.experiments.spec import UNCOMPRESSED, Experiment
+from mpsheads.experiments.trials import (
+    Trial,
+    check_heads,
+    encoder_labels,
+    name_of,
+    trials_of,
+)
+from mpsheads.heads import ProjectionHead, ReferenceHead, TruncationHead, make_head
+from mpsheads.retrieval import (
+    EmbeddedCollection,
+    Encoder,
+    embed_dataset,
+    load_triples,
+    parse_dataset,
+)
+from mpsheads.training import (
+    CHECKPOINT,
+    TrainingConfig,
+    TrainingData,
+    hold_out,
+    mine_hard_negatives,
+    ranking_validation,
+    read_checkpoint,
+    train,
+    training_data,
+)
 
 
 class Runner:
     """Runs experiments on one encoder; embeddings and mined negatives are made once.
 
     Args:
-        encoder: Makes embeddings, or reads them from the cache. Heads train on its device.
+        encoder: Makes embeddings, or reads them from the cache.
         name: What results call it.
         file: Where results go, one JSON object a line.
+        device: Where heads are trained; the encoder's if it is CUDA, else the CPU, if `None`.
         progress: Whether bars are shown.
     """
 
     def __init__(
-        self, encoder: Encoder, name: str, file: PathLike, *, progress: bool = False
+        self,
+        encoder: Encoder,
+        name: str,
+        file: PathLike,
+        *,
+        device: torch.device | str | None = None,
+        progress: bool = False,
     ) -> None:
+        own = encoder.device if encoder.device.type == "cuda" else "cpu"
         self.encoder, self.name, self.file = encoder, name, Path(file)
-        self.progress = progress
+        self.device, self.progress = torch.device(own if device is None else device), progress
+        self._embedded: dict[tuple, EmbeddedCollection] = {}
+        self._pairs: dict[tuple, tuple[TrainingData, EmbeddedCollection | None]] = {}
 
     def trials(self, experiment: Experiment) -> list[Trial]:
         """All trials of an experiment on this encoder."""
-        raise NotImplementedError
+        return trials_of(experiment, self.name, self.encoder.features)
 
     def missing(self, experiment: Experiment) -> list[Trial]:
         """The trials of which some result is not in the file."""
-        raise NotImplementedError
+        written = self._written()
+        return [
+            trial
+            for trial in self.trials(experiment)
+            if any(key_of(line) not in written for line in trial.results)
+        ]
 
-    def embedded(self, dataset: str) -> EmbeddedCollection:
-        """A collection with its embeddings, read once."""
-        raise NotImplementedError
+    def embedded(self, dataset: str, **triples: Any) -> EmbeddedCollection:
+        """A collection with its embeddings, made once; without a pool it is "judged".
+
+        Keyword arguments are `triples` and `max_triples` of `embed_dataset`.
+        """
+        key = (dataset, *triples.values())
+        if key not in self._embedded:
+            self._embedded[key] = embed_dataset(
+                dataset, self.encoder, default_pool="judged", progress=self.progress, **triples
+            )
+        return self._embedded[key]
+
+    def training(self, experiment: Experiment) -> EmbeddedCollection:
+        """The collection that an experiment trains on, with its triples if it has some."""
+        triples = experiment.triples or _own_triples(experiment.train)
+        if not triples:
+            return self.embedded(experiment.train)
+        return self.embedded(experiment.train, triples=triples, max_triples=experiment.max_triples)
+
+    def prepare(self, experiment: Experiment) -> None:
+        """Make the embeddings that what is missing needs.
+
+        Raises:
+            ValueError: If there are too few training queries.
+        """
+        missing = self.missing(experiment)
+        for test in experiment.tests if missing else ():
+            self.embedded(test)
+        if any(_needs_training_collection(trial) for trial in missing):
+            training = self.training(experiment)
+            for fraction in {trial.fraction for trial in missing if trial.method.is_trained}:
+                choose_queries(training, fraction, 0)
 
     def run(self, experiment: Experiment, advance: Callable[[int], None] = lambda _: None) -> int:
         """Do what is missing, and write each result as soon as its model is done.
 
+        A killed call that is made again goes on where it stopped, in the middle of a training too,
+        and ends with the same results.
+
+        Args:
+            experiment: What to run.
+            advance: Called after each trial with 1.
+
         Returns:
             How many results were added.
         """
-        raise NotImplementedError
+        before = len(self._written())
+        for trial in self.missing(experiment):
+            folder = self._folder(trial)
+            self._add(self._measure(experiment, trial, folder))
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # other trials may be in it
+                folder.parent.rmdir()
+            advance(1)
+        return len(self._written()) - before
 
-    def run_all(self, experiments: Sequence[Experiment]) -> None:
-        """Do what is missing of several experiments, with one bar and one thread for heads."""
-        raise NotImplementedError
+    def run_all(self, experiments: Sequence[Experiment], title: str = "") -> None:
+        """Do what is missing of several experiments, with one bar."""
+        total = 0
+        for experiment in experiments:
+            total += len(self.missing(experiment))
+            self.prepare(experiment)
+        title = title or ", ".join(experiment.name for experiment in experiments)
+        with progress_bar(f"{self.name}: {title}", total, enabled=self.progress) as advance:
+            for experiment in experiments:
+                self.run(experiment, advance)
+
+    def _written(self) -> set[Key]:
+        return {key_of(line) for line in read_results(self.file)} if self.file.exists() else set()
+
+    def _add(self, lines: Iterator[Line]) -> None:
+        """Write those results that are not there yet."""
+        written, began = self._written(), time.perf_counter()
+        versions = {name: version(name) for name in ("mpsheads", "torch")}
+        for line in lines:
+            if key_of(line) not in written:
+                seconds = round(time.perf_counter() - began, 2)
+                append_result(self.file, {**line, "seconds": seconds, "versions": versions})
+
+    def _measure(self, experiment: Experiment, trial: Trial, folder: Path) -> Iterator[Line]:
+        method = trial.method
+        tests = {name_of(test): self.embedded(test) for test in experiment.tests}
+        training = None
+        if _needs_training_collection(trial):
+            training = self.training(experiment)
+        head = self._head(trial, training)
+        if method.is_trained:
+            assert training is not None
+            yield from self._trained(experiment, trial, head, tests, training, folder)
+        elif method.is_quantiser:
+            assert training is not None
+            documents = training.documents
+            decoded, count = product_quantiser(method.head, trial.size, trial.seed, documents)
+            for line in measure(head, trial.results, tests, training, decoded=decoded):
+                yield {**line, "fitted": len(documents), "parameters": count}
+        else:
+            similarity = angle_fidelity if method.similarity == "fidelity" else None
+            yield from measure(head, trial.results, tests, training, similarity=similarity)
+
+    def _head(self, trial: Trial, training: EmbeddedCollection | None) -> ProjectionHead:
+        """The head of a trial, fitted or waiting for training, or both."""
+        method, features = trial.method, self.encoder.features
+        if method.head == UNCOMPRESSED and method.is_trained and method.similarity == "fidelity":
+            return ReferenceHead(features, features)  # not normalised: fidelities have a gradient
+        if method.is_quantiser or method.head == UNCOMPRESSED:
+            return TruncationHead(features, features)  # truncation to all of them is none
+        documents = training.documents if training and method.needs_training_documents else None
+        settings = {"documents": documents, "seed": trial.seed, **method.settings}
+        return make_head(method.head, features, trial.size, **settings)
+
+    def _trained(
+        self,
+        experiment: Experiment,
+        trial: Trial,
+        head: ProjectionHead,
+        tests: dict[str, EmbeddedCollection],
+        training: EmbeddedCollection,
+        folder: Path,
+    ) -> Iterator[Line]:
+        """Train a head on embeddings, or with the encoder's last layers on texts; and measure."""
+        config = experiment.config(trial.method, trial.seed)
+        data, held = self._data(experiment, trial, training, config)
+        model: Any = head
+        if trial.method.trained == "layers":
+            model = self._model(trial, head)
+        usable = len(data)
+        if config.loss == "paper":
+            usable = len(data.with_negatives(config.hard_negatives))
+        validate = ranking_validation(held, experiment.measure) if held else None
+        epochs = itertools.count(self._epochs_done(experiment, trial, folder) + 1)
+
+        def score(model: Any, results: Sequence[Line]) -> Iterator[Line]:
+            for line in measure(model, results, tests, training):
+                yield {**line, "pairs": len(data)}
+
+        def after_epoch(model: Any) -> float:
+            epoch = next(epochs)
+            if experiment.each_epoch:  # before its checkpoint is written
+                self._add(score(model, [line for line in trial.results if line["epoch"] == epoch]))
+            return float(epoch) if validate is None else validate(model)
+
+        result = train(
+            model,
+            data,
+            replace(config, batch_size=min(config.batch_size, usable)),
+            folder,
+            validation=after_epoch,
+            resume=True,
+            progress=self.progress and trial.method.trained == "layers",
+            device=self.encoder.device if trial.method.trained == "layers" else self.device,
+        )
+        if not experiment.each_epoch:
+            yield from score(result.model, trial.results)
+
+    def _epochs_done(self, experiment: Experiment, trial: Trial, folder: Path) -> int:
+        """The epochs of a training that was stopped; it begins anew if one was not measured."""
+        if not (folder / CHECKPOINT).exists():
+            return 0
+        done, written = len(read_checkpoint(folder)["history"]), self._written()
+        if experiment.each_epoch and any(
+            line["epoch"] <= done and key_of(line) not in written for line in trial.results
+        ):
+            shutil.rmtree(folder)
+            return 0
+        return done
+
+    def _model(self, trial: Trial, head: ProjectionHead) -> Any:
+        from mpsheads.transformers import MPSHeadModel
+
+        return MPSHeadModel.from_encoder(
+            self.encoder.folder,
+            head,
+            pooling="cls" if self.encoder.pooling == "cls" else "mean",
+            trainable_layers=trial.method.layers,
+        )
+
+    def _data(
+        self,
+        experiment: Experiment,
+        trial: Trial,
+        training: EmbeddedCollection,
+        config: TrainingConfig,
+    ) -> tuple[TrainingData, EmbeddedCollection | None]:
+        """Pairs with hard negatives, found by embeddings, and what is held out for validation."""
+        whole = trial.fraction == 1 and experiment.select == "last"  # the same for every seed
+        seed, count = 0 if whole else trial.seed, config.hard_negatives
+        choice = (id(training), trial.fraction, seed, count, experiment.select)
+        choice += (trial.method.trained,)
+        if choice not in self._pairs:
+            part, held = training.only(choose_queries(training, trial.fraction, seed)), None
+            if experiment.select == "best":
+                part, held = hold_out(part, seed=seed)
+            data = training_data(part)
+            if data.hard_negatives is None and count:
+                data = mine_hard_negatives(data, count)
+            elif data.hard_negatives is not None:
+                lacking = max(0, count - data.hard_negatives.shape[1])
+                data = replace(
+                    data, hard_negatives=pad(data.hard_negatives, (0, lacking), value=-1)
+                )
+            if trial.method.trained == "layers":
+                texts = training_data(part, texts=True)
+                data = replace(texts, hard_negatives=data.hard_negatives)
+            self._pairs.clear()  # one at a time: mined negatives of a large collection are large
+            self._pairs[choice] = data, held
+        return self._pairs[choice]
+
+    def _folder(self, trial: Trial) -> Path:
+        """Where the checkpoint of a trial lies while it is not done."""
+        name = json.dumps([list(key_of(line)) for line in trial.results])
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        return self.file.with_name(f"{self.file.name}.running") / digest
 
 
 @dataclass(frozen=True)
@@ -77,7 +326,7 @@ def run_experiments(
 ) -> Plan:
     """Run what is missing of some experiments, on all their encoders.
 
-    Everything is checked before anything is embedded.
+    Heads and sizes are checked before anything is embedded.
 
     Args:
         experiments: Which.
@@ -86,4 +335,81 @@ def run_experiments(
         dry_run: Only say what would be run.
         progress: Whether bars are shown.
     """
-    raise NotImplementedError
+    plan = Plan([], [])
+    jobs = []
+    for encoder, label in encoder_labels(experiments).items():
+        chosen = [experiment for experiment in experiments if encoder in experiment.encoders]
+        runner = Runner(
+            Encoder(encoder, device=device), label, file, device=device, progress=progress
+        )
+        for experiment in chosen:
+            _add_to_plan(plan, runner, experiment)
+        jobs.append((runner, chosen))
+    for runner, chosen in () if dry_run else jobs:
+        runner.run_all(chosen)
+    return plan
+
+
+def _add_to_plan(plan: Plan, runner: Runner, experiment: Experiment) -> None:
+    missing, trials = runner.missing(experiment), runner.trials(experiment)
+    check_heads(missing, runner.encoder.features)
+    plan.keys += [key_of(line) for trial in trials for line in trial.results]
+    for method in experiment.methods:
+        own = [trial for trial in trials if trial.method == method]
+        plan.rows.append(
+            {
+                "experiment": experiment.name,
+                "encoder": runner.name,
+                "method": method.label,
+                "trained": method.trained,
+                "sizes": sorted({trial.size for trial in own}, reverse=True),
+                "runs": len(own),
+                "to_do": sum(trial.method == method for trial in missing),
+            }
+        )
+
+
+def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> list[str]:
+    """A random part of the queries that have a relevant document.
+
+    Args:
+        embedded: The training collection.
+        fraction: Part of its queries in (0, 1], or a whole number of them above 1.
+        seed: Of the choice; the queries of a smaller part are among those of a larger one.
+
+    Raises:
+        ValueError: If no query has a relevant document, or fewer than the number asked for.
+    """
+    ids, documents = embedded.query_ids, set(embedded.document_ids)
+    if embedded.triples is None:
+        relevant = {q: {d for d, grade in embedded.qrels[q].items() if grade > 0} for q in ids}
+        ids = [query_id for query_id in ids if relevant[query_id] & documents]
+    if not ids:
+        raise ValueError(f"{embedded.name} has no query with a relevant document to train on.")
+    count = max(1, round(fraction * len(ids))) if fraction <= 1 else int(fraction)
+    if count > len(ids):
+        raise ValueError(
+            f"`fractions` asks for {count} training queries; {embedded.name} has {len(ids)} with a "
+            f"relevant document."
+        )
+    order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [ids[i] for i in order[:count]]
+
+
+def _needs_training_collection(trial: Trial) -> bool:
+    """Whether it is trained or fitted, or its vectors are coded in cells of training documents."""
+    coded = any(line["bits"] < 32 for line in trial.results)
+    return trial.method.needs_training_documents or coded
+
+
+def _own_triples(dataset: str) -> str:
+    """The ir_datasets id whose triples a training collection has; "" if it has none."""
+    source, split, _ = parse_dataset(dataset)
+    if Path(source).expanduser().exists():
+        return ""
+    name = source if split is None else f"{source}/{split}"
+    try:
+        load_triples(name, 1)
+    except (ValueError, FileNotFoundError):  # loading the collection says what is wrong
+        return ""
+    return name

@@ -45,6 +45,7 @@ class Method:
         similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
         settings: Arguments of the head, see `SETTINGS`.
         training: Fields of `TrainingConfig` in which it differs from the experiment.
+        layers: How many of the encoder's last layers are trained, where they are.
     """
 
     label: Text
@@ -53,6 +54,7 @@ class Method:
     similarity: Literal["cosine", "fidelity"] = "cosine"
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    layers: Positive = 4
 
     def __post_init__(self) -> None:
         default = "head" if self.head in SETTINGS else "nothing"
@@ -123,6 +125,8 @@ class Experiment:
             ir_datasets id. By default those of `train` if it is an id that has some; else the
             judgments make pairs, and hard negatives are mined by the encoder.
         max_triples: Most triples, the first ones.
+        bytes: Fewest and most bytes a vector; what has others is left out, except uncompressed
+            float32 vectors.
     """
 
     name: Text
@@ -149,6 +153,7 @@ class Experiment:
     training: Mapping[str, Any] = field(default_factory=dict)
     triples: Text = ""
     max_triples: Positive = MAX_TRIPLES
+    bytes: tuple[Positive, Positive] | None = None
 
     def __post_init__(self) -> None:
         check_measures([self.measure])

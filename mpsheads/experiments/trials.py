@@ -1,6 +1,7 @@
 """The trials of an experiment, what each result of them will say, and which are asked for."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -51,7 +52,8 @@ def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial
                 for seed in experiment.seeds if method.is_random else (0,):
                     trial = Trial(method, size, seed, fraction, ())
                     lines = tuple(_results(experiment, trial, encoder, features))
-                    trials.append(Trial(method, size, seed, fraction, lines))
+                    if lines:
+                        trials.append(Trial(method, size, seed, fraction, lines))
     return trials
 
 
@@ -71,10 +73,13 @@ def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) 
     method, size = trial.method, trial.size
     config = experiment.config(method, trial.seed)
     all_bits = (32,) if method.trained == "layers" and experiment.each_epoch else experiment.bits
+    low, high = experiment.bytes or (0, math.inf)
     epochs = range(1, config.epochs + 1) if experiment.each_epoch else [config.epochs]
     for epoch in epochs if method.is_trained else [0]:
         for bits in (8,) if method.is_quantiser else all_bits:
-            for test in experiment.tests:
+            n_bytes = size if method.is_quantiser else -(-size * bits // 8)
+            is_plain = method.head == UNCOMPRESSED and bits == 32
+            for test in experiment.tests if low <= n_bytes <= high or is_plain else ():
                 yield {
                     "experiment": experiment.name,
                     "encoder": encoder,
@@ -90,7 +95,7 @@ def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) 
                     "test": name_of(test),
                     "measure": experiment.measure,
                     "features": features,
-                    "bytes": size if method.is_quantiser else -(-size * bits // 8),
+                    "bytes": n_bytes,
                 }
 
 
@@ -101,6 +106,8 @@ def _settings(experiment: Experiment, method: Method) -> dict[str, Any]:
         settings["similarity"] = method.similarity
     if method.is_trained:
         settings |= {**experiment.training, **method.training}
+        if method.layers != 4:
+            settings["layers"] = method.layers
         if experiment.select != "last":
             settings["select"] = experiment.select
     if method.needs_training_documents:

@@ -1,7 +1,11 @@
 """What a table shows, in plain sentences that claim no more than its p-values do."""
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from mpsheads._optional import optional_import
 from mpsheads.experiments.tables import TRAINED, Row, Table
 
 LEVEL = 0.05
@@ -37,9 +41,45 @@ def part(fraction: float) -> str:
     return f"{100 * fraction:.3g}%" if fraction <= 1 else f"{fraction:,.0f}"
 
 
-def joined(texts: Sequence[str]) -> str:
-    """Texts as in a sentence: "a, b and c"."""
+def percentage(value: float | None) -> str:
+    """A part in percent with one decimal; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def label_of(row: Row) -> str:
+    """A row in short, such as "mps 128×4": method, numbers, bits."""
+    return f"{row.label} {row.size}×{row.bits}"
+
+
+def joined(texts: Sequence[str], more: int = 0) -> str:
+    """Texts as in a sentence: "a, b and c", or "a, b and 3 more"."""
+    texts = [*texts, f"{more} more"] if more else texts
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+
+
+def plain(text: str) -> str:
+    """Text for Markdown, its marks taken literally."""
+    return re.sub(r"([|*`\\]|<(?=[a-zA-Z/!?])|\](?=\())", r"\\\1", text)
+
+
+def template(name: str, **filters: Callable[..., Any]) -> Any:
+    """A template of this package, for Jinja2; those of HTML escape what they are given.
+
+    Raises:
+        ImportError: If Jinja2 is missing.
+    """
+    jinja2 = optional_import("jinja2", "retrieval")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mpsheads.experiments"),
+        autoescape=".html" in name,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    own = (number, signed, percentage, label_of, joined, plain)
+    environment.filters |= {function.__name__: function for function in own}
+    environment.filters |= {"quote": shlex.quote, **filters}
+    return environment.get_template(name)
 
 
 def is_shown(row: Row) -> bool:

@@ -21,6 +21,7 @@ from mpsheads.plotting.learned import EntropyProfile, PairDistances, code_entrop
 from mpsheads.plotting.quality import (
     QualityPoint,
     pareto_front,
+    quality_points,
     quality_vs_bytes,
     quality_vs_bytes_on,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "entropy_profile",
     "new_figure",
     "pareto_front",
+    "quality_points",
     "quality_vs_bytes",
     "quality_vs_bytes_on",
     "save_figure",

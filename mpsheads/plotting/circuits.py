@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.heads import MPSProjectionHead
+from mpsheads.heads import MPSProjectionHead, block_circuit
 from mpsheads.mps import Circuit, Operation
 from mpsheads.mps.drawing import CONTROL, NOT, SWAP, moments, symbols
 from mpsheads.plotting.style import INK, check_format, new_figure, save_figure
@@ -55,7 +55,7 @@ def draw_head(head: MPSProjectionHead, path: PathLike, block: int = 0) -> Path:
         path: As in `draw_circuit`, and so are the errors.
         block: Which block.
     """
-    return draw_circuit(head.block_circuit(block), path)
+    return draw_circuit(block_circuit(head, block), path)
 
 
 def draw_circuit_on(circuit: Circuit, axes: "Axes", *, width: float = 24.0) -> None:

@@ -1,7 +1,7 @@
 """Quality against size: what a method is worth at the bytes that its vectors take."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,32 @@ class QualityPoint:
     bits: int = 32
     label: str = ""
     emphasis: bool = False
+
+
+def quality_points(
+    rows: Iterable[Mapping[str, Any]], measure: str = "nDCG@10"
+) -> list[QualityPoint]:
+    """Points of the rows that `mpsheads.retrieval.measure_heads` returns.
+
+    Raises:
+        ValueError: If a row lacks a field or the measure.
+    """
+    points = []
+    for number, row in enumerate(rows):
+        try:
+            values = row["measures"][measure]
+            point = QualityPoint(
+                row["head"] or UNCOMPRESSED,
+                row["bytes_per_vector"],
+                values["mean"],
+                tuple(values["interval"]),
+                row["parameters"],
+                row.get("bits") or 32,
+            )
+        except KeyError as error:
+            raise ValueError(f"`rows`[{number}] lacks {error}.") from error
+        points.append(point)
+    return points
 
 
 def pareto_front(points: Iterable[Any]) -> list[Any]:
@@ -259,7 +285,8 @@ def _name_points(
 
     def moved(right: float, up: float) -> list[tuple[float, float]]:
         """Places so many points of print from the points."""
-        shifted = axes.transData.transform(points) + (right * pixel, up * pixel)
+        shifted = axes.transData.transform(points)
+        shifted += (right * pixel, up * pixel)
         return axes.transData.inverted().transform(shifted).tolist()
 
     texts = [

@@ -1,0 +1,85 @@
+"""From a model that is ready to its results."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mpsheads.encodings import equalise_norm, feature_angles
+from mpsheads.experiments.quantise import code
+from mpsheads.experiments.results import Line
+from mpsheads.heads import ProjectionHead, compress_vectors
+from mpsheads.retrieval import EmbeddedCollection, evaluate, rank
+from mpsheads.similarity import log_fidelity
+
+_CALIBRATION = 2048  # documents whose texts a model encodes to calibrate codes
+
+
+def measure(
+    model: Any,
+    results: Sequence[Line],
+    tests: Mapping[str, EmbeddedCollection],
+    training: EmbeddedCollection | None,
+    *,
+    similarity: Callable[[Tensor, Tensor], Tensor] | None = None,
+    decoded: Callable[[Tensor], Tensor] | None = None,
+) -> Iterator[Line]:
+    """The results of a model, for each test and number of bits.
+
+    Args:
+        model: A head, or an `MPSHeadModel`, which encodes texts.
+        results: What each result says besides its scores.
+        tests: Where to measure.
+        training: The training collection, on whose documents codes of unbounded numbers are
+            calibrated; `None` if there are none.
+        similarity: Of all pairs; the model's own if `None`.
+        decoded: What a quantiser leaves of documents, in place of codes of so many bits.
+    """
+    head: ProjectionHead = getattr(model, "head", model)
+    vectors: dict[str, tuple[Tensor, Tensor]] = {}
+    calibration = None
+    for line in results:
+        test = tests[line["test"]]
+        if line["test"] not in vectors:
+            vectors[line["test"]] = _queries(model, test), _documents(model, test)
+        zq, zd = vectors[line["test"]]
+        if decoded is not None:
+            zd = decoded(zd)
+        elif line["bits"] < 32:
+            assert training is not None
+            calibration = (
+                _documents(model, training, most=True) if calibration is None else calibration
+            )
+            zd = code(head, zd, calibration, line["bits"])
+        compare = similarity or head.similarity
+        with torch.no_grad():
+            run = rank(zq, test.query_ids, zd, test.document_ids, compare, pool=test.pool)
+        per_query = evaluate(run, test.qrels, [line["measure"]]).per_query
+        scores = {query_id: values[line["measure"]] for query_id, values in per_query.items()}
+        yield {**line, "parameters": head.num_parameters, "scores": scores}
+
+
+def angle_fidelity(zq: Tensor, zd: Tensor) -> Tensor:
+    """Log-fidelity of qubits whose angles are those of the paper's encoding of embeddings."""
+    return log_fidelity(feature_angles(equalise_norm(zq)), feature_angles(equalise_norm(zd)))
+
+
+def _queries(model: Any, embedded: EmbeddedCollection) -> Tensor:
+    if isinstance(model, ProjectionHead):
+        return compress_vectors(model, embedded.queries).cpu()
+    texts = embedded.collection.queries
+    return _encoded(model, [texts[query_id] for query_id in embedded.query_ids])
+
+
+def _documents(model: Any, embedded: EmbeddedCollection, *, most: bool = False) -> Tensor:
+    """The vectors of all documents, or with `most` perhaps of the first ones alone."""
+    if isinstance(model, ProjectionHead):
+        return compress_vectors(model, embedded.documents).cpu()
+    ids, texts = embedded.document_ids[: _CALIBRATION if most else None], embedded.collection
+    return _encoded(model, [texts.documents[doc_id] for doc_id in ids])
+
+
+@torch.no_grad()
+def _encoded(model: Any, texts: Sequence[str]) -> Tensor:
+    return model.encode(texts).cpu()
