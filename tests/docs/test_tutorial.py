@@ -95,7 +95,12 @@ def test_rows_of_the_table_for_readers_who_know_quimb(row, generator):
 
 
 def test_the_table_names_what_exists():
-    table = (ROOT / "docs" / "tutorials" / "mps.md").read_text().split("## Coming from quimb")[1].split("\n## ")[0]
+    table = (
+        (ROOT / "docs" / "tutorials" / "mps.md")
+        .read_text()
+        .split("## Coming from quimb")[1]
+        .split("\n## ")[0]
+    )
     ours = re.findall(r"^\|[^|]*\|([^|]*)\|", table, re.MULTILINE)
     named = {name for cell in ours for name in re.findall(r"(?<![.\w])([a-z]\w+)\(", cell)}
     assert len(named) > 20
