@@ -1,6 +1,5 @@
 """Every example answers `--help`, and does what it says."""
 
-import os
 import re
 import runpy
 import sys
@@ -64,7 +63,7 @@ def test_files_of_onnx_compute_the_same(run):
     differences = re.findall(r"ONNX differs by (\S+)", printed)
     assert len(differences) == 2
     assert all(float(difference) < 1e-5 for difference in differences)
-    assert {"head.onnx", "model.onnx"} <= set(os.listdir())
+    assert {"head.onnx", "model.onnx"} <= {file.name for file in Path().iterdir()}
 
 
 @pytest.mark.slow
