@@ -20,7 +20,6 @@ _TORCH = re.compile(r"torch\.nn(\.modules\.\w+)?\.[A-Za-z]\w*")
 _CODE_KEYS = ("auto_map", "auto_mapping", "custom_pipelines")
 _CLASS_KEYS = ("activation_function", "activation_fn", "tokenizer_class")
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pyd", ".dll")
-_OTHER_FORMATS = ["*.onnx", "*.ot", "*.h5", "*.msgpack"]
 _NO_CONFIGS = ("tokenizer.json", "vocab.json")  # large, and name no code
 _WAY_OUT = (
     "If you have read that code and trust it, load the model with "
@@ -64,7 +63,10 @@ def load(
     folder = _local_folder(path, revision, token)
     device = "cpu" if device is None else str(device)
     if (folder / _MODULES).is_file():
-        return _load_pipeline(folder, device, options)
+        trust = check_pipeline(folder)
+        package = optional_import("sentence_transformers", "sentence-transformers")
+        options |= {"device": device, "trust_remote_code": trust}
+        return package.SentenceTransformer(str(folder), **options).eval()
     config = _read_json(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind == "mps_head":
@@ -93,8 +95,9 @@ def check_pipeline(folder: Path) -> bool:
     if not isinstance(modules, list) or not all(isinstance(m, dict) for m in modules):
         raise ValueError(f"{file} is not a list of modules.")
     types = [module.get("type") for module in modules]
-    for _, config in _configs(folder):
-        types += _router_types(config)
+    for _, config in _configs(folder):  # of routers, which list modules as modules.json does
+        inside = config.get("types") if isinstance(config, dict) else None
+        types += list(inside.values()) if isinstance(inside, dict) else []
     for kind in types:
         if isinstance(kind, str) and (kind in _OURS or _THEIRS.fullmatch(kind)):
             continue
@@ -106,15 +109,6 @@ def check_pipeline(folder: Path) -> bool:
         )
     _check_code(folder)
     return any(kind in _OURS for kind in types)
-
-
-def _load_pipeline(folder: Path, device: str, options: dict[str, Any]) -> Any:
-    sentence_transformers = optional_import("sentence_transformers", "sentence-transformers")
-    trust = check_pipeline(folder)
-    model = sentence_transformers.SentenceTransformer(
-        str(folder), device=device, trust_remote_code=trust, **options
-    )
-    return model.eval()
 
 
 def _check_code(folder: Path) -> None:
@@ -136,12 +130,6 @@ def _check_code(folder: Path) -> None:
                 named = not (_TORCH.fullmatch(value) or _THEIRS.fullmatch(value))
             if named:
                 raise ValueError(f"{file} names foreign code in its `{key}`: {value}. {_WAY_OUT}")
-
-
-def _router_types(config: Any) -> list[Any]:
-    """Types of the modules inside a router, which its configuration lists as modules.json does."""
-    types = config.get("types") if isinstance(config, dict) else None
-    return list(types.values()) if isinstance(types, dict) else []
 
 
 def _configs(folder: Path) -> Iterator[tuple[Path, Any]]:

@@ -1,6 +1,5 @@
 """A projection head on a transformers encoder, as one transformers model."""
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -130,7 +129,7 @@ class MPSHeadModel(PreTrainedModel):
         self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
         if head is None:
             with torch.device("cpu"):  # also while transformers builds on the meta device
-                kind, arguments = check_config("config.json", config.head, HEADS)
+                kind, arguments = check_config(Path("config.json"), config.head, HEADS)
                 head = HEADS[kind](**arguments.model_dump())
         self.head = head
         check_equal(
@@ -337,10 +336,8 @@ class MPSHeadModel(PreTrainedModel):
     def save_pretrained(self, save_directory: PathLike, **kwargs: Any) -> None:  # pyright: ignore
         """Write configuration, weights, tokenizer and, where there is none, a model card.
 
-        Keyword arguments are those of transformers, without `push_to_hub`.
+        Keyword arguments are those of transformers.
         """
-        if kwargs.pop("push_to_hub", False):
-            raise TypeError("`save_pretrained` takes no `push_to_hub`; call `model.push_to_hub`.")
         self.config.head = {"head": self.head.name, **self.head.config}
         super().save_pretrained(save_directory, **kwargs)
         if not kwargs.get("is_main_process", True):
@@ -353,35 +350,11 @@ class MPSHeadModel(PreTrainedModel):
         if not card.exists():
             card.write_text(self.model_card(), encoding="utf-8")
 
-    def push_to_hub(  # pyright: ignore
-        self, repo_id: str, *, private: bool | None = None, token: str | None = None, **kwargs: Any
-    ) -> str:
-        """Upload the model, its tokenizer and its card to the Hugging Face hub.
-
-        Args:
-            repo_id: `owner/name`, made if it does not exist. A card that it has stays as it is.
-            private: Whether a new repository is private.
-            token: Token for the hub; the stored one if `None`.
-            kwargs: Passed on to `HfApi.upload_folder`, such as `revision` or `create_pr`.
-
-        Returns:
-            The address of the commit.
-        """
-        from huggingface_hub import HfApi
-
-        api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            card = Path(folder) / "README.md"
-            card.write_text(self.model_card(repo_id), encoding="utf-8")
-            if api.file_exists(repo_id, "README.md", revision=kwargs.get("revision")):
-                card.unlink()
-            commit = api.upload_folder(repo_id=repo_id, folder_path=folder, **kwargs)
-            return commit.commit_url
-
     def model_card(self, repo_id: str = "path/to/model") -> str:
-        """The text of `README.md`: what the model is, its numbers, and how to use it."""
+        """The text of `README.md`: what the model is, its numbers, and how to use it.
+
+        `push_to_hub` uploads a card of transformers in its place; `hf upload` takes this one.
+        """
         from huggingface_hub import ModelCardData
 
         base = self.config.base_model

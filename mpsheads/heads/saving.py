@@ -186,7 +186,7 @@ def _read_config(file: Path, kinds: Mapping[str, type[nn.Module]]) -> tuple[str,
 
 
 def check_config(
-    file: PathLike,
+    file: Path,
     config: dict[str, Any],
     kinds: Mapping[str, type[nn.Module]],
     version: int = FORMAT_VERSION,

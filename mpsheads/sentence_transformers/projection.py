@@ -9,11 +9,7 @@ from torch import Tensor
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, load_head
-from mpsheads.sentence_transformers.similarity import (
-    check_length,
-    compare,
-    find_head,
-)
+from mpsheads.sentence_transformers.similarity import check_length, compare, find_head
 
 with installed_by("sentence-transformers", "sentence_transformers"):
     from sentence_transformers import SentenceTransformer
@@ -51,10 +47,9 @@ class Projection(Module):
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Replace `features["sentence_embedding"]` by the compressed vectors."""
-        x = features["sentence_embedding"]
-        own = next((t for t in (*self.head.parameters(), *self.head.buffers()) if _floats(t)), x)
-        features["sentence_embedding"] = self.head(x.to(own.dtype))
-        return features
+        x, stored = features["sentence_embedding"], self.head.state_dict().values()
+        own = next((tensor for tensor in stored if tensor.is_floating_point()), x)
+        return {**features, "sentence_embedding": self.head(x.to(own.dtype))}
 
     def get_embedding_dimension(self) -> int:
         """Width of the compressed vectors."""
@@ -69,26 +64,11 @@ class Projection(Module):
         self.head.save_pretrained(output_path)
 
     @classmethod
-    def load(
-        cls,
-        model_name_or_path: str,
-        subfolder: str = "",
-        token: bool | str | None = None,
-        cache_folder: str | None = None,
-        revision: str | None = None,
-        local_files_only: bool = False,
-        init_defaults: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> "Projection":
+    def load(cls, model_name_or_path: str, subfolder: str = "", **options: Any) -> "Projection":
         """Read the head from a folder, or from that subfolder of a repository on the hub."""
-        folder = cls.load_dir_path(
-            model_name_or_path,
-            subfolder=subfolder,
-            token=token,
-            cache_folder=cache_folder,
-            revision=revision,
-            local_files_only=local_files_only,
-        )
+        names = inspect.signature(cls.load_dir_path).parameters
+        options = {name: value for name, value in options.items() if name in names}
+        folder = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **options)
         if folder is None:
             raise FileNotFoundError(
                 f"{model_name_or_path} has no folder {subfolder!r} with a head."
@@ -237,7 +217,3 @@ def _check_neighbours(model: SentenceTransformer, projection: Projection) -> Non
             f"`head` takes {projection.head.in_features} features, but the model's embeddings have "
             f"{width}. Build it with in_features={width}."
         )
-
-
-def _floats(tensor: Tensor) -> bool:
-    return tensor.is_floating_point()

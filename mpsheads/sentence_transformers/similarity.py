@@ -59,8 +59,7 @@ def head_similarity_pairwise(model: nn.Module, *, scale: float = 1.0) -> Similar
 def check_length(head: ProjectionHead, length: int) -> None:
     """Raise `ValueError` unless the first `length` numbers of the head's vectors are a vector.
 
-    An angle is a qubit, so angles may be cut anywhere; a Bloch vector is three numbers; a state is
-    one whole.
+    An angle is a qubit, so angles may be cut anywhere; a state is one whole.
     """
     if length == head.out_features:
         return
@@ -69,10 +68,6 @@ def check_length(head: ProjectionHead, length: int) -> None:
         raise ValueError(
             f"Vectors of this head must have {head.out_features} numbers, got {length}."
             + (" States cannot be cut." if readout == "state" else "")
-        )
-    if readout == "bloch" and length % 3:
-        raise ValueError(
-            f"A Bloch vector has three numbers, so a cut must be a multiple of 3, got {length}."
         )
 
 
@@ -96,7 +91,9 @@ def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> 
     dtype = torch.promote_types(a.dtype, b.dtype)
     a = nn.functional.pad(a.to(dtype), (0, missing))
     b = nn.functional.pad(b.to(a.device, dtype), (0, missing))
-    return _pairs(head, a, b) if pairwise else head.similarity(a, b)
+    if pairwise and a.shape != b.shape:
+        raise ValueError(f"Pairs need as many vectors on both sides, got {len(a)} and {len(b)}.")
+    return head.similarity(a, b, pairwise=pairwise)
 
 
 def _plain(head: ProjectionHead, scale: float, *, pairwise: bool) -> Similarity:
@@ -106,12 +103,6 @@ def _plain(head: ProjectionHead, scale: float, *, pairwise: bool) -> Similarity:
     kind = head.compared_by
     similarity.__name__ = f"{kind}_pairwise" if pairwise else kind
     return similarity
-
-
-def _pairs(head: ProjectionHead, a: Tensor, b: Tensor) -> Tensor:
-    if a.shape != b.shape:
-        raise ValueError(f"Pairs need as many vectors on both sides, got {len(a)} and {len(b)}.")
-    return head.similarity(a, b, pairwise=True)
 
 
 def _batch(z: Any) -> Tensor:

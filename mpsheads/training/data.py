@@ -1,7 +1,6 @@
 """Pairs of queries and relevant documents, and the batches cut from them."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite, check_vectors
+from mpsheads._hashes import hash_of
 from mpsheads.retrieval import EmbeddedCollection
 
 Rows = Tensor | Sequence[str]
@@ -151,7 +151,7 @@ class TrainingData:
         parts = {"queries": self.queries, "documents": self.documents, "pairs": self.pairs}
         if self.hard_negatives is not None:
             parts["hard_negatives"] = self.hard_negatives
-        return {name: fingerprint(part) for name, part in parts.items()}
+        return {name: hash_of([part]) for name, part in parts.items()}
 
 
 def training_data(
@@ -286,20 +286,8 @@ def _first_copies(rows: Rows) -> Tensor:
     """For each row the first that holds the same, int64 `(n,)`."""
     first: dict[Any, int] = {}
     if isinstance(rows, Tensor):
-        keys = [hashlib.blake2b(row, digest_size=16).digest() for row in _bytes(rows).numpy()]
+        raw = rows.detach().cpu().contiguous().view(torch.uint8).numpy()
+        keys = [hashlib.blake2b(row, digest_size=16).digest() for row in raw]
     else:
         keys = [" ".join(text.split()) for text in rows]
     return torch.tensor([first.setdefault(key, row) for row, key in enumerate(keys)])
-
-
-def _bytes(x: Tensor) -> Tensor:
-    return x.detach().cpu().contiguous().view(torch.uint8)
-
-
-def fingerprint(rows: Rows) -> str:
-    """A hash of embeddings with their dtype and shape, or of texts."""
-    if not isinstance(rows, Tensor):
-        return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
-    digest = hashlib.sha256(f"{rows.dtype} {tuple(rows.shape)}".encode())
-    digest.update(_bytes(rows).numpy().data)
-    return digest.hexdigest()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal
+from mpsheads._hashes import hash_of
 from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
@@ -25,7 +26,7 @@ from mpsheads.training.checkpoint import (
     write_metrics,
 )
 from mpsheads.training.config import TrainingConfig
-from mpsheads.training.data import Batch, TrainingData, fingerprint
+from mpsheads.training.data import Batch, TrainingData
 from mpsheads.training.guards import check_parameters, named_memory_failure, seeded, validated
 from mpsheads.training.losses import contrastive_loss, distillation_loss, paper_loss
 from mpsheads.training.mining import mine_hard_negatives
@@ -137,11 +138,11 @@ class _Run:
         self.head: ProjectionHead = getattr(model, "head", model)
         first = next(parameter for parameter in model.parameters() if parameter.requires_grad)
         self.device, self.dtype = first.device, first.dtype
-        frozen = [p.float().view(-1, 1) for p in model.parameters() if not p.requires_grad]
+        frozen = (p for p in model.parameters() if not p.requires_grad)
         self.identity = {
             "setting": asdict(config),
             "head": {"name": self.head.name, **self.head.config, "dtype": str(self.dtype)},
-            "encoder": {"fingerprint": fingerprint([fingerprint(p) for p in frozen])},
+            "encoder": {"fingerprint": hash_of(frozen)},
             "data": data.fingerprint(),
             "callback": {"validation": "given" if validation else "none"},
         }

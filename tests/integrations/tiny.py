@@ -39,12 +39,9 @@ def write_bert(folder: Path, layers: int = 3) -> Path:
 
 HEADS = {
     "probability": lambda: MPSProjectionHead(FEATURES, FEATURES // 3),
-    "bloch": lambda: MPSProjectionHead(FEATURES, 15, readout="bloch"),
     "state": lambda: MPSProjectionHead(FEATURES, 16, readout="state"),
     "brickwork": lambda: MPSProjectionHead(FEATURES, 7, ansatz="brickwork", depth=1),
     "circuit": lambda: MPSProjectionHead(FEATURES, 12, ansatz=staircase(4, 1)),
-    "grouping": lambda: MPSProjectionHead(FEATURES, 10, grouping=list(reversed(range(FEATURES)))),
-    "dense angle": lambda: MPSProjectionHead(FEATURES, 8, encoding="dense_angle", scale="feature"),
     "reference": lambda: ReferenceHead(FEATURES, FEATURES // 3),
     "dense": lambda: DenseHead(FEATURES, 10),
     "pca": lambda: PCAHead(FEATURES, 8).fit(torch.randn(60, FEATURES)),
