@@ -1,4 +1,4 @@
-"""The command line: `mpsheads demo | encode | mine | train | evaluate | frontier | reproduce | ...`.
+"""The command line, `mpsheads COMMAND`.
 
 No module of this room imports anything heavy before a command runs, so that help comes at once:
 what a command needs is imported in its body.

@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from mpsheads.cli.options import RUN, EncoderName, RunOptions, option
+from mpsheads.cli.options import RunOptions
 from mpsheads.cli.output import console, print_json, table, to_json, with_interval
 
 if TYPE_CHECKING:
@@ -27,11 +27,9 @@ _BATCH, _TIMED = 256, 50  # vectors in a batch that is timed, and batches
 
 def demo(
     run: RunOptions,
-    encoder: EncoderName = "minilm",
-    pairs: Annotated[int, option(RUN, "Most docstrings, over all splits.")] = 4000,
-    output: Annotated[Path, option(RUN, "Folder of results, picture and head.", "FOLDER")] = Path(
-        "demo-out"
-    ),
+    encoder: str = "minilm",
+    pairs: int = 4000,
+    output: Path = Path("demo-out"),
 ) -> None:
     """Build a search from what is installed, compress it, and compare the heads.
 

@@ -1,9 +1,9 @@
 """`mpsheads encode`: texts, or vectors, to embeddings or to compressed vectors in a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from mpsheads.cli.options import RUN, DataOptions, Head, RunOptions, ShapeOptions, option
+from mpsheads.cli.options import DataOptions, RunOptions, ShapeOptions
 from mpsheads.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -18,16 +18,8 @@ def encode(
     data: DataOptions,
     shape: ShapeOptions,
     run: RunOptions,
-    output: Annotated[
-        Path,
-        option(
-            RUN,
-            "A .safetensors file gets queries and documents with their ids; a .npy file the "
-            "documents alone.",
-            "FILE",
-        ),
-    ],
-    head: Head = None,
+    output: Path,
+    head: str | None = None,
 ) -> None:
     """Encode a collection, and compress it if a head is given.
 

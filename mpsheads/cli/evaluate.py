@@ -1,9 +1,9 @@
 """`mpsheads evaluate`: how good rankings are, with heads or without, and which differ."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from mpsheads.cli.options import HEAD, RUN, DataOptions, Heads, RunOptions, ShapeOptions, option
+from mpsheads.cli.options import DataOptions, RunOptions, ShapeOptions
 from mpsheads.cli.output import console, print_json, probability, table, with_interval
 
 _UNCOMPRESSED = "uncompressed"
@@ -15,27 +15,13 @@ def evaluate(
     data: DataOptions,
     shape: ShapeOptions,
     run: RunOptions,
-    head: Heads = None,
-    baseline: Annotated[
-        str, option(HEAD, "What the others are tested against: one of the heads.")
-    ] = _UNCOMPRESSED,
-    measure: Annotated[
-        list[str] | None,
-        option(
-            RUN,
-            "Measure, spelled as in ir-measures; repeat it. The first one is tested.",
-            "NAME",
-            default=", ".join(_MEASURES),
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None, option(RUN, "Draw the first measure against bytes a vector.", "FILE")
-    ] = None,
-    run_output: Annotated[
-        Path | None, option(RUN, "Write the ranking of the head, if any, as a TREC run.", "FILE")
-    ] = None,
-    per_query: Annotated[bool, option(RUN, "Also show each query.", flag="--per-query")] = False,
-    top_k: Annotated[int, option(RUN, "Documents kept a query.")] = 1000,
+    head: list[str] | None = None,
+    baseline: str = _UNCOMPRESSED,
+    measure: list[str] | None = None,
+    plot: Path | None = None,
+    run_output: Path | None = None,
+    per_query: bool = False,
+    top_k: int = 1000,
 ) -> None:
     """Rank the candidates of each query, with each head and without, and compare the rankings.
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from mpsheads.cli.options import EncoderName, RunOptions, option
+from mpsheads.cli.options import RunOptions
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
@@ -17,72 +17,23 @@ _WHAT = "What is measured"
 class FrontierOptions:
     """What is measured, and on what."""
 
-    dataset: Annotated[
-        list[str] | None,
-        option(
-            _WHAT,
-            "Folder of a BEIR collection, or an id of ir_datasets such as "
-            "msmarco-passage/trec-dl-2019/judged; repeat it.",
-            "FOLDER|ID[:SPLIT][@POOL]",
-        ),
-    ] = None
-    train: Annotated[
-        str | None,
-        option(
-            _WHAT,
-            "Where heads are trained, and PCA and quantisers fitted.",
-            "FOLDER|ID[:SPLIT]",
-            default="the split train of the dataset",
-        ),
-    ] = None
-    untrained: Annotated[
-        bool,
-        option(
-            _WHAT,
-            "Train nothing: uncompressed vectors, truncation, PCA, PQ, OPQ and the untrained MPS "
-            "head, fitted on the documents of the dataset.",
-            flag="--untrained",
-        ),
-    ] = False
-    encoder: EncoderName = "minilm"
-    method: Annotated[
-        list[str] | None,
-        option(
-            _WHAT,
-            "truncation, pca, pq, opq, dense, reference, mps, 'mps, untrained' or 'mps, depth 2'; "
-            "repeat it.",
-            "LABEL",
-            default="all but the last",
-        ),
-    ] = None
-    size: Annotated[
-        list[int] | None,
-        option(
-            _WHAT,
-            "Numbers a vector; repeat it.",
-            default="all, 1/2, 1/3, 1/6, 1/12 of the features",
-        ),
-    ] = None
-    bits: Annotated[
-        list[int] | None, option(_WHAT, "Bits a number, of 32, 8, 4, 2, 1; repeat it.")
-    ] = None
-    seeds: Annotated[int, option(_WHAT, "How many seeds for what is trained, from --seed on.")] = 1
+    dataset: list[str] | None = None
+    train: str | None = None
+    untrained: bool = False
+    encoder: str = "minilm"
+    method: list[str] | None = None
+    size: list[int] | None = None
+    bits: list[int] | None = None
+    seeds: int = 1
 
 
 def frontier(
     options: FrontierOptions,
     run: RunOptions,
-    budget: Annotated[int, option(_WHAT, "Bytes a vector that are recommended for.")] = 64,
-    output: Annotated[
-        Path, option(_WHAT, "Folder of results, report and figures.", "FOLDER")
-    ] = Path("frontier"),
-    plot: Annotated[
-        Path | None, option(_WHAT, "Also draw the figure here: .png, .svg or .pdf.", "FILE")
-    ] = None,
-    report_only: Annotated[
-        bool,
-        option(_WHAT, "Only make the report, from the results alone.", flag="--report-only"),
-    ] = False,
+    budget: int = 64,
+    output: Path = Path("frontier"),
+    plot: Path | None = None,
+    report_only: bool = False,
 ) -> None:
     """Measure nDCG@10 against bytes a vector, and recommend a setting for a budget.
 

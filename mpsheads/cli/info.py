@@ -4,9 +4,9 @@ import platform
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from mpsheads.cli.options import RUN, DataOptions, RunOptions, argument, option
+from mpsheads.cli.options import DataOptions, RunOptions
 from mpsheads.cli.output import console, print_json, table, to_json, with_interval
 
 if TYPE_CHECKING:
@@ -29,18 +29,11 @@ _NUMBERS = "numbers.json"
 def info(
     data: DataOptions,
     run: RunOptions,
-    path: Annotated[str | None, argument("Folder of a saved head.", "PATH")] = None,
-    texts: Annotated[int, option(RUN, "Most texts whose states are computed.")] = 256,
-    figures: Annotated[
-        Path | None,
-        option(RUN, "Draw what the head has learned into this folder.", "FOLDER"),
-    ] = None,
-    file_format: Annotated[
-        str, option(RUN, "Format of the figures.", "png|svg|pdf", flag="--format")
-    ] = "png",
-    measure: Annotated[
-        str, option(RUN, "Measure of quality in the figures, as in ir-measures.", "NAME")
-    ] = "nDCG@10",
+    path: str | None = None,
+    texts: int = 256,
+    figures: Path | None = None,
+    file_format: str = "png",
+    measure: str = "nDCG@10",
 ) -> None:
     """Show versions, the device and the cache; or what a saved head is and has learned.
 

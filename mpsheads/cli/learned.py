@@ -114,9 +114,8 @@ class Learned:
             profile = self.entanglement
             assert profile is not None
             draw["entanglement"] = partial(plotting.entanglement_entropy, profile)
-            in_blocks = len(profile.blocks) > 1
-            panel = plotting.block_entropy_on if in_blocks else plotting.entanglement_entropy_on
-            panels.insert(0, partial(panel, profile))
+            by = "place" if len(profile.blocks) > 1 else "bond"
+            panels.insert(0, partial(plotting.entanglement_entropy_on, profile, by=by))
         if self.rows:
             points = plotting.quality_points(self.rows, measure)
             draw["distances"] = partial(plotting.distance_distributions, self.distances)

@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from mpsheads.cli.options import RUN, DataOptions, RunOptions, option
+from mpsheads.cli.options import DataOptions, RunOptions
 from mpsheads.cli.output import console, print_json, table
 
 _MINING = "Mining"
@@ -15,44 +15,21 @@ _FEW = 0.01  # of pairs without negatives that are not worth a word
 class MiningOptions:
     """What ranks the documents, and which of them are taken."""
 
-    by: Annotated[
-        str, option(_MINING, "What ranks the documents; both take turns.", "bm25|encoder|both")
-    ] = "both"
-    count: Annotated[int, option(_MINING, "Negatives a pair, at most.")] = 5
-    skip: Annotated[int, option(_MINING, "Highest places of a ranking left out.")] = 0
-    depth: Annotated[int, option(_MINING, "Last place of a ranking taken.")] = 100
-    margin: Annotated[
-        float,
-        option(_MINING, "How far a negative's cosine must stay below the relevant document's."),
-    ] = 0.05
-    no_filter: Annotated[
-        bool,
-        option(
-            _MINING,
-            "Take also what may be relevant. With --by bm25 no text is encoded then.",
-            flag="--no-filter",
-        ),
-    ] = False
-    sampling: Annotated[
-        str,
-        option(
-            _MINING, "The highest places, or any from skip to depth, by the seed.", "top|random"
-        ),
-    ] = "top"
-    language: Annotated[
-        str,
-        option(_MINING, "Whose stems and stop words BM25 takes; none for words as they are."),
-    ] = "english"
+    by: str = "both"
+    count: int = 5
+    skip: int = 0
+    depth: int = 100
+    margin: float = 0.05
+    no_filter: bool = False
+    sampling: str = "top"
+    language: str = "english"
 
 
 def mine(
     data: DataOptions,
     mining: MiningOptions,
     run: RunOptions,
-    output: Annotated[
-        Path,
-        option(RUN, "Tab-separated triples, gzipped if the name ends in .gz.", "FILE"),
-    ],
+    output: Path,
 ) -> None:
     """Find documents that look relevant but are not, for each query and relevant document.
 

@@ -1,18 +1,14 @@
 """`mpsheads models`: the encoders with a short name, and how they get here."""
 
-from typing import Annotated
-
-from mpsheads.cli.options import RUN, PrintOptions, argument, option
+from mpsheads.cli.options import PrintOptions
 from mpsheads.cli.output import console, print_json, table
 
 
 def models(
     shown: PrintOptions,
-    action: Annotated[str | None, argument("Download a model.", "fetch")] = None,
-    name: Annotated[str | None, argument("Which one.", "NAME")] = None,
-    force: Annotated[
-        bool, option(RUN, "Fetch it also if it is here, and replace it.", flag="--force")
-    ] = False,
+    action: str | None = None,
+    name: str | None = None,
+    force: bool = False,
 ) -> None:
     """List the encoders with a short name, or fetch one of them.
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from mpsheads.cli.options import RUN, PrintOptions, argument, option
+from mpsheads.cli.options import PrintOptions
 from mpsheads.cli.output import console, print_json, table
 
 _WHAT = "What is run"
@@ -15,94 +15,29 @@ _BASELINE = "dense"
 class ExperimentOptions:
     """In what a run differs from the file of the experiment."""
 
-    train: Annotated[
-        str | None,
-        option(
-            _WHAT,
-            "Where heads are trained: a BEIR folder or an ir_datasets id, with a split after a "
-            "colon.",
-            "COLLECTION[:SPLIT]",
-        ),
-    ] = None
-    triples: Annotated[
-        str | None,
-        option(
-            _WHAT,
-            "Take pairs and hard negatives from this file, as mpsheads mine writes, or from an "
-            "ir_datasets id.",
-            "FILE|ID",
-            default="those of an id that has some, else mined",
-        ),
-    ] = None
-    max_triples: Annotated[
-        int | None,
-        option(
-            _WHAT,
-            "Most triples, the first ones; only what they name is encoded.",
-            default="1000000",
-        ),
-    ] = None
-    test: Annotated[
-        list[str] | None,
-        option(
-            _WHAT,
-            "Where they are measured; repeat it. The pool is judged (default), all, or the path of "
-            "a TREC run.",
-            "COLLECTION[:SPLIT][@POOL]",
-        ),
-    ] = None
-    encoder: Annotated[
-        list[str] | None,
-        option(_WHAT, "minilm, mpnet, bert, a folder or a hub name; repeat it.", "MODEL"),
-    ] = None
-    size: Annotated[
-        list[int] | None, option(_WHAT, "Numbers of a compressed vector; repeat it.")
-    ] = None
-    bits: Annotated[
-        list[int] | None, option(_WHAT, "Bits a number, of 32, 8, 4, 2, 1; repeat it.")
-    ] = None
-    seeds: Annotated[
-        int | None, option(_WHAT, "How many seeds, from 0 on.", default="20, as in the paper")
-    ] = None
-    fraction: Annotated[
-        list[float] | None,
-        option(_WHAT, "Part of the training queries, or a whole number of them; repeat it."),
-    ] = None
-    method: Annotated[
-        list[str] | None, option(_WHAT, "Only methods with this label; repeat it.", "LABEL")
-    ] = None
-    trained: Annotated[
-        list[str] | None,
-        option(_WHAT, "Only methods of which this is trained; repeat it.", "nothing|head|layers"),
-    ] = None
-    epochs: Annotated[
-        int | None, option(_WHAT, "Epochs of training, unless a method has its own.")
-    ] = None
+    train: str | None = None
+    triples: str | None = None
+    max_triples: int | None = None
+    test: list[str] | None = None
+    encoder: list[str] | None = None
+    size: list[int] | None = None
+    bits: list[int] | None = None
+    seeds: int | None = None
+    fraction: list[float] | None = None
+    method: list[str] | None = None
+    trained: list[str] | None = None
+    epochs: int | None = None
 
 
 def reproduce(
     options: ExperimentOptions,
     shown: PrintOptions,
-    name: Annotated[
-        list[str] | None,
-        argument(
-            "efficiency, ...; all; or TOML files.",
-            "[EXPERIMENT]...",
-        ),
-    ] = None,
-    output: Annotated[Path, option(RUN, "Folder of results and report.", "FOLDER")] = Path(
-        "reproduction"
-    ),
-    baseline: Annotated[
-        str, option(RUN, "The method that others are compared with.", "LABEL")
-    ] = _BASELINE,
-    report_only: Annotated[
-        bool, option(RUN, "Only make the report, from the results alone.", flag="--report-only")
-    ] = False,
-    dry_run: Annotated[bool, option(RUN, "Only say what would be run.", flag="--dry-run")] = False,
-    device: Annotated[
-        str | None, option(RUN, "cpu, cuda, cuda:1, ...", "NAME", default="the fastest")
-    ] = None,
+    name: list[str] | None = None,
+    output: Path = Path("reproduction"),
+    baseline: str = _BASELINE,
+    report_only: bool = False,
+    dry_run: bool = False,
+    device: str | None = None,
 ) -> None:
     """Run the paper's comparisons, or those of your own TOML files, and make a report of them.
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from mpsheads.cli.options import DataOptions, HeadToTrain, RunOptions, ShapeOptions, option
+from mpsheads.cli.options import DataOptions, RunOptions, ShapeOptions
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
@@ -19,64 +19,18 @@ _TRAINING, _VALIDATION = "Training", "Validation"
 class TrainingOptions:
     """How to train, and what to validate on."""
 
-    epochs: Annotated[int, option(_TRAINING, "Passes over the pairs.")] = 3
-    batch_size: Annotated[int, option(_TRAINING, "Pairs a step; the others are negatives.")] = 128
-    learning_rate: Annotated[
-        float | None,
-        option(
-            _TRAINING,
-            "Peak rate of Adam.",
-            default="mps 0.003 if fitted, else 0.01; reference 0.01; dense 0.001; loss paper 4e-5",
-        ),
-    ] = None
-    loss: Annotated[
-        str,
-        option(
-            _TRAINING,
-            "What is minimised; paper wants --hard-negatives 5.",
-            "contrastive|both|paper",
-        ),
-    ] = "both"
-    hard_negatives: Annotated[int, option(_TRAINING, "Mined negatives a pair.")] = 0
-    triples: Annotated[
-        str | None,
-        option(
-            _TRAINING,
-            "Train on the pairs and negatives of this file, which mpsheads mine wrote, or of an "
-            "ir_datasets id; --hard-negatives says how many of each pair's.",
-            "FILE|ID",
-        ),
-    ] = None
-    max_triples: Annotated[
-        int | None, option(_TRAINING, "Most of them, the first ones.", default="all")
-    ] = None
-    output: Annotated[
-        Path, option(_TRAINING, "Folder of the head, its checkpoint and metrics.", "FOLDER")
-    ] = Path("trained-head")
-    resume: Annotated[
-        bool, option(_TRAINING, "Continue the run in the folder.", flag="--resume")
-    ] = False
-    validation_dataset: Annotated[
-        str | None, option(_VALIDATION, "Another collection.", "FOLDER|ID")
-    ] = None
-    validation_split: Annotated[
-        str | None,
-        option(
-            _VALIDATION,
-            "Its judgments.",
-            "NAME",
-            default="dev if there is such a split; else a tenth of the training queries is held out",
-        ),
-    ] = None
-    validation_pool: Annotated[
-        str | None,
-        option(
-            _VALIDATION,
-            "What each query ranks.",
-            "all|judged|FILE",
-            default="every judged document",
-        ),
-    ] = None
+    epochs: int = 3
+    batch_size: int = 128
+    learning_rate: float | None = None
+    loss: str = "both"
+    hard_negatives: int = 0
+    triples: str | None = None
+    max_triples: int | None = None
+    output: Path = Path("trained-head")
+    resume: bool = False
+    validation_dataset: str | None = None
+    validation_split: str | None = None
+    validation_pool: str | None = None
 
 
 def train(
@@ -84,7 +38,7 @@ def train(
     shape: ShapeOptions,
     training: TrainingOptions,
     run: RunOptions,
-    head: HeadToTrain = "mps",
+    head: str = "mps",
 ) -> None:
     """Train a head on pairs of queries and relevant documents, and save it.
 

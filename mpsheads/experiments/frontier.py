@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +312,7 @@ def write_frontier(
         ImportError: If matplotlib or Jinja2 is missing.
     """
     table, chosen = frontier.table, frontier.recommendation
+    budget = f"bold: recommended for {chosen.budget:,} bytes"
     tests = " and ".join(table.tests) if len(table.tests) < 4 else f"{len(table.tests)} tests"
     mean = "mean of " if len(table.tests) > 1 else ""
     points = [
@@ -340,7 +341,7 @@ def write_frontier(
             path,
             measure=table.measure,
             title=f"{table.measure} against bytes a vector",
-            subtitle=f"{table.encoder}, {mean}{tests}; bold: recommended for {chosen.budget:,} bytes",
+            subtitle=f"{table.encoder}, {mean}{tests}; {budget}",
             budget=chosen.budget,
             front=True,
         )

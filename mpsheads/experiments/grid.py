@@ -82,7 +82,9 @@ class Grid:
             ValueError: If it is not plain.
         """
         if not self.tests:
-            raise ValueError("Give `dataset`: the folder of a BEIR collection or an ir_datasets id.")
+            raise ValueError(
+                "Give `dataset`: the folder of a BEIR collection or an ir_datasets id."
+            )
         sources = list(dict.fromkeys(parse_dataset(test)[0] for test in self.tests))
         if self.untrained:
             return self.tests[0]
@@ -154,7 +156,11 @@ def plan_frontier(grid: Grid, runner: Runner, budget: int = BYTES[1]) -> Frontie
         sizes = _sizes(grid, method, training.features, count, notes)
         bits = (8,) if method.is_quantiser else base.bits
         if label == UNCOMPRESSED:
-            bits = tuple(dict.fromkeys([32, *bits])) if label in grid.methods or not grid.methods else (32,)
+            bits = (
+                tuple(dict.fromkeys([32, *bits]))
+                if label in grid.methods or not grid.methods
+                else (32,)
+            )
         if sizes:
             experiments.append(replace(base, methods=(method,), sizes=sizes, bits=bits))
     trials = [trial for experiment in experiments for trial in runner.trials(experiment)]

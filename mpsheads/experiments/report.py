@@ -14,7 +14,16 @@ from mpsheads._typing import PathLike
 from mpsheads.experiments.figures import draw
 from mpsheads.experiments.results import Key, Line, key_of
 from mpsheads.experiments.tables import TRAINED, Row, Table, make_tables
-from mpsheads.experiments.wording import (is_shown, number, part, percentage, probability, sentences, signed, template)
+from mpsheads.experiments.wording import (
+    is_shown,
+    number,
+    part,
+    percentage,
+    probability,
+    sentences,
+    signed,
+    template,
+)
 
 _COLOURS = {  # on a light page and on a dark one; figures are drawn in the light ones
     "paper": ("#ffffff", "#16191d"),

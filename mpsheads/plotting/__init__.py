@@ -12,11 +12,7 @@ from mpsheads.plotting.angles import (
 )
 from mpsheads.plotting.circuits import draw_circuit, draw_circuit_on, draw_head
 from mpsheads.plotting.distances import distance_distributions, distance_distributions_on
-from mpsheads.plotting.entanglement import (
-    block_entropy_on,
-    entanglement_entropy,
-    entanglement_entropy_on,
-)
+from mpsheads.plotting.entanglement import entanglement_entropy, entanglement_entropy_on
 from mpsheads.plotting.learned import EntropyProfile, PairDistances, code_entropy, entropy_profile
 from mpsheads.plotting.quality import (
     QualityPoint,
@@ -41,7 +37,6 @@ __all__ = [
     "angle_histogram",
     "angle_histogram_on",
     "angle_map_on",
-    "block_entropy_on",
     "check_format",
     "code_bits_on",
     "code_entropy",

@@ -28,6 +28,14 @@ _NAMES = {"mps": "MPS head", "reference": "paper's head", "dense": "Linear + tan
 _MARKERS = {32: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 _DODGE = 0.15  # octaves, at most, that points of equal bytes are moved to stand side by side
 _SMALL = FONT - 2
+_LEGEND = {
+    "frameon": False,
+    "fontsize": _SMALL,
+    "labelcolor": "linecolor",
+    "handletextpad": 0.4,
+    "labelspacing": 0.35,
+    "borderpad": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -132,10 +140,9 @@ def quality_vs_bytes(
     size = (1 - 3.2 / width, 1 - 2.35 / height)
     axes = figure.add_axes((0.85 / width, 0.85 / height, *size))
     quality_vs_bytes_on(points, axes, measure=measure, budget=budget, front=front, legend=False)
-    top = 1 - 1.5 / height
-    for name, handles in _legends(points, front=front):
-        _legend(figure, handles, name, "upper left", (1 - 2.2 / width, top))
-        top -= ((len(handles) + bool(name)) * 0.25 + 0.25) / height
+    anchor = (1 - 2.2 / width, 1 - 1.45 / height)
+    handles = _handles(points, front=front)
+    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=anchor, **_LEGEND)
     return save_figure(figure, path)
 
 
@@ -148,15 +155,9 @@ def quality_vs_bytes_on(
     front: bool = False,
     legend: bool = True,
 ) -> None:
-    """Draw a measure against bytes a vector into axes of matplotlib.
+    """Draw a measure against bytes a vector into axes of matplotlib, as `quality_vs_bytes` does.
 
-    Args:
-        points: As in `quality_vs_bytes`, and so are `measure`, `budget` and `front`.
-        axes: Where.
-        measure: Name of the measure.
-        budget: Bytes at which a line is drawn.
-        front: Whether the Pareto front is shown.
-        legend: Name the methods inside the axes.
+    With `legend` the methods are named inside the axes.
 
     Raises:
         ValueError: If there is nothing to draw.
@@ -189,7 +190,7 @@ def quality_vs_bytes_on(
     named = [p for p in points if p.label and (p in on_front or p.emphasis)]
     _name_points(axes, named, x, methods)
     if legend:
-        _legend(axes, _legends(points, front=False)[0][1], None, "lower right", None)
+        axes.legend(handles=_method_handles(methods), loc="lower right", **_LEGEND)
 
 
 def _methods(points: Iterable[QualityPoint]) -> list[str]:
@@ -316,51 +317,33 @@ def _name_points(
     )
 
 
-def _legends(points: Sequence[QualityPoint], *, front: bool) -> list[tuple[str, list[Any]]]:
-    """Heading and handles of the legends: methods, bits, parameters, and what else is drawn."""
+def _handles(points: Sequence[QualityPoint], *, front: bool) -> list[Any]:
+    """What the legend explains, under headings: methods, bits, parameters and the rest."""
     lines = optional_import("matplotlib.lines", "retrieval")
 
     def dot(label: str, **look: Any) -> Any:
         return lines.Line2D([], [], linestyle="none", label=label, **look)
 
     methods, most = _methods(points), max(point.parameters for point in points)
-    colours = {_NAMES.get(m, m): colour_of(m, methods) for m in methods}
-    legends = [("method", [dot(n, marker="o", color=c, ms=8) for n, c in colours.items()])]
+    handles = [dot("method", color=INK), *_method_handles(methods)]
     bits = sorted({point.bits for point in points}, reverse=True)
     if len(bits) > 1:
-        shapes = [dot(str(b), marker=_MARKERS.get(b, "P"), color=QUIET, ms=8) for b in bits]
-        legends.append(("bits a number", shapes))
+        handles += [dot(""), dot("bits a number", color=INK)]
+        handles += [dot(str(b), marker=_MARKERS.get(b, "P"), color=QUIET, ms=8) for b in bits]
     if most:
         counts = dict.fromkeys(int(float(f"{n:.0e}")) for n in (0, most / 50, most / 5, most))
         look = {"marker": "o", "color": "#BDBDBD"}
-        circles = [dot(f"{n:,}", ms=_area(n, most) ** 0.5, **look) for n in counts]
-        legends.append(("parameters", circles))
-    rest = [dot("95% interval", marker="|", color=QUIET, ms=14)]
-    if front:
-        rest.insert(0, dot("Pareto front", marker="o", color=INK, mfc="none", ms=12))
-    return [*legends, ("", rest)]
+        handles += [dot(""), dot("parameters", color=INK)]
+        handles += [dot(f"{n:,}", ms=_area(n, most) ** 0.5, **look) for n in counts]
+    handles += [dot(""), dot("95% interval", marker="|", color=QUIET, ms=14)]
+    ring = dot("Pareto front", marker="o", color=INK, mfc="none", ms=12)
+    return [*handles, ring] if front else handles
 
 
-def _legend(
-    owner: Any,
-    handles: Sequence[Any],
-    title: str | None,
-    place: str,
-    anchor: tuple[float, float] | None,
-) -> None:
-    """A legend without a frame, in a figure or in axes."""
-    legend = owner.legend(
-        handles=handles,
-        title=title,
-        loc=place,
-        bbox_to_anchor=anchor,
-        frameon=False,
-        fontsize=_SMALL,
-        title_fontsize=_SMALL,
-        alignment="left",
-        labelcolor="linecolor" if title in ("method", None) else QUIET,
-        handletextpad=0.4,
-        labelspacing=0.35,
-        borderpad=0,
-    )
-    legend.get_title().set_color(INK)
+def _method_handles(methods: Sequence[str]) -> list[Any]:
+    lines = optional_import("matplotlib.lines", "retrieval")
+    look = {"linestyle": "none", "marker": "o", "ms": 8}
+    return [
+        lines.Line2D([], [], label=_NAMES.get(m, m), color=colour_of(m, methods), **look)
+        for m in methods
+    ]
