@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite
 from mpsheads.mps.arguments import check_alike, check_weights
+from mpsheads.mps.chain import alike
 from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, to_unit, wide
 from mpsheads.mps.state import MPS, trim_bonds
 
@@ -183,11 +184,9 @@ def _keep(
 
 def _dropped(spectra: dict[int, Tensor], ranks: dict[int, Tensor | int]) -> dict[int, Tensor]:
     """The share of the weight that each bond dropped, for all bonds of one size at once."""
-    sizes: dict[int, list[int]] = {}
-    for bond, weights in spectra.items():
-        sizes.setdefault(weights.shape[1], []).append(bond)
-    losses = {}
-    for size, bonds in sizes.items():
+    losses, all_bonds = {}, list(spectra)
+    for size, places in alike(weights.shape[1] for weights in spectra.values()).items():
+        bonds = [all_bonds[place] for place in places]
         weights = torch.stack([spectra[bond] for bond in bonds])  # bonds b size
         kept = [torch.as_tensor(ranks[bond], device=weights.device) for bond in bonds]
         kept = torch.stack([rank.expand(weights.shape[1]) for rank in kept])
@@ -355,16 +354,13 @@ def from_dense(
 
 def _split_dimension(amplitudes: int, phys_dims: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(phys_dims, int):
-        dims, size = [], 1
-        while size < amplitudes and phys_dims > 1:
-            dims.append(phys_dims)
-            size *= phys_dims
-        dims = dims or [phys_dims]
+        count = round(math.log(amplitudes, phys_dims)) if phys_dims > 1 else 1
+        dims = (phys_dims,) * max(1, count)
     else:
-        dims = list(phys_dims)
+        dims = tuple(phys_dims)
     if math.prod(dims) != amplitudes:
         raise ValueError(
             f"`vectors` must hold as many amplitudes as the sites' dimensions multiply to, got "
             f"{amplitudes} for `phys_dims` {phys_dims}."
         )
-    return tuple(dims)
+    return dims

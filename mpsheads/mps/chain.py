@@ -1,11 +1,13 @@
 """What batches of states and operators have in common: a chain of tensors, one for each site."""
 
-from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree
+
+_Chain = TypeVar("_Chain")
 
 
 class Chain:
@@ -21,7 +23,7 @@ class Chain:
     sites: tuple[Tensor, ...]
 
     @classmethod
-    def unchecked(cls, sites: Sequence[Any], *values: Any, **fields: Any) -> Self:
+    def unchecked(cls: type[_Chain], sites: Sequence[Any], *values: Any, **fields: Any) -> _Chain:
         """A batch from tensors that are known to fit; for algorithms, where checks cost time.
 
         `torch.func` also puts its own leaves in place of the tensors.
@@ -36,7 +38,7 @@ class Chain:
         given = dict(zip(names, (tuple(sites), *values), strict=False))
         for name, value in {**given, **fields}.items():
             object.__setattr__(chain, name, value)
-        chain._fill()
+        chain._fill()  # type: ignore[attr-defined]
         return chain
 
     def _fill(self) -> None:
@@ -84,10 +86,7 @@ class Chain:
         )
 
 
-_Class = TypeVar("_Class", bound=type[Chain])
-
-
-def pytree(cls: _Class) -> _Class:
+def pytree(cls: type[_Chain]) -> type[_Chain]:
     """Register a dataclass of chains: all fields but `center` are tensors, the leaves."""
     names = [name for name in cls.__match_args__[1:] if name != "center"]  # type: ignore[attr-defined]
 
@@ -99,11 +98,21 @@ def pytree(cls: _Class) -> _Class:
         leaves = list(leaves)
         sites = leaves[: len(leaves) - len(names)]
         fields = dict(zip(names, leaves[len(sites) :], strict=True))
-        return cls.unchecked(sites, **fields, **({} if center is None else {"center": center}))
+        return cls.unchecked(  # type: ignore[attr-defined]
+            sites, **fields, **({} if center is None else {"center": center})
+        )
 
     name = f"mpsheads.{cls.__name__}"
     _pytree.register_pytree_node(cls, flatten, unflatten, serialized_type_name=name)
     return cls
+
+
+def alike(keys: Iterable[Hashable]) -> dict[Any, list[int]]:
+    """For each key the places where it stands: what is computed together."""
+    places: dict[Any, list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    return places
 
 
 def check_chain(chain: Chain, legs: str, log_norm: Tensor | None = None) -> None:

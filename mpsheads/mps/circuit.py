@@ -145,13 +145,14 @@ class Circuit:
 
     def influences(self, sites: Sequence[int]) -> tuple[list[Operation], tuple[int, ...]]:
         """`light_cone` on the sites of this register; no look at other gates, no checks."""
+        on_site = _places_on_sites(self)
         window: set[int] = set()
         waiting: list[int] = []  # a heap of places in the circuit, the last first
         found: list[int] = []
 
         def enter(site: int, before: int) -> None:
             window.add(site)
-            for place in _places_on_sites(self)[site]:
+            for place in on_site[site]:
                 if place < before:
                     heapq.heappush(waiting, -place)
 

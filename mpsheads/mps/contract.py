@@ -109,7 +109,7 @@ def overlap_matrix(
 
     Cost: O(n_sites * max_bond**3) a pair.
     """
-    return _number(*_all_pairs(queries, documents, chunk))
+    return _number(*log_overlap_matrix(queries, documents, chunk))
 
 
 def log_fidelity_matrix(
@@ -128,7 +128,7 @@ def log_fidelity_matrix(
 
     Cost: O(n_sites * max_bond**3) a pair.
     """
-    phase, log = _all_pairs(queries, documents, chunk)
+    phase, log = log_overlap_matrix(queries, documents, chunk)
     rows = _log_norm(queries, "queries")
     columns = _log_norm(documents, "documents")
     return (2 * (_safe_log(phase) + log - rows[:, None] - columns)).to(queries.log_norm.dtype)
@@ -171,14 +171,6 @@ def _log_norm(state: MPS, name: str | None = None) -> Tensor:
     if name is not None:
         check_weights(torch.where(log.isfinite(), phase.abs(), torch.nan), name)
     return (phase.abs().log() + log) / 2
-
-
-def _all_pairs(queries: MPS, documents: MPS, chunk: int | None) -> tuple[Tensor, Tensor]:
-    """`_log_overlap` of all pairs, a chunk of documents at a time."""
-    check_alike(queries=queries, documents=documents)
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1 or None, got {chunk}.")
-    return log_overlap_matrix(queries, documents, chunk)
 
 
 def _number(phase: Tensor, log: Tensor) -> Tensor:

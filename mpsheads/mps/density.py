@@ -12,6 +12,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from mpsheads.mps.arguments import check_sites, check_weights
+from mpsheads.mps.chain import alike
 from mpsheads.mps.linalg import to_unit
 from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
@@ -38,9 +39,7 @@ def one_site_density_matrices(state: MPS) -> Inexact[Tensor, "batch sites phys p
     if len(set(state.phys_dims)) > 1:
         raise ValueError(f"`state` must have one physical dimension, got {state.phys_dims}.")
     lefts, rights = left_environments(state), right_environments(state)
-    groups: dict[torch.Size, list[int]] = {}
-    for i, site in enumerate(state.sites):
-        groups.setdefault(site.shape, []).append(i)
+    groups = alike(site.shape for site in state.sites)
     parts = []
     for group in groups.values():  # sites of one shape together
         left, site, right = (

@@ -18,11 +18,12 @@ from torch.utils.checkpoint import checkpoint as recompute
 from mpsheads._checks import check_equal, is_concrete
 from mpsheads.mps.arguments import check_complex, check_qubits, check_sites, fitting_matrix
 from mpsheads.mps.canonical import Truncation, canonicalize, compress, truncate_window
+from mpsheads.mps.chain import alike
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.gate_factors import mirror, reorder, split
 from mpsheads.mps.gates import controlled_factors
 from mpsheads.mps.mpo import MPO
-from mpsheads.mps.schedule import Factors, Layer, SiteGroup, layers
+from mpsheads.mps.schedule import Factors, Layer, SiteGroup, Step, layers
 from mpsheads.mps.state import MPS, trim_bonds
 
 _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed or truncated
@@ -177,16 +178,11 @@ def apply_mpo(state: MPS, operator: MPO, truncation: Truncation | None = None) -
     if operator.batch_size != 1:
         check_equal("batch size", state=state.batch_size, operator=operator.batch_size)
     check_complex("`operator` is", operator.dtype, state)
-    alike: dict[tuple[object, ...], list[int]] = {}
-    for i, (site, op) in enumerate(zip(state.sites, operator.sites, strict=True)):
-        alike.setdefault((*site.shape, *op.shape), []).append(i)
-    tensors: dict[int, Tensor] = {}
-    for members in alike.values():
-        site = torch.stack([state.sites[i] for i in members]).unsqueeze(4)
-        op = torch.stack([operator.sites[i] for i in members]).to(state.dtype)
-        tensors |= zip(members, _act(op, site).squeeze(4).unbind(), strict=True)
-    grown = trim_bonds(state.with_sites(tensors))
-    return grown if truncation is None else compress(grown, truncation)
+    layer, factors = [], {}
+    for shape, members in alike(site.shape for site in operator.sites).items():
+        factors[shape] = (torch.stack([operator.sites[i].to(state.dtype) for i in members]),)
+        layer.append(SiteGroup(tuple(members), (Step.of(shape, 0, range(len(members))),)))
+    return apply_layer(state, tuple(layer), factors, truncation)
 
 
 def apply_layer(
@@ -202,10 +198,7 @@ def apply_layer(
     """
     tensors: dict[int, Tensor] = {}
     for group in layer:
-        shapes: dict[torch.Size, list[int]] = {}
-        for member, site in enumerate(group.sites):
-            shapes.setdefault(state.sites[site].shape, []).append(member)
-        for members in shapes.values():
+        for members in alike(state.sites[site].shape for site in group.sites).values():
             part = group.part(members)
             sites = torch.stack([state.sites[site] for site in part.sites])
             tensors |= zip(part.sites, _apply_steps(part, factors, sites).unbind(), strict=True)

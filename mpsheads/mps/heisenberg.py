@@ -18,7 +18,7 @@ from mpsheads._constants import constant
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.evolve import apply_layer
 from mpsheads.mps.gates import CONSTANTS, PAULI
-from mpsheads.mps.schedule import Factors, layers
+from mpsheads.mps.schedule import Factors, Layer, layers
 from mpsheads.mps.state import MPS, product_state
 
 _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
@@ -42,8 +42,15 @@ def pauli_string(string: str, batch_size: int = 1, *, dtype: torch.dtype = torch
     return product_state(rows.expand(batch_size, -1, -1))
 
 
+Step = tuple[Layer, dict[int, list[int]]]
+"""A layer, and for a bond what of it can differ from zero afterwards, where that is not all."""
+
+
 def evolve_observable(
-    observable: MPS, circuit: Circuit, parameters: Float[Tensor, "batch parameters"]
+    observable: MPS,
+    circuit: Circuit,
+    parameters: Float[Tensor, "batch parameters"],
+    steps: Sequence[Step] | None = None,
 ) -> MPS:
     """The observable `U^dagger O U` of the circuit U, exactly.
 
@@ -51,6 +58,7 @@ def evolve_observable(
         observable: Pauli vectors, one for each row of `parameters`.
         circuit: The circuit U.
         parameters: `(batch, num_parameters)`, a different circuit for each observable.
+        steps: What `live_steps` finds; by default all layers, and all of their bonds.
 
     Returns:
         Pauli vectors. A bond that d controlled gates cross has dimension at most 4**d, and at most
@@ -64,41 +72,16 @@ def evolve_observable(
     check_equal("number of sites", observable=observable.n_sites, circuit=circuit.num_sites)
     check_equal("batch size", observable=observable.batch_size, parameters=len(parameters))
     maps = _maps(circuit, parameters)
-    for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
-        observable = apply_layer(observable, layer, maps)
-    return observable
-
-
-Live = dict[int, list[int]]
-"""For a bond what of it can differ from zero, where that is not all."""
-
-
-def evolve_string(
-    string: str,
-    circuit: Circuit,
-    parameters: Float[Tensor, "batch parameters"],
-    live: Sequence[Live],
-) -> MPS:
-    """`evolve_observable` of a Pauli string, without the parts of bonds that are always zero.
-
-    Args:
-        string: One letter of `1XYZ` for each site.
-        circuit: The circuit U.
-        parameters: `(batch, num_parameters)`.
-        live: What `live_bonds` finds for this string and circuit.
-    """
-    observable = pauli_string(string, len(parameters), dtype=parameters.dtype)
-    observable = observable.to(device=parameters.device)
-    maps = _maps(circuit, parameters)
-    steps = layers(circuit, maps, _LAYER_RANK, reverse=True)
-    for layer, bonds in zip(steps, live, strict=True):
-        observable = _narrowed(apply_layer(observable, layer, maps), bonds)
+    if steps is None:
+        steps = [(layer, {}) for layer in layers(circuit, maps, _LAYER_RANK, reverse=True)]
+    for layer, live in steps:
+        observable = _narrowed(apply_layer(observable, layer, maps), live)
     return observable
 
 
 @torch.no_grad()
-def live_bonds(string: str, circuit: Circuit) -> tuple[Live, ...]:
-    """What of each bond can differ from zero after each layer of `evolve_string`.
+def live_steps(string: str, circuit: Circuit) -> tuple[Step, ...]:
+    """The layers of `evolve_observable` of a Pauli string, and what of bonds can differ from zero.
 
     A control that nothing sees afterwards, for example, stays a projection on 0 or 1: two of the
     four products that the gate's map is a sum of vanish, whatever the parameters.
@@ -107,21 +90,21 @@ def live_bonds(string: str, circuit: Circuit) -> tuple[Live, ...]:
     shape = (2, circuit.num_parameters)
     maps = _maps(circuit, torch.randn(shape, generator=generator, dtype=torch.float64))
     observable = pauli_string(string, 2, dtype=torch.float64)
-    by_layer = []
+    steps = []
     for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
         observable = apply_layer(observable, layer, maps)
-        live: Live = {}
+        live: dict[int, list[int]] = {}
         for bond, (left, right) in enumerate(pairwise(observable.sites)):
             size = left.abs().amax((0, 1, 2)) * right.abs().amax((0, 2, 3))
             alive = (size > _ZERO * size.max()).nonzero().flatten().tolist()
             if len(alive) < len(size):
                 live[bond] = alive
         observable = _narrowed(observable, live)
-        by_layer.append(live)
-    return tuple(by_layer)
+        steps.append((layer, live))
+    return tuple(steps)
 
 
-def _narrowed(observable: MPS, live: Live) -> MPS:
+def _narrowed(observable: MPS, live: dict[int, list[int]]) -> MPS:
     """The observable with some of its bonds cut down."""
     sites = list(observable.sites)
     for bond, alive in live.items():

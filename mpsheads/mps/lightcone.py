@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mpsheads._checks import check_equal
 from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.heisenberg import Live, evolve_string, live_bonds
+from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
 from mpsheads.mps.operation import Operation
 from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import Rotations, as_rotations, rotate
@@ -34,7 +34,7 @@ class Cones:
         circuit: The gates, with a parameter vector of their own.
         letters: The observable on the window.
         rotations: The circuit as rotations, where the window is small and all gates are some.
-        live: Elsewhere, what of the observable's bonds can differ from zero.
+        steps: Elsewhere, the circuit's layers, and what of bonds can differ from zero.
         rows: Which of the observables asked for they are.
         sites: For each the sites of its window, `(cones, window)`.
         parameters: For each where its parameters stand in the whole circuit's.
@@ -43,7 +43,7 @@ class Cones:
     circuit: Circuit
     letters: str
     rotations: Rotations | None
-    live: tuple[Live, ...]
+    steps: tuple[Step, ...]
     rows: list[int]
     sites: list[tuple[int, ...]]
     parameters: list[list[int]]
@@ -52,8 +52,8 @@ class Cones:
     def of(cls, circuit: Circuit, letters: str) -> "Cones":
         """No cone yet of this form; what every evolution needs is found here once."""
         rotations = as_rotations(circuit) if circuit.num_sites <= _SMALL else None
-        live = () if rotations else live_bonds(letters, circuit)
-        return cls(circuit, letters, rotations, live, [], [], [])
+        steps = () if rotations else live_steps(letters, circuit)
+        return cls(circuit, letters, rotations, steps, [], [], [])
 
     def own(self, parameters: Float[Tensor, " parameters"]) -> Float[Tensor, "cones _"]:
         """The parameters of each cone; a view where they follow each other."""
@@ -96,7 +96,9 @@ def evolve_cones(
             strings = _strings(paulis, len(cones.letters)).to(observable.device)
             observable = observable.index_select(0, strings)
         return (observable,)
-    evolved = evolve_string(cones.letters, cones.circuit, parameters, cones.live)
+    string = pauli_string(cones.letters, len(parameters), dtype=parameters.dtype)
+    string = string.to(device=parameters.device)
+    evolved = evolve_observable(string, cones.circuit, parameters, cones.steps)
     if len(paulis) < 4:
         sites = tuple(site[:, :, list(paulis)] for site in evolved.sites)
         evolved = trim_bonds(MPS(sites, evolved.log_norm))

@@ -9,11 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._checks import check_choice, is_concrete
+from mpsheads.mps.chain import alike
 from mpsheads.mps.gate_factors import (
     Rows,
     adjoint,
     complex_of,
     constant_factors,
+    contract,
     mirror,
     reorder,
     split,
@@ -106,25 +108,21 @@ class OperationBatch:
         kind: Their kind.
         places: Their places in the circuit.
         index: One array `(count, num_parameters of the family)`: which parameters each takes.
-        matrices: Where they take none, one array `(count or 1, 1, 2**k, 2**k)`, and
-        constants: the factors `(count or 1, 1, left, out, in, right)`. All stay in NumPy, which no
-            transform of torch sees.
+        constants: Where they take none, the factors `(count or 1, 1, left, out, in, right)`. All
+            stay in NumPy, which no transform of torch sees.
     """
 
     kind: Kind
     places: tuple[int, ...]
     index: tuple[np.ndarray, ...] = ()
-    matrices: tuple[np.ndarray, ...] = ()
     constants: tuple[np.ndarray, ...] = ()
     _cache: dict[object, tuple[Tensor, ...]] = field(default_factory=dict)
 
     @classmethod
     def all_of(cls, operations: tuple[Operation, ...]) -> "tuple[OperationBatch, ...]":
         """The operations of a circuit, one batch for each kind."""
-        places: dict[Kind, list[int]] = {}
-        for place, operation in enumerate(operations):
-            places.setdefault(operation.kind, []).append(place)
-        return tuple(cls._of(operations, kind, alike) for kind, alike in places.items())
+        kinds = alike(operation.kind for operation in operations)
+        return tuple(cls._of(operations, kind, places) for kind, places in kinds.items())
 
     @classmethod
     def _of(
@@ -139,11 +137,9 @@ class OperationBatch:
         rows = rows or [CONSTANTS[kind.gate]]
         factors = [constant_factors(_sorted_rows(matrix, kind.order)) for matrix in rows]
         stacked = tuple(np.stack(column)[:, None] for column in zip(*factors, strict=True))
-        matrices = np.array(rows, dtype=np.complex128)[:, None]
         if kind.adjoint:
-            matrices = matrices.conj().swapaxes(-2, -1).copy()
             stacked = tuple(factor.conj().swapaxes(-3, -2).copy() for factor in stacked)
-        return cls(kind, tuple(places), matrices=(matrices,), constants=stacked)
+        return cls(kind, tuple(places), constants=stacked)
 
     def factors(self, parameters: Float[Tensor, "b parameters"]) -> tuple[Tensor, ...]:
         """One tensor `(count, b or 1, left, out, in, right)` for each site, from left to right."""
@@ -151,7 +147,9 @@ class OperationBatch:
             constants = self._load("constants", parameters)
             return tuple(c.expand(len(self.places), *c.shape[1:]) for c in constants)
         family, order = FAMILIES[self.kind.gate], self.kind.order
-        angles = self._angles(parameters)
+        (index,) = self._load("index", parameters)
+        angles = parameters.index_select(1, index.flatten())  # faster than parameters[:, index]
+        angles = angles.unflatten(1, index.shape).movedim(1, 0)
         if order == tuple(range(len(order))):
             factors = family.factors(angles)
         elif order == tuple(reversed(range(len(order)))):
@@ -162,16 +160,10 @@ class OperationBatch:
 
     def unitaries(self, parameters: Float[Tensor, "b parameters"]) -> Tensor:
         """The full matrices `(count, b, 2**k, 2**k)`, the first site named most significant."""
-        if not self.index:
-            (matrices,) = self._load("matrices", parameters)
-            return matrices.expand(len(self.places), len(parameters), *matrices.shape[2:])
-        matrices = FAMILIES[self.kind.gate].matrix(self._angles(parameters))
-        return matrices.mT.conj() if self.kind.adjoint else matrices
-
-    def _angles(self, parameters: Tensor) -> Float[Tensor, "count b angles"]:
-        (index,) = self._load("index", parameters)
-        angles = parameters.index_select(1, index.flatten())  # faster than parameters[:, index]
-        return angles.unflatten(1, index.shape).movedim(1, 0)
+        order = self.kind.order
+        sites = sorted(range(len(order)), key=order.__getitem__)  # as named, from left to right
+        matrices = reorder(contract(self.factors(parameters)), sites)
+        return matrices.expand(-1, len(parameters), -1, -1)
 
     def _load(self, name: str, parameters: Tensor) -> tuple[Tensor, ...]:
         """Arrays as tensors that fit the parameters; copies on a GPU are kept."""

@@ -6,7 +6,7 @@ sites with sequences alike are one batch: a circuit on 768 sites takes a handful
 also where gate follows gate down a staircase.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,10 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mpsheads.mps.chain import alike
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.operation import Kind
 
-Factors = dict[Kind, tuple[Tensor, ...]]
+Key = Kind | torch.Size  # what gates, or sites of operators, have in common
+Factors = Mapping[Key, tuple[Tensor, ...]]
 
 
 class Step(NamedTuple):
@@ -30,13 +32,13 @@ class Step(NamedTuple):
         run: The same as a slice, where they are evenly spaced.
     """
 
-    kind: Kind | None
+    kind: Key | None
     leg: int
     places: tuple[int, ...]
     run: slice | None
 
     @classmethod
-    def of(cls, kind: Kind | None, leg: int, places: Iterable[int]) -> "Step":
+    def of(cls, kind: Key | None, leg: int, places: Iterable[int]) -> "Step":
         """A step, from places alone. Python's numbers only, so that `torch.compile` follows."""
         numbers = list(places)
         stride = numbers[1] - numbers[0] if len(numbers) > 1 else 1
@@ -89,11 +91,13 @@ def layers(circuit: Circuit, factors: Factors, max_rank: int, reverse: bool = Fa
         reverse: Last gate first.
     """
     ranks = tuple([(k, tuple([f.shape[5] for f in gate[:-1]])) for k, gate in factors.items()])
-    return _cached_layers(circuit, ranks, max_rank, reverse)
+    traced = torch.compiler.is_compiling()  # which looks through caches, and warns of them
+    find = _find_layers.__wrapped__ if traced else _find_layers
+    return find(circuit, ranks, max_rank, reverse)
 
 
 @lru_cache(maxsize=256)
-def _cached_layers(
+def _find_layers(
     circuit: Circuit,
     ranks_by_kind: tuple[tuple[Kind, tuple[int, ...]], ...],
     max_rank: int,
@@ -133,12 +137,13 @@ def _cached_layers(
 
 
 def _group(by_site: dict[int, list[tuple[Kind | None, int, int]]]) -> Layer:
-    alike: dict[tuple[tuple[Kind | None, int], ...], list[int]] = {}
-    for site in sorted(by_site):
-        alike.setdefault(tuple((kind, leg) for kind, leg, _ in by_site[site]), []).append(site)
-    groups = []
-    for signature, sites in alike.items():
+    touched, groups = sorted(by_site), []
+    signatures = alike(tuple((kind, leg) for kind, leg, _ in by_site[site]) for site in touched)
+    for signature, numbers in signatures.items():
+        sites = [touched[number] for number in numbers]
         places = zip(*([place for _, _, place in by_site[site]] for site in sites), strict=True)
-        steps = (Step.of(*what, row) for what, row in zip(signature, places, strict=True))
+        steps = (
+            Step.of(kind, leg, row) for (kind, leg), row in zip(signature, places, strict=True)
+        )
         groups.append(SiteGroup(tuple(sites), tuple(steps)))
     return tuple(groups)
