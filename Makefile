@@ -26,16 +26,19 @@ export HF_HUB_OFFLINE = 1
 export NO_MKDOCS_2_WARNING = 1
 
 .DEFAULT_GOAL := help
-.PHONY: bench demo test lint format docs clean help
+.PHONY: bench demo test test-quick lint format docs clean help
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: $(STAMPS)/demo  ## Set up, then encode, compress and search docstrings (DEMO_ARGS="--help")
 	$(BIN)/mpsheads demo $(DEMO_ARGS)
 
-test: $(STAMPS)/dev  ## Set up, then run the tests (PYTEST_ARGS="-k mps -x")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(STAMPS)/dev  ## Set up, then run the tests on all cores (PYTEST_ARGS="-k mps -x")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
+
+test-quick: $(STAMPS)/dev  ## Set up, then run the tests that take a moment, in under a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 lint: $(STAMPS)/dev  ## Set up, then check style, types and the layers of imports
 	$(BIN)/ruff check .
@@ -47,7 +50,8 @@ format: $(STAMPS)/dev  ## Set up, then rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMPS)/dev  ## Set up, then time the heads and the similarities (some minutes)
+bench: $(STAMPS)/dev  ## Set up, then time starting, the heads and the similarities (some minutes)
+	$(BIN)/python benchmarks/startup.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/heads.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/similarity.py
 
