@@ -115,9 +115,7 @@ class MPSProjectionHead(ProjectionHead):
             readout=readout,
             mixing=mixing,
         )
-        check_positive(bond_dim=bond_dim, depth=depth)
-        if mixing is False or mixing != 0:
-            check_positive(mixing=mixing)
+        check_positive(bond_dim=bond_dim, depth=depth, **{"mixing": mixing} if mixing else {})
         check_choice("readout", readout, tuple(READOUTS))
         self.readout = READOUTS[readout]
         between = 1 if ansatz == "staircase" else min(bond_dim, 2**depth)
@@ -145,7 +143,7 @@ class MPSProjectionHead(ProjectionHead):
         self.angles = nn.Parameter(start)
         self.scale = nn.Parameter(torch.full((), _INITIAL_SCALE))
         self.mixing: Mixing | None = None
-        if mixing != 0:
+        if mixing:
             self.mixing = Mixing(in_features, mixing, spread=_INITIAL_ANGLE, generator=generator)
 
     @torch.no_grad()

@@ -1,9 +1,9 @@
 """Collections by their ir_datasets id; documents stay on disk until they are asked for."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,10 +15,7 @@ Parts = tuple[str, Mapping[str, str], dict[str, str], dict[str, dict[str, int]]]
 
 def load_irds(source: str, split: str | None) -> Parts:
     """Name, documents, queries and qrels of an ir_datasets id; see `load_collection`."""
-    try:
-        irds = optional_import("ir_datasets", "retrieval")
-    except ImportError as error:
-        raise ImportError(f"`source` {source!r} is not a folder here. {error}") from error
+    irds = _ir_datasets(f"`source` {source!r} is not a folder here.")
     name, dataset = _choose(irds, source, split)
     _guard_user_files(name, dataset)
     qrels: dict[str, dict[str, int]] = {}
@@ -30,29 +27,31 @@ def load_irds(source: str, split: str | None) -> Parts:
     unknown = next((query_id for query_id in qrels if query_id not in texts), None)
     if unknown is not None:
         raise ValueError(f"The qrels of {name!r} name query {unknown!r}, which it does not hold.")
-    queries = {query_id: texts[query_id] for query_id in qrels}
-    return name, _Documents(name, dataset), queries, qrels
+    return name, _Documents(name, dataset), {q: texts[q] for q in qrels}, qrels
 
 
 def load_docpairs(source: str) -> Iterator[tuple[str, str, str]]:
     """Query, first and second document of each pair of an ir_datasets id; see `load_triples`."""
-    try:
-        irds = optional_import("ir_datasets", "retrieval")
-    except ImportError as error:
-        raise ImportError(f"There is no file of triples {source}. {error}") from error
+    irds = _ir_datasets(f"There is no file of triples {source}.")
     dataset = _find(irds, source)
     if dataset is None:
         raise FileNotFoundError(
             f"There is neither a file of triples {source} nor such an id in ir_datasets."
         )
     if not dataset.has_docpairs():
-        ids = [name for name in irds.registry if name.startswith(f"{source}/")]
-        some = [name for name in ids if _find(irds, name).has_docpairs()]
-        known = f"Of its parts these have: {', '.join(some)}." if some else "Nor has a part of it."
-        raise ValueError(f"The ir_datasets id {source!r} has no pairs of documents. {known}")
+        parts = [part for part in _parts(irds, source) if _find(irds, part).has_docpairs()]
+        listed = f"Of its parts these have: {', '.join(parts)}." if parts else "Nor has a part."
+        raise ValueError(f"The ir_datasets id {source!r} has no pairs of documents. {listed}")
     _guard_user_files(source, dataset)
     records = _records(source, "pairs of documents", dataset.docpairs_iter)
     return ((pair.query_id, pair.doc_id_a, pair.doc_id_b) for pair in records)
+
+
+def _ir_datasets(otherwise: str) -> ModuleType:
+    try:
+        return optional_import("ir_datasets", "retrieval")
+    except ImportError as error:
+        raise ImportError(f"{otherwise} {error}") from error
 
 
 def _records(name: str, what: str, iterate: Callable[[], Iterator[Any]]) -> Iterator[Any]:
@@ -78,18 +77,15 @@ class _Documents(Mapping[str, str]):
     def __init__(self, name: str, dataset: Any) -> None:
         self._name = name
         self._dataset = dataset
-        self._opened: Any = None
 
-    @property
+    @cached_property
     def _store(self) -> Any:
-        if self._opened is None:
-            self._opened = self._dataset.docs_store()
-        return self._opened
+        return self._dataset.docs_store()
 
     def __getitem__(self, doc_id: str) -> str:
         with _one_error(self._name):
-            found = self._store.get_many([doc_id])
-        return _text(found[doc_id])
+            records = self._store.get_many([doc_id])
+        return _text(records[doc_id])
 
     def __contains__(self, doc_id: object) -> bool:
         with _one_error(self._name):
@@ -121,17 +117,20 @@ def _choose(irds: ModuleType, source: str, split: str | None) -> tuple[str, Any]
         )
     if split is None and _is_complete(whole):
         return source, whole
-    if split is not None and _is_complete(part := _find(irds, f"{source}/{split}")):
-        return f"{source}/{split}", part
-    ids = [name for name in irds.registry if name.startswith(f"{source}/")]
-    splits = sorted(name[len(source) + 1 :] for name in ids if _is_complete(_find(irds, name)))
+    parts = [part for part in _parts(irds, source) if _is_complete(_find(irds, part))]
+    splits = sorted(part[len(source) + 1 :] for part in parts)
     if split is None and (len(splits) == 1 or "test" in splits):
-        name = f"{source}/{splits[0] if len(splits) == 1 else 'test'}"
-        return name, _find(irds, name)
-    known = f"There are: {', '.join(splits)}." if splits else "It has no splits."
+        split = splits[0] if len(splits) == 1 else "test"
+    if split in splits:
+        return f"{source}/{split}", _find(irds, f"{source}/{split}")
+    listed = f"There are: {', '.join(splits)}." if splits else "It has no splits."
     if split is not None:
-        raise ValueError(f"`split` {split!r} is not one of the ir_datasets id {source!r}. {known}")
-    raise ValueError(f"The ir_datasets id {source!r} has no judgments. Give `split`. {known}")
+        raise ValueError(f"`split` {split!r} is not one of the ir_datasets id {source!r}. {listed}")
+    raise ValueError(f"The ir_datasets id {source!r} has no judgments. Give `split`. {listed}")
+
+
+def _parts(irds: ModuleType, source: str) -> list[str]:
+    return [name for name in irds.registry if name.startswith(f"{source}/")]
 
 
 def _find(irds: ModuleType, name: str) -> Any:
@@ -142,8 +141,6 @@ def _find(irds: ModuleType, name: str) -> Any:
 
 
 def _is_complete(dataset: Any) -> bool:
-    if dataset is None:
-        return False
     return bool(dataset.has_docs() and dataset.has_queries() and dataset.has_qrels())
 
 
@@ -155,55 +152,28 @@ def _guard_user_files(name: str, dataset: Any) -> None:
     """
     for part in getattr(dataset, "_constituents", []):
         _guard_user_files(name, part)
-    version_file, version = (
-        vars(dataset).get(key) if hasattr(dataset, "__dict__") else None
-        for key in ("_version_file", "_version")
-    )
-    if version_file is None or version is None:
+    settings = getattr(dataset, "__dict__", {})
+    file, version = settings.get("_version_file"), settings.get("_version")
+    if file is None or version is None:
         return
-    version_file = Path(version_file)
-    there = [str(f) for f in vars(dataset).get("_affected_files", []) if os.path.exists(f)]  # noqa: PTH110
-    if there and (not version_file.is_file() or version_file.read_text() != version):
+    affected = [str(f) for f in settings.get("_affected_files", []) if Path(f).exists()]
+    if affected and (not Path(file).is_file() or Path(file).read_text() != version):
         raise ValueError(
-            f"ir_datasets would delete {' and '.join(there)}, because {version_file} does not "
+            f"ir_datasets would delete {' and '.join(affected)}, because {file} does not "
             f"hold exactly {version!r}. If these files belong to that version, run: "
-            f"printf {version} > {version_file}; else move them away first."
+            f"printf {version} > {file}; else move them away first."
         )
-
-
-class _DropFailures(logging.Filter):
-    """Keep what the one error will say, and notes on opened files, off the screen."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        dropped = ("download error", "Download failed", "[error]", "Opening ")
-        return not record.getMessage().startswith(dropped)
 
 
 @contextmanager
 def _one_error(name: str) -> Iterator[None]:
     """Turn the errors of a download, or of files that are not there, into one that says so."""
-    logger = logging.getLogger("ir_datasets")
-    quiet = _DropFailures()
-    logger.addFilter(quiet)
     try:
         yield
     except (OSError, RuntimeError, EOFError) as error:
         home = os.environ.get("IR_DATASETS_HOME", "~/.ir_datasets")
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise FileNotFoundError(
             f"Files of the ir_datasets id {name!r} are not in {home} and could not be fetched: "
-            f"{_reason(error)}."
+            f"{reason[:300]}"
         ) from error
-    finally:
-        logger.removeFilter(quiet)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in one line: ir_datasets lists failed sources, urllib3 nests reasons."""
-    if len(error.args) == 2 and isinstance(error.args[1], list) and error.args[1]:
-        return _reason(error.args[1][-1][1])
-    nested = error.args[0] if error.args else None
-    if isinstance(cause := getattr(nested, "reason", None), BaseException):
-        return _reason(cause)
-    if isinstance(error, FileNotFoundError) and isinstance(nested, Path):
-        return f"{nested} is missing"
-    return (" ".join(str(error).split()) or type(error).__name__)[:300].rstrip(".")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 
 _WITH_STOP_WORDS = (
@@ -48,10 +49,15 @@ class BM25:
             raise ValueError(f"`k1` must be at least 0, got {k1}.")
         if not 0 <= b <= 1:
             raise ValueError(f"`b` must lie in [0, 1], got {b}.")
+        stemmer = None
+        if language is not None:
+            snowball = optional_import("Stemmer", "retrieval")
+            check_choice("language", language, tuple(snowball.algorithms()))
+            stemmer = snowball.Stemmer(language)
         bm25s = optional_import("bm25s", "retrieval")
         self._tokenizer = optional_import("bm25s.tokenization", "retrieval").Tokenizer(
             stopwords=language if language in _WITH_STOP_WORDS else None,
-            stemmer=None if language is None else _stemmer(language),
+            stemmer=stemmer,
         )
         tokens = self._tokenizer.tokenize(
             texts, update_vocab=True, return_as="tuple", show_progress=False
@@ -83,12 +89,3 @@ class BM25:
             if ids:
                 scores[row] = self._index.get_scores_from_ids(ids)
         return torch.from_numpy(scores)
-
-
-def _stemmer(language: str) -> object:
-    """The Snowball stemmer of a language."""
-    snowball = optional_import("Stemmer", "retrieval")
-    known = snowball.algorithms()
-    if language not in known:
-        raise ValueError(f"`language` must be one of {', '.join(known)}, or None, got {language}.")
-    return snowball.Stemmer(language)

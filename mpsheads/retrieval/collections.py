@@ -187,21 +187,24 @@ def _plain_or_gz(folder: Path, name: str) -> Path:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    files = [*(folder / "qrels").glob("*.tsv.gz"), *(folder / "qrels").glob("*.tsv")]
-    splits = {file.name.removesuffix(".gz").removesuffix(".tsv"): file for file in sorted(files)}
-    if not splits:
+    files = sorted((folder / "qrels").glob("*.tsv*"))
+    names = [f.name.removesuffix(".gz").removesuffix(".tsv") for f in files]
+    if not names:
         raise FileNotFoundError(f"{folder / 'qrels'} holds no SPLIT.tsv or SPLIT.tsv.gz.")
-    return {name: _plain_or_gz(folder / "qrels", f"{name}.tsv") for name in splits}
+    return {name: _plain_or_gz(folder / "qrels", f"{name}.tsv") for name in names}
 
 
 def _choose_split(folder: Path, splits: Mapping[str, Path], split: str | None) -> str:
-    known = ", ".join(splits)
     if split is None:
         split = next(iter(splits)) if len(splits) == 1 else "test"
         if split not in splits:
-            raise ValueError(f"{folder} has several splits; give `split` as one of: {known}.")
+            raise ValueError(
+                f"{folder} has several splits; give `split` as one of: {', '.join(splits)}."
+            )
     if split not in splits:
-        raise ValueError(f"`split` {split!r} is not in {folder / 'qrels'}. There are: {known}.")
+        raise ValueError(
+            f"`split` {split!r} is not in {folder / 'qrels'}. There are: {', '.join(splits)}."
+        )
     return split
 
 

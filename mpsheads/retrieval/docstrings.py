@@ -10,30 +10,15 @@ import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from mpsheads.retrieval.collections import Collection
 
 _SPLIT_ENDS = {"train": 0.6, "dev": 0.7, "test": 1.0}
-_SKIPPED_PARTS = frozenset(
-    {
-        "test",
-        "tests",
-        "testing",
-        "conftest",
-        "idlelib",
-        "lib2to3",
-        "turtledemo",
-        "site-packages",
-        "dist-packages",
-        "vendor",
-        "vendored",
-        "extern",
-        "externals",
-        "third_party",
-        "thirdparty",
-        "mpsheads",  # its own docstrings change too often to measure anything with
-    }
+_SKIPPED = re.compile(  # mpsheads, since its docstrings change too often to measure with
+    r"_.*|test_.*|.*_test|tests?|testing|conftest|idlelib|lib2to3|turtledemo|(site|dist)-packages"
+    r"|vendor(ed)?|extern(als)?|third_?party|mpsheads"
 )
 _CHARACTERS_A_DOCSTRING = 5_000  # a file with fewer docstrings is not worth its parsing
 _LARGEST_FILE = 300_000
@@ -91,7 +76,7 @@ def docstring_collection(
             raise ValueError(f"`{name}` must be at least 1 or None, got {value}.")
     pairs: dict[str, _Pair] = {}
     seen: set[str] = set()
-    for modules in _chosen(packages).values():
+    for modules in _sources(packages).values():
         for pair in _package_pairs(modules, per_package, seed, seen):
             pairs.setdefault(pair.name, pair)
     if len(pairs) < _FEWEST_PAIRS:
@@ -107,8 +92,7 @@ def _split(pairs: Sequence[_Pair], seed: int) -> dict[str, Collection]:
     members: dict[str, list[_Pair]] = {split: [] for split in _SPLIT_ENDS}
     for pair in pairs:
         share = _share(pair, seed, "split")
-        split = next(name for name, end in _SPLIT_ENDS.items() if share < end)
-        members[split].append(pair)
+        members[next(name for name, end in _SPLIT_ENDS.items() if share < end)].append(pair)
     return {
         split: Collection(
             name=f"docstrings/{split}",
@@ -129,24 +113,24 @@ def _share(pair: _Pair, seed: int, purpose: str) -> float:
 # --- files ---------------------------------------------------------------------------------
 
 
-def _chosen(packages: Sequence[str] | None) -> dict[str, dict[str, Path]]:
+def _sources(packages: Sequence[str] | None) -> dict[str, dict[str, Path]]:
     """Source file of each module of each top-level package, the standard library first."""
-    found: dict[str, dict[str, Path]] = {}
+    sources: dict[str, dict[str, Path]] = {}
     paths = sysconfig.get_paths()
     for root in dict.fromkeys(Path(paths[key]) for key in ("stdlib", "purelib", "platlib")):
         for entry in sorted(root.iterdir()) if root.is_dir() else []:
             name = entry.stem if entry.suffix == ".py" else entry.name
             wanted = packages is None or name in packages
-            if wanted and name not in found and name.isidentifier() and not _skipped(name):
-                modules = _modules(entry, name)
-                if modules:
-                    found[name] = modules
-    missing = sorted(set(packages or ()) - set(found))
+            if not wanted or name in sources or not name.isidentifier() or _skipped(name):
+                continue
+            if modules := _modules(entry, name):
+                sources[name] = modules
+    missing = sorted(set(packages or ()) - set(sources))
     if missing:
         raise ValueError(
             f"`packages` names {', '.join(missing)}, of which no source is installed here."
         )
-    return found
+    return sources
 
 
 def _modules(entry: Path, package: str) -> dict[str, Path]:
@@ -163,9 +147,7 @@ def _modules(entry: Path, package: str) -> dict[str, Path]:
 
 
 def _skipped(part: str) -> bool:
-    if part == "__init__":
-        return False
-    return part.startswith(("_", "test_")) or part.endswith("_test") or part in _SKIPPED_PARTS
+    return part != "__init__" and _SKIPPED.fullmatch(part) is not None
 
 
 def _package_pairs(
@@ -175,39 +157,33 @@ def _package_pairs(
 
     `seen` holds the summaries and bodies so far; it grows.
     """
-    count = 0
-    for module in sorted(modules, key=lambda m: hashlib.sha256(f"{seed} {m}".encode()).digest()):
-        for pair in _file_pairs(modules[module], module):
-            keys = {_squeeze(pair.query), _squeeze(pair.document)}
-            if keys & seen:
+    ordered = sorted(modules, key=lambda m: hashlib.sha256(f"{seed} {m}".encode()).digest())
+    return islice(_new_pairs(modules, ordered, seen), limit)
+
+
+def _new_pairs(
+    modules: Mapping[str, Path], ordered: Sequence[str], seen: set[str]
+) -> Iterator[_Pair]:
+    for module in ordered:
+        for name, docstring in _docstrings(_parse(modules[module]), module):
+            pair = _pair(name, docstring)
+            if pair is None:
                 continue
-            seen |= keys
-            yield pair
-            count += 1
-            if count == limit:
-                return
+            letters = {re.sub(r"[^a-z]+", "", t.lower()) for t in (pair.query, pair.document)}
+            if not letters & seen:
+                seen |= letters
+                yield pair
 
 
-def _squeeze(text: str) -> str:
-    return re.sub(r"[^a-z]+", "", text.lower())
-
-
-def _file_pairs(file: Path, module: str) -> Iterator[_Pair]:
+def _parse(file: Path) -> ast.Module:
+    """The file's syntax; an empty module where there is nothing to take from it."""
     try:
-        if file.stat().st_size > _LARGEST_FILE:
-            return
-        source = file.read_text(encoding="utf-8")
-        if not _worth_parsing(source):
-            return
+        source = file.read_text(encoding="utf-8") if file.stat().st_size <= _LARGEST_FILE else ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
-            tree = ast.parse(source)
+            return ast.parse(source if _worth_parsing(source) else "")
     except (OSError, ValueError, SyntaxError, RecursionError):
-        return  # not a readable Python file of this version: nothing to take from it
-    for name, docstring in _docstrings(tree, module):
-        pair = _pair(name, docstring)
-        if pair is not None:
-            yield pair
+        return ast.Module([], [])  # not a readable Python file of this version
 
 
 def _worth_parsing(source: str) -> bool:
@@ -260,17 +236,13 @@ def _pair(name: str, docstring: str) -> _Pair | None:
         return None
     if len(rest.split()) < _DOCUMENT_WORDS or _SIGNATURE.search(query):
         return None
-    document = _without_name(name, _plain(_prose(rest)).replace(query, " "))
+    for pattern in (_DOCTEST, _RULE, _DIRECTIVE):
+        rest = pattern.sub("", rest)
+    document = _without_name(name, _plain(rest).replace(query, " "))
     if len(document.split()) < _DOCUMENT_WORDS:
         return None
-    return _Pair(name, query, document) if _readable(query, 0.85, document, 0.75) else None
-
-
-def _prose(text: str) -> str:
-    """The text without doctests, headings' underlines and directives."""
-    for pattern in (_DOCTEST, _RULE, _DIRECTIVE):
-        text = pattern.sub("", text)
-    return text
+    readable = _letters(query) >= 0.85 * len(query) and _letters(document) >= 0.75 * len(document)
+    return _Pair(name, query, document) if readable else None
 
 
 def _plain(text: str) -> str:
@@ -282,13 +254,12 @@ def _without_name(name: str, text: str) -> str:
     """The text, on one line, without the words of the dotted name, in any case."""
     words = set(name.lower().split("."))
 
-    def kept(match: re.Match[str]) -> str:
+    def others(match: re.Match[str]) -> str:
         return ".".join(part for part in match[0].split(".") if part.lower() not in words)
 
-    return " ".join(_DOTTED.sub(kept, text).split())
+    return " ".join(_DOTTED.sub(others, text).split())
 
 
-def _readable(query: str, query_share: float, document: str, document_share: float) -> bool:
-    """Whether ASCII letters and spaces make up at least these shares of the texts."""
-    pairs = ((query, query_share), (document, document_share))
-    return all(len(_LETTER.findall(text)) >= share * len(text) for text, share in pairs)
+def _letters(text: str) -> int:
+    """How many ASCII letters and spaces there are."""
+    return len(_LETTER.findall(text))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,17 +123,10 @@ class EmbeddedCollection:
         )
 
     def scores(
-        self,
-        measure: str,
-        head: ProjectionHead | None = None,
-        *,
-        documents: Tensor | Codes | None = None,
-        queries: Tensor | None = None,
-        top_k: int = 1000,
+        self, measure: str, head: ProjectionHead | None = None, **as_rank: Any
     ) -> dict[str, float]:
         """The measure of each query, such as "nDCG@10", when ranked as by `rank`."""
-        run = self.rank(head, documents=documents, queries=queries, top_k=top_k)
-        per_query = evaluate(run, self.qrels, [measure]).per_query
+        per_query = evaluate(self.rank(head, **as_rank), self.qrels, [measure]).per_query
         return {query_id: values[measure] for query_id, values in per_query.items()}
 
 
@@ -231,20 +225,19 @@ def embed_dataset(
     """
     source, split, pool = parse_dataset(dataset)
     collection = load_collection(source, split)
-    name = dataset_name(dataset)
+    candidates, doc_ids, rows = None, None, None
     if triples is None:
         candidates = candidate_pool(collection, pool or default_pool)
-        return embed(
-            collection, encoder, pool=candidates, name=name, cache_dir=cache_dir, progress=progress
-        )
-    rows = list(load_triples(triples, max_triples))
-    chosen, document_ids = _named_by(rows, collection)
+    else:
+        rows = list(load_triples(triples, max_triples))
+        collection, doc_ids = _named_by(rows, collection)
     return embed(
-        chosen,
+        collection,
         encoder,
-        document_ids=document_ids,
+        pool=candidates,
+        document_ids=doc_ids,
         triples=rows,
-        name=name,
+        name=dataset_name(dataset),
         cache_dir=cache_dir,
         progress=progress,
     )

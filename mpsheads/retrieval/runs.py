@@ -35,7 +35,12 @@ def read_run(path: PathLike) -> Run:
         ranked = run.setdefault(query_id, {})
         if doc_id in ranked:
             raise ValueError(f"{place}: query {query_id!r} ranks document {doc_id!r} twice.")
-        ranked[doc_id] = _number(score, place)
+        try:
+            ranked[doc_id] = float(score)
+        except ValueError:
+            ranked[doc_id] = math.nan
+        if math.isnan(ranked[doc_id]):
+            raise ValueError(f"{place}: the score must be a number, got {score!r}.")
     if not run:
         raise ValueError(f"{path} ranks nothing.")
     return run
@@ -75,16 +80,6 @@ def ranking(scores: dict[str, float]) -> list[str]:
         if math.isnan(score):
             raise ValueError(f"The score of document {doc_id!r} is NaN.")
     return sorted(scores, key=lambda doc_id: (-scores[doc_id], doc_id))
-
-
-def _number(text: str, place: str) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if math.isnan(score):
-        raise ValueError(f"{place}: the score must be a number, got {text!r}.")
-    return score
 
 
 def _check_field(name: str, value: str) -> None:

@@ -9,8 +9,7 @@ from torch import Tensor
 from mpsheads._checks import check_positive
 from mpsheads.retrieval.runs import Run
 from mpsheads.similarity import Codes
-
-_QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
+from mpsheads.similarity import top_k as closest_rows
 
 
 @torch.no_grad()
@@ -38,8 +37,7 @@ def rank(
         top_k: How many documents of a query are kept.
 
     Returns:
-        The scores of the best documents of each query, highest first. Scores are compared in
-        float32, equal ones ordered by doc_id.
+        The scores of the best documents of each query, highest first, equal ones ordered by doc_id.
 
     Raises:
         ValueError: If ids and rows differ in number, an id comes twice, the pool names a document
@@ -51,88 +49,41 @@ def rank(
     check_positive(top_k=top_k)
     _check_ids("query_ids", query_ids, "zq", zq)
     _check_ids("document_ids", document_ids, "zd", zd)
-    if pool is not None:
-        return _rank_pools(zq, query_ids, zd, document_ids, similarity, pool, top_k)
-    by_id = sorted(range(len(document_ids)), key=lambda i: document_ids[i])
-    order = torch.tensor(by_id, dtype=torch.long, device=zd.device)
-    sorted_ids = [document_ids[i] for i in by_id]
-    run: Run = {}
-    for start in range(0, len(zq), _QUERIES):
-        block = zq[start : start + _QUERIES]
-        best = torch.empty(len(block), 0, dtype=torch.long)
-        for first in range(0, len(order), _DOCUMENTS):
-            rows = order[first : first + _DOCUMENTS]
-            best = best.to(keys := _sort_keys(_scores(similarity, block, zd[rows]), first))
-            best = _largest(torch.cat([best, keys], dim=1), top_k)
-        for query_id, keys in zip(query_ids[start : start + _QUERIES], best.cpu(), strict=True):
-            run[query_id] = _read_keys(keys, sorted_ids)
-    return run
 
+    def compare(queries: Any, rows: Tensor) -> Tensor:
+        documents = zd[rows[:, 0].long()]
+        scores = similarity(queries, documents)
+        if scores.shape != (len(queries), len(documents)):
+            raise ValueError(
+                f"`similarity` must return shape ({len(queries)}, {len(documents)}) for that many "
+                f"queries and documents, got {tuple(scores.shape)}."
+            )
+        return scores
 
-def _rank_pools(
-    zq: Tensor | Codes,
-    query_ids: Sequence[str],
-    zd: Tensor | Codes,
-    document_ids: Sequence[str],
-    similarity: Callable[[Any, Any], Tensor],
-    pool: Mapping[str, Sequence[str]],
-    top_k: int,
-) -> Run:
-    """`rank` where each query has candidates of its own."""
+    def ranked(queries: Any, doc_ids: list[str]) -> list[dict[str, float]]:
+        if not doc_ids:
+            return [{} for _ in range(len(queries))]
+        # the numbers of the rows are searched, in the order of ids, and no document is copied
+        rows = torch.tensor([row_of[d] for d in doc_ids], dtype=torch.float64, device=zd.device)
+        scores, places = closest_rows(queries, rows[:, None], top_k, similarity=compare)
+        pairs = zip(scores.float().tolist(), places.tolist(), strict=True)
+        return [{doc_ids[i]: s for s, i in zip(*pair, strict=True)} for pair in pairs]
+
     row_of = {doc_id: row for row, doc_id in enumerate(document_ids)}
+    if pool is None:
+        return dict(zip(query_ids, ranked(zq, sorted(row_of)), strict=True))
     run: Run = {}
     for i, query_id in enumerate(query_ids):
-        if not (candidates := sorted(set(pool.get(query_id, ())))):
-            continue
-        unknown = next((doc_id for doc_id in candidates if doc_id not in row_of), None)
-        if unknown is not None:
+        candidates = sorted(set(pool.get(query_id, ())))
+        absent = next((doc_id for doc_id in candidates if doc_id not in row_of), None)
+        if absent is not None:
             raise ValueError(
-                f"`pool` names document {unknown!r} for query {query_id!r}, "
+                f"`pool` names document {absent!r} for query {query_id!r}, "
                 f"but `document_ids` does not hold it."
             )
-        rows = torch.tensor([row_of[doc_id] for doc_id in candidates], device=zd.device)
-        keys = _sort_keys(_scores(similarity, zq[i : i + 1], zd[rows]), 0)
-        run[query_id] = _read_keys(_largest(keys, top_k)[0].cpu(), candidates)
+        if candidates:
+            run[query_id] = ranked(zq[i : i + 1], candidates)[0]
     return run
-
-
-def _scores(similarity: Callable[[Any, Any], Tensor], zq: Any, zd: Any) -> Tensor:
-    scores = similarity(zq, zd)
-    if scores.shape != (len(zq), len(zd)):
-        raise ValueError(
-            f"`similarity` must return shape ({len(zq)}, {len(zd)}) for that many queries and "
-            f"documents, got {tuple(scores.shape)}."
-        )
-    if torch.isnan(scores).any():
-        raise ValueError("`similarity` returned NaN. Check the vectors for NaN or infinity.")
-    return scores
-
-
-def _sort_keys(scores: Tensor, first: int) -> Tensor:
-    """Integers in the order of the scores, equal scores by falling column: exact and repeatable.
-
-    The upper 32 bits hold the float32 score, mapped to an integer of the same order; the lower
-    ones the place of the column, `first` and on, counted down.
-    """
-    if scores.device.type == "mps":  # no 64-bit top-k there
-        scores = scores.cpu()
-    bits = (scores.float() + 0.0).contiguous().view(torch.int32).long()  # + 0.0: no minus zero
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
-    places = torch.arange(first, first + scores.shape[1], device=scores.device)
-    return (ordered << 32) | (0xFFFFFFFF - places)
-
-
-def _largest(keys: Tensor, k: int) -> Tensor:
-    return keys.topk(min(k, keys.shape[1]), dim=1).values
-
-
-def _read_keys(keys: Tensor, ids: Sequence[str]) -> dict[str, float]:
-    """Undo `_sort_keys` for one query: doc_id -> score, highest first."""
-    ordered = keys >> 32
-    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).int()
-    places = 0xFFFFFFFF - (keys & 0xFFFFFFFF)
-    scores = bits.view(torch.float32).tolist()
-    return dict(zip([ids[int(place)] for place in places], scores, strict=True))
 
 
 def _check_ids(name: str, ids: Sequence[str], rows_name: str, rows: Tensor | Codes) -> None:

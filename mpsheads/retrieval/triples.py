@@ -1,12 +1,11 @@
 """Triples of a query, a relevant document and one that is not: files and ir_datasets ids."""
 
-import gzip
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from gzip import GzipFile
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from mpsheads._checks import check_positive
 from mpsheads._files import read_lines, replacing
@@ -49,27 +48,24 @@ def read_triples(path: PathLike) -> Iterator[Triple]:
 
 
 def _parse(path: Path) -> Iterator[Triple]:
-    place = ""
+    count = 0
     for number, (place, line) in enumerate(read_lines(path)):
         fields = tuple(field.strip() for field in line.split("\t"))
         if number == 0 and tuple(field.lower() for field in fields) == _HEADER:
-            place = ""
             continue
-        if len(fields) != 3:
+        if len(fields) != 3 or not all(fields):
             raise ValueError(
-                f"{place}: must have 3 tab-separated fields ({', '.join(_HEADER)}), "
-                f"got {len(fields)}."
+                f"{place}: must have 3 tab-separated fields ({', '.join(_HEADER)}), none of them "
+                f"empty, got {line!r}."
             )
-        for name, field in zip(_HEADER, fields, strict=True):
-            if not field:
-                raise ValueError(f"{place}: the {name} is empty.")
         triple = Triple(*fields)
         if triple.positive_id == triple.negative_id:
             raise ValueError(
                 f"{place}: document {triple.positive_id!r} cannot be the positive and the negative."
             )
+        count += 1
         yield triple
-    if not place:
+    if not count:
         raise ValueError(f"{path} holds no triples.")
 
 
@@ -89,17 +85,19 @@ def write_triples(triples: Iterable[tuple[str, str, str]], path: PathLike) -> in
         ValueError: If there are none, or an id is empty or holds a tab or a line break.
     """
     count = 0
-    with replacing(path) as file, _open(file, packed=str(path).endswith(".gz")) as stream:
-        stream.write("\t".join(_HEADER) + "\n")
-        for triple in triples:
-            for name, field in zip(_HEADER, triple, strict=True):
-                if not field or field != field.strip() or any(c in field for c in "\t\r\n"):
-                    raise ValueError(
-                        f"The {name} {field!r} cannot stand in a file of triples: it is empty, "
-                        f"holds a tab or a line break, or begins or ends with white space."
-                    )
-            stream.write("\t".join(triple) + "\n")
-            count += 1
+    with replacing(path) as file, file.open("wb") as raw:
+        packer = GzipFile("", "wb", fileobj=raw, mtime=0) if str(path).endswith(".gz") else raw
+        with packer, io.TextIOWrapper(packer, "utf-8", newline="\n") as stream:
+            stream.write("\t".join(_HEADER) + "\n")
+            for triple in triples:
+                for name, field in zip(_HEADER, triple, strict=True):
+                    if not field or field != field.strip() or any(c in field for c in "\t\r\n"):
+                        raise ValueError(
+                            f"The {name} {field!r} cannot stand in a file of triples: it is empty, "
+                            f"holds a tab or a line break, or begins or ends with white space."
+                        )
+                stream.write("\t".join(triple) + "\n")
+                count += 1
         if not count:
             raise ValueError(f"There are no triples to write to {path}.")
     return count
@@ -127,18 +125,3 @@ def load_triples(source: PathLike, limit: int | None = None) -> Iterator[Triple]
     if path.is_absolute() or name.startswith((".", "~")) or name.endswith((".tsv", ".gz")):
         raise FileNotFoundError(f"There is no file of triples {path}.")
     return islice((Triple(*pair) for pair in load_docpairs(name)), limit)
-
-
-@contextmanager
-def _open(file: Path, *, packed: bool) -> Iterator[IO[str]]:
-    """A stream of UTF-8 text into a file; gzip leaves out name and time."""
-    with file.open("wb") as raw:
-        if not packed:
-            with io.TextIOWrapper(raw, "utf-8", newline="\n") as stream:
-                yield stream
-            return
-        with (
-            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packer,
-            io.TextIOWrapper(packer, "utf-8", newline="\n") as stream,
-        ):
-            yield stream

@@ -33,8 +33,6 @@ def load_vectors(path: PathLike, *, name: str | None = None) -> tuple[Tensor, li
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of vectors {path}.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty.")
     if path.suffix == ".npy":
         vectors, ids = _load_npy(path), None
     elif path.suffix == ".safetensors":
@@ -115,14 +113,10 @@ def _load_safetensors(path: Path, name: str | None) -> tuple[Tensor, list[str] |
             raw = (file.metadata() or {}).get(f"{chosen}_ids")
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete .safetensors file: {error}") from error
-    return vectors, None if raw is None else _ids(raw, path)
-
-
-def _ids(raw: str, path: Path) -> list[str]:
     try:
-        ids = json.loads(raw)
+        ids = None if raw is None else json.loads(raw)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} has ids that are not valid JSON: {error}.") from error
-    if not isinstance(ids, list) or not all(isinstance(i, str) for i in ids):
+    if ids is not None and not (isinstance(ids, list) and all(isinstance(i, str) for i in ids)):
         raise ValueError(f"{path} has ids that are not a list of strings.")
-    return ids
+    return vectors, ids

@@ -13,6 +13,7 @@ from mpsheads import (
     ReferenceHead,
     TruncationHead,
 )
+from mpsheads.heads import freeze
 
 BATCH = torch.export.Dim("batch")
 SMALL = {
@@ -20,10 +21,6 @@ SMALL = {
     "mixed features": lambda: MPSProjectionHead(11, 4, depth=1, mixing=2, readout="direction"),
     "long blocks": lambda: MPSProjectionHead(11, 2, depth=1),
     "brickwork": lambda: MPSProjectionHead(6, 2, ansatz="brickwork", depth=1),
-    "bloch, two features a qubit": lambda: MPSProjectionHead(
-        8, 6, depth=1, readout="bloch", encoding="dense_angle"
-    ),
-    "amplitudes": lambda: MPSProjectionHead(8, 2, encoding="amplitude", depth=1),
     "a circuit with any gates": lambda: MPSProjectionHead(
         6, 2, ansatz=Circuit.of(3, [("su4", (0, 1)), ("h", 2), ("givens", (1, 2))])
     ),
@@ -63,7 +60,7 @@ def test_the_default_compiler_takes_it_too(generator):
 @pytest.mark.parametrize("name", SMALL)
 def test_exported_it_takes_any_batch(name, tmp_path, generator):
     head = SMALL[name]().eval()
-    module = head.freeze() if isinstance(head, MPSProjectionHead) else head
+    module = freeze(head) if isinstance(head, MPSProjectionHead) else head
     x = torch.randn(5, head.in_features, generator=generator)
     exported = torch.export.export(module, (x,), dynamic_shapes=({0: BATCH},))
     torch.export.save(exported, tmp_path / "head.pt2")
@@ -76,7 +73,7 @@ def test_exported_it_takes_any_batch(name, tmp_path, generator):
 def test_in_onnx_runtime_it_is_the_same(name, tmp_path, generator):
     onnxruntime = pytest.importorskip("onnxruntime")
     head = SMALL[name]().eval()
-    module = head.freeze() if isinstance(head, MPSProjectionHead) else head
+    module = freeze(head) if isinstance(head, MPSProjectionHead) else head
     x = torch.randn(5, head.in_features, generator=generator)
     file = tmp_path / "head.onnx"
     torch.onnx.export(module, (x,), file, dynamo=True, dynamic_shapes=({0: BATCH},), verbose=False)
@@ -86,10 +83,10 @@ def test_in_onnx_runtime_it_is_the_same(name, tmp_path, generator):
     assert_close(torch.from_numpy(np.asarray(found)), head(other).detach(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", list(SMALL)[:7])
+@pytest.mark.parametrize("name", list(SMALL)[:5])
 def test_frozen_it_is_the_same_and_compares_and_codes_alike(name, generator):
     head = SMALL[name]()
-    frozen = head.freeze()
+    frozen = freeze(head)
     x = torch.randn(5, head.in_features, generator=generator)
     z = frozen(x)
     assert_close(z, head(x), atol=0, rtol=0)
@@ -105,4 +102,4 @@ def test_frozen_it_is_the_same_and_compares_and_codes_alike(name, generator):
 def test_what_evolves_states_cannot_be_frozen():
     for head in (MPSProjectionHead(16, 2, 2, 3), MPSProjectionHead(12, 16, readout="state")):
         with pytest.raises(ValueError, match="no observables to freeze"):
-            head.freeze()
+            freeze(head)

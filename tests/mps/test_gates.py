@@ -81,8 +81,8 @@ def test_factors_contract_to_the_matrix_with_the_rank_that_it_has(family, genera
 def test_gradients_of_matrix_and_factors_agree_with_finite_differences(family, generator):
     for scale in (0.0, 1.0):  # also at the identity
         angles = (scale * angles_of(family, 2, generator=generator)).requires_grad_()
-        assert torch.autograd.gradcheck(FAMILIES[family].matrix, (angles,))
-        assert torch.autograd.gradcheck(FAMILIES[family].factors, (angles,))
+        assert torch.autograd.gradcheck(FAMILIES[family].matrix, (angles,), fast_mode=True)
+        assert torch.autograd.gradcheck(FAMILIES[family].factors, (angles,), fast_mode=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -95,8 +95,8 @@ def test_gates_are_complex_in_the_precision_of_the_angles(family, dtype):
 
 def test_interactions_are_exponentials_of_products_of_pauli_matrices(generator):
     angle = torch.randn((), dtype=torch.float64, generator=generator)
-    for gate, pauli in ((gates.rxx, X), (gates.ryy, Y), (gates.rzz, Z)):
-        assert_close(gate(angle), rotation(torch.kron(pauli, pauli), angle))
+    for name, pauli in (("x", X), ("y", Y), ("z", Z)):
+        assert_close(gates.interaction(angle, name), rotation(torch.kron(pauli, pauli), angle))
 
 
 def test_the_canonical_gate_is_the_exponential_of_all_three(generator):

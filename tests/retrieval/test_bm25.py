@@ -65,7 +65,7 @@ def test_a_batch_equals_its_members_and_earlier_queries_change_nothing():
     [
         ([], {}, "`texts` must be a sequence of at least one text"),
         ("one text", {}, "`texts` must be a sequence"),
-        (TEXTS, {"language": "klingon"}, "`language` must be one of .*english.*, got klingon"),
+        (TEXTS, {"language": "klingon"}, "`language` must be one of .*english.*, got 'klingon'"),
         (TEXTS, {"k1": -1}, "`k1` must be at least 0, got -1"),
         (TEXTS, {"b": 1.5}, r"`b` must lie in \[0, 1\], got 1.5"),
     ],

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -58,11 +57,6 @@ def test_cls_pooling_takes_the_first_token(model_folder: Path) -> None:
         first = AutoModel.from_pretrained(model_folder).eval()(**tokens).last_hidden_state[:, 0]
     encoder = Encoder(model_folder, pooling="cls", dtype="float32", device="cpu")
     assert_close(encoder.encode(["the gate", *TEXTS])[:1], first, atol=1e-5, rtol=1e-5)
-
-
-def test_a_tiny_model_agrees_with_sentence_transformers(encoder: Encoder) -> None:
-    expected = sentence_transformers_embeddings(encoder.folder, TEXTS, max_length=64)
-    assert_close(encoder.encode(TEXTS), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_minilm_agrees_with_sentence_transformers_before_it_normalises() -> None:
@@ -243,17 +237,14 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_place(
     assert first.fingerprint("query") != second.fingerprint("query")
 
 
-def test_features_and_fingerprint_need_no_weights_in_memory(model_folder: Path) -> None:
-    code = f"""
-import sys
-from mpsheads._threads import torch_threads
-from mpsheads.retrieval import Encoder
-encoder = Encoder({str(model_folder)!r}, device="cpu")
-print(encoder.features, len(encoder.fingerprint()))
-sys.exit("transformers" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["32", "64"]
+def test_features_and_fingerprint_need_no_weights_in_memory(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = Encoder(model_folder, device="cpu")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert (encoder.features, len(encoder.fingerprint())) == (32, 64)
+    with pytest.raises(ImportError, match=r"mpsheads\[retrieval\]"):
+        encoder.encode(["a"])
 
 
 def test_loading_and_encoding_are_silent_and_the_bar_goes_to_stderr(
@@ -282,7 +273,7 @@ def test_advance_is_told_of_each_batch(encoder: Encoder) -> None:
         ({"max_length": 0}, ValueError, "`max_length` must be at least 1"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
         ({"dtype": "int8"}, ValueError, '`dtype` must be one of "auto", "float32"'),
-        ({"device": "tpu9"}, ValueError, "`device` must be such as .*got 'tpu9'"),
+        ({"device": "tpu9"}, ValueError, "`device` 'tpu9' is not to be had here"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -294,7 +285,7 @@ def test_a_wrong_setting_is_named(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="There is CUDA here.")
 def test_cuda_that_is_not_there_is_named(model_folder: Path) -> None:
-    with pytest.raises(ValueError, match="asks for CUDA, but torch finds none"):
+    with pytest.raises(ValueError, match="`device` 'cuda' is not to be had here"):
         Encoder(model_folder, device="cuda")
 
 

