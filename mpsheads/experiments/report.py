@@ -142,9 +142,9 @@ class _Section:
     def rows(self) -> list[dict[str, str]]:
         """Heading -> text of each row; columns that say the same or nothing are left out."""
         rows = [_cells(self.table, row) for row in self.table.rows]
-        constant = [name for name in ("bits", "queries", "epoch") if not self._varies(name)]
-        empty = [name for name in rows[0] if all(row[name] == "–" for row in rows)]
-        left_out = {*constant, *empty}
+        fields = {"bits": "bits", "trained": "trained", "queries": "fraction", "epoch": "epoch"}
+        left_out = {name for name, value in fields.items() if not self.table.varying(value)}
+        left_out |= {name for name in rows[0] if all(row[name] == "–" for row in rows)}
         return [{n: text for n, text in row.items() if n not in left_out} for row in rows]
 
     @property
@@ -152,18 +152,15 @@ class _Section:
         """The table's rows with their cells."""
         return list(zip(self.table.rows, self.rows, strict=True))
 
-    def _varies(self, name: str) -> bool:
-        return bool(self.table.varying({"queries": "fraction"}.get(name, name)))
-
 
 def _cells(table: Table, row: Row) -> dict[str, str]:
     """Every column of a table: heading -> text."""
     comparison = row.comparison
     cells = {
         "method": row.label,
-        "trained": row.trained,
         "size": str(row.size),
         "bits": str(row.bits),
+        "trained": row.trained,
         "queries": "–" if row.trained == "nothing" else part(row.fraction),
         "epoch": _count(row.epoch),
         "bytes": _count(row.bytes),
