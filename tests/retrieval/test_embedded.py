@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mpsheads.heads import TruncationHead
+from mpsheads.heads import MPSProjectionHead, TruncationHead, compress_vectors
 from mpsheads.retrieval import (
     Encoder,
     candidate_pool,
@@ -22,7 +22,6 @@ from mpsheads.retrieval import (
     save_vectors,
     write_triples,
 )
-from mpsheads.similarity import quantize
 from tests.retrieval.tiny import jsonl, tsv
 
 TOPICS = ["quantum state", "tensor network", "search head", "qubit gate", "the state of", "gate"]
@@ -94,7 +93,8 @@ def test_a_head_ranks_by_its_own_vectors_or_by_those_given(folder, encoder):
     assert embedded.rank(head, top_k=2) == embedded.rank(
         head, queries=embedded.queries[:, :5], documents=embedded.documents[:, :5], top_k=2
     )
-    codes = quantize(embedded.documents[:, :5], 8)
+    head = MPSProjectionHead(32, 4, mixing=0)
+    codes = head.quantize(compress_vectors(head, embedded.documents), 8)
     scores = embedded.scores("RR@10", head, documents=codes)
     run = embedded.rank(head, documents=codes)
     assert list(scores.values()) == evaluate(run, embedded.qrels, ["RR@10"]).values("RR@10")
