@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mpsheads._checks import check_choice, check_finite, check_positive
 from mpsheads.encodings import amplitudes, components, equalise_norm
-from mpsheads.heads.base import ProjectionHead, check_input, check_pair, without_autocast
+from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
 from mpsheads.heads.circuits import (
     circuit_from_config,
     circuit_to_config,
@@ -231,24 +231,7 @@ class MPSProjectionHead(ProjectionHead):
         span = self.readout.span(bits, self.out_features) if bits in (8, 4, 2, 1) else 1.0
         return quantize(z, bits, kind=self.readout.kind, bond_dims=self.bond_dims, span=span)
 
-    def similarity(
-        self,
-        zq: Float[Tensor, "queries _"] | Codes,
-        zd: Float[Tensor, "documents _"] | Codes,
-        *,
-        pairwise: bool = False,
-    ) -> Float[Tensor, "*pairs"]:
-        """Log-fidelity of all pairs, at most 0; higher is closer.
-
-        Args:
-            zq: Compressed queries `(queries, out_features)`, or their codes.
-            zd: Compressed documents `(documents, out_features)`, or their codes.
-            pairwise: Compare each query with the document in the same row.
-
-        Returns:
-            `(queries, documents)`, or `(queries,)` if `pairwise`.
-        """
-        check_pair(self, zq, zd)
+    def _compare(self, zq: Any, zd: Any, pairwise: bool) -> Tensor:
         return self.readout.similarity(zq, zd, self.bond_dims, pairwise=pairwise)
 
     @property
