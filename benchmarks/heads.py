@@ -58,7 +58,9 @@ def _compare(in_features: int, out_features: int, options: argparse.Namespace) -
     assert raw is not None
     heads: dict[str, ProjectionHead] = {
         "ReferenceHead": reference,
-        "ReferenceHead, compact": reference.compact(),
+        "ReferenceHead, compact": ReferenceHead(
+            in_features, out_features, compact=True, generator=generator
+        ),
         **{
             f"MPSProjectionHead, depth {depth}": MPSProjectionHead(
                 in_features, out_features, 2**depth, depth, generator=generator

@@ -19,7 +19,7 @@ import torch
 from timing import interleaved, print_table
 from torch import Tensor
 
-from mpsheads import approximate_log_fidelity, bloch_log_fidelity, log_fidelity, quantize, top_k
+from mpsheads import approximate_log_fidelity, log_fidelity, quantize, top_k
 from mpsheads import state_log_fidelity as compare_states
 from mpsheads.mps import random_mps
 from mpsheads.similarity import pack_state
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for n in (options.queries, options.documents)
     )
     functions, pairs, errors = _angles(options, zq, zd)
-    for name, function, documents in [*_bloch(options, generator), *_states(options, generator)]:
+    for name, function, documents in _states(options, generator):
         functions[name], pairs[name] = function, options.queries * documents
     seconds = interleaved(functions, options.repeats, options.warmup)
     best = {name: min(times) for name, times in seconds.items()}
@@ -105,24 +105,6 @@ def _angles(
     functions["exact, with gradients"] = gradients
     pairs["exact, with gradients"] = weight.numel()
     return functions, pairs, errors
-
-
-def _bloch(
-    options: argparse.Namespace, generator: torch.Generator
-) -> list[tuple[str, Callable[[], object], int]]:
-    """Bloch vectors of as many numbers as there are angles, and their codes."""
-    qubits = max(1, options.numbers // 3)
-    zq, zd = (
-        torch.nn.functional.normalize(torch.randn(n, qubits, 3, generator=generator), dim=-1)
-        .mul(torch.rand(n, qubits, 1, generator=generator))
-        .flatten(1)
-        for n in (options.queries, options.documents)
-    )
-    codes = quantize(zd, 8, kind="bloch")
-    return [
-        ("bloch", lambda: bloch_log_fidelity(zq, zd), options.documents),
-        ("bloch, 8-bit codes", lambda: log_fidelity(zq, codes), options.documents),
-    ]
 
 
 def _states(

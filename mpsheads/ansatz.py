@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from mpsheads._checks import check_positive
-from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps import Circuit, Operation
 
 Bond = tuple[int, int]
 _Turns = tuple[str, ...]
@@ -32,7 +32,7 @@ def staircase(n_sites: int, depth: int = 1) -> Circuit:
     """
     check_positive(n_sites=n_sites, depth=depth)
     steps = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
-    return Circuit.of(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+    return Circuit(n_sites, [*_turns(range(n_sites)), *steps] * depth)
 
 
 def brickwork(n_sites: int, depth: int = 1) -> Circuit:
@@ -53,7 +53,7 @@ def brickwork(n_sites: int, depth: int = 1) -> Circuit:
     check_positive(n_sites=n_sites, depth=depth)
     bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
     steps = [(_CONTROLLED, (site, site + 1)) for site in bonds]
-    return Circuit.of(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+    return Circuit(n_sites, [*_turns(range(n_sites)), *steps] * depth)
 
 
 def ladder(n_sites: int, depth: int = 1) -> Circuit:
@@ -74,7 +74,7 @@ def ladder(n_sites: int, depth: int = 1) -> Circuit:
     check_positive(n_sites=n_sites, depth=depth)
     down = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
     up = [(_CONTROLLED, (site + 1, site)) for site in reversed(range(n_sites - 1))]
-    return Circuit.of(n_sites, [*_turns(range(n_sites)), *down, *up] * depth)
+    return Circuit(n_sites, [*_turns(range(n_sites)), *down, *up] * depth)
 
 
 def tree(n_sites: int, depth: int = 1) -> Circuit:
@@ -100,7 +100,7 @@ def tree(n_sites: int, depth: int = 1) -> Circuit:
         for pair in zip(left[odd::2], left[odd + 1 :: 2], strict=True):
             gates += [*_turns(pair), (_CONTROLLED, pair)]
         left = left[:odd] + left[odd + 1 :: 2]
-    return Circuit.of(n_sites, gates * depth)
+    return Circuit(n_sites, gates * depth)
 
 
 def ghz(n_sites: int) -> Circuit:
@@ -109,7 +109,7 @@ def ghz(n_sites: int) -> Circuit:
     Source: Greenberger, Horne and Zeilinger 1989 (arXiv:0712.0921).
     """
     check_positive(n_sites=n_sites)
-    return Circuit.of(n_sites, [("h", 0), *(("cx", (i, i + 1)) for i in range(n_sites - 1))])
+    return Circuit(n_sites, [("h", 0), *(("cx", (i, i + 1)) for i in range(n_sites - 1))])
 
 
 def qft(n_sites: int) -> Circuit:
@@ -125,7 +125,7 @@ def qft(n_sites: int) -> Circuit:
         gates.append(("h", i))
         gates += [("cp", (j, i), [math.pi / 2 ** (j - i)]) for j in range(i + 1, n_sites)]
     gates += [("swap", (i, n_sites - 1 - i)) for i in range(n_sites // 2)]
-    return Circuit.of(n_sites, gates)
+    return Circuit(n_sites, gates)
 
 
 def trotter_ising(
@@ -150,7 +150,7 @@ def trotter_ising(
     half = [("rx", i, [-field * step]) for i in range(n_sites)]
     bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
     whole = [("rzz", (i, i + 1), [-2 * coupling * step]) for i in bonds]
-    return Circuit.of(n_sites, [*half, *whole, *half] * steps)
+    return Circuit(n_sites, [*half, *whole, *half] * steps)
 
 
 def qaoa_ring(n_sites: int, depth: int = 1) -> Circuit:
@@ -176,19 +176,18 @@ def irredundant(
     bonds: Sequence[Bond],
     kept: Iterable[int],
     readout: str = "probability",
-    *,
-    real_inputs: bool = True,
 ) -> Circuit:
     """Controlled rotations on given bonds, with the fewest rotations that reach the same functions.
 
-    Any two-qubit gate that is controlled is, up to rotations of single qubits, one angle; so each
-    bond is a `cry`, and what is to choose are the rotations between. Left out are those that
+    Inputs are products of real qubits. Any two-qubit gate that is controlled is, up to rotations of
+    single qubits, one angle; so each bond is a `cry`, and what is to choose are the rotations
+    between. Left out are those that
 
     - no readout sees: all that happens to a qubit after its last gate, unless it is kept, and
       the gates that no kept qubit depends on;
     - commute with the gate that follows, Z with a control and Y with a target: they are merged into
       the rotation after it;
-    - only change what the inputs do not have: their Y component, if they are real.
+    - only change what the inputs do not have, their Y component.
 
     So one qubit between two gates takes two angles, not three. A gate whose control is measured by
     nobody afterwards takes the place of a rotation after it. The gates are directed so that the
@@ -198,46 +197,34 @@ def irredundant(
         n_sites: Length of the chain.
         bonds: Pairs (control, target) in the order of time.
         kept: Sites that are read out.
-        readout: "probability" (only Z of the kept sites is seen), "bloch" (all of them, up to a
-            rotation, which no fidelity sees) or "state" (the same, other sites projected on 0).
-        real_inputs: Whether inputs are products of real qubits.
+        readout: "probability" (only Z of the kept sites is seen) or "state" (all of them, up to a
+            rotation, which no fidelity sees, with other sites projected on 0).
     """
-    return Circuit.of(
-        n_sites, _irredundant_gates(bonds, kept, range(n_sites), readout, real_inputs, {})
-    )
+    return Circuit(n_sites, _irredundant_gates(bonds, kept, n_sites, readout, {}))
 
 
-def irredundant_staircase(
-    n_sites: int, depth: int = 1, readout: str = "probability", *, real_inputs: bool = True
-) -> Circuit:
+def irredundant_staircase(n_sites: int, depth: int = 1, readout: str = "probability") -> Circuit:
     """`staircase` without redundant parameters; the last site is kept.
 
-    Angles, for three sites or more and real inputs: 3 n - 1 for one layer, 9 n - 7 for two. A
+    Angles, for three sites or more: 3 n - 1 for one layer, 9 n - 7 for two. A
     second layer on two sites and a third on three reach all observables: more are left out.
 
     Args:
         n_sites: Length of the chain, n.
         depth: Number of layers.
         readout: As in `irredundant`.
-        real_inputs: Whether inputs are products of real qubits.
     """
     check_positive(n_sites=n_sites, depth=depth)
-    enough, inputs = _ENOUGH.get((n_sites, readout, real_inputs), (depth + 1, {}))
+    enough, inputs = _ENOUGH.get((n_sites, readout), (depth + 1, {}))
     depth = min(depth, enough)
     steps = [(site, site + 1) for site in range(n_sites - 1)]
-    gates = _irredundant_gates(
-        steps * depth,
-        [n_sites - 1],
-        range(n_sites),
-        readout,
-        real_inputs,
-        inputs if depth == enough else {},
-    )
+    inputs = inputs if depth == enough else {}
+    gates = _irredundant_gates(steps * depth, [n_sites - 1], n_sites, readout, inputs)
     if depth > 2 and n_sites > 2 and readout == "probability":
         # what this turn does to the kept site, the last two layers can do as well
         before = [i for i, gate in enumerate(gates) if gate == ("cry", steps[-2])][depth - 3]
         gates.pop(gates.index(("rz", (n_sites - 2,)), before))
-    return Circuit.of(n_sites, gates)
+    return Circuit(n_sites, gates)
 
 
 _TURNS: dict[str, _Turns] = {  # what comes before, by what is sensitive to it afterwards
@@ -248,30 +235,25 @@ _TURNS: dict[str, _Turns] = {  # what comes before, by what is sensitive to it a
     "all": ("zyz",),
     "free": (),  # all is seen, but rotations do not count
 }
-_SMALL: dict[int, _Turns] = {0: ("ry",), 1: ()}
-_ENOUGH: dict[tuple[int, str, bool], tuple[int, dict[int, _Turns]]] = {
+_ENOUGH: dict[tuple[int, str], tuple[int, dict[int, _Turns]]] = {
     # layers with which a block of so many sites reaches everything, and its first rotations then
-    (2, "probability", True): (2, _SMALL),
-    (2, "probability", False): (2, _SMALL),
-    (2, "bloch", True): (3, _SMALL),
-    (2, "bloch", False): (3, _SMALL),
-    (3, "probability", True): (3, {1: ("rz",), 2: ()}),
+    (2, "probability"): (2, {0: ("ry",), 1: ()}),
+    (3, "probability"): (3, {1: ("rz",), 2: ()}),
 }
 
 
 def _irredundant_gates(
     bonds: Sequence[Bond],
     kept: Iterable[int],
-    sites: Iterable[int],
+    n_sites: int,
     readout: str,
-    real_inputs: bool,
     inputs: Mapping[int, _Turns],
 ) -> list[tuple[str, tuple[int, ...]]]:
     """The gates of `irredundant`, found from the measurement backwards.
 
     A site's state says what later gates see of it: a key of `_TURNS`, or "" for nothing.
     """
-    seen = dict.fromkeys(sites, "0" if readout == "state" else "")
+    seen = dict.fromkeys(range(n_sites), "0" if readout == "state" else "")
     seen |= dict.fromkeys(kept, "z" if readout == "probability" else "free")
     gates: list[tuple[str, tuple[int, ...]]] = []  # last to first
     met: dict[int, int] = {}  # control, needed for nothing else, and target, with no gate before
@@ -297,9 +279,9 @@ def _irredundant_gates(
             seen[target] = "target"
         gates.append(("cry", (control, target)))
     for site, what in seen.items():
-        if what == "all" and real_inputs:
+        if what == "all":
             turn(site, inputs.get(site, ("ry", "rz")))
-        elif what == "z" and real_inputs and seen[met.get(site, site)] == "target":
+        elif what == "z" and seen[met.get(site, site)] == "target":
             turn(site, ("ry",))  # its Z seen as Z or X of less length, the target makes up for that
         elif what:
             turn(site, inputs.get(site, _TURNS[what]))

@@ -4,8 +4,6 @@ from mpsheads.heads.base import ProjectionHead, head_size_in_bytes
 from mpsheads.heads.projection import MPSProjectionHead
 from mpsheads.mps import Circuit
 
-_BITS = (8, 4, 2, 1)
-
 
 def describe(head: ProjectionHead) -> str:
     """What a head is and costs, a line for each thing; for an MPS head with its circuit drawn."""
@@ -80,5 +78,7 @@ def _bytes(head: ProjectionHead) -> str:
     whole = f"{head.bytes_per_vector:,} a vector in float32"
     if head.compared_by == "cosine":
         return whole
-    coded = ", ".join(f"{head_size_in_bytes(head, bits):,} at {bits}" for bits in _BITS)
+    state = isinstance(head, MPSProjectionHead) and head.readout.kind == "state"
+    sizes = {bits: head_size_in_bytes(head, bits) for bits in ((8, 4) if state else (8, 4, 2, 1))}
+    coded = ", ".join(f"{size:,} at {bits}" for bits, size in sizes.items())
     return f"{whole}; in codes {coded} bits"

@@ -59,7 +59,8 @@ class FrozenHead(nn.Module):
         sites = (self.get_buffer(f"observable_{n}") for n in range(sum(self._lengths)))
         evolved = [tuple(islice(sites, length)) for length in self._lengths]
         observables, readout = self._head[0]._observables, self._head[0].readout
-        assert observables is not None and isinstance(readout, LocalReadout)
+        assert observables is not None
+        assert isinstance(readout, LocalReadout)
         with without_autocast(x):
             x = x.to(self.scale.dtype)
             x = x if self.mixing is None else self.mixing(x)

@@ -1,12 +1,13 @@
-"""A batch of MPS taken apart into NumPy arrays, one state at a time, and put together again."""
+"""What the packages share: batches taken apart and put together, circuits with their numbers."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mpsheads.mps import MPS
+from mpsheads.mps import MPS, Circuit, concatenate
 
 
 def unbatch(state: MPS) -> list[list[Any]]:
@@ -30,45 +31,39 @@ def batch(states: Sequence[Sequence[Any]], log_norms: Sequence[float]) -> MPS:
     Raises:
         ValueError: If there is no state, or the states differ in sites or physical dimensions.
     """
-    if not states:
-        raise ValueError("`states` must hold at least one state.")
-    tensors = [[_tensor(array) for array in arrays] for arrays in states]
-    dims = [tuple(tensor.shape[1] for tensor in chain) for chain in tensors]
-    for i, found in enumerate(dims):
-        if found != dims[0]:
-            raise ValueError(
-                f"`states` must agree in sites and physical dimensions to form one batch: "
-                f"state 0 has {_describe(dims[0])}, state {i} has {_describe(found)}."
-            )
-    sites = tuple(_pad_and_stack(column) for column in zip(*tensors, strict=True))
-    dtype = sites[0].dtype
-    for site in sites:
-        dtype = torch.promote_types(dtype, site.dtype)
-    sites = tuple(site.to(dtype) for site in sites)
-    log_norm = torch.tensor(log_norms, dtype=sites[0].real.dtype, device=sites[0].device)
-    return MPS(sites, log_norm)
+    chains = [[_tensor(array) for array in arrays] for arrays in states]
+    dtype = torch.float32
+    for tensor in (tensor for chain in chains for tensor in chain):
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    members = []
+    for chain, log_norm in zip(chains, log_norms, strict=True):
+        sites = tuple(tensor[None].to(dtype) for tensor in chain)
+        members.append(MPS(sites, sites[0].real.new_full((1,), log_norm)))
+    return concatenate(members)
+
+
+def check_states(states: Any, kind: type) -> None:
+    """Raise `TypeError` unless `states` is a sequence of states of another package."""
+    if isinstance(states, kind):
+        raise TypeError("`states` must be a sequence of states; put the one you have in a list.")
+    for i, state in enumerate(states):
+        if not isinstance(state, kind):
+            raise TypeError(f"`states[{i}]` must be a {kind.__name__}, got {type(state)}.")
+
+
+def numbers(circuit: Circuit, parameters: Tensor | None) -> tuple[Tensor, list[Any]]:
+    """The parameters in double precision, and each operation's matrix as an array."""
+    if parameters is None:
+        parameters = circuit.parameters(torch.float64)
+    values = parameters.detach().double().cpu()
+    matrices = circuit.unitaries(values)
+    if values.ndim != 1:
+        raise ValueError(f"`parameters` must be one vector, got shape {tuple(values.shape)}.")
+    return values, [matrix.resolve_conj().numpy() for matrix in matrices]
 
 
 def _tensor(array: Any) -> Tensor:
     if isinstance(array, Tensor):
         return array.detach()
-    import numpy
-
-    tensor = torch.from_numpy(numpy.array(array))  # a copy: some arrays are read-only
+    tensor = torch.from_numpy(np.array(array))  # a copy: some arrays are read-only
     return tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.double()
-
-
-def _pad_and_stack(tensors: Sequence[Tensor]) -> Tensor:
-    left, right = (max(tensor.shape[axis] for tensor in tensors) for axis in (0, 2))
-    dtype = tensors[0].dtype
-    for tensor in tensors:
-        dtype = torch.promote_types(dtype, tensor.dtype)
-    stacked = tensors[0].new_zeros(len(tensors), left, tensors[0].shape[1], right, dtype=dtype)
-    for i, tensor in enumerate(tensors):
-        stacked[i, : tensor.shape[0], :, : tensor.shape[2]] = tensor
-    return stacked
-
-
-def _describe(dims: tuple[int, ...]) -> str:
-    kinds = sorted(set(dims))
-    return f"{len(dims)} sites of dimension {' and '.join(map(str, kinds))}"

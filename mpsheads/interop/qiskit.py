@@ -8,45 +8,23 @@ reverse_bits())`.
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._optional import optional_import
+from mpsheads.interop._batch import numbers
 from mpsheads.mps import Circuit, Operation
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_SAME = {  # gates with the same name, angles and order of qubits
-    "rx": "RXGate",
-    "ry": "RYGate",
-    "rz": "RZGate",
-    "p": "PhaseGate",
-    "id": "IGate",
-    "h": "HGate",
-    "x": "XGate",
-    "y": "YGate",
-    "z": "ZGate",
-    "s": "SGate",
-    "sdg": "SdgGate",
-    "t": "TGate",
-    "tdg": "TdgGate",
-    "cx": "CXGate",
-    "cz": "CZGate",
-    "cp": "CPhaseGate",
-    "crx": "CRXGate",
-    "cry": "CRYGate",
-    "crz": "CRZGate",
-    "swap": "SwapGate",
-    "iswap": "iSwapGate",
-    "ccx": "CCXGate",
-    "rxx": "RXXGate",
-    "ryy": "RYYGate",
-    "rzz": "RZZGate",
-}
+_SAME = (  # gates with the same name, angles and order of qubits
+    *("rx", "ry", "rz", "p", "id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "cx", "cz", "cp"),
+    *("crx", "cry", "crz", "swap", "iswap", "ccx", "rxx", "ryy", "rzz"),
+)
 _HALF_PI = math.pi / 2
 _OTHER = {  # its U(t, f, d) is exp(i (f + d) / 2) Rz(f) Ry(t) Rz(d)
     "UGate": ("zyz", lambda t, f, d: (f, t, d)),
@@ -80,16 +58,11 @@ def to_qiskit(
         ValueError: If the parameters are not as many as the circuit takes.
     """
     package = optional_import("qiskit", _EXTRA)
-    if parameters is None:
-        parameters = circuit.parameters(torch.float64)
-    values = parameters.detach().double().cpu()
-    unitaries = circuit.unitaries(values)
-    if values.ndim != 1:
-        raise ValueError(f"`parameters` must be one vector, got shape {tuple(values.shape)}.")
+    values, matrices = numbers(circuit, parameters)
     sent = package.QuantumCircuit(circuit.num_sites)
-    for operation, unitary in zip(circuit, unitaries, strict=True):
+    for operation, matrix in zip(circuit, matrices, strict=True):
         angles = values[operation.start : operation.stop].tolist()
-        gate, phase = _to_gate(operation, angles, unitary)
+        gate, phase = _to_gate(operation, angles, matrix)
         reverse = gate.name == "unitary"  # the first qubit is the least significant there
         sent.append(gate, operation.sites[::-1] if reverse else operation.sites)
         sent.global_phase += phase
@@ -117,11 +90,24 @@ def from_qiskit(circuit: "QuantumCircuit") -> Circuit:
             f"`circuit` must hold numbers for its parameters, got {names}. "
             f"Use `circuit.assign_parameters` first."
         )
-    return Circuit.of(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits))))
+    return Circuit(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits))))
 
 
-def to_qasm(circuit: Circuit, version: int, parameters: Tensor | None) -> str:
-    """See `Circuit.to_qasm`."""
+def to_qasm(circuit: Circuit, version: int = 3, parameters: Tensor | None = None) -> str:
+    """The circuit as OpenQASM, as Qiskit writes it; the same up to a global phase.
+
+    Gates without a counterpart there go out as rotations and CX gates.
+
+    Args:
+        circuit: What to write.
+        version: 2 or 3.
+        parameters: `(num_parameters,)`; the circuit's own values if `None`.
+
+    Raises:
+        ImportError: If Qiskit is not installed.
+        ValueError: If the version is another, or the parameters are not as many as the circuit
+            takes.
+    """
     if version not in (2, 3):
         raise ValueError(f"`version` must be 2 or 3, got {version!r}.")
     package = optional_import("qiskit", _EXTRA)
@@ -133,7 +119,16 @@ def to_qasm(circuit: Circuit, version: int, parameters: Tensor | None) -> str:
 
 
 def from_qasm(text: str) -> Circuit:
-    """See `Circuit.from_qasm`."""
+    """A circuit from OpenQASM 2 or 3, as Qiskit reads it; the same up to a global phase.
+
+    Args:
+        text: The program. Qubit i becomes site i, registers follow each other. Barriers are left
+            out; gates without a counterpart here are taken apart.
+
+    Raises:
+        ImportError: If Qiskit is not installed.
+        ValueError: If the program is not OpenQASM, or does more than apply gates.
+    """
     found = re.search(r"^\s*OPENQASM\s+(\d+)", text, re.MULTILINE)
     version = int(found[1]) if found else 3  # which may leave it out
     if version not in (2, 3):
@@ -158,12 +153,12 @@ def _reader(version: int) -> "tuple[Callable[[str], QuantumCircuit], tuple[type[
     return qasm.loads, (qasm.QASM3ImporterError, parser.QASM3ParsingError)
 
 
-def _to_gate(operation: Operation, angles: list[float], unitary: Tensor) -> tuple[Any, float]:
+def _to_gate(operation: Operation, angles: list[float], matrix: Any) -> tuple[Any, float]:
     """Qiskit's gate, and the phase that ours has beyond it."""
     library = optional_import("qiskit.circuit.library", _EXTRA)
     phase = 0.0
     if operation.gate in _SAME:
-        gate = getattr(library, _SAME[operation.gate])(*angles)
+        gate = _standard()[operation.gate](*angles)
     elif operation.gate == "zyz":
         beta, gamma, delta = angles
         gate, phase = library.UGate(gamma, beta, delta), -(beta + delta) / 2
@@ -171,12 +166,12 @@ def _to_gate(operation: Operation, angles: list[float], unitary: Tensor) -> tupl
         alpha, beta, gamma, delta = angles
         gate = library.CUGate(gamma, beta, delta, alpha - (beta + delta) / 2)
     else:
-        return library.UnitaryGate(unitary.resolve_conj().numpy()), 0.0
+        return library.UnitaryGate(matrix), 0.0
     return (gate.inverse(), -phase) if operation.adjoint else (gate, phase)
 
 
 def _gates(circuit: Any, sites: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    """What `Circuit.of` takes, for a circuit whose qubits are the given sites."""
+    """What `Circuit` takes, for a circuit whose qubits are the given sites."""
     place = dict(zip(circuit.qubits, sites, strict=True))
     for instruction in circuit.data:
         operation = instruction.operation
@@ -209,18 +204,25 @@ def _family(operation: Any, name: str, angles: list[float]) -> str | None:
     OpenQASM 3 has no `rzz`, `iswap` and so on: files define them, so a gate that has such a name
     is compared with what the name says.
     """
-    if name in _SAME.values():
-        return next(family for family, known in _SAME.items() if known == name)
+    for family, gate in _standard().items():
+        if gate.__name__ == name:
+            return family
     if operation.name not in _SAME or name in ("", "UnitaryGate"):
         return None
-    library = optional_import("qiskit.circuit.library", _EXTRA)
     try:
-        known = getattr(library, _SAME[operation.name])(*angles)
+        known = _standard()[operation.name](*angles)
     except TypeError:  # another number of angles
         return None
     operator = optional_import("qiskit.quantum_info", _EXTRA).Operator
     same = known.num_qubits == operation.num_qubits and operator(known).equiv(operator(operation))
     return operation.name if same else None
+
+
+@lru_cache
+def _standard() -> dict[str, type[Any]]:
+    """Qiskit's class of each gate that has the same name here."""
+    gates = optional_import("qiskit.circuit.library", _EXTRA).get_standard_gate_name_mapping()
+    return {name: gates[name].base_class for name in _SAME}
 
 
 def _is_closed(operation: Any) -> bool:

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._optional import optional_import
-from mpsheads.interop._batch import batch, unbatch
+from mpsheads.interop._batch import batch, check_states, numbers, unbatch
 from mpsheads.mps import MPS, Circuit
 
 if TYPE_CHECKING:
@@ -57,11 +56,8 @@ def from_quimb(states: "Sequence[MatrixProductState]") -> MPS:
     """
     tensor_module = optional_import("quimb.tensor", "interop")
     kind = tensor_module.MatrixProductState
-    if isinstance(states, kind):
-        raise TypeError("`states` must be a sequence of states; put the one you have in a list.")
+    check_states(states, kind)
     for i, state in enumerate(states):
-        if not isinstance(state, kind):
-            raise TypeError(f"`states[{i}]` must be a MatrixProductState, got {type(state)}.")
         if state.cyclic:
             raise ValueError(f"`states[{i}]` must have open ends, but it is cyclic.")
     log_norms = [float(state.exponent) * math.log(10) for state in states]
@@ -88,15 +84,10 @@ def to_quimb_gates(
         ValueError: If the parameters are not as many as the circuit takes.
     """
     gate = optional_import("quimb.tensor", "interop").Gate
-    if parameters is None:
-        parameters = circuit.parameters(torch.float64)
-    values = parameters.detach().double().cpu()
-    unitaries = circuit.unitaries(values)
-    if values.ndim != 1:
-        raise ValueError(f"`parameters` must be one vector, got shape {tuple(values.shape)}.")
+    _, matrices = numbers(circuit, parameters)
     return [
-        gate.from_raw(unitary.resolve_conj().numpy(), operation.sites)
-        for operation, unitary in zip(circuit, unitaries, strict=True)
+        gate.from_raw(matrix, operation.sites)
+        for operation, matrix in zip(circuit, matrices, strict=True)
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mpsheads._optional import optional_import
-from mpsheads.interop._batch import batch, unbatch
+from mpsheads.interop._batch import batch, check_states, unbatch
 from mpsheads.mps import MPS
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ def from_tensornetwork(states: "Sequence[FiniteMPS]") -> MPS:
         ValueError: If there is no state, or they do not fit into one batch.
     """
     kind = optional_import("tensornetwork", "interop").FiniteMPS
-    if isinstance(states, kind):
-        raise TypeError("`states` must be a sequence of states; put the one you have in a list.")
-    for i, state in enumerate(states):
-        if not isinstance(state, kind):
-            raise TypeError(f"`states[{i}]` must be a FiniteMPS, got {type(state)}.")
+    check_states(states, kind)
     arrays = [[state.get_tensor(i) for i in range(len(state))] for state in states]
     return batch(arrays, [0.0] * len(states))

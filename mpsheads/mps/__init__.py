@@ -1,7 +1,7 @@
 """Batched, differentiable matrix product states."""
 
-from mpsheads.mps.canonical import add, canonicalize, compress, from_dense, to_vidal
-from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps.canonical import Truncation, add, canonicalize, compress, from_dense, to_vidal
+from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.contract import (
     fidelity_matrix,
     inner_distance,
@@ -17,6 +17,7 @@ from mpsheads.mps.evolve import apply_circuit, apply_controlled, apply_gate, app
 from mpsheads.mps.lightcone import local_expectations
 from mpsheads.mps.mpo import MPO, heisenberg_hamiltonian, ising_hamiltonian, mpo_to_dense, pauli_sum
 from mpsheads.mps.observables import bloch_vectors, correlation, expectation, variance
+from mpsheads.mps.operation import Operation
 from mpsheads.mps.paths import contraction_path
 from mpsheads.mps.purified import (
     PurifiedMPS,
@@ -40,7 +41,6 @@ from mpsheads.mps.state import (
     trim_bonds,
     w_state,
 )
-from mpsheads.mps.truncation import Truncation
 
 __all__ = [
     "MPO",

@@ -2,18 +2,48 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, is_concrete
-from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, wide
+from mpsheads._checks import check_equal, check_finite
+from mpsheads.mps.arguments import check_alike, check_weights
+from mpsheads.mps.chain import alike
+from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, to_unit, wide
 from mpsheads.mps.state import MPS, trim_bonds
-from mpsheads.mps.truncation import Truncation
 
 _RESCALE_DOUBLE = 16  # sites: between two of them double precision neither over- nor underflows
 _RESCALE_SINGLE = 4  # sites: the same in single precision
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How many singular values a bond keeps.
+
+    Attributes:
+        max_bond: Upper limit on the kept number; `None` means no limit.
+        cutoff: Largest allowed discarded weight of one bond: the sum of the dropped `s**2` over the
+            sum of all. With 0 the bond dimensions do not depend on the numbers, which keeps shapes
+            static (for `torch.compile`, `vmap` and CUDA graphs).
+
+    Raises:
+        ValueError: If `max_bond` is less than 1, or `cutoff` is not in [0, 1).
+    """
+
+    max_bond: int | None = None
+    cutoff: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_bond is not None and self.max_bond < 1:
+            raise ValueError(f"`max_bond` must be at least 1 or None, got {self.max_bond}.")
+        if not 0.0 <= self.cutoff < 1.0:
+            raise ValueError(f"`cutoff` must lie in [0, 1), got {self.cutoff}.")
+
+    def applies_to(self, bond_dim: int) -> bool:
+        """Whether a bond of this dimension may have to drop something."""
+        return self.cutoff > 0.0 or (self.max_bond is not None and bond_dim > self.max_bond)
 
 
 def canonicalize(state: MPS, center: int | None = None) -> MPS:
@@ -154,11 +184,9 @@ def _keep(
 
 def _dropped(spectra: dict[int, Tensor], ranks: dict[int, Tensor | int]) -> dict[int, Tensor]:
     """The share of the weight that each bond dropped, for all bonds of one size at once."""
-    sizes: dict[int, list[int]] = {}
-    for bond, weights in spectra.items():
-        sizes.setdefault(weights.shape[1], []).append(bond)
-    losses = {}
-    for size, bonds in sizes.items():
+    losses, all_bonds = {}, list(spectra)
+    for size, places in alike(weights.shape[1] for weights in spectra.values()).items():
+        bonds = [all_bonds[place] for place in places]
         weights = torch.stack([spectra[bond] for bond in bonds])  # bonds b size
         kept = [torch.as_tensor(ranks[bond], device=weights.device) for bond in bonds]
         kept = torch.stack([rank.expand(weights.shape[1]) for rank in kept])
@@ -187,31 +215,16 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
                 root = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)
                 factor = qr(root.mH)[1].mH  # b l c
         if (stop - i) % every == every - 1:
-            size = gram.detach().abs().amax(dim=(1, 2), keepdim=True)
-            size = torch.where(size > 0, size, torch.ones_like(size))
-            gram, factor = gram / size, None if factor is None else factor / size.sqrt()
+            gram, size = to_unit(gram, 1, 2)
+            factor = None if factor is None else factor / size.sqrt()
         overlaps[i - 1] = (gram, factor)
-    _check_norms(overlaps.pop(start - 1)[0])
+    check_weights(torch.einsum("bll->b", overlaps.pop(start - 1)[0]).real)
     return overlaps
 
 
-def _check_norms(gram: Tensor) -> None:
-    """Raise unless every state has a norm; `gram` holds the overlaps of the whole."""
-    if not is_concrete(gram):
-        return
-    norms = torch.einsum("bll->b", gram).real
-    check_finite("state", norms)
-    if (norms == 0).any():
-        zero = int((norms == 0).nonzero()[0])
-        raise ValueError(
-            f"`state` must have a norm above zero, but state {zero} of the batch is zero."
-        )
-
-
 def _rescale(carry: Tensor, log_norm: Tensor) -> tuple[Tensor, Tensor]:
-    size = carry.detach().abs().amax(dim=(1, 2))
-    size = torch.where(size > 0, size, torch.ones_like(size))
-    return carry / size[:, None, None], log_norm + size.log()
+    carry, size = to_unit(carry, 1, 2)
+    return carry, log_norm + size.flatten().log()
 
 
 def _with_losses(
@@ -254,13 +267,13 @@ def to_vidal(state: MPS) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     Source: Vidal 2003 (arXiv:quant-ph/0301063), eq. 4. Cost: O(n_sites * max_bond**3) a state.
     """
     state = canonicalize(state.detach(), 0)
-    _check_norms(state.sites[0].flatten(1).unsqueeze(1) @ state.sites[0].flatten(1).unsqueeze(1).mH)
+    norm = state.sites[0].flatten(1).norm(dim=1)
+    check_weights(norm)
     gammas, lambdas = [], []
-    rest = state.sites[0] / state.sites[0].flatten(1).norm(dim=1)[:, None, None, None]
+    rest = state.sites[0] / norm[:, None, None, None]
     inverse = rest.real.new_ones(len(rest), 1)
     for following in state.sites[1:]:
-        u, weights, vh = svd(rest.flatten(1, 2))
-        values = weights.diagonal(dim1=1, dim2=2).real
+        u, values, vh = svd(rest.flatten(1, 2))
         gammas.append(u.unflatten(1, rest.shape[1:3]) * inverse[:, :, None, None])
         lambdas.append(values)
         floor = values[:, :1] * torch.finfo(values.dtype).eps
@@ -284,10 +297,8 @@ def add(first: MPS, second: MPS) -> MPS:
     Raises:
         ValueError: If the batch sizes, physical dimensions, dtypes or devices differ.
     """
-    check_equal("physical dimensions", first=first.phys_dims, second=second.phys_dims)
+    check_alike(first=first, second=second)
     check_equal("batch size", first=first.batch_size, second=second.batch_size)
-    check_equal("dtype", first=first.dtype, second=second.dtype)
-    check_equal("device", first=first.device, second=second.device)
     log_norm = torch.maximum(first.log_norm, second.log_norm)
     factors = [(state.log_norm - log_norm).exp() for state in (first, second)]
     ends = [
@@ -343,16 +354,13 @@ def from_dense(
 
 def _split_dimension(amplitudes: int, phys_dims: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(phys_dims, int):
-        dims, size = [], 1
-        while size < amplitudes and phys_dims > 1:
-            dims.append(phys_dims)
-            size *= phys_dims
-        dims = dims or [phys_dims]
+        count = round(math.log(amplitudes, phys_dims)) if phys_dims > 1 else 1
+        dims = (phys_dims,) * max(1, count)
     else:
-        dims = list(phys_dims)
+        dims = tuple(phys_dims)
     if math.prod(dims) != amplitudes:
         raise ValueError(
             f"`vectors` must hold as many amplitudes as the sites' dimensions multiply to, got "
             f"{amplitudes} for `phys_dims` {phys_dims}."
         )
-    return tuple(dims)
+    return dims

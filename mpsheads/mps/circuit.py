@@ -1,9 +1,10 @@
 """Circuits as data: which gate acts where, and which parameters it takes."""
 
+import heapq
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,141 +12,78 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mpsheads._checks import check_choice, check_equal, check_positive
+from mpsheads._checks import check_equal, check_positive
 from mpsheads.mps.drawing import draw
 from mpsheads.mps.gate_factors import Rows
-from mpsheads.mps.gates import CONSTANTS, FAMILIES
-from mpsheads.mps.kinds import Group, Kind, kind_of
-
-_UNITARITY = 1e-5  # single precision passes
+from mpsheads.mps.operation import Kind, Operation, OperationBatch
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One gate of a circuit.
-
-    Attributes:
-        gate: Name of its family in `mpsheads.mps.gates.FAMILIES`, or "matrix".
-        sites: Where it acts, in the order of the gate: (control, target) for a controlled gate.
-        start: Index of its first parameter in the circuit's parameter vector.
-        adjoint: Whether its adjoint is applied instead.
-        matrix: For "matrix", a unitary on one, two or three qubits, row by row.
-
-    Raises:
-        ValueError: If the family is unknown, if sites are not as many as it takes or not distinct,
-            or if the matrix is not unitary.
-    """
-
-    gate: str
-    sites: tuple[int, ...]
-    start: int
-    adjoint: bool = False
-    matrix: Rows | None = None
-
-    def __post_init__(self) -> None:
-        if self.gate not in FAMILIES:
-            check_choice("gate", self.gate, (*FAMILIES, "matrix"))
-        if (self.gate == "matrix") != (self.matrix is not None):
-            raise ValueError(f'`matrix` goes with gate "matrix" alone, got gate "{self.gate}".')
-        if self.matrix is None:
-            wanted = FAMILIES[self.gate].num_sites
-        else:
-            wanted = _check_unitary(self.matrix)
-        if len(self.sites) != wanted or len(set(self.sites)) != wanted:
-            raise ValueError(f'Gate "{self.gate}" takes {wanted} distinct sites, got {self.sites}.')
-
-    @property
-    def num_parameters(self) -> int:
-        """How many parameters it takes."""
-        return 0 if self.matrix is not None else FAMILIES[self.gate].num_parameters
-
-    @property
-    def stop(self) -> int:
-        """Index after its last parameter."""
-        return self.start + self.num_parameters
-
-    @cached_property
-    def kind(self) -> Kind:
-        """Hashable: operations of one kind have factors of the same shapes."""
-        return kind_of(self)
-
-    def inverse(self) -> "Operation":
-        """The inverse, with the same parameters."""
-        if self.gate in CONSTANTS and _is_hermitian(CONSTANTS[self.gate]):
-            return self
-        return replace(self, adjoint=not self.adjoint)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Circuit:
     """A list of gates on named sites of a register, applied first to last.
 
     Attributes:
         num_sites: Size of the register.
-        operations: The gates. `Circuit.of` numbers their parameters; operations that name the same
-            parameters share them.
+        operations: The gates. Operations that name the same parameters share them.
         values: The parameters that the circuit came with, all zero unless given.
-
-    Raises:
-        ValueError: If sites lie outside the register, or `values` are too few or not finite.
     """
 
     num_sites: int
     operations: tuple[Operation, ...]
-    values: tuple[float, ...] = ()
-    _groups: tuple[Group, ...] = field(init=False, repr=False, compare=False)
+    values: tuple[float, ...]
+    _batches: tuple[OperationBatch, ...] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        check_positive(num_sites=self.num_sites)
-        places: dict[Kind, list[int]] = {}
-        for place, operation in enumerate(self.operations):
-            if not all(0 <= site < self.num_sites for site in operation.sites):
-                raise ValueError(
-                    f"`sites` must lie within 0..{self.num_sites - 1}, got {operation.sites}."
-                )
-            places.setdefault(operation.kind, []).append(place)
-        needed = max((op.stop for op in self.operations if op.num_parameters), default=0)
-        values = self.values or (0.0,) * needed
-        if len(values) < needed or not all(map(math.isfinite, values)):
-            raise ValueError(
-                f"`values` must be {needed} finite numbers or more, got {len(values)}, "
-                f"{sum(map(math.isfinite, values))} of them finite."
-            )
-        groups = tuple(Group.of(self.operations, group) for group in places.values())
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "_groups", groups)
-
-    @classmethod
-    def of(cls, num_sites: int, gates: Iterable[tuple[Any, ...]]) -> "Circuit":
-        """A circuit from gates, with parameters in their order.
+    def __init__(
+        self,
+        num_sites: int,
+        operations: Iterable[Operation | tuple[Any, ...]],
+        values: Iterable[float] = (),
+    ) -> None:
+        """A circuit from operations, or from gates whose parameters are numbered in their order.
 
         Args:
             num_sites: Size of the register.
-            gates: `(name, sites)`, `(name, sites, angles)` or `(matrix, sites)`, the matrix a
-                tensor or rows of numbers. `sites` is a tuple, or one integer.
+            operations: `Operation`s, or gates `(name, sites)`, `(name, sites, angles)` or
+                `(matrix, sites)`, the matrix a tensor or rows of numbers. `sites` is a tuple, or
+                one integer.
+            values: All parameters; by default the gates' angles, zero where they give none.
 
         Raises:
             ValueError: If a family is unknown, sites are not as many as it takes, not distinct, or
-                outside the register, angles are not as many as it takes, or a matrix is not
-                unitary.
+                outside the register, angles are not as many as it takes, a matrix is not unitary,
+                or `values` are too few or not finite.
         """
-        operations: list[Operation] = []
-        values: list[float] = []
-        for gate, sites, *angles in gates:
-            sites = (sites,) if isinstance(sites, int) else tuple(sites)
-            if isinstance(gate, str):
-                operation = Operation(gate, sites, len(values))
-            else:
-                operation = Operation("matrix", sites, len(values), matrix=_rows(gate))
-            found = [float(a) for a in angles[0]] if angles else [0.0] * operation.num_parameters
-            if len(angles) > 1 or len(found) != operation.num_parameters:
+        check_positive(num_sites=num_sites)
+        numbered, angles = _number(operations)
+        for operation in numbered:
+            if not all(0 <= site < num_sites for site in operation.sites):
                 raise ValueError(
-                    f'Gate "{operation.gate}" takes {operation.num_parameters} angles in one '
-                    f"sequence, got {angles}."
+                    f"`sites` must lie within 0..{num_sites - 1}, got {operation.sites}."
                 )
-            operations.append(operation)
-            values += found
-        return cls(num_sites, tuple(operations), tuple(values))
+        values = tuple(values) or angles
+        if len(values) < len(angles) or not all(map(math.isfinite, values)):
+            raise ValueError(
+                f"`values` must be {len(angles)} finite numbers or more, got {len(values)}, "
+                f"{sum(map(math.isfinite, values))} of them finite."
+            )
+        fields = {"num_sites": num_sites, "operations": numbered, "values": values}
+        fields |= {"_batches": OperationBatch.all_of(numbered)}
+        fields |= {"_hash": hash((num_sites, numbered, values))}  # once: functions are cached by it
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, num_sites: int, gates: Iterable[tuple[Any, ...]]) -> "Circuit":
+        """The same as `Circuit(num_sites, gates)`."""
+        return cls(num_sites, gates)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Made anew where it is unpickled: another process has other hashes."""
+        return Circuit, (self.num_sites, self.operations, self.values)
 
     @property
     def num_parameters(self) -> int:
@@ -186,7 +124,7 @@ class Circuit:
         check_equal("number of sites", circuit=self.num_sites, sites=len(set(sites)))
         check_equal("number of sites", circuit=self.num_sites, sites=len(sites))
         moved = (replace(op, sites=tuple(sites[i] for i in op.sites)) for op in self.operations)
-        return Circuit(num_sites, tuple(moved), self.values)
+        return Circuit(num_sites, moved, self.values)
 
     def light_cone(self, sites: Sequence[int]) -> "tuple[Circuit, tuple[int, ...]]":
         """The operations that can influence what is measured on some sites.
@@ -198,17 +136,37 @@ class Circuit:
             Those operations as a circuit on sites 0..k-1, with the same parameter vector, and the
             k sites of this register that they act on, in ascending order; `sites` are among them.
         """
-        window, kept = set(sites), []
-        if not window or not all(0 <= site < self.num_sites for site in window):
+        if not sites or not all(0 <= site < self.num_sites for site in sites):
             raise ValueError(f"`sites` must lie within 0..{self.num_sites - 1}, got {sites}.")
-        for operation in reversed(self.operations):
-            if not window.isdisjoint(operation.sites):
-                window.update(operation.sites)
-                kept.append(operation)
-        old = tuple(sorted(window))
+        operations, old = self.influences(sites)
         new = {site: i for i, site in enumerate(old)}
-        moved = (replace(op, sites=tuple(new[i] for i in op.sites)) for op in reversed(kept))
-        return Circuit(len(old), tuple(moved), self.values), old
+        moved = (replace(op, sites=tuple(new[i] for i in op.sites)) for op in operations)
+        return Circuit(len(old), moved, self.values), old
+
+    def influences(self, sites: Sequence[int]) -> tuple[list[Operation], tuple[int, ...]]:
+        """`light_cone` on the sites of this register; no look at other gates, no checks."""
+        on_site = _places_on_sites(self)
+        window: set[int] = set()
+        waiting: list[int] = []  # a heap of places in the circuit, the last first
+        found: list[int] = []
+
+        def enter(site: int, before: int) -> None:
+            window.add(site)
+            for place in on_site[site]:
+                if place < before:
+                    heapq.heappush(waiting, -place)
+
+        for site in sites:
+            enter(site, len(self))
+        while waiting:
+            place = -heapq.heappop(waiting)
+            if found and found[-1] == place:
+                continue
+            found.append(place)
+            for site in self.operations[place].sites:
+                if site not in window:
+                    enter(site, place)
+        return [self.operations[place] for place in reversed(found)], tuple(sorted(window))
 
     def factors(self, parameters: Float[Tensor, "*b parameters"]) -> dict[Kind, tuple[Tensor, ...]]:
         """All gates as matrix product operators, computed together for each kind.
@@ -227,7 +185,7 @@ class Circuit:
         """
         self._check(parameters)
         batch = parameters if parameters.ndim == 2 else parameters[None]
-        return {group.kind: group.factors(batch) for group in self._groups}
+        return {group.kind: group.factors(batch) for group in self._batches}
 
     def unitaries(self, parameters: Float[Tensor, "*b parameters"]) -> list[Tensor]:
         """The matrix `(*b, 2**k, 2**k)` of each operation, the first site named most significant.
@@ -238,44 +196,11 @@ class Circuit:
         self._check(parameters)
         batch = parameters if parameters.ndim == 2 else parameters[None]
         matrices: list[Tensor] = [batch] * len(self)
-        for group in self._groups:
+        for group in self._batches:
             found = group.unitaries(batch)
             for place, matrix in zip(group.places, found.unbind(0), strict=True):
                 matrices[place] = matrix if parameters.ndim == 2 else matrix[0]
         return matrices
-
-    @classmethod
-    def from_qasm(cls, text: str) -> "Circuit":
-        """A circuit from OpenQASM 2 or 3, as Qiskit reads it; the same up to a global phase.
-
-        Args:
-            text: The program. Qubit i becomes site i, registers follow each other. Barriers are
-                left out; gates without a counterpart here are taken apart.
-
-        Raises:
-            ImportError: If Qiskit is not installed.
-            ValueError: If the program is not OpenQASM, or does more than apply gates.
-        """
-        from mpsheads.interop.qiskit import from_qasm
-
-        return from_qasm(text)
-
-    def to_qasm(self, version: int = 3, parameters: Tensor | None = None) -> str:
-        """The circuit as OpenQASM, as Qiskit writes it; the same up to a global phase.
-
-        Gates without a counterpart there go out as rotations and CX gates.
-
-        Args:
-            version: 2 or 3.
-            parameters: `(num_parameters,)`; `values` if `None`.
-
-        Raises:
-            ImportError: If Qiskit is not installed.
-            ValueError: If the parameters are not as many as the circuit takes.
-        """
-        from mpsheads.interop.qiskit import to_qasm
-
-        return to_qasm(self, version, parameters)
 
     def _check(self, parameters: Tensor) -> None:
         if parameters.ndim not in (1, 2) or parameters.shape[-1] != self.num_parameters:
@@ -291,7 +216,7 @@ class Circuit:
         Args:
             width: Characters a line; longer circuits go on below. A column is never broken.
         """
-        return draw(self, width)
+        return draw(self, self.num_sites, width)
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self.operations)
@@ -307,6 +232,45 @@ class Circuit:
         return "\n".join([f"{self.num_sites} sites, {self.num_parameters} parameters", *lines])
 
 
+@lru_cache(maxsize=8)
+def _places_on_sites(circuit: Circuit) -> list[list[int]]:
+    """For each site the places of the operations on it, first to last."""
+    on_site: list[list[int]] = [[] for _ in range(circuit.num_sites)]
+    for place, operation in enumerate(circuit):
+        for site in operation.sites:
+            on_site[site].append(place)
+    return on_site
+
+
+def _number(
+    operations: Iterable[Operation | tuple[Any, ...]],
+) -> tuple[tuple[Operation, ...], tuple[float, ...]]:
+    """Operations, and all their parameters: each gate's come after those of the ones before it."""
+    numbered: list[Operation] = []
+    values: list[float] = []
+    for operation in operations:
+        if isinstance(operation, Operation):
+            numbered.append(operation)
+            if operation.num_parameters:
+                values += [0.0] * (operation.stop - len(values))
+            continue
+        gate, sites, *angles = operation
+        sites = (sites,) if isinstance(sites, int) else tuple(sites)
+        if isinstance(gate, str):
+            operation = Operation(gate, sites, len(values))
+        else:
+            operation = Operation("matrix", sites, len(values), matrix=_rows(gate))
+        own = [float(a) for a in angles[0]] if angles else [0.0] * operation.num_parameters
+        if len(angles) > 1 or len(own) != operation.num_parameters:
+            raise ValueError(
+                f'Gate "{operation.gate}" takes {operation.num_parameters} angles in one '
+                f"sequence, got {angles}."
+            )
+        numbered.append(operation)
+        values += own
+    return tuple(numbered), tuple(values)
+
+
 def _rows(matrix: Any) -> Rows:
     """A matrix of any kind as nested tuples of Python's complex numbers."""
     if isinstance(matrix, Tensor):
@@ -315,23 +279,3 @@ def _rows(matrix: Any) -> Rows:
     if array.ndim != 2:
         raise ValueError(f"`matrix` must have two axes, got {array.ndim}.")
     return tuple(map(tuple, array.tolist()))
-
-
-def _check_unitary(rows: Rows) -> int:
-    """The number of sites of a unitary matrix; raises for any other."""
-    size = len(rows)
-    if size not in (2, 4, 8) or any(len(row) != size for row in rows):
-        raise ValueError(f"`matrix` must be 2 x 2, 4 x 4 or 8 x 8, got {size} rows.")
-    matrix = np.array(rows)
-    deviation = np.abs(matrix.conj().T @ matrix - np.eye(size)).max()
-    if not deviation <= _UNITARITY:  # true for NaN
-        raise ValueError(
-            f"`matrix` must be unitary, but its adjoint times itself differs from 1 by up to "
-            f"{deviation:.3g}."
-        )
-    return size.bit_length() - 1
-
-
-def _is_hermitian(rows: Rows) -> bool:
-    matrix = np.array(rows)
-    return bool((matrix == matrix.conj().T).all())

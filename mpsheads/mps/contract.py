@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal, is_concrete
+from mpsheads._checks import check_equal
+from mpsheads.mps.arguments import check_alike, check_weights
+from mpsheads.mps.linalg import to_unit
 from mpsheads.mps.pairs import log_overlap_matrix
 from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
@@ -55,7 +57,7 @@ def log_fidelity(bra: MPS, ket: MPS) -> Float[Tensor, " batch"]:
     Cost: O(n_sites * max_bond**3) a pair.
     """
     phase, log = _log_overlap(bra, ket)
-    norms = _finite_log_norm("bra", bra) + _finite_log_norm("ket", ket)
+    norms = _log_norm(bra, "bra") + _log_norm(ket, "ket")
     return (2 * (_safe_log(phase) + log - norms)).to(bra.log_norm.dtype)
 
 
@@ -107,7 +109,7 @@ def overlap_matrix(
 
     Cost: O(n_sites * max_bond**3) a pair.
     """
-    return _number(*_all_pairs(queries, documents, chunk))
+    return _number(*log_overlap_matrix(queries, documents, chunk))
 
 
 def log_fidelity_matrix(
@@ -126,9 +128,9 @@ def log_fidelity_matrix(
 
     Cost: O(n_sites * max_bond**3) a pair.
     """
-    phase, log = _all_pairs(queries, documents, chunk)
-    rows = _finite_log_norm("queries", queries)
-    columns = _finite_log_norm("documents", documents)
+    phase, log = log_overlap_matrix(queries, documents, chunk)
+    rows = _log_norm(queries, "queries")
+    columns = _log_norm(documents, "documents")
     return (2 * (_safe_log(phase) + log - rows[:, None] - columns)).to(queries.log_norm.dtype)
 
 
@@ -150,32 +152,25 @@ def _log_overlap(
 
     Logarithms are in double precision: those of long chains are large, and their differences small.
     """
-    _check_alike({names[0]: bra, names[1]: ket})
+    check_alike(**{names[0]: bra, names[1]: ket})
     check_equal("batch size", **{names[0]: bra.batch_size, names[1]: ket.batch_size})
     env = ket.sites[0].new_ones(ket.batch_size, 1, 1)  # b l* l
     sizes = []
     for i, (a, c) in enumerate(zip(bra.sites, ket.sites, strict=True), 1):
         env = einsum("bxy,bxpu,bypv->buv", env, a.conj(), c)  # b [l*] [l] [p] r* r
         if i % _RESCALE_EVERY == 0 or i == bra.n_sites:
-            size = env.detach().abs().amax(dim=(1, 2))  # the scale carries no gradient
-            sizes.append(torch.where(size > 0, size, torch.ones_like(size)))
-            env = env / sizes[-1][:, None, None]
+            env, size = to_unit(env, 1, 2)
+            sizes.append(size.flatten())
     log = torch.stack(sizes).double().log().sum(0)
     return env[:, 0, 0], log + bra.log_norm.double() + ket.log_norm.double()
 
 
-def _log_norm(state: MPS) -> Tensor:
-    """`log_norm` in double precision."""
+def _log_norm(state: MPS, name: str | None = None) -> Tensor:
+    """`log_norm` in double precision; of a named state one that is not finite raises."""
     phase, log = _log_overlap(state, state)
+    if name is not None:
+        check_weights(torch.where(log.isfinite(), phase.abs(), torch.nan), name)
     return (phase.abs().log() + log) / 2
-
-
-def _all_pairs(queries: MPS, documents: MPS, chunk: int | None) -> tuple[Tensor, Tensor]:
-    """`_log_overlap` of all pairs, a chunk of documents at a time."""
-    _check_alike({"queries": queries, "documents": documents})
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1 or None, got {chunk}.")
-    return log_overlap_matrix(queries, documents, chunk)
 
 
 def _number(phase: Tensor, log: Tensor) -> Tensor:
@@ -190,19 +185,3 @@ def _safe_log(phase: Tensor) -> Tensor:
     tiny = torch.finfo(phase.dtype).tiny
     size = (phase * phase.conj()).real
     return size.clamp_min(tiny).log() / 2
-
-
-def _finite_log_norm(name: str, state: MPS) -> Tensor:
-    """`log_norm` to divide by: refused where it is not finite, if the numbers can be asked for."""
-    log = _log_norm(state)
-    if not is_concrete(log) or log.isfinite().all():
-        return log
-    row = int((~log.isfinite()).nonzero()[0])
-    rule = "have norms above 0" if bool(log[row] == -torch.inf) else "be finite"
-    raise ValueError(f"`{name}` must {rule}, but the log-norm of state {row} is {log[row]:.4g}.")
-
-
-def _check_alike(states: dict[str, MPS]) -> None:
-    check_equal("physical dimensions", **{name: x.phys_dims for name, x in states.items()})
-    check_equal("dtype", **{name: x.dtype for name, x in states.items()})
-    check_equal("device", **{name: x.device for name, x in states.items()})

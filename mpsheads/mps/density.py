@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
-from mpsheads._checks import is_concrete
+from mpsheads.mps.arguments import check_sites, check_weights
+from mpsheads.mps.chain import alike
+from mpsheads.mps.linalg import to_unit
 from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
 
@@ -37,9 +39,7 @@ def one_site_density_matrices(state: MPS) -> Inexact[Tensor, "batch sites phys p
     if len(set(state.phys_dims)) > 1:
         raise ValueError(f"`state` must have one physical dimension, got {state.phys_dims}.")
     lefts, rights = left_environments(state), right_environments(state)
-    groups: dict[torch.Size, list[int]] = {}
-    for i, site in enumerate(state.sites):
-        groups.setdefault(site.shape, []).append(i)
+    groups = alike(site.shape for site in state.sites)
     parts = []
     for group in groups.values():  # sites of one shape together
         left, site, right = (
@@ -87,7 +87,8 @@ def reduced_density_matrix(
     runs = _runs(order)
     for before, run in zip([None, *runs], runs, strict=False):
         for site in state.sites[before[-1] + 1 : run[0]] if before else ():
-            env = _rescale_open(einsum("bxyml,blpu,bmpv->bxyvu", env, site, site.conj()))
+            env = einsum("bxyml,blpu,bmpv->bxyvu", env, site, site.conj())
+            env, _ = to_unit(env, 1, 2, 3, 4)
         block = state.sites[run[0]]
         for site in state.sites[run[0] + 1 : run[-1] + 1]:
             block = einsum("blpu,buqv->blpqv", block, site).flatten(2, 3)
@@ -95,7 +96,7 @@ def reduced_density_matrix(
             env = einsum("bxyml,blpu,bmqv,buv->bxpyq", env, block, block.conj(), right)
         else:
             env = einsum("bxyml,blpu,bmqv->bxpyqvu", env, block, block.conj())
-            env = _rescale_open(env.flatten(3, 4).flatten(1, 2))
+            env, _ = to_unit(env.flatten(3, 4).flatten(1, 2), 1, 2, 3, 4)
     rho = env.reshape(-1, *dims, *dims)
     axes = [1 + order.index(i) for i in wanted]
     rho = rho.permute(0, *axes, *(len(order) + axis for axis in axes))
@@ -152,31 +153,6 @@ def normalise_density(rho: Inexact[Tensor, "*b n n"]) -> Inexact[Tensor, "*b n n
     return rho / trace[..., None, None]
 
 
-def check_weights(weight: Tensor) -> None:
-    """Raise `ValueError` unless every state, along the first axis, has a norm to divide out."""
-    if not is_concrete(weight):
-        return
-    good = (weight > 0) & weight.isfinite()
-    if not good.all():
-        row = int((~good).reshape(len(weight), -1).any(dim=1).nonzero()[0])
-        what = "is zero" if (weight[row] == 0).any() else "holds NaN or infinity"
-        raise ValueError(
-            f"`state` must be finite with a norm above zero, but state {row} of the batch {what}."
-        )
-
-
-def check_sites(sites: int | Sequence[int], n_sites: int) -> tuple[int, ...]:
-    """The sites as a tuple; `ValueError` unless they are distinct and exist."""
-    named = (sites,) if isinstance(sites, int) else tuple(sites)
-    if not named:
-        raise ValueError("`sites` must name at least one site.")
-    if len(set(named)) != len(named) or not all(0 <= site < n_sites for site in named):
-        raise ValueError(
-            f"`sites` must be distinct and lie within 0..{n_sites - 1}, got {list(named)}."
-        )
-    return named
-
-
 def _runs(order: Sequence[int]) -> list[list[int]]:
     """Sorted sites, cut into runs of neighbours."""
     runs: list[list[int]] = []
@@ -186,9 +162,3 @@ def _runs(order: Sequence[int]) -> list[list[int]]:
         else:
             runs.append([i])
     return runs
-
-
-def _rescale_open(env: Tensor) -> Tensor:
-    """`rescale` with open legs `(batch, P, Q, m, l)`: one factor for each state."""
-    size = env.detach().abs().amax(dim=(1, 2, 3, 4), keepdim=True)
-    return env / size.clamp_min(torch.finfo(env.dtype).tiny)

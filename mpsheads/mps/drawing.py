@@ -1,12 +1,10 @@
 """Circuits drawn as text, and the layout that other drawings share."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from mpsheads._checks import check_positive
-
-if TYPE_CHECKING:
-    from mpsheads.mps.circuit import Circuit, Operation
+from mpsheads.mps.operation import Operation
 
 CONTROL, NOT, SWAP = "●", "⊕", "×"
 """Symbols that stand on a wire without a box."""
@@ -37,7 +35,7 @@ _SYMBOLS: dict[str, tuple[str, ...]] = {  # one for each site, in the order of t
 }
 
 
-def symbols(operation: "Operation") -> tuple[str, ...]:
+def symbols(operation: Operation) -> tuple[str, ...]:
     """What stands on each of an operation's sites, in its order.
 
     Sites of a gate that is not symmetric in them are numbered; an adjoint has a dagger.
@@ -51,11 +49,11 @@ def symbols(operation: "Operation") -> tuple[str, ...]:
     return tuple(map(_dagger, found)) if operation.adjoint else found
 
 
-def moments(circuit: "Circuit") -> "list[list[Operation]]":
+def moments(operations: Iterable[Operation]) -> list[list[Operation]]:
     """Operations in columns, as far left as they can stand without their lines crossing."""
-    free = [0] * circuit.num_sites  # the first free column on each wire
+    free: dict[int, int] = defaultdict(int)  # the first free column on each wire
     columns: list[list[Operation]] = []
-    for operation in circuit:
+    for operation in operations:
         span = range(min(operation.sites), max(operation.sites) + 1)
         column = max(free[site] for site in span)
         for site in span:
@@ -66,15 +64,15 @@ def moments(circuit: "Circuit") -> "list[list[Operation]]":
     return columns
 
 
-def draw(circuit: "Circuit", width: int = 100) -> str:
-    """See `Circuit.draw`."""
+def draw(operations: Iterable[Operation], num_sites: int, width: int) -> str:
+    """Operations on a register as text; see `Circuit.draw`."""
     check_positive(width=width)
-    names = [f"{site}: " for site in range(circuit.num_sites)]
+    names = [f"{site}: " for site in range(num_sites)]
     margin = max(map(len, names))
     left = [text for name in names for text in (name.rjust(margin), " " * margin)]
     blocks, lines = [], list(left)
-    for column in moments(circuit):
-        cells = _column(column, circuit.num_sites)
+    for column in moments(operations):
+        cells = _column(column, num_sites)
         if len(lines[0]) + len(cells[0]) > width and len(lines[0]) > margin:
             blocks.append(lines)
             lines = list(left)
@@ -85,7 +83,7 @@ def draw(circuit: "Circuit", width: int = 100) -> str:
     )  # without the gap below the last wire
 
 
-def _column(operations: "Sequence[Operation]", num_sites: int) -> list[str]:
+def _column(operations: Sequence[Operation], num_sites: int) -> list[str]:
     """One column: for each site its wire, and the gap below it."""
     marks: dict[int, str] = {}
     crossed: set[int] = set()  # gaps, numbered by the site above, through which a line runs

@@ -7,16 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mpsheads.mps.arguments import check_sites, check_weights
 from mpsheads.mps.density import (
     MAX_LEVELS,
-    check_sites,
-    check_weights,
     left_environments,
     reduced_density_matrix,
     right_environments,
     step_right,
 )
-from mpsheads.mps.linalg import qr, singular_values
+from mpsheads.mps.linalg import qr, singular_values, to_unit
 from mpsheads.mps.purified import purity_sweep
 from mpsheads.mps.state import MPS
 
@@ -55,7 +54,9 @@ def schmidt_values(
     first, last = (0, state.n_sites - 2) if bond is None else (bond, bond)
     if last < 0:
         return state.sites[0].real.new_zeros(state.batch_size, 0, 1)
-    lefts, rights = _left_factors(state, last)[first:], _right_factors(state, first)[: last + 1]
+    lefts = _factors(state.sites[: last + 1])[first:]
+    mirrored = _factors([site.transpose(1, 3) for site in state.sites[:first:-1]])
+    rights = [factor.mT for factor in reversed(mirrored)]
     centers = [x @ y for x, y in zip(lefts, rights, strict=False)]
     height, width = (max(center.shape[axis] for center in centers) for axis in (1, 2))
     centers = torch.stack(
@@ -176,38 +177,19 @@ def purity(state: MPS, sites: int | Sequence[int]) -> Float[Tensor, " {state.bat
     return purity_sweep(split, left, right)
 
 
-def _left_factors(state: MPS, last: int) -> list[Tensor]:
-    """For each bond up to `last`, a factor `(batch, k, r)` that has all of the left side.
+def _factors(sites: Sequence[Tensor]) -> list[Tensor]:
+    """For the bond right of each site, a factor `(batch, k, r)` that has all of the left side.
 
-    The left side is an isometry times this factor. The isometry is a constant for gradients: it
-    spans all that a first derivative of singular values can see, also where columns are linearly
-    dependent, so none passes through QR.
+    The left side is an isometry times this factor, which is brought to size 1. The isometry is a
+    constant for gradients: it spans all that a first derivative of singular values can see, also
+    where columns are linearly dependent, so none passes through QR.
     """
-    factor = state.sites[0].new_ones(state.batch_size, 1, 1)
+    factor = sites[0].new_ones(len(sites[0]), 1, 1)
     factors = []
-    for site in state.sites[: last + 1]:
+    for site in sites:
         grown = (factor @ site.flatten(2)).unflatten(2, site.shape[2:]).flatten(1, 2)  # b kp r
         if grown.shape[1] > grown.shape[2]:
             grown = qr(grown.detach())[0].mH @ grown
-        factor = _scaled(grown)
+        factor, _ = to_unit(grown, 1, 2)
         factors.append(factor)
     return factors
-
-
-def _right_factors(state: MPS, first: int) -> list[Tensor]:
-    """For each bond from `first` on, a factor `(batch, l, k)` that has all of the right side."""
-    factor = state.sites[0].new_ones(state.batch_size, 1, 1)
-    factors = []
-    for site in state.sites[:first:-1]:
-        grown = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)  # b l pk
-        if grown.shape[2] > grown.shape[1]:
-            grown = grown @ qr(grown.mH.detach())[0]
-        factor = _scaled(grown)
-        factors.append(factor)
-    return factors[::-1]
-
-
-def _scaled(factor: Tensor) -> Tensor:
-    """The factor with its largest element brought to 1; only ratios matter."""
-    size = factor.detach().abs().amax(dim=(1, 2), keepdim=True)
-    return factor / size.clamp_min(torch.finfo(factor.dtype).tiny)

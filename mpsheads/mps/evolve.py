@@ -5,6 +5,7 @@ multiplies the bonds between its sites by that rank, exactly, and nothing is dec
 runs only where a limit demands it.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,13 +15,16 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
-from mpsheads._checks import check_equal, check_finite, is_concrete
-from mpsheads.mps.canonical import canonicalize, compress, truncate_window
+from mpsheads._checks import check_equal, is_concrete
+from mpsheads.mps.arguments import check_complex, check_qubits, check_sites, fitting_matrix
+from mpsheads.mps.canonical import Truncation, canonicalize, compress, truncate_window
+from mpsheads.mps.chain import alike
 from mpsheads.mps.circuit import Circuit
+from mpsheads.mps.gate_factors import mirror, reorder, split
+from mpsheads.mps.gates import controlled_factors
 from mpsheads.mps.mpo import MPO
-from mpsheads.mps.schedule import Factors, Group, Layer, layers
+from mpsheads.mps.schedule import Factors, Layer, SiteGroup, Step, layers
 from mpsheads.mps.state import MPS, trim_bonds
-from mpsheads.mps.truncation import Truncation
 
 _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed or truncated
 _WIDEST_UNIT = 8  # up to this bond, multiplying its unit matrix along is cheaper than permuting
@@ -53,18 +57,15 @@ def apply_gate(
     Cost: O(batch * bond**2) a site from the first to the last; with a truncation that of
     `compress` there, and of `canonicalize` up to there.
     """
-    sites = (sites,) if isinstance(sites, int) else tuple(sites)
-    _check_sites(state, sites)
-    matrix = _fit_gate(state, matrix)
-    size = 1
-    for site in sites:
-        size *= state.phys_dims[site]
-    if matrix.shape[1:] != (size, size):
-        raise ValueError(f"`matrix` must be {size} x {size} here, got {tuple(matrix.shape[1:])}.")
-    order = sorted(range(len(sites)), key=sites.__getitem__)
-    places = [sites[i] for i in order]
-    factors = _split(matrix, [state.phys_dims[site] for site in sites], order)
-    if len(sites) > 1:
+    named = check_sites(sites, state.n_sites)
+    if len(named) > 3:
+        raise ValueError(f"`sites` must be one to three different sites, got {named}.")
+    dims = [state.phys_dims[site] for site in named]
+    matrix = _fit_gate(state, matrix, math.prod(dims))
+    order = sorted(range(len(named)), key=named.__getitem__)
+    places = sorted(named)
+    factors = _split(reorder(matrix, order, dims), [dims[i] for i in order])
+    if len(named) > 1:
         return _apply_spanning(state, places, factors, truncation)
     grown = _apply_factors(state, places, factors)
     stays = state.center == places[0] or (state.center is not None and _is_unitary(matrix))
@@ -95,14 +96,10 @@ def apply_controlled(
     Source: the operator-Schmidt rank of a controlled gate is 2. Cost: O(batch * bond**2) a site
     from control to target.
     """
-    _check_sites(state, (control, target))
-    matrix = _fit_gate(state, matrix)
-    eye = torch.eye(2, dtype=matrix.dtype, device=matrix.device)
-    projectors = torch.diag_embed(eye).permute(1, 2, 0)[None, None]  # 1 1 out in rank
-    choices = torch.stack([eye.expand_as(matrix), matrix], dim=1)[..., None]  # b rank out in 1
-    factors = [projectors, choices]
+    check_sites((control, target), state.n_sites)
+    factors = controlled_factors(_fit_gate(state, matrix, 2))
     if control > target:
-        factors = [factor.transpose(1, 4) for factor in reversed(factors)]
+        factors = mirror(factors)
     return _apply_spanning(state, sorted((control, target)), factors, truncation)
 
 
@@ -141,18 +138,14 @@ def apply_circuit(
     16 bytes * batch * n_sites * bond**2 in single precision, plus those of `compress`.
     """
     check_equal("number of sites", state=state.n_sites, circuit=circuit.num_sites)
-    _check_qubits(state)
+    check_qubits(state)
     if parameters is None:
         real = state.log_norm.dtype
         parameters = circuit.parameters(dtype=real, device=state.device)
     elif parameters.ndim == 2:
         check_equal("batch size", state=state.batch_size, parameters=len(parameters))
     check_equal("device", state=state.device, parameters=parameters.device)
-    if not state.dtype.is_complex:
-        raise TypeError(
-            f"`state` must be complex, since gates are, got {state.dtype}. Convert it first: "
-            f"`state.to(torch.complex64)`."
-        )
+    check_complex("Gates are", torch.complex64, state)
     factors: Factors = {
         kind: tuple(factor.to(state.dtype) for factor in found)
         for kind, found in circuit.factors(parameters).items()
@@ -184,21 +177,12 @@ def apply_mpo(state: MPS, operator: MPO, truncation: Truncation | None = None) -
     check_equal("device", state=state.device, operator=operator.device)
     if operator.batch_size != 1:
         check_equal("batch size", state=state.batch_size, operator=operator.batch_size)
-    if operator.dtype.is_complex and not state.dtype.is_complex:
-        raise TypeError(
-            f"`operator` is complex and the states are {state.dtype}. Convert them first: "
-            f"`state.to(torch.complex64)`."
-        )
-    alike: dict[tuple[object, ...], list[int]] = {}
-    for i, (site, op) in enumerate(zip(state.sites, operator.sites, strict=True)):
-        alike.setdefault((*site.shape, *op.shape), []).append(i)
-    tensors: dict[int, Tensor] = {}
-    for members in alike.values():
-        site = torch.stack([state.sites[i] for i in members]).unsqueeze(4)
-        op = torch.stack([operator.sites[i] for i in members]).to(state.dtype)
-        tensors |= zip(members, _act(op, site).squeeze(4).unbind(), strict=True)
-    grown = trim_bonds(state.with_sites(tensors))
-    return grown if truncation is None else compress(grown, truncation)
+    check_complex("`operator` is", operator.dtype, state)
+    layer, factors = [], {}
+    for shape, members in alike(site.shape for site in operator.sites).items():
+        factors[shape] = (torch.stack([operator.sites[i].to(state.dtype) for i in members]),)
+        layer.append(SiteGroup(tuple(members), (Step.of(shape, 0, range(len(members))),)))
+    return apply_layer(state, tuple(layer), factors, truncation)
 
 
 def apply_layer(
@@ -214,10 +198,7 @@ def apply_layer(
     """
     tensors: dict[int, Tensor] = {}
     for group in layer:
-        shapes: dict[torch.Size, list[int]] = {}
-        for member, site in enumerate(group.sites):
-            shapes.setdefault(state.sites[site].shape, []).append(member)
-        for members in shapes.values():
+        for members in alike(state.sites[site].shape for site in group.sites).values():
             part = group.part(members)
             sites = torch.stack([state.sites[site] for site in part.sites])
             tensors |= zip(part.sites, _apply_steps(part, factors, sites).unbind(), strict=True)
@@ -226,7 +207,7 @@ def apply_layer(
 
 
 def _apply_steps(
-    group: Group, factors: Factors, sites: Inexact[Tensor, "g b l p r"]
+    group: SiteGroup, factors: Factors, sites: Inexact[Tensor, "g b l p r"]
 ) -> Inexact[Tensor, "g b _l p _r"]:
     """All factors of a group, applied to its sites one after the other, or joined first.
 
@@ -337,31 +318,24 @@ def _apply_factors(state: MPS, places: list[int], factors: Sequence[Tensor]) -> 
     return state.with_sites(tensors)
 
 
-def _split(matrix: Tensor, dims: list[int], order: list[int]) -> list[Tensor]:
-    """A gate as factors `(b, left, out, in, right)`, with its sites in the given order.
+def _split(matrix: Tensor, dims: list[int]) -> tuple[Tensor, ...]:
+    """A gate as factors `(b, left, out, in, right)`, of the smaller bond of its two splittings.
 
-    The ends are the matrices with a single 1 wherever that takes no larger bond. Of a constant
-    gate those are left out which nothing multiplies: two of four for a controlled gate.
+    Of a constant gate those products are left out which nothing multiplies: two of four for a
+    controlled gate, if the control is at the end that is split off.
     """
-    k = len(dims)
-    legs = matrix.reshape(len(matrix), *dims, *dims)
-    legs = legs.permute(0, *(1 + i for i in order), *(1 + k + i for i in order))
-    dims = [dims[i] for i in order]
-    if k == 1:
-        return [legs[:, None, :, :, None]]
-    pairs = legs.permute(0, *(axis for i in range(1, k + 1) for axis in (i, i + k)))
-    a, z = dims[0], dims[-1]
-    if k == 3:
-        middle = pairs.reshape(len(matrix), a * a, dims[1], dims[1], z * z)
-        left, right = _used(middle, 1), _used(middle, 4)
-        middle = middle[:, left][..., right]
-        return [_units(matrix, a, left), middle, _units(matrix, z, right).transpose(1, 4)]
-    both = pairs.reshape(len(matrix), a * a, z * z)
-    left, right = _used(both, 1), _used(both, 2)
-    if len(left) <= len(right):
-        return [_units(matrix, a, left), both[:, left].reshape(len(matrix), -1, z, z, 1)]
-    rest = both[..., right].reshape(len(matrix), 1, a, a, -1)
-    return [rest, _units(matrix, z, right).transpose(1, 4)]
+    flipped = reorder(matrix, range(len(dims))[::-1], dims)
+    ways = _without_zeros(split(matrix, dims)), mirror(_without_zeros(split(flipped, dims[::-1])))
+    return min(ways, key=lambda factors: factors[0].shape[-1])
+
+
+def _without_zeros(factors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Factors without those parts of their bonds that the one with the gate's numbers lacks."""
+    parts = list(factors)
+    for i in range(len(parts) - 1):
+        used = _used(parts[1], 1 if i == 0 else 4)
+        parts[i], parts[i + 1] = parts[i][..., used], parts[i + 1][:, used]
+    return tuple(parts)
 
 
 def _used(legs: Tensor, axis: int) -> list[int]:
@@ -372,12 +346,6 @@ def _used(legs: Tensor, axis: int) -> list[int]:
     return (legs != 0).any(dim=others).nonzero()[:, 0].tolist() or [0]  # type: ignore[arg-type]
 
 
-def _units(matrix: Tensor, dim: int, which: list[int]) -> Tensor:
-    """Matrices with a single 1, as `(1, 1, out, in, which)`."""
-    units = torch.eye(dim * dim, dtype=matrix.dtype, device=matrix.device)[:, which]
-    return units.reshape(1, 1, dim, dim, len(which))
-
-
 def _is_unitary(matrix: Tensor) -> bool:
     if not is_concrete(matrix):
         return False
@@ -386,31 +354,7 @@ def _is_unitary(matrix: Tensor) -> bool:
     return bool(((matrix.mH @ matrix - eye).abs() <= tolerance).all())
 
 
-def _check_qubits(state: MPS) -> None:
-    if set(state.phys_dims) != {2}:
-        raise ValueError(f"`state` must be one of qubits, got dimensions {set(state.phys_dims)}.")
-
-
-def _check_sites(state: MPS, sites: tuple[int, ...]) -> None:
-    if not 1 <= len(sites) <= 3 or len(set(sites)) != len(sites):
-        raise ValueError(f"`sites` must be one to three different sites, got {sites}.")
-    if not all(0 <= site < state.n_sites for site in sites):
-        raise ValueError(f"`sites` must lie within 0..{state.n_sites - 1}, got {sites}.")
-
-
-def _fit_gate(state: MPS, matrix: Tensor) -> Tensor:
+def _fit_gate(state: MPS, matrix: Tensor, levels: int) -> Inexact[Tensor, "_b _out _in"]:
     """The gate as `(batch or 1, out, in)` in the states' dtype."""
-    if matrix.is_complex() and not state.dtype.is_complex:
-        raise TypeError(
-            f"The gate is complex and the states are {state.dtype}. Convert them first: "
-            f"`state.to(torch.complex64)`."
-        )
-    matrix = matrix if matrix.ndim == 3 else matrix[None]
-    if matrix.ndim != 3 or (matrix.shape[0] not in (1, state.batch_size)):
-        raise ValueError(
-            f"`matrix` must be (out, in) or ({state.batch_size}, out, in), "
-            f"got {tuple(matrix.shape)}."
-        )
-    check_equal("device", state=state.device, matrix=matrix.device)
-    check_finite("matrix", matrix)
-    return matrix.to(state.dtype)
+    check_complex("`matrix` is", matrix.dtype, state)
+    return fitting_matrix("matrix", matrix, state, levels)

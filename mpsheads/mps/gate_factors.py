@@ -4,6 +4,7 @@ No function here uses an SVD: the first three are exact rearrangements, differen
 and constant gates are factored to their exact rank by elimination.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -20,37 +21,51 @@ def complex_of(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.complex32)
 
 
-def split(matrix: Inexact[Tensor, "*b _d _d"]) -> tuple[Tensor, ...]:
-    """Any gate on one, two or three qubits as an MPO, with inner bonds 4.
+def split(
+    matrix: Inexact[Tensor, "*b _d _d"], dims: Sequence[int] | None = None
+) -> tuple[Tensor, ...]:
+    """Any gate on one, two or three sites as an MPO.
 
-    The ends that are not needed to hold the gate are the four matrices with a single 1.
+    The ends that are not needed to hold the gate are all matrices with a single 1.
 
     Args:
-        matrix: `(*b, 2**k, 2**k)`, the first site most significant.
+        matrix: `(*b, levels, levels)`, the first site most significant.
+        dims: Dimension of each of its k sites; qubits by default.
 
     Returns:
-        k tensors `(*b, left, out, in, right)` with outer bonds 1.
+        k tensors `(*b, left, out, in, right)` with outer bonds 1 and inner ones the square of a
+        dimension: 4 for qubits.
     """
-    batch, size = matrix.shape[:-2], matrix.shape[-1]
-    if size == 2:
+    batch, dims = matrix.shape[:-2], _dims(matrix, dims)
+    k = len(dims)
+    if k == 1:
         return (matrix[..., None, :, :, None],)
-    units = torch.eye(4, dtype=matrix.dtype, device=matrix.device)
-    first = units.reshape(1, 2, 2, 4).expand(*batch, 1, 2, 2, 4)
-    if size == 4:
-        legs = matrix.reshape(*batch, 2, 2, 2, 2).transpose(-3, -2)  # out1 in1 out2 in2
-        return first, legs.reshape(*batch, 4, 2, 2, 1)
-    last = units.reshape(4, 2, 2, 1).expand(*batch, 4, 2, 2, 1)
-    legs = matrix.reshape(*batch, *[2] * 6)
-    legs = legs.movedim((-6, -3, -5, -2, -4, -1), (-6, -5, -4, -3, -2, -1))  # out1 in1 out2 in2 ..
-    return first, legs.reshape(*batch, 4, 2, 2, 4), last
+    pairs = [axis - 2 * k for site in range(k) for axis in (site, k + site)]
+    legs = matrix.reshape(*batch, *dims, *dims).movedim(pairs, list(range(-2 * k, 0)))
+    first = _units(dims[0], matrix).reshape(1, dims[0], dims[0], -1).expand(*batch, -1, -1, -1, -1)
+    rest = legs.reshape(*batch, dims[0] ** 2, dims[1], dims[1], -1)  # out1 in1, out2, in2, others
+    if k == 2:
+        return first, rest
+    last = _units(dims[2], matrix).reshape(-1, dims[2], dims[2], 1)
+    return first, rest, last.expand(*batch, -1, -1, -1, -1)
 
 
-def reorder(matrix: Inexact[Tensor, "*b _d _d"], order: tuple[int, ...]) -> Tensor:
+def _units(dim: int, like: Tensor) -> Tensor:
+    return torch.eye(dim * dim, dtype=like.dtype, device=like.device)
+
+
+def reorder(
+    matrix: Inexact[Tensor, "*b _d _d"], order: Sequence[int], dims: Sequence[int] | None = None
+) -> Tensor:
     """The same gate with its sites named in another order: entry j is the old site `order[j]`."""
-    k = len(order)
-    legs = matrix.reshape(*matrix.shape[:-2], *[2] * (2 * k))
+    dims, k = _dims(matrix, dims), len(order)
+    legs = matrix.reshape(*matrix.shape[:-2], *dims, *dims)
     sources = [i - 2 * k for i in order] + [i - k for i in order]
     return legs.movedim(sources, list(range(-2 * k, 0))).reshape(matrix.shape)
+
+
+def _dims(matrix: Tensor, dims: Sequence[int] | None) -> tuple[int, ...]:
+    return tuple(dims) if dims is not None else (2,) * (matrix.shape[-1].bit_length() - 1)
 
 
 def mirror(factors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

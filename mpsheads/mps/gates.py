@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Complex, Float, Inexact
 from torch import Tensor
 
-from mpsheads.mps.gate_factors import Rows, complex_of, constant_factors, split
+from mpsheads.mps.gate_factors import Rows, complex_of, constant_factors, contract, split
 
 Factors = tuple[Tensor, ...]
 
@@ -102,23 +102,9 @@ def controlled_factors(matrix: Inexact[Tensor, "*b 2 2"]) -> Factors:
     return projectors.expand(*matrix.shape[:-2], 1, 2, 2, 2), choices
 
 
-def rxx(angle: Float[Tensor, "*b"]) -> Complex[Tensor, "*b 4 4"]:
-    """Ising interaction `exp(-i angle X (x) X / 2)`."""
-    c, s = (angle / 2).cos(), -1j * (angle / 2).sin()
-    return _matrix([[c, 0, 0, s], [0, c, s, 0], [0, s, c, 0], [s, 0, 0, c]])
-
-
-def ryy(angle: Float[Tensor, "*b"]) -> Complex[Tensor, "*b 4 4"]:
-    """Ising interaction `exp(-i angle Y (x) Y / 2)`."""
-    c, s = (angle / 2).cos(), -1j * (angle / 2).sin()
-    return _matrix([[c, 0, 0, -s], [0, c, s, 0], [0, s, c, 0], [-s, 0, 0, c]])
-
-
-def rzz(angle: Float[Tensor, "*b"]) -> Complex[Tensor, "*b 4 4"]:
-    """Ising interaction `exp(-i angle Z (x) Z / 2)`."""
-    p = _cis(-angle / 2)
-    q = p.conj()
-    return _matrix([[p, 0, 0, 0], [0, q, 0, 0], [0, 0, q, 0], [0, 0, 0, p]])
+def interaction(angle: Float[Tensor, "*b"], pauli: str) -> Complex[Tensor, "*b 4 4"]:
+    """Ising interaction `exp(-i angle P (x) P / 2)` of one of the Pauli matrices "x", "y", "z"."""
+    return contract(interaction_factors(angle, pauli))
 
 
 def interaction_factors(angle: Float[Tensor, "*b"], pauli: str) -> Factors:
@@ -204,6 +190,9 @@ CONSTANTS: dict[str, Rows] = {
 }
 """The gates without parameters, row by row."""
 
+PAULI = "1XYZ"
+"""The letters of Pauli strings, in the order of their numbers in base 4."""
+
 
 @dataclass(frozen=True)
 class GateFamily:
@@ -246,9 +235,12 @@ def _controlled(num_parameters: int, target: Callable[[Tensor], Tensor]) -> Gate
     )
 
 
-def _interaction(function: Callable[[Tensor], Tensor], pauli: str) -> GateFamily:
+def _interaction(pauli: str) -> GateFamily:
     return GateFamily(
-        2, 1, _one(function), lambda angles: interaction_factors(angles[..., 0], pauli)
+        2,
+        1,
+        lambda angles: interaction(angles[..., 0], pauli),
+        lambda angles: interaction_factors(angles[..., 0], pauli),
     )
 
 
@@ -274,9 +266,9 @@ FAMILIES: dict[str, GateFamily] = {
     "cry": _controlled(1, _one(ry)),
     "crz": _controlled(1, _one(rz)),
     "controlled-unitary": _controlled(4, unitary),
-    "rxx": _interaction(rxx, "x"),
-    "ryy": _interaction(ryy, "y"),
-    "rzz": _interaction(rzz, "z"),
+    "rxx": _interaction("x"),
+    "ryy": _interaction("y"),
+    "rzz": _interaction("z"),
     "fsim": GateFamily(2, 2, fsim),
     "givens": GateFamily(2, 1, _one(givens)),
     "su4": GateFamily(2, 15, su4),

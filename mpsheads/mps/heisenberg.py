@@ -17,9 +17,9 @@ from mpsheads._checks import check_equal
 from mpsheads._constants import constant
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.evolve import apply_layer
-from mpsheads.mps.schedule import Factors, layers
-from mpsheads.mps.state import MPS, product_state, trim_bonds
-from mpsheads.mps.transfer import PAULI, PAULIS
+from mpsheads.mps.gates import CONSTANTS, PAULI
+from mpsheads.mps.schedule import Factors, Layer, layers
+from mpsheads.mps.state import MPS, product_state
 
 _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
 _ZERO = 1e-13
@@ -42,8 +42,15 @@ def pauli_string(string: str, batch_size: int = 1, *, dtype: torch.dtype = torch
     return product_state(rows.expand(batch_size, -1, -1))
 
 
+Step = tuple[Layer, dict[int, list[int]]]
+"""A layer, and for a bond what of it can differ from zero afterwards, where that is not all."""
+
+
 def evolve_observable(
-    observable: MPS, circuit: Circuit, parameters: Float[Tensor, "batch parameters"]
+    observable: MPS,
+    circuit: Circuit,
+    parameters: Float[Tensor, "batch parameters"],
+    steps: Sequence[Step] | None = None,
 ) -> MPS:
     """The observable `U^dagger O U` of the circuit U, exactly.
 
@@ -51,6 +58,7 @@ def evolve_observable(
         observable: Pauli vectors, one for each row of `parameters`.
         circuit: The circuit U.
         parameters: `(batch, num_parameters)`, a different circuit for each observable.
+        steps: What `live_steps` finds; by default all layers, and all of their bonds.
 
     Returns:
         Pauli vectors. A bond that d controlled gates cross has dimension at most 4**d, and at most
@@ -64,60 +72,43 @@ def evolve_observable(
     check_equal("number of sites", observable=observable.n_sites, circuit=circuit.num_sites)
     check_equal("batch size", observable=observable.batch_size, parameters=len(parameters))
     maps = _maps(circuit, parameters)
-    for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
-        observable = apply_layer(observable, layer, maps)
+    if steps is None:
+        steps = [(layer, {}) for layer in layers(circuit, maps, _LAYER_RANK, reverse=True)]
+    for layer, live in steps:
+        observable = _narrowed(apply_layer(observable, layer, maps), live)
     return observable
 
 
-def evolve_string(
-    string: str, circuit: Circuit, parameters: Float[Tensor, "batch parameters"]
-) -> MPS:
-    """`evolve_observable` of a Pauli string, without the parts of bonds that are always zero.
+@torch.no_grad()
+def live_steps(string: str, circuit: Circuit) -> tuple[Step, ...]:
+    """The layers of `evolve_observable` of a Pauli string, and what of bonds can differ from zero.
 
     A control that nothing sees afterwards, for example, stays a projection on 0 or 1: two of the
     four products that the gate's map is a sum of vanish, whatever the parameters.
     """
-    observable = pauli_string(string, len(parameters), dtype=parameters.dtype)
-    observable = observable.to(device=parameters.device)
-    maps = _maps(circuit, parameters)
-    steps = layers(circuit, maps, _LAYER_RANK, reverse=True)
-    for layer, bonds in zip(steps, live_bonds(string, circuit), strict=True):
-        observable = _keep(apply_layer(observable, layer, maps), bonds)
-    return observable
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, circuit.num_parameters)
+    maps = _maps(circuit, torch.randn(shape, generator=generator, dtype=torch.float64))
+    observable = pauli_string(string, 2, dtype=torch.float64)
+    steps = []
+    for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
+        observable = apply_layer(observable, layer, maps)
+        live: dict[int, list[int]] = {}
+        for bond, (left, right) in enumerate(pairwise(observable.sites)):
+            size = left.abs().amax((0, 1, 2)) * right.abs().amax((0, 2, 3))
+            alive = (size > _ZERO * size.max()).nonzero().flatten().tolist()
+            if len(alive) < len(size):
+                live[bond] = alive
+        observable = _narrowed(observable, live)
+        steps.append((layer, live))
+    return tuple(steps)
 
 
-Live = dict[int, list[int]]
-"""For a bond what of it can differ from zero, where that is not all."""
-
-
-@torch.no_grad()
-def live_bonds(string: str, circuit: Circuit) -> list[Live]:
-    """What of each bond can differ from zero after each layer; kept with the circuit."""
-    known = circuit.__dict__.setdefault("_live_bonds", {})
-    if string not in known:
-        generator = torch.Generator().manual_seed(0)
-        shape = (2, circuit.num_parameters)
-        maps = _maps(circuit, torch.randn(shape, generator=generator, dtype=torch.float64))
-        observable = pauli_string(string, 2, dtype=torch.float64)
-        known[string] = []
-        for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):
-            observable = apply_layer(observable, layer, maps)
-            live: Live = {}
-            for bond, (left, right) in enumerate(pairwise(observable.sites)):
-                size = left.abs().amax((0, 1, 2)) * right.abs().amax((0, 2, 3))
-                kept = (size > _ZERO * size.max()).nonzero().flatten().tolist()
-                if len(kept) < len(size):
-                    live[bond] = kept
-            observable = _keep(observable, live)
-            known[string].append(live)
-    return known[string]
-
-
-def _keep(observable: MPS, live: Live) -> MPS:
+def _narrowed(observable: MPS, live: dict[int, list[int]]) -> MPS:
     """The observable with some of its bonds cut down."""
     sites = list(observable.sites)
-    for bond, kept in live.items():
-        index = torch.tensor(kept, device=observable.device)
+    for bond, alive in live.items():
+        index = torch.tensor(alive, device=observable.device)
         sites[bond] = sites[bond].index_select(3, index)
         sites[bond + 1] = sites[bond + 1].index_select(1, index)
     return MPS(tuple(sites), observable.log_norm) if live else observable
@@ -129,52 +120,6 @@ def _maps(circuit: Circuit, parameters: Tensor) -> Factors:
         kind: tuple(_conjugation(factor) for factor in factors)
         for kind, factors in circuit.factors(parameters).items()
     }
-
-
-def product_expectation(
-    observable: MPS, inputs: Float[Tensor, "sites observables components inputs"]
-) -> Float[Tensor, "observables inputs"]:
-    """Expectation value of each observable in product states of qubits.
-
-    Args:
-        observable: Pauli vectors of `components + 1` entries a site, the identity first.
-        inputs: `(sites, observables, components, inputs)`: for each observable its own input
-            qubits, as expectation values of the Pauli matrices in the order of its entries; that of
-            the identity is 1 and left out. The inputs are the last axis, along which all of the
-            work is contiguous.
-
-    Raises:
-        ValueError: If sites or batch sizes do not fit.
-
-    Cost: O(inputs * observables * sites * components * max_bond**2), one batched matrix product a
-    site.
-    """
-    check_equal("number of sites", observable=observable.n_sites, inputs=inputs.shape[0])
-    check_equal("number of observables", observable=len(observable), inputs=inputs.shape[1])
-    vectors = inputs.unbind(0)
-    first = observable.sites[0][:, 0].mT  # o r p
-    value = torch.baddbmm(first[..., :1], first[..., 1:], vectors[0])  # o r i
-    for components, site in zip(vectors[1:], observable.sites[1:], strict=True):
-        _, _, phys, right = site.shape
-        terms = site.permute(0, 2, 3, 1).flatten(1, 2) @ value  # o (p r) [l] i
-        value, *others = terms.unflatten(1, (phys, right)).unbind(1)  # the identity's, the rest
-        for term, component in zip(others, components.unbind(1), strict=True):
-            value = torch.addcmul(value, term, component[:, None])  # o [p] r i
-    return value[:, 0] * observable.log_norm.exp()[:, None]
-
-
-def select_components(observable: MPS, kept: Sequence[int]) -> MPS:
-    """The observable with some of its Pauli components at each site, in the order of `1XYZ`.
-
-    Real product states, for example, see nothing of Y: `(0, 1, 3)`.
-
-    Returns:
-        Vectors over those, bonds trimmed to what the shorter side needs.
-    """
-    if len(kept) == len(PAULI):
-        return observable
-    sites = tuple(site[:, :, list(kept)] for site in observable.sites)
-    return trim_bonds(MPS(sites, observable.log_norm))
 
 
 def _conjugation(
@@ -200,8 +145,9 @@ def _coefficients(left: int, right: int) -> np.ndarray:
     all is real. `(products, maps)`.
     """
     pairs = [_real_pairs(bond) for bond in (left, right)]
+    paulis = np.array([CONSTANTS[name] for name in ("id", "x", "y", "z")])
     found = np.einsum(
-        "mxz,nyw,jbc,ida->xbayzcdwmijn", pairs[0].conj(), pairs[1], PAULIS, PAULIS, optimize=True
+        "mxz,nyw,jbc,ida->xbayzcdwmijn", pairs[0].conj(), pairs[1], paulis, paulis, optimize=True
     )
     found = found.reshape(np.prod(found.shape[:8]), -1) / 2
     return np.stack([found.real, -found.imag], axis=1).reshape(2 * len(found), -1)

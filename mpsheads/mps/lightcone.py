@@ -5,30 +5,25 @@ unitary and cancel. Sites of a regular circuit have cones of the same form, whic
 chain of 768 sites costs what a window of a few sites costs, and is never walked site by site.
 """
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal, is_concrete
-from mpsheads.mps.circuit import Circuit, Operation
-from mpsheads.mps.heisenberg import (
-    evolve_string,
-    live_bonds,
-    product_expectation,
-    select_components,
-)
-from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation, pick
-from mpsheads.mps.state import MPS
-from mpsheads.mps.transfer import evolve_dense
+from mpsheads._checks import check_equal
+from mpsheads.mps.circuit import Circuit
+from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
+from mpsheads.mps.operation import Operation
+from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation
+from mpsheads.mps.rotations import Rotations, as_rotations, rotate
+from mpsheads.mps.state import MPS, trim_bonds
 
 Places = tuple[tuple[int, ...], ...]
 
 _SMALL = 4  # up to this window, an observable is held as all of its Pauli strings
-_LARGEST = 8  # the largest for which it can be
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +33,8 @@ class Cones:
     Attributes:
         circuit: The gates, with a parameter vector of their own.
         letters: The observable on the window.
+        rotations: The circuit as rotations, where the window is small and all gates are some.
+        steps: Elsewhere, the circuit's layers, and what of bonds can differ from zero.
         rows: Which of the observables asked for they are.
         sites: For each the sites of its window, `(cones, window)`.
         parameters: For each where its parameters stand in the whole circuit's.
@@ -45,9 +42,18 @@ class Cones:
 
     circuit: Circuit
     letters: str
+    rotations: Rotations | None
+    steps: tuple[Step, ...]
     rows: list[int]
     sites: list[tuple[int, ...]]
     parameters: list[list[int]]
+
+    @classmethod
+    def of(cls, circuit: Circuit, letters: str) -> "Cones":
+        """No cone yet of this form; what every evolution needs is found here once."""
+        rotations = as_rotations(circuit) if circuit.num_sites <= _SMALL else None
+        steps = () if rotations else live_steps(letters, circuit)
+        return cls(circuit, letters, rotations, steps, [], [], [])
 
     def own(self, parameters: Float[Tensor, " parameters"]) -> Float[Tensor, "cones _"]:
         """The parameters of each cone; a view where they follow each other."""
@@ -59,14 +65,13 @@ class Cones:
             return parameters[flat[0] : flat[0] + len(flat)].view(-1, count)
         return parameters[torch.tensor(self.parameters, device=parameters.device)]
 
-    def window_rows(self, row_of: Sequence[int] | None = None, group: int = 1) -> list[Rows]:
+    def window_rows(self, row_of: Sequence[int] | None = None) -> list[Rows]:
         """For each site of the window, which site of the register it is for each cone.
 
         Args:
             row_of: The row that stands for each site, where these are in another order.
-            group: Sites that share a row: one entry for each group of the window.
         """
-        columns = list(zip(*self.sites, strict=True))[::group]
+        columns = zip(*self.sites, strict=True)
         return [as_rows([row_of[s] if row_of else s for s in column]) for column in columns]
 
 
@@ -75,36 +80,29 @@ Observable = tuple[Tensor, ...]
 
 
 def evolve_cones(
-    cones: Cones,
-    parameters: Float[Tensor, "cones _"],
-    kept: Sequence[int] = (0, 1, 2, 3),
-    group: int = 1,
+    cones: Cones, parameters: Float[Tensor, "cones _"], paulis: Sequence[int] = (0, 1, 2, 3)
 ) -> Observable:
     """The observables of light cones of the same form, evolved backwards through their circuits.
 
     Args:
         cones: The cones.
         parameters: Those of each cone, `Cones.own`.
-        kept: The identity, 0, and the Pauli strings of a group, as numbers in base 4, that the
-            inputs have values of; the others vanish.
-        group: Neighbouring sites whose inputs are entangled; 1 for product states.
-
-    Raises:
-        ValueError: If the window of entangled inputs has more than 8 sites.
+        paulis: The Pauli matrices, as places in `1XYZ`, that the inputs have values of, the
+            identity first; the others vanish. Real product states see nothing of Y: `(0, 1, 3)`.
     """
-    width = len(cones.letters)
-    if group > 1 and width > _LARGEST:
-        raise ValueError(
-            f"The readout depends on {width} qubits; for entangled inputs, {_LARGEST} is the most."
-        )
-    if group == 1 and width > _SMALL:
-        observable = evolve_string(cones.letters, cones.circuit, parameters)
-        return select_components(observable, kept).sites
-    observable = evolve_dense(cones.letters, cones.circuit, parameters)
-    if len(kept) < 4**group:
-        strings = _strings(kept, 4**group, width // group).to(observable.device)
-        observable = observable.index_select(0, strings)
-    return (observable,)
+    if cones.rotations is not None:
+        observable = rotate(cones.letters, cones.rotations, parameters)
+        if len(paulis) < 4:
+            strings = _strings(paulis, len(cones.letters)).to(observable.device)
+            observable = observable.index_select(0, strings)
+        return (observable,)
+    string = pauli_string(cones.letters, len(parameters), dtype=parameters.dtype)
+    string = string.to(device=parameters.device)
+    evolved = evolve_observable(string, cones.circuit, parameters, cones.steps)
+    if len(paulis) < 4:
+        sites = tuple(site[:, :, list(paulis)] for site in evolved.sites)
+        evolved = trim_bonds(MPS(sites, evolved.log_norm))
+    return evolved.sites
 
 
 def meet_inputs(
@@ -116,25 +114,21 @@ def meet_inputs(
 
     Args:
         observable: What `evolve_cones` gives.
-        components: Expectation values of Pauli strings in each group of input qubits, those of
-            `kept` after the first.
-        rows: For each group of the window which rows of `components` it is, `Cones.window_rows`.
+        components: Expectation values of the Pauli matrices `paulis` but the identity in each
+            input qubit.
+        rows: For each site of the window which rows of `components` it is, `Cones.window_rows`.
     """
-    if len(observable) == 1 and observable[0].ndim == 2:
+    if observable[0].ndim == 2:
         return dense_expectation(observable[0], components, rows)
-    if is_concrete(components):
-        return chain_expectation(observable, components, rows)
-    picked = torch.stack([pick(components, site) for site in rows])  # window component cones i
-    operators = MPS.unchecked(list(observable), observable[0].new_zeros(len(observable[0])))
-    return product_expectation(operators, picked.transpose(1, 2))
+    return chain_expectation(observable, components, rows)
 
 
-def _strings(kept: Sequence[int], base: int, digits: int) -> Tensor:
-    """The numbers with so many digits, all among `kept`."""
-    found, choice = torch.zeros(1, dtype=torch.long), torch.tensor(kept)
-    for _ in range(digits):
-        found = (base * found[:, None] + choice).flatten()
-    return found
+def _strings(paulis: Sequence[int], sites: int) -> Tensor:
+    """The numbers in base 4 with so many digits, all among `paulis`."""
+    numbers, digits = torch.zeros(1, dtype=torch.long), torch.tensor(paulis)
+    for _ in range(sites):
+        numbers = (4 * numbers[:, None] + digits).flatten()
+    return numbers
 
 
 def local_expectations(
@@ -213,73 +207,33 @@ def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:
     return torch.stack([2 * off.real, 2 * y, z]) / norm
 
 
-def find_cones(circuit: Circuit, pauli: str, places: Places, group: int = 1) -> list[Cones]:
-    """Light cones of local observables, grouped by their form; kept with the circuit.
+@lru_cache(maxsize=64)
+def find_cones(circuit: Circuit, pauli: str, places: Places) -> tuple[Cones, ...]:
+    """Light cones of local observables, grouped by their form; the last 64 results are kept.
 
     Args:
         circuit: The circuit.
         pauli: Letters of `XYZ`, one for each site of an observable.
         places: The sites of each observable.
-        group: Windows are made of whole groups of so many neighbouring sites.
 
     Cost: O(gates in all cones).
     """
-    known = circuit.__dict__.setdefault("_cones", {})
-    if (pauli, places, group) not in known:
-        on_site: list[list[int]] = [[] for _ in range(circuit.num_sites)]
-        for number, operation in enumerate(circuit):
-            for site in operation.sites:
-                on_site[site].append(number)
-        found: dict[object, Cones] = {}
-        for row, sites in enumerate(places):
-            operations, window = _light_cone(circuit, on_site, sites)
-            starts = sorted({site // group * group for site in window})
-            window = tuple(site for start in starts for site in range(start, start + group))
-            new = {site: i for i, site in enumerate(window)}
-            cone, used = _own_parameters(operations, new)
-            letters = ["1"] * len(window)
-            for site, letter in zip(sites, pauli, strict=True):
-                letters[new[site]] = letter
-            gates = tuple((op.gate, op.sites, op.adjoint, op.matrix) for op in cone)
-            form = ("".join(letters), gates)
-            if form not in found:
-                found[form] = Cones(Circuit(len(window), tuple(cone)), form[0], [], [], [])
-            cones = found[form]
-            cones.rows.append(row)
-            cones.sites.append(window)
-            cones.parameters.append(used)
-        for cones in found.values():
-            if group == 1 and len(cones.letters) > _SMALL:
-                live_bonds(cones.letters, cones.circuit)  # now, since no tracing may see it
-        known[pauli, places, group] = list(found.values())
-    return known[pauli, places, group]
-
-
-def _light_cone(
-    circuit: Circuit, on_site: list[list[int]], sites: Sequence[int]
-) -> tuple[list[Operation], set[int]]:
-    """What `Circuit.light_cone` finds, without a look at all other gates."""
-    window: set[int] = set()
-    waiting: list[int] = []
-    kept: list[int] = []
-
-    def enter(site: int, before: int) -> None:
-        window.add(site)
-        for number in on_site[site]:
-            if number < before:
-                heapq.heappush(waiting, -number)
-
-    for site in sites:
-        enter(site, len(circuit))
-    while waiting:
-        number = -heapq.heappop(waiting)
-        if kept and kept[-1] == number:
-            continue
-        kept.append(number)
-        for site in circuit.operations[number].sites:
-            if site not in window:
-                enter(site, number)
-    return [circuit.operations[number] for number in reversed(kept)], window
+    by_form: dict[object, Cones] = {}
+    for row, sites in enumerate(places):
+        operations, window = circuit.influences(sites)
+        new = {site: i for i, site in enumerate(window)}
+        cone, used = _own_parameters(operations, new)
+        letters = ["1"] * len(window)
+        for site, letter in zip(sites, pauli, strict=True):
+            letters[new[site]] = letter
+        form = ("".join(letters), tuple(cone))
+        if form not in by_form:
+            by_form[form] = Cones.of(Circuit(len(window), cone), form[0])
+        cones = by_form[form]
+        cones.rows.append(row)
+        cones.sites.append(window)
+        cones.parameters.append(used)
+    return tuple(by_form.values())
 
 
 def _own_parameters(

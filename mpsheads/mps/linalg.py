@@ -1,4 +1,4 @@
-"""QR, SVD and eigendecompositions that one can train through; nothing else here calls LAPACK.
+"""QR, singular values and kept spaces that one can train through; all calls of LAPACK are here.
 
 The factors of a decomposition are unique only up to a rotation (a gauge), and torch differentiates
 that arbitrary choice: the result is NaN where singular values repeat or vanish, which is every
@@ -47,29 +47,17 @@ def qr(matrix: Inexact[Tensor, "*b m n"]) -> tuple[Tensor, Tensor]:
     return _run(_QR, matrix)
 
 
-def svd(
-    matrix: Inexact[Tensor, "*b m n"], max_rank: int | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Truncated singular value decomposition `matrix ~ U W Vh`.
-
-    Args:
-        matrix: `(*b, m, n)`, of any rank.
-        max_rank: Singular values to keep, the largest ones; all of them if `None`.
+def svd(matrix: Inexact[Tensor, "*b m n"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular value decomposition `matrix = U diag(s) Vh`, without gradients.
 
     Returns:
-        U `(*b, m, k)`, W `(*b, k, k)` and Vh `(*b, k, n)`. W is the diagonal matrix of the kept
-        singular values, computed as `U^dagger matrix V`, so that its gradient holds off the
-        diagonal too. The gradient is right for losses that do not change when U and V are rotated
-        among themselves and W is rotated along.
+        U `(*b, m, k)`, s `(*b, k)`, largest first, and Vh `(*b, k, n)`, k = min(m, n).
 
-    Source: Francuz et al. 2023 (arXiv:2311.11894), the kept against the dropped space.
-    Cost: O(m * n * min(m, n)).
+    Cost: O(m * n * k).
     """
-    limit = min(matrix.shape[-2:])
-    k = limit if max_rank is None else min(max_rank, limit)
-    u, _, v = _run(_SVD, matrix, k)
-    u, v = u[..., :k], v[..., :k]
-    return u, u.mH @ matrix @ v, v.mH
+    scaled, size = _prepare(matrix.detach())
+    u, s, vh = torch.linalg.svd(scaled, full_matrices=False)
+    return u, s * size[..., 0], vh
 
 
 def singular_values(matrix: Inexact[Tensor, "*b m n"]) -> Float[Tensor, "*b k"]:
@@ -77,15 +65,7 @@ def singular_values(matrix: Inexact[Tensor, "*b m n"]) -> Float[Tensor, "*b k"]:
 
     The gradient is right for every function that does not depend on the order of equal values.
     """
-    return _run(_SVD, matrix, 0)[1]
-
-
-def eigvalsh(matrix: Inexact[Tensor, "*b n n"]) -> Float[Tensor, "*b n"]:
-    """Eigenvalues of Hermitian matrices, smallest first.
-
-    The gradient is right for every function that does not depend on the order of equal values.
-    """
-    return _run(_Eigvalsh, matrix)[0]
+    return _run(_SingularValues, matrix)[0]
 
 
 def kept_space(
@@ -132,6 +112,16 @@ def pulled_gram(
     return _run(_Pulled, site, gram)
 
 
+def to_unit(tensor: Inexact[Tensor, "*b"], *axes: int) -> tuple[Tensor, Tensor]:
+    """The tensor over its largest size along some axes, and that size, kept as axes of length 1.
+
+    The size is 1 where all is zero, real, and a constant for gradients.
+    """
+    size = tensor.detach().abs().amax(dim=axes, keepdim=True)
+    size = torch.where(size > 0, size, torch.ones_like(size))
+    return tensor / size, size
+
+
 def _run(function: type[torch.autograd.Function], *arguments: Any) -> Any:
     """The function, without the cost of autograd where no gradient can be asked for."""
     run = function.apply if torch.is_grad_enabled() else function.forward
@@ -161,60 +151,23 @@ class _QR(torch.autograd.Function):
         return grad
 
 
-class _SVD(torch.autograd.Function):
-    """All singular vectors and values; gradients reach the first `keep` vectors and all values."""
-
+class _SingularValues(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(matrix: Tensor, keep: int) -> tuple[Tensor, Tensor, Tensor]:
-        scaled, size = _prepare(matrix)
-        u, s, vh = torch.linalg.svd(scaled, full_matrices=False)
-        return u, s * size[..., 0], vh.mH.clone()
+    def forward(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        u, s, vh = svd(matrix)
+        return s, u, vh
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.keep = inputs[1]
-        ctx.save_for_backward(*output)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        (u, s, v), k = ctx.saved_tensors, ctx.keep
-        grad_u, grad_s, grad_v = grads
-        grad = (u * grad_s[..., None, :].to(u.dtype)) @ v.mH
-        if k:
-            grad_u, grad_v = grad_u[..., :k], grad_v[..., :k]
-            s, size = _scaled(s)
-            inside, outside = s[..., None, :k], s[..., k:, None]
-            gaps = _inverse_gaps(inside, outside)  # ... dropped kept
-            a, b = u[..., k:].mH @ grad_u, v[..., k:].mH @ grad_v
-            left, right = gaps * (inside * a + outside * b), gaps * (outside * a + inside * b)
-            moved = u[..., k:] @ left @ v[..., :k].mH + u[..., :k] @ right.mH @ v[..., k:].mH
-            beyond_u = (grad_u - u @ (u.mH @ grad_u)) * _inverses(inside)
-            beyond_v = (grad_v - v @ (v.mH @ grad_v)) * _inverses(inside)
-            moved = moved + beyond_u @ v[..., :k].mH + u[..., :k] @ beyond_v.mH
-            grad = grad + moved / size[..., None]
-        return grad, None
-
-
-class _Eigvalsh(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
-        scaled, size = _prepare(matrix)
-        values, vectors = torch.linalg.eigh(scaled)
-        return values * size[..., 0], vectors
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        (vectors,) = ctx.saved_tensors
-        return (vectors * grads[0][..., None, :].to(vectors.dtype)) @ vectors.mH
+        u, vh = ctx.saved_tensors
+        return (u * grads[0][..., None, :].to(u.dtype)) @ vh
 
 
 class _KeptSpace(torch.autograd.Function):
@@ -244,7 +197,7 @@ class _KeptSpace(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (rows, gram, vectors, weights), k = ctx.saved_tensors, ctx.keep
         grad_vectors, grad_weights = grads
-        s, size = _scaled(weights.sqrt())
+        s, size = to_unit(weights.sqrt(), -1)
         size = size[..., None]  # everything but the results is brought to size 1
         gaps = _inverse_gaps(s[..., None, :k], s[..., k:, None])
         turned = gaps * (vectors[..., k:].mH @ grad_vectors[..., :k])
@@ -289,21 +242,12 @@ class _Pulled(torch.autograd.Function):
 
 def _prepare(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """The matrix brought to size 1 with negligible entries cleared, and its size `(*b, 1, 1)`."""
-    size = matrix.abs().amax(dim=(-2, -1), keepdim=True)
-    size = torch.where(size > 0, size, torch.ones_like(size))
-    scaled = matrix / size
+    scaled, size = to_unit(matrix, -2, -1)
     floor = torch.finfo(matrix.dtype).tiny / torch.finfo(matrix.dtype).eps
     if matrix.is_complex():
         parts = torch.view_as_real(scaled)
         return torch.view_as_complex(torch.where(parts.abs() < floor, 0.0, parts)), size
     return torch.where(scaled.abs() < floor, 0.0, scaled), size
-
-
-def _scaled(s: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values over the largest one, and that one, `(*b, 1)`, or 1 where all vanish."""
-    size = s.amax(dim=-1, keepdim=True)
-    size = torch.where(size > 0, size, torch.ones_like(size))
-    return s / size, size
 
 
 def _inverse_gaps(kept: Tensor, dropped: Tensor) -> Tensor:
@@ -326,6 +270,6 @@ def _broadening(s: Tensor) -> float:
 def _pseudo_inverse(r: Tensor) -> Tensor:
     scaled, size = _prepare(r)
     u, s, vh = torch.linalg.svd(scaled, full_matrices=False)
-    s, largest = _scaled(s)
+    s, largest = to_unit(s, -1)
     inverse = _inverses(s) / largest
     return (vh.mH * inverse[..., None, :].to(vh.dtype)) @ u.mH / size

@@ -1,28 +1,28 @@
 """Matrix product operators, and the makers of sums of Pauli strings."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
-from torch.utils import _pytree
 
 from mpsheads._checks import check_finite, check_positive
-from mpsheads.mps.chain import Chain, check_chain
+from mpsheads.mps.chain import Chain, check_chain, pytree
 
 PauliTerm = str | Mapping[int, str]
 Coefficient = int | float | complex | Tensor
-_Key = tuple[str, tuple[tuple[int, str], ...]]
+_String = tuple[tuple[int, str], ...]  # sites and their letters, from left to right
+_Step = tuple[int, int, int, int]  # left state, right state, letter, coefficient: 0 is the number 1
 
 
+@pytree
 @dataclass(frozen=True, repr=False, eq=False)
 class MPO(Chain):
     """A matrix product operator with open boundary: one for all states, or one for each state.
-
-    It is a pytree of `torch.utils._pytree`, as the states are.
 
     Attributes:
         sites: One tensor `(batch, left, out, in, right)` per site, site 0 leftmost and most
@@ -42,24 +42,9 @@ class MPO(Chain):
             if site.shape[2] != site.shape[3]:
                 raise ValueError(f"Site {i} must map a site to itself, got {tuple(site.shape)}.")
 
-    @classmethod
-    def unchecked(cls, sites: Sequence[Any]) -> "MPO":
-        """An operator from tensors that are known to fit; for algorithms."""
-        operator = object.__new__(cls)
-        object.__setattr__(operator, "sites", tuple(sites))
-        return operator
-
     def to(self, *args: Any, **kwargs: Any) -> "MPO":
         """The same operator on another device or in another dtype, as `Tensor.to` takes them."""
         return MPO.unchecked([site.to(*args, **kwargs) for site in self.sites])
-
-
-_pytree.register_pytree_node(
-    MPO,
-    lambda operator: (list(operator.sites), None),
-    lambda leaves, _: MPO.unchecked(list(leaves)),
-    serialized_type_name="mpsheads.MPO",
-)
 
 
 def mpo_to_dense(operator: MPO) -> Inexact[Tensor, "batch levels levels"]:
@@ -113,15 +98,14 @@ def pauli_sum(
         device = next((v.device for _, v in pairs if isinstance(v, Tensor)), torch.device("cpu"))
     strings = [_support(term, n_sites) for term, _ in pairs]
     values = _coefficients([value for _, value in pairs], strings, dtype, device)
-    columns, sites = _bond_states(strings, n_sites)
-    edges = _edges(strings, columns, sites, n_sites)
+    states, steps = _automaton(strings, n_sites)
     letters = real_paulis(dtype, device).flatten(1)
     tensors = []
     for i in range(n_sites):
-        left, right = len(columns[i]), len(columns[i + 1])
-        position, letter, value = torch.tensor(edges[i], device=device).T
+        left, right = states[i : i + 2]
+        a, b, letter, value = torch.tensor(steps[i], device=device).T
         blocks = values[:, value, None] * letters[letter]  # b edges (out in)
-        tensor = letters.new_zeros(len(values), left * right, 4).index_add(1, position, blocks)
+        tensor = letters.new_zeros(len(values), left * right, 4).index_add(1, a * right + b, blocks)
         tensors.append(tensor.reshape(-1, left, right, 2, 2).permute(0, 1, 3, 4, 2))
     return MPO.unchecked(tensors)
 
@@ -169,7 +153,7 @@ def heisenberg_hamiltonian(
     return pauli_sum([*bonds, *fields], n_sites, dtype=dtype, device=device)
 
 
-def _support(term: PauliTerm, n_sites: int) -> tuple[tuple[int, str], ...]:
+def _support(term: PauliTerm, n_sites: int) -> _String:
     """The letters of a term that are not the identity, with their sites, from left to right."""
     if isinstance(term, str):
         if len(term) != n_sites:
@@ -189,7 +173,7 @@ def _support(term: PauliTerm, n_sites: int) -> tuple[tuple[int, str], ...]:
 
 def _coefficients(
     values: Sequence[Coefficient],
-    strings: Sequence[tuple[tuple[int, str], ...]],
+    strings: Sequence[_String],
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> Tensor:
@@ -221,74 +205,52 @@ def _is_complex(value: object) -> bool:
     return isinstance(value, Tensor) and value.is_complex()
 
 
-def _bond_states(
-    strings: Sequence[tuple[tuple[int, str], ...]], n_sites: int
-) -> tuple[list[dict[_Key, int]], list[int]]:
-    """The automaton's states on each bond, and the site at which each string is weighted.
+def _automaton(strings: Sequence[_String], n_sites: int) -> tuple[list[int], list[list[_Step]]]:
+    """A finite automaton that reads the strings: the states on each bond, the steps at each site.
 
     Left of the site that carries its coefficient a string is known by its beginning, right of it by
-    its end. Bond i lies left of site i.
+    its end. That site is as near to `_middle` as the string reaches. Bond i lies left of site i.
     """
-    begins: list[set[_Key]] = [set() for _ in range(n_sites + 1)]
-    ends: list[set[_Key]] = [set() for _ in range(n_sites + 1)]
+    middle = _middle(strings, n_sites)
+    spans = [(string[0][0], string[-1][0]) if string else (middle, middle) for string in strings]
+    states: list[dict[object, int]] = [{} for _ in range(n_sites + 1)]
+    steps: list[dict[_Step, None]] = [{} for _ in range(n_sites)]  # ordered, each once
+
+    def step(i: int, left: object, right: object, letter: str, coefficient: int) -> None:
+        a = states[i].setdefault(left, len(states[i]))
+        b = states[i + 1].setdefault(right, len(states[i + 1]))
+        steps[i][a, b, "1XYZ".index(letter), coefficient] = None
+
+    for t, (string, (first, last)) in enumerate(zip(strings, spans, strict=True), start=1):
+        weighted, letters = min(max(first, middle), last), dict(string)
+        keys = [
+            ("begin", _cut(string, bond)[0]) if bond <= weighted else ("end", _cut(string, bond)[1])
+            for bond in range(first, last + 2)
+        ]
+        for i, (left, right) in enumerate(pairwise(keys), start=first):
+            step(i, left, right, letters.get(i, "1"), t if i == weighted else 0)
+    for i in range(max(first for first, _ in spans)):  # strings that have not begun
+        step(i, ("begin", ()), ("begin", ()), "1", 0)
+    for i in range(min(last for _, last in spans) + 1, n_sites):  # strings that are over
+        step(i, ("end", ()), ("end", ()), "1", 0)
+    return [len(bond) for bond in states], [list(site) for site in steps]
+
+
+def _middle(strings: Sequence[_String], n_sites: int) -> int:
+    """The site for which states by beginnings to its left and by ends to its right are fewest."""
+    begins: list[set[_String]] = [set() for _ in range(n_sites + 1)]
+    ends: list[set[_String]] = [set() for _ in range(n_sites + 1)]
     for string in strings:
         for bond in range(string[0][0] + 1, string[-1][0] + 1) if string else ():
-            begins[bond].add(_begin(string, bond))
-            ends[bond].add(_end(string, bond))
+            begin, end = _cut(string, bond)
+            begins[bond].add(begin)
+            ends[bond].add(end)
     before = list(accumulate((len(s) ** 2 for s in begins), initial=0))
     after = list(accumulate((len(s) ** 2 for s in ends), initial=0))
-    middle = min(range(n_sites), key=lambda m: before[m + 1] + after[-1] - after[m + 1])
-    spans = [(s[0][0], s[-1][0]) if s else (middle, middle) for s in strings]
-    weighted = [min(max(first, middle), last) for first, last in spans]
-    columns = [
-        {key: k for k, key in enumerate(sorted(begins[i] if i <= middle else ends[i]))}
-        for i in range(n_sites + 1)
-    ]
-    untouched, finished = max(first for first, _ in spans), min(last for _, last in spans)
-    for i in range(n_sites + 1):
-        for key, present in ((("begin", ()), i <= untouched), (("end", ()), i > finished)):
-            if present:
-                columns[i][key] = len(columns[i])
-    return columns, weighted
+    return min(range(n_sites), key=lambda m: before[m + 1] + after[-1] - after[m + 1])
 
 
-def _edges(
-    strings: Sequence[tuple[tuple[int, str], ...]],
-    columns: Sequence[dict[_Key, int]],
-    weighted: Sequence[int],
-    n_sites: int,
-) -> list[list[tuple[int, int, int]]]:
-    """For each site the automaton's steps: position in (left, right), letter, coefficient.
-
-    Coefficient 0 is the number one, coefficient t + 1 that of string t.
-    """
-    steps: list[set[tuple[int, int, int]]] = [set() for _ in range(n_sites)]
-    extra: list[list[tuple[int, int, int]]] = [[] for _ in range(n_sites)]
-
-    def step(i: int, left: _Key, right: _Key, letter: str) -> tuple[int, int]:
-        position = columns[i][left] * len(columns[i + 1]) + columns[i + 1][right]
-        return position, "1XYZ".index(letter)
-
-    for t, (string, site) in enumerate(zip(strings, weighted, strict=True)):
-        letters = dict(string)
-        for i in range(string[0][0], string[-1][0] + 1) if string else (site,):
-            left = _begin(string, i) if i <= site else _end(string, i)
-            right = _begin(string, i + 1) if i + 1 <= site else _end(string, i + 1)
-            found = step(i, left, right, letters.get(i, "1"))
-            if i == site:
-                extra[i].append((*found, t + 1))
-            else:
-                steps[i].add((*found, 0))
-    for i in range(n_sites):
-        for key in (("begin", ()), ("end", ())):  # the untouched and the finished go on
-            if key in columns[i] and key in columns[i + 1]:
-                steps[i].add((*step(i, key, key, "1"), 0))
-    return [[*sorted(plain), *more] for plain, more in zip(steps, extra, strict=True)]
-
-
-def _begin(string: tuple[tuple[int, str], ...], bond: int) -> _Key:
-    return "begin", tuple([item for item in string if item[0] < bond])
-
-
-def _end(string: tuple[tuple[int, str], ...], bond: int) -> _Key:
-    return "end", tuple([item for item in string if item[0] >= bond])
+def _cut(string: _String, bond: int) -> tuple[_String, _String]:
+    """The letters before a bond and those after it."""
+    count = bisect_left(string, (bond, ""))
+    return string[:count], string[count:]

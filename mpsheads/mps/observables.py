@@ -7,10 +7,15 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite
-from mpsheads.mps.density import (
+from mpsheads._checks import check_equal
+from mpsheads.mps.arguments import (
+    check_qubits,
     check_sites,
     check_weights,
+    fitting_matrix,
+    working_dtype,
+)
+from mpsheads.mps.density import (
     environment_size,
     left_environments,
     one_site_density_matrices,
@@ -65,7 +70,7 @@ def expectation(
         raise ValueError("`sites` must say where a matrix acts, got None.")
     named = check_sites(sites, state.n_sites)
     levels = math.prod([state.phys_dims[i] for i in named])
-    matrix = _matching_matrix("operator", operator, state, levels)
+    matrix = fitting_matrix("operator", operator, state, levels)
     rho = reduced_density_matrix(state, named)
     return _like(state, torch.einsum("bpq,bqp->b", rho.to(matrix.dtype), matrix))
 
@@ -120,11 +125,12 @@ def correlation(
     """
     rho = one_site_density_matrices(state)
     first, second = (
-        _matching_matrix(name, _letter(operator, state), state, rho.shape[-1])
+        fitting_matrix(name, _letter(operator, state), state, rho.shape[-1])
         for name, operator in (("a", a), ("b", b))
     )
     dtype = torch.promote_types(first.dtype, second.dtype)
-    operators, rho = torch.stack([first.to(dtype), second.to(dtype)], dim=1), rho.to(dtype)
+    rho = rho.to(dtype)
+    operators = torch.stack([x.to(dtype).expand_as(rho[:, 0]) for x in (first, second)], dim=1)
     means = torch.einsum("bspq,boqp->bso", rho, operators)
     eye = torch.eye(rho.shape[-1], dtype=rho.dtype, device=rho.device)
     centred = operators[:, None] - means[..., None, None] * eye  # b s o p q
@@ -143,7 +149,7 @@ def bloch_vectors(state: MPS) -> Float[Tensor, "batch sites 3"]:
 
     Cost: O(n_sites * max_bond**3) a state, for all qubits together.
     """
-    _check_qubits(state)
+    check_qubits(state)
     rho = one_site_density_matrices(state)
     off, z = rho[..., 0, 1], rho[..., 0, 0] - rho[..., 1, 1]
     y = -2 * off.imag + 0.0 if off.is_complex() else torch.zeros_like(off)
@@ -180,7 +186,7 @@ def _pairs(state: MPS, centred: Tensor) -> tuple[list[Tensor], list[Tensor]]:
 
 def _of_string(state: MPS, string: str, sites: int | Sequence[int] | None) -> Tensor:
     """Expectation value of a Pauli string: one sweep over the sites from its first to its last."""
-    _check_qubits(state)
+    check_qubits(state)
     named = check_sites(range(state.n_sites) if sites is None else sites, state.n_sites)
     if len(string) != len(named) or set(string) - set("1XYZ"):
         raise ValueError(
@@ -215,7 +221,7 @@ def _sandwich(state: MPS, operator: MPO, *, squared: bool) -> Tensor:
     large numbers are subtracted.
     """
     _check_mpo(state, operator)
-    dtype = _working_dtype(state, operator.dtype)
+    dtype = working_dtype(state, operator.dtype)
     plain = torch.ones(state.batch_size, 1, 1, dtype=dtype, device=state.device)  # b m l
     shape = (state.batch_size, 1, *([1, 1] if squared else [1]), 1)
     env, log = plain.new_ones(shape), plain.real.new_zeros(state.batch_size)  # b m (y) w l
@@ -249,43 +255,15 @@ def _check_mpo(state: MPS, operator: MPO) -> None:
         )
 
 
-def _check_qubits(state: MPS) -> None:
-    if set(state.phys_dims) != {2}:
-        raise ValueError(f"`state` must be one of qubits, got dimensions {state.phys_dims}.")
-
-
 def _letter(operator: Tensor | str, state: MPS) -> Tensor:
     """The matrix that a letter names; complex for Y."""
     if not isinstance(operator, str):
         return operator
-    _check_qubits(state)
+    check_qubits(state)
     if operator not in ("1", "X", "Y", "Z"):
         raise ValueError(f"A letter must be one of 1XYZ, got {operator!r}.")
     matrix = real_paulis(state.dtype, state.device)["1XYZ".index(operator)]
     return 1j * matrix if operator == "Y" else matrix
-
-
-def _matching_matrix(name: str, operator: Tensor, state: MPS, levels: int) -> Tensor:
-    """`(batch or 1, levels, levels)` in the states' precision, complex if either is."""
-    if operator.ndim not in (2, 3) or operator.shape[-2:] != (levels, levels):
-        raise ValueError(
-            f"`{name}` must be (out, in) or (batch, out, in) with {levels} levels for these "
-            f"sites, got shape {tuple(operator.shape)}."
-        )
-    if operator.ndim == 3 and len(operator) not in (1, state.batch_size):
-        raise ValueError(
-            f"`{name}` must have one matrix for each of {state.batch_size} states, got "
-            f"{len(operator)}."
-        )
-    check_equal("device", state=state.device, **{name: operator.device})
-    check_finite(name, operator)
-    dtype = _working_dtype(state, operator.dtype)
-    return operator.to(dtype).reshape(-1, levels, levels).expand(state.batch_size, -1, -1)
-
-
-def _working_dtype(state: MPS, dtype: torch.dtype) -> torch.dtype:
-    """The precision of the states, complex if they or an operator of the given dtype are."""
-    return torch.promote_types(state.dtype, torch.complex32) if dtype.is_complex else state.dtype
 
 
 def _like(state: MPS, value: Tensor) -> Tensor:

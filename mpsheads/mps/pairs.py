@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mpsheads._checks import is_concrete
+from mpsheads.mps.arguments import check_alike
 from mpsheads.mps.state import MPS
 
 _RESCALE_STEPS = 8
@@ -72,6 +73,9 @@ def log_overlap_matrix(
 
     With gradients each chunk is computed again on the way back, so one chunk at a time is held.
     """
+    check_alike(queries=queries, documents=documents)
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"`chunk` must be at least 1 or None, got {chunk}.")
     sites = (*queries.sites, *documents.sites)
     transformed = not all(is_concrete(x) for x in sites)
     gradient = torch.is_grad_enabled() and any(x.requires_grad for x in sites)

@@ -100,12 +100,6 @@ def _path(subscripts: str, shapes: Shapes, memory_limit: int | None) -> Contract
     )
 
 
-@torch.compiler.assume_constant_result
-def _plan(subscripts: str, shapes: Shapes, memory_limit: int | None) -> tuple[Step, ...]:
-    """The steps as plain numbers; a constant for the compiler."""
-    return _cached_plan(subscripts, shapes, memory_limit)
-
-
 @lru_cache(maxsize=4096)
 def _cached_plan(subscripts: str, shapes: Shapes, memory_limit: int | None) -> tuple[Step, ...]:
     path = _path(subscripts, shapes, memory_limit)
@@ -120,6 +114,15 @@ def _cached_plan(subscripts: str, shapes: Shapes, memory_limit: int | None) -> t
         plan.append((tuple(sorted(positions)), step, _product(step, sizes)))
         terms = [term for i, term in enumerate(terms) if i not in positions] + [made]
     return tuple(plan)
+
+
+def _plan(subscripts: str, shapes: Shapes, memory_limit: int | None) -> tuple[Step, ...]:
+    """The steps as plain numbers; a constant for the compiler."""
+    return _cached_plan(subscripts, shapes, memory_limit)
+
+
+# What `torch.compiler.assume_constant_result` does, which would import the compiler here.
+_plan._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _natural_order(taken: list[str], step: str) -> str:

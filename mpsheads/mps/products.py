@@ -38,9 +38,9 @@ def dense_expectation(
     the two halves of the sites. First derivatives only, except where torch traces the code.
     """
     if is_concrete(components):
-        found = _Expectation.apply(observable, components, rows)
-        assert isinstance(found, Tensor)
-        return found
+        value = _Expectation.apply(observable, components, rows)
+        assert isinstance(value, Tensor)
+        return value
     return _plain(observable, components, rows)
 
 
@@ -57,11 +57,13 @@ def chain_expectation(
         rows: For each site of the observables which sites of the states they are.
 
     Cost: O(observables * states * components * bond**2) a site, one batched matrix product each.
-    First derivatives only.
+    First derivatives only, except where torch traces the code.
     """
-    found = _ChainExpectation.apply(components, rows, *sites)
-    assert isinstance(found, Tensor)
-    return found
+    if is_concrete(components):
+        value = _ChainExpectation.apply(components, rows, *sites)
+        assert isinstance(value, Tensor)
+        return value
+    return _plain_chain(sites, components, rows)
 
 
 def pick(components: Tensor, rows: Rows) -> Tensor:
@@ -88,6 +90,16 @@ def _plain(observable: Tensor, components: Tensor, rows: Sequence[Rows]) -> Tens
             rest = torch.addcmul(rest, term, component)
         value = rest
     return value[0]
+
+
+def _plain_chain(sites: Sequence[Tensor], components: Tensor, rows: Sequence[Rows]) -> Tensor:
+    value = components.new_ones(len(sites[0]), 1, components.shape[2])  # o l i
+    for site, row in zip(sites, rows, strict=True):
+        terms = site.permute(0, 2, 3, 1).flatten(1, 2) @ value  # o (p r) [l] i
+        value, *others = terms.unflatten(1, site.shape[2:]).unbind(1)
+        for term, component in zip(others, pick(components, row).unbind(0), strict=True):
+            value = torch.addcmul(value, term, component.unsqueeze(1))  # o [p] r i
+    return value[:, 0]
 
 
 class _Expectation(torch.autograd.Function):

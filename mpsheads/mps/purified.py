@@ -3,34 +3,29 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
-from torch.utils import _pytree
 
 from mpsheads._checks import check_equal
-from mpsheads.mps.chain import Chain, check_chain
+from mpsheads.mps.arguments import check_alike, check_sites, check_weights
+from mpsheads.mps.chain import Chain, check_chain, pytree
 from mpsheads.mps.contract import log_norm
-from mpsheads.mps.density import (
-    check_sites,
-    check_weights,
-    environment_size,
-    step_right,
-)
-from mpsheads.mps.linalg import qr
+from mpsheads.mps.density import environment_size, step_right
+from mpsheads.mps.linalg import qr, to_unit
 from mpsheads.mps.observables import expectation
 from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS, to_dense
 
 
+@pytree
 @dataclass(frozen=True, repr=False, eq=False)
 class PurifiedMPS(Chain):
     """A batch of mixed states `rho = X X^dagger` in a form that cannot lose positivity.
 
     X maps the Kraus legs to the physical ones and is an MPS with both on each site, times
-    `exp(log_norm)`. It is a pytree, as pure states are.
+    `exp(log_norm)`.
 
     Attributes:
         sites: One tensor `(batch, left, phys, kraus, right)` per site; the first left and the last
@@ -50,32 +45,10 @@ class PurifiedMPS(Chain):
     def __post_init__(self) -> None:
         check_chain(self, "batch, left, phys, kraus, right", self.log_norm)
 
-    @classmethod
-    def unchecked(cls, sites: Sequence[Any], log_norm: Any) -> "PurifiedMPS":
-        """A batch from tensors that are known to fit; for algorithms."""
-        state = object.__new__(cls)
-        object.__setattr__(state, "sites", tuple(sites))
-        object.__setattr__(state, "log_norm", log_norm)
-        return state
-
     @property
     def kraus_dims(self) -> tuple[int, ...]:
         """Dimension of the Kraus leg of each site."""
         return tuple([site.shape[3] for site in self.sites])
-
-
-def _flatten(state: PurifiedMPS) -> tuple[list[Any], None]:
-    return [*state.sites, state.log_norm], None
-
-
-def _unflatten(leaves: Any, _: None) -> PurifiedMPS:
-    *sites, log_norm = leaves
-    return PurifiedMPS.unchecked(sites, log_norm)
-
-
-_pytree.register_pytree_node(
-    PurifiedMPS, _flatten, _unflatten, serialized_type_name="mpsheads.PurifiedMPS"
-)
 
 
 def partial_trace(state: MPS, keep: int | Sequence[int]) -> PurifiedMPS:
@@ -199,10 +172,8 @@ def mixed_fidelity(rho: PurifiedMPS, state: MPS) -> Float[Tensor, " {rho.batch_s
 
     Cost: O(n_sites * max_bond**5) a state, for equal bonds.
     """
-    check_equal("physical dimensions", rho=rho.phys_dims, state=state.phys_dims)
+    check_alike(rho=rho, state=state)
     check_equal("batch size", rho=rho.batch_size, state=state.batch_size)
-    check_equal("dtype", rho=rho.dtype, state=state.dtype)
-    check_equal("device", rho=rho.device, state=state.device)
     mixed = pure = state.sites[0].new_ones(state.batch_size, 1, 1)  # norms, b l* l
     env = mixed.new_ones(state.batch_size, 1, 1, 1, 1)  # b psi* rho rho* psi
     for x, psi in zip(rho.sites, state.sites, strict=True):
@@ -262,5 +233,5 @@ def _turned(tensor: Tensor) -> Tensor:
 
 
 def _scaled(tensor: Tensor, log: Tensor) -> tuple[Tensor, Tensor]:
-    size = tensor.detach().abs().amax(dim=(1, 2, 3)).clamp_min(torch.finfo(tensor.dtype).tiny)
-    return tensor / size[:, None, None, None], log + size.log()
+    tensor, size = to_unit(tensor, 1, 2, 3)
+    return tensor, log + size.flatten().log()

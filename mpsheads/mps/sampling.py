@@ -8,10 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_positive, is_concrete
+from mpsheads.mps.arguments import check_sites, check_weights
 from mpsheads.mps.contract import log_norm
 from mpsheads.mps.density import (
-    check_sites,
-    check_weights,
     left_environments,
     rescale,
     right_environments,
@@ -139,7 +138,12 @@ def project(state: MPS, outcomes: Mapping[int, int | Tensor]) -> MPS:
         before = log_norm(state)
         check_weights(torch.where(before == -math.inf, 0.0, 0 * before + 1))
         log_root = log_norm(projected) - before  # of the probability
-        _check_possible(log_root, outcomes)
+        if is_concrete(log_root) and not log_root.isfinite().all():
+            row = int((~log_root.isfinite()).nonzero()[0])
+            raise ValueError(
+                f"`outcomes` must be possible, but in state {row} of the batch the probability of "
+                f"the levels asked for on sites {list(outcomes)} is zero."
+            )
         sine = state.truncation_angle.clamp(max=math.pi / 2).sin() * (-log_root).exp()
         angle = torch.where(sine < 1, sine.clamp(max=1.0).asin(), math.pi / 2)
         angle = torch.maximum(angle, state.truncation_angle.detach())
@@ -245,13 +249,4 @@ def _check_levels(name: str, level: Tensor, site: int, phys: int) -> None:
         raise ValueError(
             f"`{name}` must be integers within 0..{phys - 1} for site {site}, got "
             f"{level.flatten()[:8].tolist()}."
-        )
-
-
-def _check_possible(log_root: Tensor, outcomes: Mapping[int, int | Tensor]) -> None:
-    if is_concrete(log_root) and not log_root.isfinite().all():
-        row = int((~log_root.isfinite()).nonzero()[0])
-        raise ValueError(
-            f"`outcomes` must be possible, but in state {row} of the batch the probability of the "
-            f"levels asked for on sites {list(outcomes)} is zero."
         )

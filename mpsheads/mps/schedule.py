@@ -6,17 +6,20 @@ sites with sequences alike are one batch: a circuit on 768 sites takes a handful
 also where gate follows gate down a staircase.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mpsheads.mps.chain import alike
 from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.kinds import Kind
+from mpsheads.mps.operation import Kind
 
-Factors = dict[Kind, tuple[Tensor, ...]]
+Key = Kind | torch.Size  # what gates, or sites of operators, have in common
+Factors = Mapping[Key, tuple[Tensor, ...]]
 
 
 class Step(NamedTuple):
@@ -29,13 +32,13 @@ class Step(NamedTuple):
         run: The same as a slice, where they are evenly spaced.
     """
 
-    kind: Kind | None
+    kind: Key | None
     leg: int
     places: tuple[int, ...]
     run: slice | None
 
     @classmethod
-    def of(cls, kind: Kind | None, leg: int, places: Iterable[int]) -> "Step":
+    def of(cls, kind: Key | None, leg: int, places: Iterable[int]) -> "Step":
         """A step, from places alone. Python's numbers only, so that `torch.compile` follows."""
         numbers = list(places)
         stride = numbers[1] - numbers[0] if len(numbers) > 1 else 1
@@ -57,29 +60,29 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class SiteGroup:
     """Sites to which the same sequence of factors happens."""
 
     sites: tuple[int, ...]
     steps: tuple[Step, ...]
 
-    def part(self, members: Sequence[int]) -> "Group":
+    def part(self, members: Sequence[int]) -> "SiteGroup":
         """Some of its sites, by their place in it."""
         if len(members) == len(self.sites):
             return self
         steps = (
             Step.of(step.kind, step.leg, (step.places[i] for i in members)) for step in self.steps
         )
-        return Group(tuple(self.sites[i] for i in members), tuple(steps))
+        return SiteGroup(tuple(self.sites[i] for i in members), tuple(steps))
 
 
-Layer = tuple[Group, ...]
+Layer = tuple[SiteGroup, ...]
 
 
 def layers(circuit: Circuit, factors: Factors, max_rank: int, reverse: bool = False) -> list[Layer]:
     """The circuit in layers that multiply no bond by more than `max_rank`, first to last.
 
-    A gate of a larger rank has a layer to itself. The result is kept with the circuit.
+    A gate of a larger rank has a layer to itself. The last 256 results are kept.
 
     Args:
         circuit: The circuit.
@@ -87,17 +90,20 @@ def layers(circuit: Circuit, factors: Factors, max_rank: int, reverse: bool = Fa
         max_rank: Largest product of the ranks of the gates that cross a bond within a layer.
         reverse: Last gate first.
     """
-    known = circuit.__dict__.setdefault("_layers", {})
-    ranks = {kind: tuple(f.shape[5] for f in found[:-1]) for kind, found in factors.items()}
-    key = (max_rank, reverse, tuple(sorted(ranks.items())))
-    if key not in known:
-        known[key] = _find_layers(circuit, ranks, max_rank, reverse)
-    return known[key]
+    ranks = tuple([(k, tuple([f.shape[5] for f in gate[:-1]])) for k, gate in factors.items()])
+    traced = torch.compiler.is_compiling()  # which looks through caches, and warns of them
+    find = _find_layers.__wrapped__ if traced else _find_layers
+    return find(circuit, ranks, max_rank, reverse)
 
 
+@lru_cache(maxsize=256)
 def _find_layers(
-    circuit: Circuit, ranks: dict[Kind, tuple[int, ...]], max_rank: int, reverse: bool
+    circuit: Circuit,
+    ranks_by_kind: tuple[tuple[Kind, tuple[int, ...]], ...],
+    max_rank: int,
+    reverse: bool,
 ) -> list[Layer]:
+    ranks = dict(ranks_by_kind)
     counts: dict[Kind, int] = {}
     numbered = []
     for operation in circuit:
@@ -131,12 +137,13 @@ def _find_layers(
 
 
 def _group(by_site: dict[int, list[tuple[Kind | None, int, int]]]) -> Layer:
-    alike: dict[tuple[tuple[Kind | None, int], ...], list[int]] = {}
-    for site in sorted(by_site):
-        alike.setdefault(tuple((kind, leg) for kind, leg, _ in by_site[site]), []).append(site)
-    groups = []
-    for signature, sites in alike.items():
+    touched, groups = sorted(by_site), []
+    signatures = alike(tuple((kind, leg) for kind, leg, _ in by_site[site]) for site in touched)
+    for signature, numbers in signatures.items():
+        sites = [touched[number] for number in numbers]
         places = zip(*([place for _, _, place in by_site[site]] for site in sites), strict=True)
-        steps = (Step.of(*what, row) for what, row in zip(signature, places, strict=True))
-        groups.append(Group(tuple(sites), tuple(steps)))
+        steps = (
+            Step.of(kind, leg, row) for (kind, leg), row in zip(signature, places, strict=True)
+        )
+        groups.append(SiteGroup(tuple(sites), tuple(steps)))
     return tuple(groups)

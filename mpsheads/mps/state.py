@@ -12,15 +12,15 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from mpsheads._checks import check_equal, check_finite, check_positive, is_concrete
-from mpsheads.mps.chain import Chain, check_chain
+from mpsheads.mps.chain import Chain, check_chain, pytree
 
 
+@pytree
 @dataclass(frozen=True, repr=False, eq=False)
 class MPS(Chain):
     """A batch of different matrix product states with open boundary.
 
-    The amplitude of a basis state is `exp(log_norm)` times the product of the site matrices. A
-    batch is a pytree of `torch.utils._pytree`, so `torch.func` and `torch.compile` take it.
+    The amplitude of a basis state is `exp(log_norm)` times the product of the site matrices.
 
     Attributes:
         sites: One tensor `(batch, left, phys, right)` per site, site 0 leftmost and most
@@ -52,20 +52,17 @@ class MPS(Chain):
             raise ValueError(
                 f"`center` must be None or within 0..{self.n_sites - 1}, got {self.center}."
             )
-        _fill_losses(self)
+        self._fill()
 
-    @classmethod
-    def unchecked(cls, sites: Sequence[Any], log_norm: Any, **fields: Any) -> "MPS":
-        """A batch from tensors that are known to fit; for algorithms, where checks cost time.
-
-        `torch.func` also puts its own leaves in place of the tensors.
-        """
-        state = object.__new__(cls)
-        values = {"center": None, "discarded_weight": None, "truncation_angle": None, **fields}
-        for name, value in {"sites": tuple(sites), "log_norm": log_norm, **values}.items():
-            object.__setattr__(state, name, value)
-        _fill_losses(state)
-        return state
+    def _fill(self) -> None:
+        """Zeros where nothing was truncated yet."""
+        if not isinstance(self.log_norm, Tensor):
+            return
+        if self.discarded_weight is None:
+            shape = (*self.log_norm.shape, len(self.sites) - 1)
+            object.__setattr__(self, "discarded_weight", self.log_norm.new_zeros(shape))
+        if self.truncation_angle is None:
+            object.__setattr__(self, "truncation_angle", torch.zeros_like(self.log_norm))
 
     def with_sites(self, tensors: dict[int, Tensor], **fields: Any) -> "MPS":
         """The same states with some site tensors replaced; for algorithms, not checked again.
@@ -125,32 +122,6 @@ class MPS(Chain):
             index = slice(index, index + 1 or None)
         chosen: Any = index if isinstance(index, slice | Tensor) else list(index)
         return _pytree.tree_map(lambda tensor: tensor[chosen], self)
-
-
-def _fill_losses(state: MPS) -> None:
-    """Zeros where nothing was truncated yet."""
-    if not isinstance(state.log_norm, Tensor):
-        return
-    if state.discarded_weight is None:
-        shape = (*state.log_norm.shape, len(state.sites) - 1)
-        object.__setattr__(state, "discarded_weight", state.log_norm.new_zeros(shape))
-    if state.truncation_angle is None:
-        object.__setattr__(state, "truncation_angle", torch.zeros_like(state.log_norm))
-
-
-def _flatten(state: MPS) -> tuple[list[Any], int | None]:
-    leaves = [*state.sites, state.log_norm, state.discarded_weight, state.truncation_angle]
-    return leaves, state.center
-
-
-def _unflatten(leaves: Any, center: int | None) -> MPS:
-    *sites, log_norm, weight, angle = leaves
-    return MPS.unchecked(
-        sites, log_norm, center=center, discarded_weight=weight, truncation_angle=angle
-    )
-
-
-_pytree.register_pytree_node(MPS, _flatten, _unflatten, serialized_type_name="mpsheads.MPS")
 
 
 def concatenate(states: Sequence[MPS]) -> MPS:

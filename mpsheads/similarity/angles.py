@@ -1,11 +1,14 @@
-"""Log-fidelity of angle vectors: product states of qubits, real and non-negative."""
+"""Product states of qubits given by their angles, real and non-negative: features and rows."""
+
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._checks import is_concrete
-from mpsheads.similarity.products import Product, Side, log_products
+from mpsheads.similarity.codes import Codes
+from mpsheads.similarity.products import Product
 
 _GROUP = 3
 
@@ -13,14 +16,6 @@ _GROUP = 3
 def angle_product(dtype: torch.dtype) -> Product:
     """Overlaps of groups of three qubits: amplitudes, held at the smallest normal number."""
     return Product(power=2, floor=torch.finfo(dtype).tiny)
-
-
-def angle_pairs(
-    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents n"], chunk: int | None
-) -> Float[Tensor, "queries documents"]:
-    """Log-fidelity of all pairs; see `log_fidelity`."""
-    sides = Side(zq, angle_features), Side(zd, AngleFeatures())
-    return log_products(angle_product(zq.dtype), *sides, chunk)
 
 
 def angle_rows(
@@ -41,13 +36,49 @@ def angle_features(z: Float[Tensor, "rows n"]) -> Float[Tensor, "groups 8 rows"]
     return (pair[:, :, None] * third[:, None]).flatten(1, 2)
 
 
-class GroupMemory:
+class AngleFeatures:
+    """`angle_features` of chunk after chunk in the same memory, where no gradient flows.
+
+    Args:
+        dtype: Of the features.
+        codes: Where the chunks are bytes of codes, these; amplitudes then come from tables of their
+            levels, which costs less than a sine and a cosine.
+    """
+
+    def __init__(self, dtype: torch.dtype, codes: Codes | None = None) -> None:
+        self.dtype, self.codes = dtype, codes
+        self.memory: dict[int, _Memory] = {}
+        if codes is not None:
+            half = codes.levels(dtype) / 2
+            self.cos, self.sin = half.cos(), half.sin()
+
+    def __call__(self, z: Tensor) -> Float[Tensor, "groups 8 rows"]:
+        """Features of one chunk; good until the next call."""
+        part = None if self.codes is None else replace(self.codes, packed=z)
+        if torch.is_grad_enabled() or not is_concrete(z):
+            return angle_features(z if part is None else part.dequantize(self.dtype))
+        if len(z) not in self.memory:
+            width = z.shape[1] if part is None else part.width
+            self.memory[len(z)] = _Memory(width, len(z), self.dtype, z.device)
+        memory = self.memory[len(z)]
+        if part is None:
+            memory.sin.copy_(z.T).mul_(0.5)
+            torch.cos(memory.sin, out=memory.cos)
+            memory.sin.sin_()
+        else:
+            cells = part.numbers().T.contiguous().view(-1).int()
+            torch.index_select(self.cos, 0, cells, out=memory.cos.view(-1))
+            torch.index_select(self.sin, 0, cells, out=memory.sin.view(-1))
+        return memory.features()
+
+
+class _Memory:
     """Memory for the features of one chunk: amplitudes of qubits, of pairs and of groups."""
 
-    def __init__(self, like: Tensor, n: int, rows: int, dtype: torch.dtype) -> None:
+    def __init__(self, n: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
         groups = -(-n // _GROUP)
         sizes = (2, groups, _GROUP), (groups, 4), (groups, 8)
-        make = [like.new_zeros(*size, rows, dtype=dtype) for size in sizes]
+        make = [torch.zeros(*size, rows, dtype=dtype, device=device) for size in sizes]
         self.qubits, self.pairs, self.groups = make
         self.qubits[0] = 1  # what fills the last group up is |0>
         self.cos, self.sin = (half.flatten(0, 1)[:n] for half in self.qubits)
@@ -59,22 +90,3 @@ class GroupMemory:
         out = self.groups.unflatten(1, (4, 2))
         torch.mul(self.pairs[:, :, None], third[:, None], out=out)
         return self.groups
-
-
-class AngleFeatures:
-    """`angle_features` of chunk after chunk in the same memory, where no gradient flows."""
-
-    def __init__(self) -> None:
-        self.memory: dict[int, GroupMemory] = {}
-
-    def __call__(self, z: Float[Tensor, "rows n"]) -> Float[Tensor, "groups 8 rows"]:
-        """Features of one chunk; good until the next call."""
-        if torch.is_grad_enabled() or not is_concrete(z):
-            return angle_features(z)
-        if len(z) not in self.memory:
-            self.memory[len(z)] = GroupMemory(z, z.shape[1], len(z), z.dtype)
-        memory = self.memory[len(z)]
-        memory.sin.copy_(z.T).mul_(0.5)
-        torch.cos(memory.sin, out=memory.cos)
-        memory.sin.sin_()
-        return memory.features()

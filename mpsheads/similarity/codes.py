@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mpsheads._checks import check_choice, check_equal, check_finite, is_concrete
+from mpsheads._checks import check_choice, check_finite, is_concrete
 from mpsheads._typing import PathLike
 
 KINDS = ("angle", "state")
@@ -199,21 +199,6 @@ def quantize(
     return Codes(packed, bits, z.shape[1], kind, tuple(bond_dims), span)
 
 
-def check_codes(zq: Tensor | Codes, zd: Tensor | Codes) -> None:
-    """Raise `ValueError` unless two sides may be compared, as far as codes say what they are."""
-    check_equal("width", zq=zq.shape[1], zd=zd.shape[1])
-    check_equal("device", zq=zq.device, zd=zd.device)
-    if isinstance(zq, Codes) and isinstance(zd, Codes):
-        check_equal("kind of codes", zq=zq.kind, zd=zd.kind)
-        check_equal("bonds of codes", zq=zq.bond_dims, zd=zd.bond_dims)
-        check_equal("span of codes", zq=zq.span, zd=zd.span)
-        if zq.bits != zd.bits:
-            raise ValueError(
-                f"The bits of codes must agree: `zq` has {zq.bits}, `zd` has {zd.bits}. Compare "
-                f"`zq.dequantize()` with `zd` instead."
-            )
-
-
 def state_width(bond_dims: tuple[int, ...]) -> int:
     """Real numbers of a packed state of qubits with these inner bonds."""
     return sum(4 * left * right for left, right in pairwise([1, *bond_dims, 1]))
@@ -267,3 +252,36 @@ def _check_range(z: Tensor, kind: str) -> None:
             f"`z` must lie in [{low:.5g}, {high:.5g}] for {kind!r} vectors, but row {row} holds "
             f"{float(z[row, column]):.5g} in column {column}."
         )
+
+
+def coding_error(max_difference: float, bits: int, *, coded: int = 2) -> float:
+    """By how much coding can move the log-fidelity, for each angle.
+
+    Args:
+        max_difference: Largest difference of two angles before coding, in radians within [0, pi].
+        bits: Bits of the codes, whose cells fill the whole range: `span=1`.
+        coded: How many of the two sides are codes, 1 or 2.
+
+    Returns:
+        The largest distance from the log-fidelity of the vectors themselves. Infinite at a
+        difference of pi, where theirs is infinite too.
+
+    A code moves an angle by `pi / 2**(bits + 1)` at most. The slope of log cos^2(D/2) is
+    -tan(D/2), so errors are small where vectors are alike.
+    """
+    if not 0 <= max_difference <= math.pi:
+        raise ValueError(f"`max_difference` must lie in [0, pi], got {max_difference}.")
+    if bits not in _BITS["angle"] or coded not in (1, 2):
+        raise ValueError(
+            f"`bits` must be 8, 4, 2 or 1 and `coded` 1 or 2, got {bits!r} and {coded!r}."
+        )
+    shift = coded * math.pi / 2 ** (bits + 1)
+    farthest = math.pi - shift  # no two levels, and no level and angle, differ by more
+    start = min(max_difference, max(0.0, farthest - shift))
+    outwards = _log_factor(start) - _log_factor(min(start + shift, farthest))
+    inwards = _log_factor(max(0.0, max_difference - shift)) - _log_factor(max_difference)
+    return max(outwards, inwards)
+
+
+def _log_factor(difference: float) -> float:
+    return 2 * math.log(math.cos(difference / 2)) if difference < math.pi else -math.inf

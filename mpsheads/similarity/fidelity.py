@@ -4,11 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mpsheads.similarity.angles import angle_pairs, angle_rows
-from mpsheads.similarity.arguments import check_rows, check_sides
-from mpsheads.similarity.codes import Codes, check_codes
-from mpsheads.similarity.states import coded_states
-from mpsheads.similarity.tables import coded_angles
+from mpsheads._checks import is_concrete
+from mpsheads.similarity.angles import AngleFeatures, angle_features, angle_product, angle_rows
+from mpsheads.similarity.arguments import as_numbers, check_sides
+from mpsheads.similarity.bits import bit_pairs
+from mpsheads.similarity.codes import Codes
+from mpsheads.similarity.products import Side, log_products
+from mpsheads.similarity.states import state_log_fidelity
+
+_STATES = 4096  # of codes that are decoded at once
 
 
 def log_fidelity(
@@ -50,10 +54,22 @@ def log_fidelity(
     of 1 bit one of width n.
     Source: Kankeu et al. 2025 (arXiv:2501.04591), the fidelity of product states.
     """
-    if isinstance(zq, Codes) or isinstance(zd, Codes):
-        return _coded(zq, zd, pairwise, chunk)
-    zq, zd = check_sides("angles", zq, zd, pairwise=pairwise, chunk=chunk)
-    return angle_rows(zq, zd) if pairwise else angle_pairs(zq, zd, chunk)
+    queries, documents = check_sides("numbers", zq, zd, pairwise=pairwise, chunk=chunk)
+    codes = next((z for z in (queries, documents) if isinstance(z, Codes)), None)
+    dtype = next((z.dtype for z in (queries, documents) if isinstance(z, Tensor)), torch.float32)
+    queries = as_numbers(queries, dtype)
+    if codes is not None and codes.kind == "state":
+        return _coded_states(queries, documents, codes.bond_dims, pairwise, chunk)
+    if pairwise:
+        return angle_rows(queries, as_numbers(documents, dtype))
+    if isinstance(documents, Tensor):
+        columns = Side(documents, AngleFeatures(dtype))
+    else:
+        gradient = torch.is_grad_enabled() and queries.requires_grad
+        if documents.bits <= 2 and is_concrete(queries) and not gradient:
+            return bit_pairs(queries, documents, chunk)
+        columns = Side(documents.packed, AngleFeatures(dtype, documents))
+    return log_products(angle_product(dtype), Side(queries, angle_features), columns, chunk)
 
 
 def fidelity(
@@ -70,24 +86,23 @@ def fidelity(
     return log_fidelity(zq, zd, pairwise=pairwise, chunk=chunk).exp()
 
 
-def _coded(zq: Tensor | Codes, zd: Tensor | Codes, pairwise: bool, chunk: int | None) -> Tensor:
-    """Compare by the kind of the codes."""
-    sides = _wide("zq", zq), _wide("zd", zd)
-    check_codes(zq, zd)
-    check_rows(zq.shape[0], zd.shape[0], pairwise=pairwise, chunk=chunk)
-    codes = zq if isinstance(zq, Codes) else zd
-    assert isinstance(codes, Codes)
-    if codes.kind == "state":
-        return coded_states(*sides, codes.bond_dims, pairwise=pairwise, chunk=chunk)
-    return coded_angles(*sides, pairwise=pairwise, chunk=chunk)
-
-
-def _wide(name: str, z: Tensor | Codes) -> Tensor | Codes:
-    """Vectors in float32 at least; codes as they are."""
-    if isinstance(z, Codes):
-        return z
-    if not z.is_floating_point():
-        raise TypeError(f"`{name}` must be a floating-point tensor, got {z.dtype}.")
-    if z.ndim != 2:
-        raise ValueError(f"`{name}` must have two axes, rows and numbers, got {z.ndim}.")
-    return z.to(torch.promote_types(z.dtype, torch.float32))
+def _coded_states(
+    queries: Tensor,
+    documents: Tensor | Codes,
+    bond_dims: tuple[int, ...],
+    pairwise: bool,
+    chunk: int | None,
+) -> Tensor:
+    """Log-fidelity of states where a side was codes, so many documents decoded at a time."""
+    size = len(documents) if pairwise or isinstance(documents, Tensor) else _STATES
+    columns = [
+        state_log_fidelity(
+            queries,
+            as_numbers(documents[start : start + size], queries.dtype),
+            bond_dims,
+            pairwise=pairwise,
+            chunk=chunk,
+        )
+        for start in range(0, max(1, len(documents)), max(1, size))
+    ]
+    return columns[0] if pairwise else torch.cat(columns, dim=1)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mpsheads._checks import check_positive
 from mpsheads.similarity.angles import angle_rows
-from mpsheads.similarity.codes import Codes, check_codes
+from mpsheads.similarity.arguments import as_numbers, check_sides
+from mpsheads.similarity.codes import Codes
 from mpsheads.similarity.fidelity import log_fidelity
 from mpsheads.similarity.series import approximate_log_fidelity
 
@@ -109,10 +110,10 @@ def _best(scores: Tensor, places: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _filtered(zq: Any, zd: Any, k: int, candidates: int) -> tuple[Tensor, Tensor]:
     """The best of the documents of the highest bounds; of all, for queries without a proof."""
-    check_codes(zq, zd)
+    check_sides("numbers", zq, zd)
     parts = []
     for q in range(0, len(zq), _QUERIES):
-        queries = _numbers(zq[q : q + _QUERIES])
+        queries = as_numbers(zq[q : q + _QUERIES])
         bounds, places = _all(queries, zd, candidates + 1, _bound)
         scores = _rescored(queries, zd, places[:, :-1])
         values, places = _best(scores, places[:, :-1], k)
@@ -128,7 +129,7 @@ def _filtered(zq: Any, zd: Any, k: int, candidates: int) -> tuple[Tensor, Tensor
 
 
 def _bound(queries: Tensor, documents: Any) -> Tensor:
-    return approximate_log_fidelity(queries, _numbers(documents, queries.dtype))
+    return approximate_log_fidelity(queries, as_numbers(documents, queries.dtype))
 
 
 def _rescored(queries: Tensor, zd: Any, places: Tensor) -> Tensor:
@@ -136,13 +137,6 @@ def _rescored(queries: Tensor, zd: Any, places: Tensor) -> Tensor:
     step = max(1, _RESCORED // (places.shape[1] * max(1, queries.shape[1])))
     parts = []
     for rows, columns in zip(queries.split(step), places.split(step), strict=True):
-        documents = _numbers(zd[columns.flatten()], rows.dtype).unflatten(0, columns.shape)
+        documents = as_numbers(zd[columns.flatten()], rows.dtype).unflatten(0, columns.shape)
         parts.append(angle_rows(rows[:, None], documents))
     return torch.cat(parts)
-
-
-def _numbers(z: Any, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Vectors in that dtype or a wider one."""
-    if isinstance(z, Codes):
-        return z.dequantize(dtype)
-    return z.to(torch.promote_types(z.dtype, dtype))

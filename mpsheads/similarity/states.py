@@ -12,10 +12,8 @@ from mpsheads.mps import MPS
 from mpsheads.mps.contract import log_fidelity as _log_fidelity
 from mpsheads.mps.contract import log_fidelity_matrix
 from mpsheads.similarity.arguments import check_sides
-from mpsheads.similarity.codes import Codes, check_state_width
+from mpsheads.similarity.codes import check_state_width
 from mpsheads.similarity.products import Product, Side, log_products
-
-_DOCUMENTS = 4096
 
 
 def state_log_fidelity(
@@ -49,7 +47,7 @@ def state_log_fidelity(
     the states are products and a factor is an inner product of Bloch vectors: 4 multiply-adds.
     """
     bond_dims = tuple(bond_dims)
-    zq, zd = check_sides("numbers of a state", zq, zd, pairwise=pairwise, chunk=chunk)
+    zq, zd = check_sides("numbers", zq, zd, pairwise=pairwise, chunk=chunk)
     check_state_width("zq", zq.shape[1], bond_dims)
     if max(bond_dims, default=1) == 1 and not pairwise:
         for name, z in {"zq": zq, "zd": zd}.items():
@@ -62,29 +60,6 @@ def state_log_fidelity(
         if pairwise:
             return _log_fidelity(queries, documents)
         return log_fidelity_matrix(queries, documents, chunk=chunk)
-
-
-def coded_states(
-    zq: Float[Tensor, "queries _"] | Codes,
-    zd: Float[Tensor, "documents _"] | Codes,
-    bond_dims: tuple[int, ...],
-    *,
-    pairwise: bool,
-    chunk: int | None,
-) -> Float[Tensor, "queries *columns"]:
-    """Log-fidelity where one side or both are codes of states, 4,096 documents at a time."""
-    dtype = next((z.dtype for z in (zq, zd) if isinstance(z, Tensor)), torch.float32)
-    queries = zq if isinstance(zq, Tensor) else zq.dequantize(dtype)
-    if pairwise or isinstance(zd, Tensor):
-        documents = zd if isinstance(zd, Tensor) else zd.dequantize(dtype)
-        return state_log_fidelity(queries, documents, bond_dims, pairwise=pairwise, chunk=chunk)
-    columns = [
-        state_log_fidelity(
-            queries, zd[start : start + _DOCUMENTS].dequantize(dtype), bond_dims, chunk=chunk
-        )
-        for start in range(0, max(1, len(zd)), _DOCUMENTS)
-    ]
-    return torch.cat(columns, dim=1)
 
 
 def pack_state(state: MPS) -> Float[Tensor, "batch numbers"]:

@@ -1,30 +1,16 @@
-import json
-import shutil
-from pathlib import Path
+"""What every head does alike, and the one maker of heads."""
 
 import pytest
 import torch
 from torch.testing import assert_close
 
-from mpsheads import (
-    DenseHead,
-    MPSProjectionHead,
-    PCAHead,
-    ProjectionHead,
-    ReferenceHead,
-    TruncationHead,
-    load_head,
-)
-
-KINDS = [MPSProjectionHead, ReferenceHead, DenseHead, PCAHead, TruncationHead]
+from mpsheads import DenseHead, MPSProjectionHead, PCAHead, TruncationHead, make_head
+from mpsheads.heads import HEADS, compress_vectors, describe, head_size_in_bytes
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+@pytest.fixture(params=HEADS)
 def head(request, generator):
-    head = request.param(12, 4)
-    if isinstance(head, PCAHead):
-        head.fit(torch.randn(30, 12, generator=generator))
-    return head
+    return make_head(request.param, 12, documents=torch.randn(30, 12, generator=generator))
 
 
 def test_every_head_has_the_interface(head, generator):
@@ -32,13 +18,16 @@ def test_every_head_has_the_interface(head, generator):
     z = head(x)
     assert z.shape == (5, 4)
     assert z.dtype == torch.float32
+    assert torch.equal(head.encode(x), z)
     scores = head.similarity(z[:2], z)
     assert scores.shape == (2, 5)
     assert scores.argmax(1).tolist() == [0, 1]  # nothing is closer than the vector itself
     assert (head.in_features, head.out_features, head.bytes_per_vector) == (12, 4, 16)
+    assert [head_size_in_bytes(head, bits) for bits in (32, 8, 1)] == [16, 4, 1]
     real = [t for t in head.state_dict().values() if t.is_floating_point()]
     assert head.num_parameters == sum(t.numel() for t in real)
     assert "in_features=12, out_features=4" in repr(head)
+    assert f"{type(head).__name__} 12 -> 4" in describe(head)
 
 
 def test_a_batch_equals_its_members_and_an_empty_one_is_taken(head, generator):
@@ -46,111 +35,15 @@ def test_a_batch_equals_its_members_and_an_empty_one_is_taken(head, generator):
     for i in range(5):
         assert_close(head(x[i : i + 1]), head(x)[i : i + 1])
     assert head(x[:0]).shape == (0, 4)
+    many = compress_vectors(head, x.double(), rows=2)
+    assert not many.requires_grad
+    assert_close(many, head(x).detach(), check_dtype=head.name != "truncation")
+    assert compress_vectors(None, x) is x
 
 
 def test_a_head_works_in_double_precision(head, generator):
     x = torch.randn(5, 12, dtype=torch.float64, generator=generator)
     assert_close(head.double()(x).float(), head.float()(x.float()), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_saved_head_comes_back_the_same(head, dtype, tmp_path, generator):
-    head = head.to(dtype)
-    head.save_pretrained(tmp_path / "a" / "head")
-    x = torch.randn(3, 12, dtype=dtype, generator=generator)
-    for loaded in (
-        type(head).from_pretrained(tmp_path / "a" / "head"),
-        load_head(str(tmp_path / "a" / "head")),
-        ProjectionHead.from_pretrained(tmp_path / "a" / "head"),
-    ):
-        assert type(loaded) is type(head)
-        assert loaded.config == head.config
-        assert_close(loaded(x), head(x), atol=0, rtol=0)
-    names = sorted(path.name for path in (tmp_path / "a" / "head").iterdir())
-    assert names == ["config.json", "model.safetensors"]
-
-
-def test_the_files_have_the_users_usual_permissions(tmp_path):
-    DenseHead(6, 2).save_pretrained(tmp_path / "head")
-    (tmp_path / "usual").touch()
-    modes = {path.stat().st_mode for path in [tmp_path / "usual", *(tmp_path / "head").iterdir()]}
-    assert len(modes) == 1
-
-
-def test_saving_over_a_head_replaces_it(tmp_path):
-    DenseHead(6, 2).save_pretrained(tmp_path)
-    MPSProjectionHead(12, 4).save_pretrained(tmp_path)
-    assert isinstance(load_head(tmp_path), MPSProjectionHead)
-
-
-def test_a_failed_save_leaves_the_old_head(tmp_path, monkeypatch):
-    DenseHead(6, 2).save_pretrained(tmp_path)
-
-    def full_disk(path, text):
-        path.write_bytes(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        DenseHead(8, 2).save_pretrained(tmp_path)
-    assert load_head(tmp_path).in_features == 6
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
-
-
-@pytest.fixture
-def saved(tmp_path):
-    DenseHead(6, 2).save_pretrained(tmp_path)
-    return tmp_path
-
-
-def edit(folder, **changes):
-    config = json.loads((folder / "config.json").read_text()) | changes
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-def test_a_folder_that_is_not_a_head_is_named(saved, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere.* is not a folder"):
-        load_head(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="holds a DenseHead, not a MPSProjectionHead"):
-        MPSProjectionHead.from_pretrained(saved)
-    (saved / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"config.json is missing"):
-        load_head(saved)
-
-
-def test_an_unknown_hub_name_is_an_error_of_one_line(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(FileNotFoundError, match="neither a folder here nor to be had from the hub"):
-        load_head("nobody/nothing")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"format_version": 99}, "format_version 99; this mpsheads reads 1"),
-        ({"head": "oracle"}, "names the head 'oracle'; known are .*dense.*mps"),
-        ({"colour": "red"}, "does not fit DenseHead.*colour"),
-        ({"in_features": 7}, "does not fit its config.json"),
-    ],
-)
-def test_a_configuration_that_does_not_fit_is_named(saved, changes, message):
-    edit(saved, **changes)
-    with pytest.raises(ValueError, match=message):
-        load_head(saved)
-
-
-def test_broken_files_are_named(saved, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(saved, other, ignore=shutil.ignore_patterns("other"))
-    (saved / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="not the configuration of a saved head"):
-        load_head(saved)
-    (other / "model.safetensors").write_bytes(b"half a file")
-    with pytest.raises(ValueError, match=r"model.safetensors does not fit"):
-        load_head(other)
-    (other / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match=r"model.safetensors is missing"):
-        load_head(other)
 
 
 def test_bad_inputs_are_named(head):
@@ -160,11 +53,107 @@ def test_bad_inputs_are_named(head):
         head.similarity(torch.zeros(3, 4), torch.zeros(3, 5))
     with pytest.raises(TypeError, match="`in_features` must be an integer, got True"):
         type(head)(True, 4)
+    if head.num_parameters:  # truncation has no dtype of its own
+        message = r"float32 or a less precise one, got torch.float64.*`x.to\(torch.float32\)`"
+        with pytest.raises(TypeError, match=message):
+            head(torch.zeros(3, 12, dtype=torch.float64))
+        with pytest.raises(ValueError, match=f"`head` of kind {head.name} gives NaN"):
+            compress_vectors(head, torch.full((2, 12), torch.nan))
+    if head.compared_by == "cosine":
+        with pytest.raises(ValueError, match="no range known beforehand"):
+            head.quantize(torch.zeros(3, 4), 8)
 
 
-def test_an_input_of_another_dtype_is_named_with_the_way_out(head):
-    if not head.num_parameters:
-        return  # truncation has no dtype of its own
-    message = r"float32 or a less precise one, got torch.float64.*`x.to\(torch.float32\)`"
-    with pytest.raises(TypeError, match=message):
-        head(torch.zeros(3, 12, dtype=torch.float64))
+def test_made_heads_take_their_size_their_settings_and_their_data(tmp_path, generator):
+    x = torch.randn(9000, 12, generator=generator) * torch.linspace(3, 1, 12)
+    assert make_head("pca:5", 12, 4).out_features == 5
+    plain = make_head("mps", 12, seed=3)
+    assert not plain.is_fitted
+    assert torch.equal(plain.angles, make_head("mps", 12, seed=3, depth=None).angles)
+    assert not torch.equal(plain.angles, make_head("mps", 12, seed=4).angles)
+    fitted = make_head("mps", 12, documents=x, seed=3)
+    assert fitted.is_fitted
+    assert not fitted.training
+    other = make_head("mps", 12, documents=x.double(), seed=3)  # of the same sample
+    assert torch.equal(other.mixing.angles, fitted.mixing.angles)
+    assert not make_head("mps", 12, documents=x, fitted=False).is_fitted
+    assert not make_head("mps", 12, documents=x[:1]).is_fitted
+    unmixed = [make_head("mps", 12, documents=x, mixing=0, fitted=f).scale for f in (False, True)]
+    assert unmixed[0].item() == pytest.approx(0.35)
+    assert unmixed[1] != unmixed[0]
+    assert make_head("reference", 12).normalize
+    assert not make_head("reference", 12, normalize=False).normalize
+    dense = make_head("dense:3", 12, documents=x, start="pca")
+    axes = PCAHead(12, 3).fit(x[:9000]).components
+    assert_close((dense.linear.weight @ axes.T).abs(), torch.eye(3), atol=0.05, rtol=0)
+    fitted.save_pretrained(tmp_path)
+    assert torch.equal(make_head(str(tmp_path), 12, documents=x)(x[:3]), fitted(x[:3]))
+
+
+@pytest.mark.parametrize(
+    ("named", "settings", "message"),
+    [
+        ("mps:big", {}, "mps:big must end in a number, as in mps:64"),
+        ("mps", {"in_features": 13}, "Give `out_features`: 13 features have no whole third"),
+        ("pca:4", {"depth": 2}, "`depth` is of mps heads, but `head` is pca"),
+        ("mps", {"colour": 2}, "`colour` is no setting of a head, but `head` is mps"),
+        ("dense", {"start": "warm"}, '`start` must be one of "random", "pca"'),
+        ("dense", {"start": "pca"}, '`start` "pca" needs `documents`'),
+        (
+            "SAVED",
+            {"out_features": 4},
+            "`out_features` shapes a new head, but `head` .* is none of",
+        ),
+        ("SAVED", {"depth": 2}, "`depth` shapes a new head"),
+        ("SAVED", {"in_features": 9}, "takes embeddings of 12 numbers, but these have 9"),
+        ("nothing", {}, "New heads are mps, reference, dense, pca, truncation|New heads are"),
+    ],
+)
+def test_what_no_head_can_be_made_of_is_named(named, settings, message, tmp_path):
+    MPSProjectionHead(12, 4).save_pretrained(tmp_path)
+    settings = {"in_features": 12, **settings}
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        make_head(named.replace("SAVED", str(tmp_path)), **settings)
+
+
+def test_the_dense_head_is_a_linear_layer_with_tanh(generator):
+    head = DenseHead(6, 2, generator=generator)
+    x = torch.randn(3, 6, generator=generator)
+    assert_close(head(x), torch.tanh(x @ head.linear.weight.T + head.linear.bias))
+    assert head.num_parameters == 14
+
+
+def test_pca_keeps_the_directions_of_largest_variance(generator):
+    x = torch.randn(200, 5, dtype=torch.float64, generator=generator)
+    x = x * torch.tensor([5.0, 0.1, 3.0, 0.1, 1.0]) + 10
+    head = PCAHead(5, 3).double().fit(x)
+    z = head(x)
+    _, s, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    assert_close(z.norm(dim=0), s[:3])
+    assert_close(z.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
+    assert_close(head.components @ head.components.T, torch.eye(3, dtype=torch.float64))
+    z = PCAHead(5, 5).double().fit(x)(x)
+    assert_close(torch.cdist(z, z), torch.cdist(x, x), atol=1e-5, rtol=1e-5)  # roots of zeros
+
+
+def test_pca_before_fitting_and_on_bad_samples_is_refused(generator):
+    head = PCAHead(4, 2)
+    x = torch.randn(9, 4, generator=generator)
+    with pytest.raises(RuntimeError, match="not fitted"):
+        head(x)
+    with pytest.raises(ValueError, match="more than `out_features` 2 rows, got 2"):
+        head.fit(x[:2])
+    x[3, 1] = float("nan")
+    with pytest.raises(ValueError, match="row 3 holds NaN"):
+        head.fit(x)
+    with pytest.raises(ValueError, match="must not exceed `in_features` 4, got 5"):
+        PCAHead(4, 5)
+
+
+def test_truncation_keeps_the_first_features_and_learns_nothing(generator):
+    x = torch.randn(3, 6, generator=generator)
+    head = TruncationHead(6, 2)
+    assert_close(head(x), x[:, :2])
+    assert head.num_parameters == 0
+    with pytest.raises(ValueError, match="must not exceed"):
+        TruncationHead(6, 7)

@@ -7,16 +7,15 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import Circuit, MPSProjectionHead
-from mpsheads.heads import PCAHead, load_head
+from mpsheads.heads import PCAHead, describe, freeze, load_head
 from mpsheads.heads import mixing as module
 from mpsheads.heads.mixing import Mixing
 from tests.strategies import dense_circuit
 
 
 def mixed(features, layers, generator, fitted=False):
-    """Random angles; fitted ones are those of random data, in a random order of places."""
-    places = torch.randperm(features, generator=generator).tolist()
-    mixing = Mixing(places, layers, spread=1.0, generator=generator).double()
+    """Random angles; fitted ones are those of random data."""
+    mixing = Mixing(features, layers, spread=1.0, generator=generator).double()
     if fitted:
         mixing.fit(covariance(features, generator))
     return mixing
@@ -44,8 +43,7 @@ def explicit(mixing):
     return matrix[mixing.outputs]
 
 
-@pytest.mark.parametrize("features", [1, 2, 8, 11, 23])
-@pytest.mark.parametrize("layers", [0, 1, 3, 5])
+@pytest.mark.parametrize(("features", "layers"), [(1, 1), (2, 3), (8, 1), (11, 5), (23, 3)])
 @pytest.mark.parametrize("fitted", [False, True])
 @pytest.mark.parametrize("concrete", [True, False])
 def test_it_is_the_product_of_its_rotations(
@@ -88,7 +86,7 @@ def test_gradients_agree_with_finite_differences(features, concrete, monkeypatch
 
 
 def test_layers_bring_ever_more_features_together(generator):
-    for layers, seen in ((1, 2), (2, 4), (3, 8), (4, 16)):
+    for layers, seen in ((1, 2), (4, 16)):
         mixing = mixed(64, layers, generator)
         matrix = mixing(torch.eye(64, dtype=torch.float64))
         assert (matrix.abs() > 1e-9).sum(0).eq(seen).all()
@@ -112,7 +110,7 @@ def test_before_fit_a_kept_feature_meets_one_that_is_not(features, kept):
 def test_fit_pairs_the_largest_covariance_and_makes_pairs_uncorrelated(features, layers, seed):
     generator = torch.Generator().manual_seed(seed)
     c = covariance(features, generator)
-    mixing = Mixing(range(features), layers).double()
+    mixing = Mixing(features, layers).double()
     variance = mixing.fit(c)
     a, b = divmod(int(c.square().fill_diagonal_(-1).argmax()), features)
     assert {a, b} in [set(pair) for pair in mixing.pairs[0].tolist()]
@@ -130,7 +128,7 @@ def test_each_layer_gathers_more_variance_in_what_is_kept(features, seed):
     c = covariance(features, torch.Generator().manual_seed(seed))
     before = c.diagonal().sort(descending=True).values.cumsum(0)
     for layers in range(5):
-        found = Mixing(range(features), layers).double().fit(c).cumsum(0)
+        found = Mixing(features, layers).double().fit(c).cumsum(0)
         assert found.ge(before - 1e-9 * before[-1]).all()
         before = found
     best = torch.linalg.eigvalsh(c).flip(0).cumsum(0)
@@ -139,7 +137,7 @@ def test_each_layer_gathers_more_variance_in_what_is_kept(features, seed):
 
 def test_many_layers_are_a_principal_component_analysis(generator):
     x = data(12, generator)
-    mixing = Mixing(range(12), 60).double()
+    mixing = Mixing(12, 60).double()
     mixing.fit(torch.cov(x.T))
     pca = PCAHead(12, 12).double().fit(x)
     assert_close(mixing(x - x.mean(0)).abs(), pca(x).abs())
@@ -147,7 +145,7 @@ def test_many_layers_are_a_principal_component_analysis(generator):
 
 def test_features_of_equal_covariance_are_paired_too():
     for c in (torch.zeros(7, 7), torch.ones(7, 7), torch.eye(7)):
-        mixing = Mixing(range(7), 3).double()
+        mixing = Mixing(7, 3).double()
         mixing.fit(c.double())
         assert mixing.angles.isfinite().all()
         assert all(len(layer.unique()) == 6 for layer in mixing.pairs)
@@ -161,23 +159,22 @@ def test_a_head_is_fitted_to_what_its_kept_qubits_should_hold(generator):
     x = torch.cat([0.1 * torch.randn(500, 4, generator=generator), x], 1)
     head = MPSProjectionHead(12, 2, generator=generator).fit(x)
     assert head.is_fitted
-    kept = head.mixing(x)[:, head.register.places[:2]]
+    kept = head.mixing(x)[:, :2]
     correlation = torch.corrcoef(torch.cat([kept, latent], 1).T)[:2, 2:].abs()
     assert correlation.max(1).values.min() > 0.99
-    assert "fitted to data" in head.describe()
+    assert "fitted to data" in describe(head)
 
 
 @pytest.mark.parametrize("ansatz", ["staircase", "brickwork"])
-@pytest.mark.parametrize("grouping", ["registers", "neighbours", [5, 3, 1, 0, 2, 4, 7, 6]])
-def test_a_fitted_head_is_the_unfitted_one_on_rotated_features(ansatz, grouping, generator):
+def test_a_fitted_head_is_the_unfitted_one_on_rotated_features(ansatz, generator):
     x = data(8, generator).float()
-    head = MPSProjectionHead(8, 3, ansatz=ansatz, grouping=grouping, generator=generator).fit(x)
-    alone = MPSProjectionHead(8, 3, ansatz=ansatz, grouping=grouping, mixing=0)
+    head = MPSProjectionHead(8, 3, ansatz=ansatz, generator=generator).fit(x)
+    alone = MPSProjectionHead(8, 3, ansatz=ansatz, mixing=0)
     alone.load_state_dict({"angles": head.angles, "scale": head.scale})
     rotated = x @ explicit(head.mixing).float().T
     assert_close(head(x), alone(rotated), atol=1e-5, rtol=1e-5)
     variance = rotated.div(x.norm(dim=1, keepdim=True)).var(0)
-    assert variance[head.register.places].diff().le(1e-6).all()
+    assert variance.diff().le(1e-6).all()
 
 
 def test_the_same_data_give_the_same_head_which_survives_a_folder(tmp_path, generator):
@@ -191,14 +188,12 @@ def test_the_same_data_give_the_same_head_which_survives_a_folder(tmp_path, gene
     assert loaded.is_fitted
     assert torch.equal(loaded(x), heads[0](x))
     assert torch.equal(heads[1](x), heads[0](x))
-    assert_close(heads[0].freeze()(x), heads[0](x))
+    assert_close(freeze(heads[0])(x), heads[0](x))
     loaded.half()
     assert loaded.mixing.orders.dtype == torch.int64
 
 
 def test_what_cannot_be_fitted_is_said():
-    with pytest.raises(ValueError, match="nothing to fit"):
-        MPSProjectionHead(8, 2, encoding="amplitude", mixing=0).fit(torch.ones(4, 8))
     with pytest.raises(ValueError, match="`x` must hold two rows"):
         MPSProjectionHead(8, 2).fit(torch.ones(1, 8))
     with pytest.raises(ValueError, match="row 1 holds NaN"):

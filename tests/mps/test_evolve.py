@@ -184,7 +184,6 @@ def test_gates_on_any_sites_of_any_dimension_give_the_dense_result(given_gate):
 
 
 @given(given_gate=states_and_gates(phys_dims=(2, 3)), data=st.data())
-@settings(max_examples=100)
 def test_truncated_gates_keep_a_truthful_center_and_give_the_dense_result(given_gate, data):
     state, matrix, sites = given_gate
     center = data.draw(st.none() | st.integers(0, state.n_sites - 1))

@@ -211,7 +211,7 @@ def test_cosine_is_that_of_torch_and_zero_for_a_zero_vector():
 
 def test_bad_arguments_are_named():
     z = angles(2, 4, 0)
-    with pytest.raises(ValueError, match="number of angles must agree: `zq` has 4, `zd` has 3"):
+    with pytest.raises(ValueError, match="number of numbers must agree: `zq` has 4, `zd` has 3"):
         log_fidelity(z, z[:, :3])
     with pytest.raises(ValueError, match="number of rows must agree: `zq` has 2, `zd` has 1"):
         log_fidelity(z, z[:1], pairwise=True)

@@ -93,7 +93,7 @@ def test_bad_arguments_are_named():
         top_k(z, z, 2, candidates=1)
     with pytest.raises(ValueError, match="`candidates` is for the `log_fidelity` of angles"):
         top_k(z, z, 2, candidates=2, similarity=cosine)
-    codes = quantize(z / 4, 8, kind="bloch")
+    codes = quantize(z[:, :4] / 4, 8, kind="state")
     with pytest.raises(ValueError, match="`candidates` is for the `log_fidelity` of angles"):
         top_k(codes, codes, 2, candidates=2)
     with pytest.raises(ValueError, match="The bits of codes must agree"):

@@ -76,10 +76,10 @@ def test_unpacked_states_are_packed_to_the_same_vectors(bond):
     assert_close(overlap, torch.ones(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("bond", [1, 2])
+@pytest.mark.parametrize("bond", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_gradients_agree_with_finite_differences(bond):
-    zq, zd = (pack_state(states(4, bond, 2, seed)).requires_grad_() for seed in (0, 1))
-    bonds = states(4, bond, 1, 0).bond_dims
+    zq, zd = (pack_state(states(3, bond, 2, seed)).requires_grad_() for seed in (0, 1))
+    bonds = states(3, bond, 1, 0).bond_dims
 
     def pairs(q, d):
         return state_log_fidelity(q, d, bonds, chunk=1)
@@ -88,7 +88,7 @@ def test_gradients_agree_with_finite_differences(bond):
     assert torch.autograd.gradcheck(
         lambda q, d: state_log_fidelity(q, d, bonds, pairwise=True), (zq, zd)
     )
-    sites = [site.requires_grad_() for site in states(4, bond, 2, 2).sites]
+    sites = [site.requires_grad_() for site in states(3, bond, 2, 2).sites]
     log_norm = torch.zeros(2, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda *s: pack_state(MPS(s, log_norm)), sites)
 
@@ -109,10 +109,7 @@ def test_orthogonal_and_identical_product_states_have_finite_gradients(n_sites, 
 
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("bond", [1, 2])
-def test_codes_of_states_compare_as_what_they_stand_for(bits, bond, monkeypatch):
-    from mpsheads.similarity import states as module
-
-    monkeypatch.setattr(module, "_DOCUMENTS", 3)
+def test_codes_of_states_compare_as_what_they_stand_for(bits, bond):
     a, b = states(5, bond, 3, 0, torch.complex64), states(5, bond, 7, 1, torch.complex64)
     bonds = a.bond_dims
     zq, zd = pack_state(a), pack_state(b)
@@ -145,17 +142,17 @@ def test_bad_arguments_are_named():
         unpack_state(vector, (1, 1))
     with pytest.raises(ValueError, match="`bond_dims` must be at least 1 each"):
         unpack_state(vector, (2, 0))
-    with pytest.raises(ValueError, match="number of numbers of a state must agree"):
+    with pytest.raises(ValueError, match="number of numbers must agree"):
         state_log_fidelity(vector, vector[:, 1:], (2, 2))
     product = pack_state(states(3, 1, 2, 0))
     product[1, 4:8] = 0
     with pytest.raises(ValueError, match="state 1 has norm 0"):
         state_log_fidelity(product, product, (1, 1))
-    with pytest.raises(ValueError, match="norms above 0"):
+    with pytest.raises(ValueError, match="norm above zero"):
         state_log_fidelity(0 * vector, vector, (2, 2))
     with pytest.raises(ValueError, match="must be of qubits, got physical dimensions"):
         pack_state(random_mps(3, 2, phys_dim=3))
     codes = quantize(vector, 8, kind="state", bond_dims=(2, 2))
     others = quantize(vector, 8, kind="state", bond_dims=(1,) * 7)
-    with pytest.raises(ValueError, match="bonds of codes must agree"):
+    with pytest.raises(ValueError, match="bond_dims of codes must agree"):
         log_fidelity(codes, others)

@@ -3,13 +3,15 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import math
 
 import torch
 from torch.testing import assert_close
 
-from mpsheads import approximate_log_fidelity, bloch_log_fidelity, log_fidelity, quantize
+from mpsheads import approximate_log_fidelity, log_fidelity, quantize
 from mpsheads import state_log_fidelity
 
 torch.manual_seed(0)
@@ -40,7 +42,6 @@ def check(function, zq, zd):
 
 check(log_fidelity, math.pi * torch.rand(3, 7), math.pi * torch.rand(5, 7))
 check(approximate_log_fidelity, math.pi * torch.rand(3, 7), math.pi * torch.rand(5, 7))
-check(bloch_log_fidelity, torch.rand(3, 6) - 0.5, torch.rand(5, 6) - 0.5)
 products = lambda zq, zd: state_log_fidelity(zq, zd, (1,))
 check(products, torch.rand(3, 8) - 0.5, torch.rand(5, 8) - 0.5)
 
@@ -52,17 +53,16 @@ print("all agree")
 ERRORS = """
 import torch
 
-from mpsheads import Codes, approximate_log_fidelity, bloch_log_fidelity, log_fidelity, quantize
+from mpsheads import Codes, approximate_log_fidelity, log_fidelity, quantize
 
 z = torch.rand(2, 6)
 codes = quantize(z, 8)
 for function, arguments, error in [
     (log_fidelity, (z, z.long()), "TypeError: `zd` must be a floating-point tensor, got torch.int"),
     (log_fidelity, (z.int(), codes), "TypeError: `zq` must be a floating-point tensor"),
-    (log_fidelity, (z, z[0]), "ValueError: `zd` must have two axes, rows and angles, got 1"),
+    (log_fidelity, (z, z[0]), "ValueError: `zd` must have two axes, rows and numbers, got 1"),
     (log_fidelity, (z[0], codes), "ValueError: `zq` must have two axes"),
     (approximate_log_fidelity, (z.long(), z), "TypeError: `zq` must be a floating-point"),
-    (bloch_log_fidelity, (z.bool(), z), "TypeError: `zq` must be a floating-point"),
     (quantize, (z.long(), 8), "TypeError: `z` must be a floating-point tensor, got torch.int64"),
     (quantize, (z[0], 8), "ValueError: `z` must have two axes, rows and numbers, got 1"),
     (Codes, (torch.zeros(2, 3), 8, 3), "ValueError: `packed` must be a matrix of uint8"),
@@ -83,6 +83,7 @@ def test_types_and_axes_are_named():
     assert done.stdout.strip() == "all named", done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_compiled_and_exported_code_agrees():
     command = [sys.executable, "-c", CODE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,21 +1,23 @@
-"""Observables over all Pauli strings against matrices; products of components against sums."""
+"""Pauli rotations against evolved observables; products of components against sums."""
 
 import itertools
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads.ansatz import irredundant_staircase
 from mpsheads.mps import Circuit, to_dense
 from mpsheads.mps.gates import FAMILIES
-from mpsheads.mps.heisenberg import evolve_observable, evolve_string, pauli_string
-from mpsheads.mps.products import _plain, as_rows, chain_expectation, dense_expectation
-from mpsheads.mps.rotations import _PARTS, as_rotations
-from mpsheads.mps.transfer import PAULI, evolve_dense, pauli_strings
-from tests.strategies import circuits
+from mpsheads.mps.heisenberg import evolve_observable, live_steps, pauli_string
+from mpsheads.mps.products import (
+    _plain,
+    _plain_chain,
+    as_rows,
+    chain_expectation,
+    dense_expectation,
+)
+from mpsheads.mps.rotations import _PARTS, as_rotations, rotate
 
 ROTATIONS = Circuit.of(
     4,
@@ -27,41 +29,18 @@ ROTATIONS = Circuit.of(
 )
 
 
-def matrix_of(circuit, parameters):
-    """The unitary of a circuit, gate by gate, by index."""
-    n = circuit.num_sites
-    whole = torch.eye(2**n, dtype=torch.complex128).reshape([2] * n + [2**n])
-    for operation, gate in zip(circuit, circuit.unitaries(parameters), strict=True):
-        k = len(operation.sites)
-        moved = whole.movedim(operation.sites, tuple(range(k)))
-        acted = (gate @ moved.reshape(2**k, -1)).reshape(moved.shape)
-        whole = acted.movedim(tuple(range(k)), operation.sites)
-    return whole.reshape(2**n, 2**n)
-
-
-@given(circuit=circuits(max_sites=4), seed=st.integers(0, 1000), data=st.data())
-def test_evolved_strings_are_those_of_matrices(circuit, seed, data):
-    n = circuit.num_sites
-    string = data.draw(st.text(PAULI, min_size=n, max_size=n))
-    generator = torch.Generator().manual_seed(seed)
-    parameters = torch.randn(2, circuit.num_parameters, dtype=torch.float64, generator=generator)
-    found = evolve_dense(string, circuit, parameters)
-    strings = pauli_strings(n)
-    start = strings[sum(PAULI.index(x) * 4 ** (n - 1 - i) for i, x in enumerate(string))]
-    for column, row in zip(found.T, parameters, strict=True):
-        unitary = matrix_of(circuit, row)
-        evolved = unitary.mH @ start @ unitary
-        assert_close(column, torch.einsum("iab,ba->i", strings, evolved).real / 2**n)
+def rotated(string, circuit, parameters):
+    return rotate(string, as_rotations(circuit), parameters)
 
 
 @pytest.mark.parametrize("circuit", [ROTATIONS, ROTATIONS.inverse()])
 @pytest.mark.parametrize("string", ["1XYZ", "Z111"])
-def test_rotations_and_transfer_matrices_agree_gradients_included(circuit, string, generator):
+def test_rotations_and_chains_agree_gradients_included(circuit, string, generator):
     assert as_rotations(circuit) is not None
     parameters = torch.randn(
         3, circuit.num_parameters, dtype=torch.float64, generator=generator, requires_grad=True
     )
-    found = evolve_dense(string, circuit, parameters)
+    found = rotated(string, circuit, parameters)
     start = pauli_string(string, 3, dtype=torch.float64)
     slow = to_dense(evolve_observable(start, circuit, parameters)).T
     assert_close(found, slow)
@@ -69,7 +48,7 @@ def test_rotations_and_transfer_matrices_agree_gradients_included(circuit, strin
     assert_close(
         *(torch.autograd.grad((value * weights).sum(), parameters)[0] for value in (found, slow))
     )
-    traced = torch.func.vmap(lambda row: evolve_dense(string, circuit, row[None])[:, 0])(parameters)
+    traced = torch.func.vmap(lambda row: rotated(string, circuit, row[None])[:, 0])(parameters)
     assert_close(traced.T, found)
 
 
@@ -80,7 +59,7 @@ def test_every_gate_that_is_rotations_is_the_rotations(family, generator):
     for string in ("X1Z", "Y1X", "Z1Y"):
         start = pauli_string(string, dtype=torch.float64)
         slow = to_dense(evolve_observable(start, circuit, parameters))[0]
-        assert_close(evolve_dense(string, circuit, parameters)[:, 0], slow)
+        assert_close(rotated(string, circuit, parameters)[:, 0], slow)
 
 
 @pytest.mark.parametrize("components", [2, 3])
@@ -152,6 +131,7 @@ def test_chains_are_their_dense_observables_gradients_included(components, monke
     weights = torch.randn(5, 3, dtype=torch.float64, generator=generator)
     expected = dense_expectation(dense, inputs, rows)
     wanted = torch.autograd.grad((expected * weights).sum(), tensors)
+    assert_close(_plain_chain(sites, inputs, rows), expected)
     for cache in (1 << 20, 2000):
         monkeypatch.setattr("mpsheads.mps.products._CACHE", cache)
         found = chain_expectation(sites, inputs, rows)
@@ -166,8 +146,9 @@ def test_chains_are_their_dense_observables_gradients_included(components, monke
 def test_bonds_that_are_always_zero_are_left_out(string, generator):
     circuit = irredundant_staircase(7, 2)
     parameters = torch.randn(3, circuit.num_parameters, dtype=torch.float64, generator=generator)
-    found = evolve_string(string, circuit, parameters)
-    whole = evolve_observable(pauli_string(string, 3, dtype=torch.float64), circuit, parameters)
+    start = pauli_string(string, 3, dtype=torch.float64)
+    found = evolve_observable(start, circuit, parameters, live_steps(string, circuit))
+    whole = evolve_observable(start, circuit, parameters)
     assert_close(to_dense(found), to_dense(whole))
     if string == "111111Z":
         assert max(found.bond_dims) == 8 < max(whole.bond_dims)

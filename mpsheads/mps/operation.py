@@ -1,0 +1,207 @@
+"""Operations: one gate of a circuit each, and the batches in which their tensors are computed."""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mpsheads._checks import check_choice, is_concrete
+from mpsheads.mps.chain import alike
+from mpsheads.mps.gate_factors import (
+    Rows,
+    adjoint,
+    complex_of,
+    constant_factors,
+    contract,
+    mirror,
+    reorder,
+    split,
+)
+from mpsheads.mps.gates import CONSTANTS, FAMILIES
+
+_UNITARITY = 1e-5  # single precision passes
+
+
+class Kind(NamedTuple):
+    """What operations have in common whose factors have the same shapes.
+
+    Attributes:
+        gate: Name of the family, or "matrix".
+        adjoint: Whether its adjoint is applied.
+        order: For each of its sites from left to right, the place at which the operation names it.
+        bonds: Inner bonds of the factors of a "matrix"; empty for a family.
+    """
+
+    gate: str
+    adjoint: bool
+    order: tuple[int, ...]
+    bonds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One gate of a circuit.
+
+    Attributes:
+        gate: Name of its family in `mpsheads.mps.gates.FAMILIES`, or "matrix".
+        sites: Where it acts, in the order of the gate: (control, target) for a controlled gate.
+        start: Index of its first parameter in the circuit's parameter vector.
+        adjoint: Whether its adjoint is applied instead.
+        matrix: For "matrix", a unitary on one, two or three qubits, row by row.
+        kind: Operations of one kind have factors of the same shapes.
+
+    Raises:
+        ValueError: If the family is unknown, if sites are not as many as it takes or not distinct,
+            or if the matrix is not unitary.
+    """
+
+    gate: str
+    sites: tuple[int, ...]
+    start: int
+    adjoint: bool = False
+    matrix: Rows | None = None
+    kind: Kind = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.gate not in FAMILIES:
+            check_choice("gate", self.gate, (*FAMILIES, "matrix"))
+        if (self.gate == "matrix") != (self.matrix is not None):
+            raise ValueError(f'`matrix` goes with gate "matrix" alone, got gate "{self.gate}".')
+        if self.matrix is None:
+            wanted = FAMILIES[self.gate].num_sites
+        else:
+            wanted = _check_unitary(self.matrix)
+        if len(self.sites) != wanted or len(set(self.sites)) != wanted:
+            raise ValueError(f'Gate "{self.gate}" takes {wanted} distinct sites, got {self.sites}.')
+        order = tuple(sorted(range(wanted), key=self.sites.__getitem__))
+        bonds: tuple[int, ...] = ()
+        if self.matrix is not None:
+            factors = constant_factors(_sorted_rows(self.matrix, order))
+            bonds = tuple(factor.shape[-1] for factor in factors[:-1])
+        object.__setattr__(self, "kind", Kind(self.gate, self.adjoint, order, bonds))
+
+    @property
+    def num_parameters(self) -> int:
+        """How many parameters it takes."""
+        return 0 if self.matrix is not None else FAMILIES[self.gate].num_parameters
+
+    @property
+    def stop(self) -> int:
+        """Index after its last parameter."""
+        return self.start + self.num_parameters
+
+    def inverse(self) -> "Operation":
+        """The inverse, with the same parameters."""
+        if self.gate in CONSTANTS and _is_hermitian(CONSTANTS[self.gate]):
+            return self
+        return replace(self, adjoint=not self.adjoint)
+
+
+@dataclass(frozen=True, eq=False)
+class OperationBatch:
+    """All operations of one kind in a circuit, computed together.
+
+    Attributes:
+        kind: Their kind.
+        places: Their places in the circuit.
+        index: One array `(count, num_parameters of the family)`: which parameters each takes.
+        constants: Where they take none, the factors `(count or 1, 1, left, out, in, right)`. All
+            stay in NumPy, which no transform of torch sees.
+    """
+
+    kind: Kind
+    places: tuple[int, ...]
+    index: tuple[np.ndarray, ...] = ()
+    constants: tuple[np.ndarray, ...] = ()
+    _cache: dict[object, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def all_of(cls, operations: tuple[Operation, ...]) -> "tuple[OperationBatch, ...]":
+        """The operations of a circuit, one batch for each kind."""
+        kinds = alike(operation.kind for operation in operations)
+        return tuple(cls._of(operations, kind, places) for kind, places in kinds.items())
+
+    @classmethod
+    def _of(
+        cls, operations: tuple[Operation, ...], kind: Kind, places: list[int]
+    ) -> "OperationBatch":
+        members = [operations[place] for place in places]
+        count = members[0].num_parameters
+        if count:
+            starts = np.array([member.start for member in members])
+            return cls(kind, tuple(places), index=(starts[:, None] + np.arange(count),))
+        rows = [member.matrix for member in members if member.matrix is not None]
+        rows = rows or [CONSTANTS[kind.gate]]
+        factors = [constant_factors(_sorted_rows(matrix, kind.order)) for matrix in rows]
+        stacked = tuple(np.stack(column)[:, None] for column in zip(*factors, strict=True))
+        if kind.adjoint:
+            stacked = tuple(factor.conj().swapaxes(-3, -2).copy() for factor in stacked)
+        return cls(kind, tuple(places), constants=stacked)
+
+    def factors(self, parameters: Float[Tensor, "b parameters"]) -> tuple[Tensor, ...]:
+        """One tensor `(count, b or 1, left, out, in, right)` for each site, from left to right."""
+        if not self.index:
+            constants = self._load("constants", parameters)
+            return tuple(c.expand(len(self.places), *c.shape[1:]) for c in constants)
+        family, order = FAMILIES[self.kind.gate], self.kind.order
+        (index,) = self._load("index", parameters)
+        angles = parameters.index_select(1, index.flatten())  # faster than parameters[:, index]
+        angles = angles.unflatten(1, index.shape).movedim(1, 0)
+        if order == tuple(range(len(order))):
+            factors = family.factors(angles)
+        elif order == tuple(reversed(range(len(order)))):
+            factors = mirror(family.factors(angles))
+        else:
+            factors = split(reorder(family.matrix(angles), order))
+        return adjoint(factors) if self.kind.adjoint else factors
+
+    def unitaries(self, parameters: Float[Tensor, "b parameters"]) -> Tensor:
+        """The full matrices `(count, b, 2**k, 2**k)`, the first site named most significant."""
+        order = self.kind.order
+        sites = sorted(range(len(order)), key=order.__getitem__)  # as named, from left to right
+        matrices = reorder(contract(self.factors(parameters)), sites)
+        return matrices.expand(-1, len(parameters), -1, -1)
+
+    def _load(self, name: str, parameters: Tensor) -> tuple[Tensor, ...]:
+        """Arrays as tensors that fit the parameters; copies on a GPU are kept."""
+        arrays, device = getattr(self, name), parameters.device
+        dtype = torch.int64 if name == "index" else complex_of(parameters.dtype)
+        if (name, device, dtype) in self._cache:
+            return self._cache[name, device, dtype]
+        tensors = tuple(torch.from_numpy(array).to(device, dtype) for array in arrays)
+        if device.type != "cpu" and is_concrete(parameters) and is_concrete(tensors[0]):
+            self._cache[name, device, dtype] = tensors
+        return tensors
+
+
+def _sorted_rows(rows: Rows, order: tuple[int, ...]) -> Rows:
+    """The matrix with its sites from left to right."""
+    if order == tuple(range(len(order))):
+        return rows
+    k = len(order)
+    legs = np.array(rows, dtype=np.complex128).reshape([2] * (2 * k))
+    matrix = legs.transpose(*order, *(k + i for i in order)).reshape(2**k, 2**k)
+    return tuple(map(tuple, matrix.tolist()))
+
+
+def _check_unitary(rows: Rows) -> int:
+    """The number of sites of a unitary matrix; raises for any other."""
+    size = len(rows)
+    if size not in (2, 4, 8) or any(len(row) != size for row in rows):
+        raise ValueError(f"`matrix` must be 2 x 2, 4 x 4 or 8 x 8, got {size} rows.")
+    matrix = np.array(rows)
+    deviation = np.abs(matrix.conj().T @ matrix - np.eye(size)).max()
+    if not deviation <= _UNITARITY:  # true for NaN
+        raise ValueError(
+            f"`matrix` must be unitary, but its adjoint times itself differs from 1 by up to "
+            f"{deviation:.3g}."
+        )
+    return size.bit_length() - 1
+
+
+def _is_hermitian(rows: Rows) -> bool:
+    matrix = np.array(rows)
+    return bool((matrix == matrix.conj().T).all())
