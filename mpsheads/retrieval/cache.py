@@ -16,7 +16,7 @@ from mpsheads._checks import check_positive
 from mpsheads._files import replacing
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
-from mpsheads.retrieval.encoder import Encoder, TextKind
+from mpsheads.retrieval.encoder import Encoder, TextKind, check_texts
 from mpsheads.retrieval.models import default_cache_dir
 
 
@@ -56,14 +56,13 @@ def encode_cached(
         TypeError, ValueError: As `Encoder.encode` does.
     """
     check_positive(shard_size=shard_size)
-    if isinstance(texts, str):
-        raise TypeError("`texts` must be a sequence of strings, got one string. Put it in a list.")
+    check_texts(texts)
     base = default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser()
     folder = base / "embeddings" / encoder.fingerprint(kind)[:32]
     result = torch.empty(len(texts), encoder.features)
     rows: dict[bytes, list[int]] = {}
     for row, text in enumerate(texts):
-        rows.setdefault(_digest(text, row), []).append(row)
+        rows.setdefault(_digest(text), []).append(row)
     missing = _fill_from_shards(folder, rows, result)
     missing.sort(key=lambda digest: (-len(texts[rows[digest][0]]), digest))
     if missing:
@@ -79,9 +78,7 @@ def encode_cached(
     return result
 
 
-def _digest(text: str, row: int) -> bytes:
-    if not isinstance(text, str):
-        raise TypeError(f"`texts`[{row}] must be a string, got {type(text).__name__}.")
+def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -92,16 +89,16 @@ def _fill_from_shards(folder: Path, rows: dict[bytes, list[int]], result: Tensor
         if not missing:
             break
         try:
-            found = _read_shard(file, missing, result.shape[1])
-        except FileNotFoundError:  # another process found it damaged
+            embeddings = _read_shard(file, missing, result.shape[1])
+        except FileNotFoundError:  # another process removed it
             continue
         except (SafetensorError, ValueError):
             warnings.warn(f"{file} is damaged; its texts are encoded again.", stacklevel=3)
             file.unlink(missing_ok=True)
             continue
-        for digest, embedding in found.items():
+        for digest, embedding in embeddings.items():
             result[rows[digest]] = embedding
-        missing.difference_update(found)
+        missing.difference_update(embeddings)
     return list(missing)
 
 

@@ -145,7 +145,7 @@ class Encoder:
             ValueError: If the model cannot be loaded or returns NaN or infinity.
         """
         check_choice("kind", kind, ("document", "query"))
-        _check_texts(texts)
+        check_texts(texts)
         result = torch.empty(len(texts), self.features)
         with progress_bar(f"Encoding {kind} texts", len(texts), enabled=progress) as bar:
             for start in range(0, len(texts), _WINDOW):
@@ -221,14 +221,12 @@ class Encoder:
         return self._load_tokenizer()
 
     def _load_tokenizer(self) -> Any:
-        transformers = optional_import("transformers", "retrieval")
-        with _quiet(transformers), _named_failure(self.folder):
+        with _loading(self.folder) as transformers:
             return transformers.AutoTokenizer.from_pretrained(self.folder)
 
     @cached_property
     def _network(self) -> Any:
-        transformers = optional_import("transformers", "retrieval")
-        with _quiet(transformers), _named_failure(self.folder):
+        with _loading(self.folder) as transformers:
             network, info = transformers.AutoModel.from_pretrained(
                 self.folder, output_loading_info=True
             )
@@ -260,7 +258,8 @@ def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
-def _check_texts(texts: Sequence[str]) -> None:
+def check_texts(texts: Sequence[str]) -> None:
+    """Raise `TypeError` unless `texts` is a sequence of strings; the message names the place."""
     if isinstance(texts, str):
         raise TypeError("`texts` must be a sequence of strings, got one string. Put it in a list.")
     for i, text in enumerate(texts):
@@ -274,12 +273,9 @@ def _device(device: torch.device | str | None) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f'`device` must be such as "cpu" or "cuda", got {device!r}.') from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f'`device` {device!r} asks for CUDA, but torch finds none. Use "cpu".')
-    return chosen
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f'`device` {device!r} is not to be had here. Use "cpu".') from error
 
 
 def _fastest_dtype(device: torch.device) -> torch.dtype:
@@ -295,35 +291,26 @@ def _fastest_dtype(device: torch.device) -> torch.dtype:
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{file} is not a model's configuration: it holds no JSON object.")
-    return config
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is not a model's configuration in JSON: {error}.") from error
 
 
 @contextmanager
-def _named_failure(folder: Path) -> Iterator[None]:
-    """Turn the many errors of loading a model into one that names its folder."""
+def _loading(folder: Path) -> Iterator[Any]:
+    """Give transformers, without its warnings and bars; its errors become one with the folder."""
     from safetensors import SafetensorError
 
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep transformers' warnings and its bars of weight loading off the screen."""
+    transformers = optional_import("transformers", "retrieval")
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        yield transformers
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:

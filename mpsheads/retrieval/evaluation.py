@@ -80,21 +80,21 @@ def _parse(measures: Sequence[str]) -> list[Any]:
     if isinstance(measures, str) or not measures:
         raise ValueError("`measures` must name at least one measure, in a list.")
     ir_measures = optional_import("ir_measures", "retrieval")
-    parsed = []
-    for name in measures:
-        try:
-            measure = ir_measures.parse_measure(name)
-            is_computed = measure.params.get("cutoff", 1) >= 1 and _provider().supports(measure)
-        except (NameError, KeyError, TypeError, ValueError, AssertionError):  # so it says no
-            is_computed = False
-        if not is_computed:
-            raise ValueError(
-                f"`measures` holds {name!r}, which is not computed here. Take such as nDCG@10, "
-                f"RR(rel=2)@10, R@100, P@5, AP or Success@5: R, P and Success need a cut, which "
-                f"is at least 1, and nDCG uses the grades, so it takes no (rel=...)."
-            )
-        parsed.append(measure)
-    return parsed
+    return [_parse_one(name, ir_measures) for name in measures]
+
+
+def _parse_one(name: str, ir_measures: Any) -> Any:
+    try:
+        measure = ir_measures.parse_measure(name)
+        if measure.params.get("cutoff", 1) >= 1 and _provider().supports(measure):
+            return measure
+    except (NameError, KeyError, TypeError, ValueError, AssertionError):  # as ir_measures says no
+        pass
+    raise ValueError(
+        f"`measures` holds {name!r}, which is not computed here. Take such as nDCG@10, "
+        f"RR(rel=2)@10, R@100, P@5, AP or Success@5: R, P and Success need a cut, which is at "
+        f"least 1, and nDCG uses the grades, so it takes no (rel=...)."
+    )
 
 
 def _provider() -> Any:

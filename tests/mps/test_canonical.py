@@ -360,7 +360,7 @@ def test_gradients_from_product_states_through_sums_agree_with_finite_difference
     assert gradcheck(loss, (a, b))
 
 
-TURNS = Circuit.of(
+TURNS = Circuit(
     4,
     [("rx", (i,)) for i in range(4)]
     + [("controlled-unitary", (i, i + 1)) for i in range(3)]

@@ -426,7 +426,7 @@ def test_operators_give_the_dense_result_for_one_or_one_for_each(state, seed, on
 
 
 def test_gradients_through_a_truncated_circuit_agree_with_finite_differences(generator):
-    circuit = Circuit.of(
+    circuit = Circuit(
         4,
         [("zyz", i) for i in range(4)]
         + [("su4", (0, 2)), ("fsim", (3, 1)), ("ccx", (1, 3, 0)), ("cp", (2, 3))],

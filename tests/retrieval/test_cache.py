@@ -70,18 +70,10 @@ def test_a_second_call_encodes_nothing_and_gives_the_same_bits(counting, tmp_pat
 def test_collections_and_pools_share_what_they_have_in_common(counting, tmp_path: Path) -> None:
     encode_cached(counting(), TEXTS[:8], kind="document", cache_dir=tmp_path)
     encoder = counting()
-    z = encode_cached(encoder, TEXTS[4:12], kind="document", cache_dir=tmp_path)
+    texts = [*TEXTS[4:12], *TEXTS[7:10]]  # each once, also if repeated
+    z = encode_cached(encoder, texts, kind="document", cache_dir=tmp_path)
     assert sorted(encoder.seen) == sorted(TEXTS[8:12])
-    assert_close(z, Encoder.encode(encoder, TEXTS[4:12]))
-
-
-def test_repeated_texts_are_encoded_once(counting, tmp_path: Path) -> None:
-    encoder = counting()
-    z = encode_cached(encoder, ["b", "a", "b", "b"], kind="query", cache_dir=tmp_path)
-    assert sorted(encoder.seen) == ["a", "b"]
-    assert torch.equal(z[0], z[3])
-    again = encode_cached(encoder, ["b", "a", "b", "b"], kind="query", cache_dir=tmp_path)
-    assert torch.equal(again, z)
+    assert_close(z, Encoder.encode(encoder, texts))
 
 
 def test_kinds_and_settings_do_not_mix(counting, tmp_path: Path) -> None:
@@ -114,6 +106,7 @@ def test_a_run_that_died_goes_on_where_it_stopped_with_the_same_bits(
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_cache_that_the_next_one_uses(
     counting, model_folder: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +144,7 @@ DAMAGES = {
     "cut": lambda raw: raw[:-40],
     "a byte of the header": flip(0.03),
     "a byte of the embeddings": flip(0.9),
+    "a byte of the digests": flip(0.3),
     "longer": lambda raw: raw + b"\0" * 8,
 }
 
@@ -172,21 +166,6 @@ def test_a_damaged_shard_is_found_and_its_texts_are_encoded_again(
         third_time = encode_cached(third, TEXTS, kind="document", cache_dir=tmp_path)
     assert torch.equal(third_time, again)
     assert third.seen == []
-
-
-def test_a_byte_of_a_digest_that_changed_serves_no_wrong_embedding(
-    counting, tmp_path: Path
-) -> None:
-    first = encode_cached(counting(), TEXTS, kind="document", cache_dir=tmp_path)
-    file = shards(tmp_path)[0]
-    raw = bytearray(file.read_bytes())
-    header = 8 + int.from_bytes(raw[:8], "little")
-    entries = json.loads(raw[8:header])
-    raw[header + entries["digests"]["data_offsets"][0]] ^= 1
-    file.write_bytes(raw)
-    with pytest.warns(UserWarning, match="is damaged"):
-        again = encode_cached(counting(), TEXTS, kind="document", cache_dir=tmp_path)
-    assert torch.equal(again, first)
 
 
 def test_what_another_process_is_writing_is_not_read(counting, tmp_path: Path) -> None:

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import sysconfig
 import textwrap
 
@@ -160,14 +158,3 @@ def test_too_few_docstrings_and_unknown_packages_are_errors(library):
         docstring_collection(["rivers", "nosuch"])
     with pytest.raises(ValueError, match=r"`limit` must be at least 1 or None, got 0"):
         docstring_collection(limit=0)
-
-
-def test_another_process_builds_the_same_collection(real):
-    code = (
-        "from mpsheads.retrieval.docstrings import docstring_collection as build;"
-        f"print(' '.join(build({STDLIB!r})['test'].documents))"
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert printed.stdout.split() == list(real["test"].documents)

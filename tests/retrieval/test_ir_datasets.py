@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mpsheads.retrieval import candidate_pool, load_collection
+from mpsheads.retrieval import candidate_pool, load_collection, load_triples
 from tests.retrieval.tiny import IRDS_HOME
 
 MSMARCO = IRDS_HOME / "msmarco-passage"
+TRIPLES = "msmarco-passage/train/triples-small"
 JUDGED = "msmarco-passage/trec-dl-2019/judged"
 
 
@@ -37,6 +38,8 @@ def msmarco(irds) -> Path:
     queries = "10\twhat is a qubit\n11\ttensor network\n12\tnever judged\n"
     (MSMARCO / "trec-dl-2019" / "queries.tsv").write_text(queries)
     (MSMARCO / "trec-dl-2019" / "qrels").write_text("10 Q0 0 3\n10 Q0 2 0\n11 Q0 1 2\n")
+    (MSMARCO / "train").mkdir(exist_ok=True)
+    (MSMARCO / "train" / "small.triples.qidpid.tsv").write_text("10\t0\t1\n11\t1\t3\n11\t1\n")
     return MSMARCO
 
 
@@ -101,6 +104,22 @@ def test_a_failed_download_is_one_error_and_deletes_nothing(
     with pytest.raises(FileNotFoundError, match=r"could not be fetched: .*no network in tests"):
         load_collection("msmarco-passage/trec-dl-2020/judged")
     assert [file for file in before if not file.exists()] == []
+
+
+def test_triples_of_an_id_are_streamed_and_other_ids_are_refused(msmarco: Path) -> None:
+    assert list(load_triples(TRIPLES, 2)) == [("10", "0", "1"), ("11", "1", "3")]
+    with pytest.raises(ValueError, match=r"pairs of documents .* malformed at record 3: exp"):
+        list(load_triples(TRIPLES))
+    with pytest.raises(ValueError, match=rf"has no pairs of documents\. Of its parts.*{TRIPLES}"):
+        load_triples("msmarco-passage")
+    with pytest.raises(FileNotFoundError, match="neither a file of triples no/such nor such an id"):
+        load_triples("no/such")
+    (msmarco / "train" / "small.triples.qidpid.tsv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"could not be fetched: .*no network in tests"):
+        list(load_triples(TRIPLES))
+    (msmarco / "irds_version.txt").write_text("v1")
+    with pytest.raises(ValueError, match="would delete"):
+        load_triples(TRIPLES)
 
 
 def test_an_id_registered_by_the_user_loads(irds, tmp_path: Path) -> None:

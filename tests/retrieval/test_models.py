@@ -1,6 +1,7 @@
 """Named models: put together from wheels that pip really downloads, from a folder of fakes."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mpsheads.retrieval import NAMED_MODELS, Encoder, fetch_model
-from mpsheads.retrieval.models import AssembledModel
+from mpsheads.retrieval import NAMED_MODELS, Encoder, NamedModel, fetch_model
 from tests.retrieval.pieces import FILES, write_model, write_wheel
 
 pytest.importorskip("pip")
@@ -21,7 +21,7 @@ WEIGHTS = FILES["tiny/model.safetensors"]
 
 
 @pytest.fixture
-def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def wheels(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only place where pip looks; the cache is private too."""
     folder = tmp_path / "wheels"
     folder.mkdir()
@@ -29,7 +29,24 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    if "real_pip" not in request.fixturenames:
+        monkeypatch.setattr(subprocess, "run", copy_as_pip_does)
     return folder
+
+
+@pytest.fixture
+def real_pip() -> None:
+    """Asked for by tests for which pip itself runs; for others a copy stands for it."""
+
+
+def copy_as_pip_does(command, **_) -> subprocess.CompletedProcess:
+    """What `pip download --dest FOLDER NAME==VERSION` does here, in a hundredth of the time."""
+    wheel = command[-1].replace("-", "_").replace("==", "-") + "-py3-none-any.whl"
+    source = Path(os.environ["PIP_FIND_LINKS"]) / wheel
+    if not source.exists():
+        return subprocess.CompletedProcess(command, 1, "", f"ERROR: no {command[-1]}.\n")
+    shutil.copy(source, command[command.index("--dest") + 1])
+    return subprocess.CompletedProcess(command, 0, "", "")
 
 
 @pytest.fixture
@@ -39,7 +56,7 @@ def place(wheels: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[AssembledModel], None]:
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[NamedModel], None]:
     """Let `mpnet` be another model for one test."""
     return lambda model: monkeypatch.setitem(NAMED_MODELS, "mpnet", model)
 
@@ -57,7 +74,7 @@ def left_beside(place: Path) -> list[str]:
     return [file.name for file in place.parent.iterdir() if file.suffix != ".lock"]
 
 
-def test_a_model_is_put_together_from_its_parts(wheels, place, use):
+def test_a_model_is_put_together_from_its_parts(real_pip, wheels, place, use):
     use(write_model(wheels, parts=2))
     assert fetch_model("mpnet") == place
     assert files_in(place) == {
@@ -115,10 +132,10 @@ def test_a_folder_that_is_no_model_is_not_replaced_unasked(wheels, place, use):
     assert files_in(place) == {"notes": b"mine"}
 
 
-def test_a_missing_part_is_named_and_nothing_appears(wheels, place, use):
+def test_a_missing_part_is_named_and_nothing_appears(real_pip, wheels, place, use):
     use(write_model(wheels, parts=2))
     (wheels / "tiny_part_002-0.0.1-py3-none-any.whl").unlink()
-    with pytest.raises(FileNotFoundError, match=r"tiny-part-002 0\.0\.1: No matching distribution"):
+    with pytest.raises(FileNotFoundError, match=r"tiny-part-002==0\.0\.1: No matching distr"):
         fetch_model("mpnet")
     assert not place.exists()
 
@@ -137,7 +154,7 @@ def test_after_a_failed_fetch_only_whole_parts_are_kept(wheels, place, use):
 def test_a_part_with_a_wrong_checksum_is_refused(wheels, place, use):
     use(write_model(wheels))
     write_wheel(wheels, 1, b"something else")
-    with pytest.raises(ValueError, match=r"tiny-part-001 0\.0\.1 as pip got it does not"):
+    with pytest.raises(ValueError, match=r"tiny-part-001==0\.0\.1 as pip got it does not"):
         fetch_model("mpnet")
     assert left_beside(place) == []
 
@@ -160,33 +177,24 @@ def test_what_does_not_fit_inside_is_refused(wheels, place, use, change, words):
 
 
 KILLED = """
-import os, signal, subprocess, sys, zipfile
+import os, signal, sys, zipfile
 from pathlib import Path
 from mpsheads.retrieval import NAMED_MODELS, fetch_model
 from tests.retrieval.pieces import write_model
 NAMED_MODELS["mpnet"] = write_model(Path(sys.argv[1]), parts=2)
-place, name, call = {"pip": (subprocess, "run", 2), "zip": (zipfile.ZipFile, "extractall", 1)}[
-    sys.argv[2]
-]
-real, calls = getattr(place, name), []
-def deadly(*arguments, **options):
-    calls.append(arguments)
-    if len(calls) == call:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*arguments, **options)
-setattr(place, name, deadly)
+zipfile.ZipFile.extractall = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 fetch_model("mpnet")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize(("step", "needed"), [("pip", {1}), ("zip", {1, 2})])
-def test_a_killed_fetch_leaves_nothing_half_written_and_goes_on(wheels, place, use, step, needed):
-    killed = subprocess.run([sys.executable, "-c", KILLED, wheels, step], cwd=ROOT, check=False)
+def test_a_killed_fetch_leaves_nothing_half_written_and_goes_on(real_pip, wheels, place, use):
+    killed = subprocess.run([sys.executable, "-c", KILLED, wheels], cwd=ROOT, check=False)
     assert killed.returncode == -9
     assert not place.exists()
     use(write_model(wheels, parts=2))
-    for number in needed:  # whole already, so pip need not find them again
+    for number in (1, 2):  # whole already, so pip need not find them again
         (wheels / f"tiny_part_{number:03}-0.0.1-py3-none-any.whl").unlink()
     fetch_model("mpnet")
     assert files_in(place)["model.safetensors"] == WEIGHTS
@@ -220,17 +228,6 @@ def test_a_folder_that_cannot_be_written_is_named(wheels, place, use):
     use(write_model(wheels))
     place.parent.parent.write_text("a file where the cache should be")
     with pytest.raises(OSError, match="cache"):
-        fetch_model("mpnet")
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="Root writes everywhere."
-)
-def test_without_permission_the_folder_is_named(wheels, place, use):
-    use(write_model(wheels))
-    place.parent.mkdir(parents=True)
-    place.parent.chmod(0o500)
-    with pytest.raises(PermissionError, match="models"):
         fetch_model("mpnet")
 
 
@@ -294,12 +291,3 @@ def test_a_folder_called_like_a_named_model_is_opened_by_its_path(
     (tmp_path / "bert").symlink_to(model_folder)
     monkeypatch.chdir(tmp_path)
     assert Encoder("./bert").features == Encoder(Path("bert")).features == 32
-
-
-def test_the_known_parts_of_mpnet_are_five_with_a_checksum_each():
-    model = NAMED_MODELS["mpnet"]
-    assert isinstance(model, AssembledModel)
-    assert model.folder.name == "all-mpnet-base-v2"
-    sums = {wheel.sha256 for wheel in model.archive.wheels} | {model.archive.sha256}
-    assert len(sums) == 6
-    assert all(len(bytes.fromhex(value)) == 32 for value in sums)
