@@ -129,7 +129,7 @@ class MPSHeadModel(PreTrainedModel):
         self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
         if head is None:
             with torch.device("cpu"):  # also while transformers builds on the meta device
-                kind, arguments = check_config("config.json", config.head, HEADS)
+                kind, arguments = check_config(Path("config.json"), config.head, HEADS)
                 head = HEADS[kind](**arguments.model_dump())
         self.head = head
         check_equal(
@@ -324,14 +324,6 @@ class MPSHeadModel(PreTrainedModel):
             for layer in _last_layers(self.encoder, count) if count else []:
                 layer.train()
         return self
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The encoder's."""
-        return self.encoder.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Set the encoder's."""
-        self.encoder.set_input_embeddings(value)
 
     def save_pretrained(self, save_directory: PathLike, **kwargs: Any) -> None:  # pyright: ignore
         """Write configuration, weights, tokenizer and, where there is none, a model card.

@@ -211,6 +211,7 @@ def test_other_folders_are_named(tmp_path, encoder_folder, monkeypatch):
         mpsheads.load("owner/name")
 
 
+@pytest.mark.slow
 def test_importing_mpsheads_with_load_imports_neither_package():
     code = "import sys, mpsheads; mpsheads.load; print({'transformers', 'sentence_transformers'}"
     ran = subprocess.run(

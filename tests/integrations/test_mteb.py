@@ -12,7 +12,7 @@ mteb = pytest.importorskip("mteb")
 from mteb.abstasks import AbsTaskPairClassification, AbsTaskRetrieval  # noqa: E402
 from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
 
-from mpsheads.mteb import HeadEncoder  # noqa: E402
+from mpsheads.mteb import mteb_model  # noqa: E402
 
 COMMON = {
     "description": "A few sentences.",
@@ -49,74 +49,50 @@ class Pairs(AbsTaskPairClassification):
         self.data_loaded = True
 
 
-@pytest.fixture
-def encoder(model):
-    return HeadEncoder(model)
-
-
 def scores(encoder, task):
     result = mteb.evaluate(encoder, task, cache=None, show_progress_bar=False)
     return result.task_results[0].scores["test"][0]
 
 
-def test_retrieval_ranks_by_log_fidelity(encoder, model):
-    zq, zd = (torch.tensor(model.encode(texts)) for texts in (QUERIES, TEXTS))
-    fidelity = log_fidelity(zq, zd)
-    ranks = 1 + (fidelity > fidelity.diagonal()[:, None]).sum(1)
-    expected = (1 / ranks).mean().item()
-    assert scores(encoder, Search())["mrr_at_10"] == pytest.approx(expected, abs=1e-4)
-
-
-def test_prompts_of_queries_and_documents_are_used(model):
-    model.prompts = {"query": "why ", "document": "the "}
+@pytest.mark.parametrize("prompts", [{}, {"query": "why ", "document": "the "}])
+def test_retrieval_ranks_by_log_fidelity_of_prompted_texts(model, prompts):
+    model.prompts = prompts
     zq, zd = torch.tensor(model.encode_query(QUERIES)), torch.tensor(model.encode_document(TEXTS))
     fidelity = log_fidelity(zq, zd)
     ranks = 1 + (fidelity > fidelity.diagonal()[:, None]).sum(1)
-    found = scores(HeadEncoder(model), Search())["mrr_at_10"]
-    assert found == pytest.approx((1 / ranks).mean().item(), abs=1e-4)
-    assert HeadEncoder(model).mteb_model_meta.use_instructions
+    expected = (1 / ranks).mean().item()
+    assert scores(mteb_model(model), Search())["mrr_at_10"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_pairs_are_classified_by_log_fidelity(encoder, model):
-    found = scores(encoder, Pairs())
-    assert 0 < found["similarity_ap"] <= 1
-    z = model.encode(TEXTS)
+def test_pairs_are_classified_by_log_fidelity(model):
+    encoder, z = mteb_model(model), model.encode(TEXTS)
+    assert 0 < scores(encoder, Pairs())["similarity_ap"] <= 1
     expected = log_fidelity(torch.tensor(z), torch.tensor(z).flip(0)).diagonal()
     torch.testing.assert_close(encoder.similarity_pairwise(z, z[::-1].copy()), expected)
 
 
-def test_the_metadata_are_filled(encoder, model):
-    meta, vocabulary = encoder.mteb_model_meta, model.transformers_model.config.vocab_size
-    assert meta.similarity_fn_name.value == "custom"
-    assert meta.embed_dim == 16
-    assert meta.name == "mpsheads/mps-16"
+def test_the_metadata_are_filled_and_the_revision_is_of_the_weights(model):
+    meta, vocabulary = mteb_model(model).mteb_model_meta, model.transformers_model.config.vocab_size
+    assert (meta.name, meta.embed_dim, meta.max_tokens) == ("mpsheads/mps-16", 16, 32)
     assert meta.n_parameters == sum(p.numel() for p in model.state_dict().values())
     assert meta.n_embedding_parameters == vocabulary * 48
-    assert meta.max_tokens == 32
     assert meta.experiment_kwargs["head"] == "mps"
-    assert "Kankeu" in meta.citation
-    named = HeadEncoder(model, name="me/model", revision="1", languages=["eng-Latn"])
-    found = named.mteb_model_meta
-    assert (found.name, found.revision, found.languages) == ("me/model", "1", ["eng-Latn"])
-
-
-def test_the_revision_changes_with_the_weights(model):
-    before = HeadEncoder(model).mteb_model_meta.revision
-    assert HeadEncoder(model).mteb_model_meta.revision == before
+    named = mteb_model(model, name="me/model", revision="1", languages=["eng-Latn"])
+    chosen = named.mteb_model_meta
+    assert (chosen.name, chosen.revision, chosen.languages) == ("me/model", "1", ["eng-Latn"])
+    assert mteb_model(model).mteb_model_meta.revision == meta.revision
     with torch.no_grad():
         next(model[-1].parameters()).add_(0.1)
-    assert HeadEncoder(model).mteb_model_meta.revision != before
+    assert mteb_model(model).mteb_model_meta.revision != meta.revision
 
 
 def test_a_similarity_that_the_user_names_is_used(model):
     model.similarity_fn_name = "cosine"
-    encoder = HeadEncoder(model)
-    z = model.encode(TEXTS)
-    assert encoder.mteb_model_meta.similarity_fn_name.value == "cosine"
+    encoder, z = mteb_model(model), model.encode(TEXTS)
     assert encoder.similarity(z, z).max() <= 1 + 1e-6
     assert encoder.similarity_pairwise(z, z).tolist() == pytest.approx([1.0] * len(TEXTS))
 
 
 def test_a_model_without_a_head_is_refused(base):
     with pytest.raises(ValueError, match="one projection head"):
-        HeadEncoder(base)
+        mteb_model(base)

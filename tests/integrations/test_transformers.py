@@ -1,7 +1,5 @@
 """An encoder with a head as one transformers model."""
 
-import json
-
 import huggingface_hub
 import pytest
 import torch
@@ -74,12 +72,6 @@ def test_cls_pooling_takes_the_first_token_also_after_padding(encoder_folder, he
     assert_close(output.pooled, output.last_hidden_state[torch.arange(len(first)), first])
 
 
-def test_no_mask_means_that_all_are_tokens(model, tokens):
-    ids = tokens["input_ids"][:, :3]
-    with torch.no_grad():
-        assert_close(model(ids).compressed, model(ids, torch.ones_like(ids)).compressed)
-
-
 def test_what_the_encoder_returns_is_passed_on(model, tokens):
     with torch.no_grad():
         output = model(**tokens, output_hidden_states=True)
@@ -103,16 +95,46 @@ def test_every_head_survives_saving(encoder_folder, kind, tokens, tmp_path):
     assert (config.trainable_layers, config.pooling) == (2, "mean")
 
 
-def test_the_tokenizer_lies_beside_the_model(model, encoder_folder, tmp_path, tokens):
-    model.save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(encoder_folder).save_pretrained(tmp_path)
-    found = AutoTokenizer.from_pretrained(tmp_path)(TEXTS, padding=True, return_tensors="pt")
-    assert_close(found["input_ids"], tokens["input_ids"])
-
-
-def test_the_configuration_holds_no_path_of_this_machine(model, tmp_path, encoder_folder):
+def test_the_saved_folder_has_the_tokenizer_and_no_path_of_this_machine(
+    model, encoder_folder, tmp_path
+):
+    model.config.max_tokens = 5
     model.save_pretrained(tmp_path)
     assert str(encoder_folder) not in (tmp_path / "config.json").read_text()
+    again = MPSHeadModel.from_pretrained(tmp_path)
+    assert again.tokenizer.model_max_length == 5
+    assert_close(again.eval().encode(TEXTS), model.encode(TEXTS), rtol=0, atol=0)
+
+
+def test_texts_are_cut_padded_and_batched_without_effect_on_their_vectors(model):
+    texts = TEXTS * 15  # more than a batch
+    single = [compressed(model, model.tokenizer([text], return_tensors="pt")) for text in texts]
+    assert_close(model.encode(texts), torch.cat(single))
+    model.config.max_tokens = 4
+    cut = model.tokenizer(TEXTS, max_length=4, truncation=True, return_tensors="pt", padding=True)
+    assert_close(model.encode(TEXTS), compressed(model, cut))
+    assert model.encode([]).shape == (0, 16)
+    assert not model.encode(TEXTS).requires_grad
+    assert model.train().encode(TEXTS).requires_grad
+    with pytest.raises(TypeError, match="must be a sequence of strings"):
+        model.encode("cat")
+    bare = MPSHeadModel.from_encoder(
+        AutoModel.from_config(model.config.encoder), trainable_layers=1
+    )
+    bare.config.encoder._name_or_path = ""
+    with pytest.raises(ValueError, match=r"set `model.tokenizer`"):
+        bare.encode(TEXTS)
+    bare.tokenizer = model.tokenizer
+    assert bare.encode(TEXTS).shape == (5, 16)
+
+
+@pytest.mark.parametrize("count", [0, 1, None])
+def test_the_trained_layers_alone_drop_out(encoder_folder, count):
+    model = MPSHeadModel.from_encoder(encoder_folder, trainable_layers=count).train()
+    layers = [layer.training for layer in model.encoder.encoder.layer]
+    assert layers == {0: [False] * 3, 1: [False, False, True], None: [True] * 3}[count]
+    assert model.encoder.embeddings.dropout.training is (count is None)
+    assert not any(module.training for module in model.eval().modules())
 
 
 @pytest.mark.parametrize("name", sorted(ENCODERS))
@@ -127,13 +149,6 @@ def test_the_last_layers_are_trained_whatever_the_encoder(name):
     assert {id(p) for p in model.parameters() if p.requires_grad} == expected
     ids = torch.randint(5, 50, (2, 6))
     assert model(ids, torch.ones_like(ids)).compressed.shape == (2, 16)
-
-
-def test_four_layers_are_trained_by_default():
-    model = MPSHeadModel.from_encoder(encoder_of("Bert"))
-    frozen = [p.requires_grad for p in model.encoder.encoder.layer[0].parameters()]
-    assert not any(frozen)
-    assert all(p.requires_grad for p in model.encoder.encoder.layer[1].parameters())
 
 
 @pytest.mark.parametrize(("count", "trained"), [(0, False), (None, True)])
@@ -170,7 +185,7 @@ def test_wrong_arguments_are_named(encoder_folder):
         MPSHeadModel.from_encoder(encoder_folder, MPSProjectionHead(96, 32), trainable_layers=1)
     with pytest.raises(ValueError, match='`pooling` must be one of "mean", "cls"'):
         MPSHeadModel.from_encoder(encoder_folder, pooling="max", trainable_layers=1)
-    with pytest.raises(ValueError, match="`head` must be one of"):
+    with pytest.raises(ValueError, match="names the head 'none'; known are"):
         MPSHeadModel(MPSHeadConfig(encoder_of("Bert").config, {"head": "none"}))
 
 
@@ -239,50 +254,3 @@ def test_the_model_card_tells_numbers_and_use(model, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     model.save_pretrained(tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
-
-
-def test_the_name_on_the_hub_is_remembered():
-    encoder = encoder_of("Bert")
-    encoder.config._name_or_path = "owner/encoder"
-    assert MPSHeadModel.from_encoder(encoder).config.base_model == "owner/encoder"
-
-
-class FakeHub:
-    """Stands for the hub: keeps what is uploaded."""
-
-    has_card = False
-    uploads: dict = {}  # noqa: RUF012
-
-    def __init__(self, token=None):
-        self.token = token
-
-    def create_repo(self, repo_id, *, private, exist_ok):
-        return huggingface_hub.RepoUrl(f"https://huggingface.co/{repo_id}")
-
-    def file_exists(self, repo_id, name, *, revision):
-        return self.has_card
-
-    def upload_folder(self, *, repo_id, folder_path, **options):
-        from pathlib import Path
-
-        files = {f.name: f.read_bytes() for f in Path(folder_path).iterdir()}
-        FakeHub.uploads[repo_id] = (files, options)
-
-        class Commit:
-            commit_url = f"https://huggingface.co/{repo_id}/commit/1"
-
-        return Commit()
-
-
-def test_the_model_is_pushed_with_its_card(model, monkeypatch, tmp_path):
-    monkeypatch.setattr(huggingface_hub, "HfApi", FakeHub)
-    url = model.push_to_hub("me/tiny", revision="v1")
-    assert url.endswith("me/tiny/commit/1")
-    files, options = FakeHub.uploads["me/tiny"]
-    assert set(files) == {"README.md", "config.json", "model.safetensors"}
-    assert 'mpsheads.load("me/tiny")' in files["README.md"].decode()
-    assert options["revision"] == "v1"
-    assert json.loads(files["config.json"])["model_type"] == "mps_head"
-    monkeypatch.setattr(FakeHub, "has_card", True)
-    model.save_pretrained(tmp_path, push_to_hub=True, repo_id="me/again")
-    assert "README.md" not in FakeHub.uploads["me/again"][0]

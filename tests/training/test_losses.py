@@ -6,9 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mpsheads.heads import DenseHead, MPSProjectionHead, ReferenceHead
 from mpsheads.training import contrastive_loss, distillation_loss, paper_loss
-from mpsheads.training.losses import paper_similarities
 
 
 @pytest.fixture
@@ -47,39 +45,12 @@ def test_contrastive_loss_sends_no_gradient_to_ignored_documents(scores):
     assert (scores.grad[:, :4] != 0).all()
 
 
-def test_paper_loss_is_the_mean_of_logsumexp_minus_the_first_column(scores):
-    plain = sum(math.log(sum(math.exp(5 * s) for s in row)) - 5 * row[0] for row in scores.tolist())
-    assert_close(paper_loss(scores, 5.0), torch.tensor(plain / 4, dtype=torch.float64))
-
-
-def test_the_papers_scale_is_twenty(scores):
-    assert_close(paper_loss(scores), paper_loss(scores, 20.0), rtol=0, atol=0)
-
-
-def test_paper_loss_leaves_missing_negatives_out(scores):
-    missing = torch.zeros(4, 7, dtype=torch.bool)
-    missing[1, 3:] = missing[2, 1:] = True
-    rows = [scores[:1], scores[1:2, :3], scores[2:3, :1], scores[3:]]
-    expected = torch.stack([paper_loss(row, 2.0) for row in rows]).mean()
-    assert_close(paper_loss(scores, 2.0, missing), expected)
-
-
-PLACE = torch.tensor([[0, 2, 2], [1, 0, 3]])
-
-
-@pytest.mark.parametrize("kind", [MPSProjectionHead, ReferenceHead])
-def test_paper_similarities_of_quantum_heads_are_fidelities(kind, generator):
-    head = kind(12, 4, generator=generator).double()
-    z = head(torch.randn(6, 12, dtype=torch.float64, generator=generator))
-    expected = ((z[:2, None] - z[2:][PLACE]) / 2).cos().square().prod(2)
-    assert_close(paper_similarities(head, z[:2], z[2:], PLACE), expected)
-
-
-def test_paper_similarities_of_the_linear_head_are_cosines(generator):
-    head = DenseHead(12, 4, generator=generator)
-    z = head(torch.randn(6, 12, generator=generator))
-    expected = torch.nn.functional.cosine_similarity(z[:2, None], z[2:][PLACE], dim=2)
-    assert_close(paper_similarities(head, z[:2], z[2:], PLACE), expected)
+def test_the_papers_loss_is_contrastive_with_a_scale_of_twenty(scores):
+    target, ignored = torch.tensor([0, 3, 3, 6]), torch.zeros(4, 7, dtype=torch.bool)
+    ignored[0, 2] = True
+    expected = contrastive_loss(20 * scores, target, ignored)
+    assert_close(paper_loss(scores, target, ignored), expected)
+    assert_close(paper_loss(scores, target, scale=1.0), contrastive_loss(scores, target))
 
 
 def test_distillation_loss_is_the_mean_divergence_from_the_teacher(scores, generator):
@@ -101,7 +72,6 @@ def test_losses_pass_gradcheck(scores):
     scores.requires_grad_()
     assert torch.autograd.gradcheck(lambda s: contrastive_loss(s, target, ignored), scores)
     assert torch.autograd.gradcheck(lambda s: distillation_loss(s, teacher), scores)
-    assert torch.autograd.gradcheck(lambda s: paper_loss(s, 2.0, ignored), scores)
 
 
 def test_no_gradient_flows_to_the_teacher(scores):
@@ -118,7 +88,7 @@ def test_no_gradient_flows_to_the_teacher(scores):
         (contrastive_loss, torch.zeros(3, dtype=torch.int64), None),
         (contrastive_loss, torch.zeros(4, dtype=torch.int64), torch.zeros(4, 6) > 0),
         (distillation_loss, torch.zeros(4, 6), None),
-        (lambda s, second: paper_loss(s, missing=second), torch.zeros(4, 6) > 0, None),
+        (paper_loss, torch.zeros(3, dtype=torch.int64), None),
     ],
 )
 def test_losses_refuse_shapes_that_do_not_fit(scores, loss, second, ignored):

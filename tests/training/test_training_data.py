@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mpsheads.retrieval import Collection
+from mpsheads.retrieval import Collection, EmbeddedCollection
 from mpsheads.training import TrainingData, mine_hard_negatives, training_data
 
 
@@ -29,17 +29,11 @@ def test_relevance_counts_copies_of_queries_and_documents(make_data):
     assert everything[2, 3]  # query 3 is a copy of 2
 
 
-def test_relevant_documents_lists_what_is_relevant_without_copies(make_data):
+def test_relevant_documents_and_copies_are_excluded(make_data):
     data = make_data(20)
     rows = torch.tensor([7, 0, 3, 7])
-    position, documents = data.relevant_documents(rows)
-    expected = [
-        (i, d)
-        for i, q in enumerate(rows.tolist())
-        for d in range(20)
-        if relevant_by_loop(data, q, d) and d != 1
-    ]
-    assert sorted(zip(position.tolist(), documents.tolist(), strict=True)) == expected
+    expected = [[d == 1 or relevant_by_loop(data, q, d) for d in range(20)] for q in rows.tolist()]
+    assert data.excluded(rows).tolist() == expected
 
 
 @given(
@@ -67,6 +61,12 @@ def test_a_batch_masks_other_relevant_documents_and_holds_none_twice(pairs, rows
             relevant = any(relevant_by_loop(data, query, d) for d in copies)
             is_target = column == int(batch.target[row])
             assert bool(batch.ignored[row, column]) == (relevant and not is_target)
+    own = data.batch(torch.tensor(chosen), hard_negatives=2, only_own=True)
+    for row, i in enumerate(chosen):
+        counted = {tuple(d.tolist()) for d in own.documents[~own.ignored[row]]}
+        named = [d for d in mined[i, :2].tolist() if d >= 0]
+        named = [d for d in named if not relevant_by_loop(data, pairs[i][0], d)]
+        assert counted == {tuple(documents[d].tolist()) for d in [pairs[i][1], *named]}
 
 
 def test_mined_negatives_are_the_nearest_documents_below_the_margin(make_data):
@@ -82,12 +82,6 @@ def test_mined_negatives_are_the_nearest_documents_below_the_margin(make_data):
             if cosine[query, d] < limit and d != 1 and not relevant_by_loop(data, query, d)
         ][:4]
         assert rows == fit + [-1] * (4 - len(fit))
-
-
-def test_mining_does_not_depend_on_the_chunk(make_data):
-    data = make_data(40)
-    first, second = (mine_hard_negatives(data, 3, chunk=c).hard_negatives for c in (1, None))
-    assert_close(first, second)
 
 
 def test_mining_more_than_there_are_documents_fills_up_with_minus_one(make_data):
@@ -111,48 +105,81 @@ def test_mining_refuses_arguments_out_of_range(make_data, arguments, message):
 
 
 @pytest.fixture
-def collection():
-    return Collection(
+def embedded():
+    collection = Collection(
         name="numbers",
-        documents={"d0": "zero", "d1": "one", "d2": "two"},
+        documents={"d0": "zero", "d1": "one", "d2": "two", "d3": "three", "d4": "four"},
         queries={"q0": "naught", "q1": "unity"},
         qrels={"q0": {"d0": 2, "d2": 1, "d1": 0}, "q1": {"d1": 3, "absent": 3}},
     )
-
-
-def test_judgments_become_pairs_in_the_order_of_the_rows(collection):
-    data = training_data(collection, torch.eye(2, 4), torch.eye(3, 4))
-    assert data.pairs.tolist() == [[0, 0], [0, 2], [1, 1]]
-    strict = training_data(collection, torch.eye(2, 4), torch.eye(3, 4), min_grade=2)
-    assert strict.pairs.tolist() == [[0, 0], [1, 1]]
-
-
-def test_identifiers_of_rows_may_come_in_any_order(collection):
-    data = training_data(
-        collection,
-        torch.eye(2, 4),
-        torch.eye(4),
-        query_ids=["q1", "q0"],
-        document_ids=["d2", "other", "d1", "d0"],
+    ids = ["q1", "q0"], ["d2", "d4", "d1", "d0", "d3"]
+    return EmbeddedCollection(
+        "numbers", collection, ids[0], torch.eye(2, 6), ids[1], torch.eye(5, 6)
     )
+
+
+def test_judgments_become_pairs_of_embeddings_or_of_texts(embedded):
+    data = training_data(embedded)
     assert data.pairs.tolist() == [[1, 3], [1, 0], [0, 2]]
+    assert data.queries is embedded.queries
+    assert training_data(embedded, min_grade=2).pairs.tolist() == [[1, 3], [0, 2]]
+    texts = training_data(embedded, texts=True)
+    assert texts.pairs.tolist() == data.pairs.tolist()
+    assert texts.queries == ["unity", "naught"]
+    assert texts.documents == ["two", "four", "one", "zero", "three"]
+    with pytest.raises(ValueError, match=r"numbers has no pair .* grade 4 or more"):
+        training_data(embedded, min_grade=4)
+
+
+def test_triples_become_pairs_and_negatives(embedded):
+    triples = [("q1", "d1", "d3"), ("q0", "d2", "d1"), ("q1", "d1", "d4"), ("q1", "d1", "d3")]
+    data = training_data(replace(embedded, triples=triples))
+    assert data.pairs.tolist() == [[0, 2], [1, 0], [1, 3]]
+    assert data.hard_negatives.tolist() == [[4, 1], [2, -1], [-1, -1]]
+    # what the judgments call relevant is no negative of the query, triple or not
+    assert data.batch(torch.tensor([1, 2])).ignored.sum() == 2
+    only = training_data(replace(embedded, triples=triples).only(["q0"]))
+    assert only.pairs.tolist() == [[0, 0], [0, 3]]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("triples", "message"),
     [
-        ({"query_vectors": torch.eye(3, 4)}, "one row for each query: 3 rows came for 2"),
-        ({"document_vectors": torch.eye(2, 4)}, "one row for each document: 2 rows came for 3"),
-        ({"query_ids": ["q0", "q7"]}, "no row for the judged query 'q1'"),
-        ({"document_ids": ["d0", "d7", "d2"]}, "no row for the document 'd1', .* query 'q1'"),
-        ({"document_ids": ["d0", "d1", "d1"]}, "must not repeat, but 'd1' occurs twice"),
-        ({"min_grade": 4}, "no judgment of grade 4 or more"),
+        ([], "numbers has no pair of a query and a relevant document"),
+        ([("q0", "d99", "d3")], "`triples` name the document 'd99', which is not embedded"),
+        ([("q0", "d0", "d99")], "`triples` name the document 'd99', which is not embedded"),
+        ([("q0", "d0", "d2")], "hold document 'd2' as a negative of query 'q0'"),
+        ([("q1", "d3", "d4"), ("q1", "d4", "d1")], "hold document 'd4' as a negative"),
     ],
 )
-def test_vectors_that_do_not_fit_the_collection_are_refused(collection, arguments, message):
-    given = {"query_vectors": torch.eye(2, 4), "document_vectors": torch.eye(3, 4), **arguments}
+def test_triples_that_do_not_fit_are_named(embedded, triples, message):
     with pytest.raises(ValueError, match=message):
-        training_data(collection, **given)
+        training_data(replace(embedded, triples=triples))
+
+
+def test_texts_with_equal_words_are_one():
+    data = TrainingData(["a", "b", " a"], ["x  y", "z", "x y\n"], torch.tensor([[0, 0], [1, 1]]))
+    assert data.is_copy.tolist() == [False, False, True]
+    assert data.is_relevant(torch.tensor([2]), torch.arange(3)).tolist() == [[True, False, True]]
+    batch = data.batch(torch.tensor([1, 0]))
+    assert (batch.queries, batch.documents) == (["b", "a"], ["x  y", "z"])
+    assert batch.target.tolist() == [1, 0]
+    assert data.fingerprint() != replace(data, queries=["a", "c", " a"]).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"queries": "cat"}, TypeError, "`queries` must be a sequence of strings"),
+        ({"queries": torch.eye(1, 4)}, TypeError, "`queries` must be a sequence of strings"),
+        ({"documents": ["cat", 3]}, TypeError, r"`documents`\[1\] must be a string, got int"),
+    ],
+)
+def test_texts_that_are_none_are_refused(change, error, message):
+    good = {"queries": ["cat"], "documents": ["dog", "sun"], "pairs": torch.tensor([[0, 1]])}
+    assert len(TrainingData(**good)) == 1
+    with pytest.raises(error, match=message):
+        TrainingData(**{**good, **change})
 
 
 def with_nan(x):

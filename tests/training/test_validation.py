@@ -1,54 +1,68 @@
-"""The ranking measure of a head while it trains."""
+"""Held-out queries, and the ranking measure of a model while it trains."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from mpsheads.heads import DenseHead, TruncationHead
-from mpsheads.retrieval import Collection
-from mpsheads.training import TrainingConfig, ranking_validation, train_head, training_data
+from mpsheads.retrieval import Collection, EmbeddedCollection
+from mpsheads.training import TrainingConfig, hold_out, ranking_validation, train, training_data
 
 
 @pytest.fixture
-def collection():
-    return Collection(
+def embedded(generator):
+    collection = Collection(
         name="letters",
-        documents={f"d{i}": f"document {i}" for i in range(12)},
-        queries={f"q{i}": f"query {i}" for i in range(4)},
-        qrels={f"q{i}": {f"d{i}": 1, f"d{i + 4}": 0} for i in range(4)},
+        documents={f"d{i}": f"document {i}" for i in range(40)},
+        queries={f"q{i}": f"query {i}" for i in range(21)},
+        qrels={f"q{i}": {f"d{i}": 1, f"d{i + 4}": 0} for i in range(20)} | {"q20": {"d1": 0}},
+    )
+    documents = torch.randn(40, 8, generator=generator)
+    ids = list(collection.queries), list(collection.documents)
+    return EmbeddedCollection(
+        "letters", collection, ids[0], documents[:21].clone(), ids[1], documents
     )
 
 
-@pytest.fixture
-def vectors(generator):
-    documents = torch.randn(12, 8, generator=generator)
-    return documents[:4].clone(), documents
-
-
-def test_perfect_vectors_score_one_and_the_pool_is_kept_to(collection, vectors):
-    head = TruncationHead(8, 8)
-    assert ranking_validation(collection, *vectors)(head) == 1.0
+def test_perfect_vectors_score_one_and_the_pool_is_kept_to(embedded):
+    head, few = TruncationHead(8, 8), embedded.only([f"q{i}" for i in range(4)])
+    assert ranking_validation(few)(head) == 1.0
     pool = {"q0": ["d0", "d4"], "q1": ["d5", "d9"], "q2": ["d6"]}  # q3 has none
-    assert ranking_validation(collection, *vectors, pool=pool)(head) == 0.25
+    assert ranking_validation(replace(few, pool=pool), "RR@10")(head) == 0.25
 
 
-def test_rows_may_come_in_another_order(collection, vectors):
-    queries, documents = vectors
-    validate = ranking_validation(
-        collection,
-        queries.flip(0),
-        documents.flip(0),
-        query_ids=[f"q{i}" for i in (3, 2, 1, 0)],
-        document_ids=[f"d{i}" for i in reversed(range(12))],
-        measure="RR@10",
-    )
-    assert validate(TruncationHead(8, 8)) == 1.0
+def test_a_model_of_texts_encodes_them(embedded):
+    class Numbers(torch.nn.Module):
+        def encode(self, texts):
+            return torch.eye(64)[[int(text.split()[1]) for text in texts]]
+
+        def similarity(self, zq, zd, *, pairwise=False):
+            return zq @ zd.T
+
+    few = embedded.only([f"q{i}" for i in range(4)])
+    assert ranking_validation(few)(Numbers()) == 1.0
 
 
-def test_training_takes_it_as_its_validation(collection, vectors, tmp_path):
-    data = training_data(collection, *vectors)
-    validate = ranking_validation(collection, *vectors)
+def test_training_takes_it_as_its_validation(embedded, tmp_path):
+    training, held = hold_out(embedded)
+    validate = ranking_validation(held)
     config = TrainingConfig(epochs=2, batch_size=4)
-    result = train_head(
-        DenseHead(8, 4), data, config, tmp_path, validation=validate, progress=False
-    )
-    assert result.best_validation == validate(result.head)
+    data = training_data(training)
+    result = train(DenseHead(8, 4), data, config, tmp_path, validation=validate, progress=False)
+    assert result.best_validation == validate(result.model)
+
+
+def test_some_relevant_queries_are_held_out_and_the_rest_is_trained_on(embedded):
+    training, held = hold_out(embedded, share=0.3)
+    assert len(held.query_ids) == len(held.queries) == len(held.qrels) == 6
+    assert set(held.query_ids) | set(training.query_ids) == set(embedded.query_ids)
+    assert "q20" in training.query_ids  # nothing is relevant for it
+    assert held.pool is None
+    again, other = hold_out(embedded, share=0.3)[1], hold_out(embedded, share=0.3, seed=1)[1]
+    assert again.query_ids == held.query_ids != other.query_ids
+    assert len(hold_out(embedded, share=0.9, most=2)[1].query_ids) == 2
+    with pytest.raises(ValueError, match=r"letters has only 20 .* too few to hold some out"):
+        hold_out(embedded, share=0.01)
+    with pytest.raises(ValueError, match=r"`share` must lie in \(0, 1\), got 1"):
+        hold_out(embedded, share=1)
