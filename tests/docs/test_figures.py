@@ -1,24 +1,14 @@
-"""The figures of the documentation are what their script draws."""
+"""The figures of the documentation are what their scripts draw, and the tutorial runs."""
 
-import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
-PAGES = FIGURES.parent
-NAMES = sorted(runpy.run_path(str(FIGURES / "draw.py"))["FIGURES"])
+from tests.docs.pages import PAGES, ROOT, run_page
 
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("figures")
-    subprocess.run([sys.executable, str(FIGURES / "draw.py"), str(folder)], check=True)
-    return folder
+FIGURES = ROOT / "docs" / "figures"
 
 
 def shapes(file: Path) -> tuple[str, int]:
@@ -27,21 +17,24 @@ def shapes(file: Path) -> tuple[str, int]:
     return root.attrib["viewBox"], sum(element.tag.endswith("}g") for element in root.iter())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_committed_figure_is_what_the_script_draws(name, drawn):
-    assert shapes(FIGURES / f"{name}.svg") == shapes(drawn / f"{name}.svg")
+def check(folder):
+    """Drawn figures are the committed ones, on white ground for dark pages, and are shown."""
+    shown = "".join(page.read_text() for page in PAGES)
+    drawn = list(folder.glob("*.svg"))
+    assert len(drawn) > 3
+    for file in drawn:
+        assert shapes(FIGURES / file.name) == shapes(file)
+        assert "fill: #ffffff" in (FIGURES / file.name).read_text()
+        assert f"figures/{file.name}" in shown
 
 
-def test_every_figure_is_shown_and_every_shown_figure_exists():
-    shown = {name for page in PAGES.glob("*.md") for name in _images(page)}
-    assert {f"figures/{name}.svg" for name in NAMES} <= shown
-    assert all((PAGES / path).is_file() for path in shown)
+def test_the_figures_of_the_pages(tmp_path):
+    runpy.run_path(str(FIGURES / "draw.py"))["main"](tmp_path)
+    check(tmp_path)
 
 
-def test_a_figure_brings_its_own_white_ground_for_dark_pages():
-    for name in NAMES:
-        assert "fill: #ffffff" in (FIGURES / f"{name}.svg").read_text()
-
-
-def _images(page: Path) -> list[str]:
-    return re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())
+@pytest.mark.slow
+def test_the_tutorial_prints_what_it_shows_and_its_figures_are_drawn(tmp_path):
+    names = run_page(ROOT / "docs" / "tutorials" / "mps.md")
+    runpy.run_path(str(FIGURES / "draw_tutorial.py"))["draw_all"](names, tmp_path)
+    check(tmp_path)
