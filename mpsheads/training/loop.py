@@ -348,7 +348,7 @@ def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None
             f"`data` holds {'embeddings' if embeddings else 'texts'}, which {kind} does not take: "
             f"a head trains on embeddings, an `MPSHeadModel` on texts."
         )
-    if isinstance(model, ProjectionHead):
+    if isinstance(model, ProjectionHead) and isinstance(data.documents, Tensor):
         check_equal("number of features", model=model.in_features, data=data.documents.shape[1])
     elif config.loss == "both":
         raise ValueError(

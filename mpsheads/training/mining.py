@@ -182,7 +182,8 @@ class _Vectors:
 def _by_words(data: TrainingData, language: str | None) -> _Scorer:
     """BM25, where a document that shares no word is none at all."""
     queries: Any = data.queries
-    index = BM25(data.documents, language=language)
+    documents: Any = data.documents
+    index = BM25(documents, language=language)
 
     def score(query_rows: Tensor) -> Tensor:
         scores = index.scores([queries[row] for row in query_rows.tolist()])

@@ -103,7 +103,7 @@ def test_the_loss_of_one_step_is_the_papers_formula(kind, new_model, data, tmp_p
     similarity = similarity if kind == "dense" else similarity.exp()
     total = 0.0
     for query, negatives in enumerate(data.hard_negatives[:, :2].tolist()):
-        logits = 20 * similarity[query, [query, *(d for d in negatives if d >= 0)]]
+        logits = 20 * similarity[query, [query, *({*negatives} - {-1})]]
         total += float(logits.logsumexp(0) - logits[0])
     loss = run(model, data, ONE_STEP, tmp_path).history[0]["loss"]
     assert_close(loss, total / 20, rtol=1e-5, atol=0)  # float32
@@ -132,7 +132,7 @@ def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, da
 def test_the_last_layers_and_the_head_learn_and_nothing_else(kind, loss, new_model, data, tmp_path):
     model = new_model(kind, layers=2, dropout=0.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    config = replace(CONFIG, epochs=8, learning_rate=0.005, loss=loss)
+    config = replace(CONFIG, epochs=20, learning_rate=0.003, loss=loss)
     result = run(model, data, config, tmp_path)
     losses = [line["loss"] for line in result.history]
     assert losses[-1] < 0.95 * losses[0]
@@ -206,6 +206,8 @@ def test_a_killed_and_resumed_run_ends_bit_identical(killed_in, new_model, data,
     resumed = run(other, data, CONFIG, tmp_path / "b", validation=validation, resume=True)
     assert without_seconds(resumed.history) == without_seconds(whole.history)
     states = [read_checkpoint(tmp_path / folder) for folder in "ab"]
+    for state in states:
+        state["optimiser"] = state["optimiser"]["state"]
     for name in ("weights", "optimiser", "generator", "best"):
         assert_close(states[1][name], states[0][name], rtol=0, atol=0)
     ends = [result.model.state_dict() for result in (whole, resumed)]
@@ -286,19 +288,14 @@ def test_a_step_that_does_not_fit_the_memory_says_what_makes_it_smaller(
     error, raised, message, new_model, data, tmp_path
 ):
     class Broken(DenseHead):
-        name = f"broken-{error}"
-
         def forward(self, x):
             if error == "other":
                 raise RuntimeError("something else")
             torch.empty(1 << 60, dtype=torch.uint8)
             return super().forward(x)
 
-    try:
-        with pytest.raises(raised, match=message):
-            run(new_model(Broken(WIDTH, 4)), data, CONFIG, tmp_path / "run")
-    finally:
-        del mpsheads.heads.HEADS[f"broken-{error}"]
+    with pytest.raises(raised, match=message):
+        run(new_model(Broken(WIDTH, 4)), data, CONFIG, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
