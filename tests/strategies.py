@@ -57,7 +57,7 @@ def circuits(draw, max_sites=10, max_gates=16, min_sites=1):
         if gate == "matrix":
             gate = haar_unitary(2**count, source(draw(SEEDS)))
         gates.append((gate, tuple(sites)))
-    circuit = Circuit.of(num_sites, gates)
+    circuit = Circuit(num_sites, gates)
     if draw(st.booleans()):
         circuit = circuit.inverse()
     generator = source(draw(SEEDS))
@@ -154,10 +154,20 @@ def dense_gate(vectors, matrix, sites, dims):
 
 def dense_circuit(vector, circuit, parameters):
     """The oracle's state after a circuit with parameters `(num_parameters,)`, in complex128."""
-    matrices = circuit.unitaries(parameters.double())
-    for operation, matrix in zip(circuit, matrices, strict=True):
+    for operation in circuit:
+        matrix = operation_matrix(operation, parameters.double())
         vector = oracle.apply_matrix(vector, matrix, operation.sites)
     return vector
+
+
+def operation_matrix(operation, parameters):
+    """The matrix of one gate, straight from its family, not by way of its factors."""
+    if operation.matrix is not None:
+        matrix = torch.tensor(operation.matrix, dtype=torch.complex128)
+    else:
+        angles = parameters[operation.start : operation.stop]
+        matrix = FAMILIES[operation.gate].matrix(angles)
+    return matrix.mH if operation.adjoint else matrix
 
 
 def dense_compress(vector, dims, truncation, first=0, last=None):

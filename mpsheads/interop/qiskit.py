@@ -8,6 +8,7 @@ reverse_bits())`.
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
@@ -20,33 +21,10 @@ from mpsheads.mps import Circuit, Operation
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_SAME = {  # gates with the same name, angles and order of qubits
-    "rx": "RXGate",
-    "ry": "RYGate",
-    "rz": "RZGate",
-    "p": "PhaseGate",
-    "id": "IGate",
-    "h": "HGate",
-    "x": "XGate",
-    "y": "YGate",
-    "z": "ZGate",
-    "s": "SGate",
-    "sdg": "SdgGate",
-    "t": "TGate",
-    "tdg": "TdgGate",
-    "cx": "CXGate",
-    "cz": "CZGate",
-    "cp": "CPhaseGate",
-    "crx": "CRXGate",
-    "cry": "CRYGate",
-    "crz": "CRZGate",
-    "swap": "SwapGate",
-    "iswap": "iSwapGate",
-    "ccx": "CCXGate",
-    "rxx": "RXXGate",
-    "ryy": "RYYGate",
-    "rzz": "RZZGate",
-}
+_SAME = (  # gates with the same name, angles and order of qubits
+    *("rx", "ry", "rz", "p", "id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "cx", "cz", "cp"),
+    *("crx", "cry", "crz", "swap", "iswap", "ccx", "rxx", "ryy", "rzz"),
+)
 _HALF_PI = math.pi / 2
 _OTHER = {  # its U(t, f, d) is exp(i (f + d) / 2) Rz(f) Ry(t) Rz(d)
     "UGate": ("zyz", lambda t, f, d: (f, t, d)),
@@ -180,7 +158,7 @@ def _to_gate(operation: Operation, angles: list[float], matrix: Any) -> tuple[An
     library = optional_import("qiskit.circuit.library", _EXTRA)
     phase = 0.0
     if operation.gate in _SAME:
-        gate = getattr(library, _SAME[operation.gate])(*angles)
+        gate = _standard()[operation.gate](*angles)
     elif operation.gate == "zyz":
         beta, gamma, delta = angles
         gate, phase = library.UGate(gamma, beta, delta), -(beta + delta) / 2
@@ -226,18 +204,25 @@ def _family(operation: Any, name: str, angles: list[float]) -> str | None:
     OpenQASM 3 has no `rzz`, `iswap` and so on: files define them, so a gate that has such a name
     is compared with what the name says.
     """
-    if name in _SAME.values():
-        return next(family for family, known in _SAME.items() if known == name)
+    for family, gate in _standard().items():
+        if gate.__name__ == name:
+            return family
     if operation.name not in _SAME or name in ("", "UnitaryGate"):
         return None
-    library = optional_import("qiskit.circuit.library", _EXTRA)
     try:
-        known = getattr(library, _SAME[operation.name])(*angles)
+        known = _standard()[operation.name](*angles)
     except TypeError:  # another number of angles
         return None
     operator = optional_import("qiskit.quantum_info", _EXTRA).Operator
     same = known.num_qubits == operation.num_qubits and operator(known).equiv(operator(operation))
     return operation.name if same else None
+
+
+@lru_cache
+def _standard() -> dict[str, type[Any]]:
+    """Qiskit's class of each gate that has the same name here."""
+    gates = optional_import("qiskit.circuit.library", _EXTRA).get_standard_gate_name_mapping()
+    return {name: gates[name].base_class for name in _SAME}
 
 
 def _is_closed(operation: Any) -> bool:

@@ -1,7 +1,6 @@
 """States that go to another package and come back keep their amplitudes."""
 
 import math
-import subprocess
 import sys
 
 import numpy as np
@@ -164,9 +163,9 @@ def test_wrong_states_are_refused_by_name(send, fetch, generator):
         fetch(three[0])
     with pytest.raises(TypeError, match=r"`states\[1\]` must be a \w+, got <class 'str'>"):
         fetch([three[0], "state"])
-    with pytest.raises(ValueError, match="`states` must hold at least one state"):
+    with pytest.raises(ValueError, match="`states` must hold at least one"):
         fetch([])
-    with pytest.raises(ValueError, match=r"state 0 has 3 sites .* state 1 has 4 sites"):
+    with pytest.raises(ValueError, match="physical dimensions of states 0 and 1 must agree"):
         fetch([three[0], four[0]])
 
 
@@ -177,17 +176,11 @@ def test_a_cyclic_state_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("package", "call"),
-    [("quimb", "to_quimb"), ("tensornetwork", "to_tensornetwork")],
+    ("module", "send"), [("quimb.tensor", to_quimb), ("tensornetwork", to_tensornetwork)]
 )
-def test_a_missing_package_is_named_with_the_extra_that_installs_it(package, call):
-    code = (
-        f"import sys; sys.modules[{package!r}] = None\n"
-        "import mpsheads.interop, mpsheads.mps\n"
-        f"mpsheads.interop.{call}(mpsheads.mps.random_mps(3, 2))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert "ImportError: This needs the package `" + package in result.stderr
-    assert 'pip install "mpsheads[interop]"' in result.stderr
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(module, send, monkeypatch):
+    state = random_mps(3, 2)
+    monkeypatch.setitem(sys.modules, module, None)
+    message = rf'needs the package `{module}`\. Install it with: pip install "mpsheads\[interop\]"'
+    with pytest.raises(ImportError, match=message):
+        send(state)

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from mpsheads import oracle
 from mpsheads.mps import Circuit, Operation, gates
 from mpsheads.mps.gate_factors import contract
-from tests.strategies import circuits, dense_circuit, haar_unitary
+from tests.strategies import circuits, dense_circuit, haar_unitary, operation_matrix
 
 ANY = circuits(max_sites=6, max_gates=12)
 
@@ -32,14 +32,14 @@ def angles_of(circuit):
 
 
 def test_a_circuit_numbers_its_parameters_in_the_order_of_its_gates():
-    circuit = Circuit.of(3, [("zyz", (0,)), ("controlled-unitary", (2, 0)), ("rx", 1)])
+    circuit = Circuit(3, [("zyz", (0,)), ("controlled-unitary", (2, 0)), ("rx", 1)])
     assert [operation.start for operation in circuit] == [0, 3, 7]
     assert circuit.num_parameters == 8
     assert str(circuit) == ("3 sites, 8 parameters\nzyz on 0\ncontrolled-unitary on 2, 0\nrx on 1")
 
 
 def test_a_circuit_computes_each_gate_from_its_own_parameters(generator):
-    circuit = Circuit.of(2, [("rx", (0,)), ("zyz", (1,)), ("rx", (1,)), ("h", (0,))])
+    circuit = Circuit(2, [("rx", (0,)), ("zyz", (1,)), ("rx", (1,)), ("h", (0,))])
     parameters = torch.randn(4, 5, dtype=torch.float64, generator=generator)
     matrices = circuit.unitaries(parameters)
     assert_close(matrices[0], gates.rx(parameters[:, 0]))
@@ -79,7 +79,7 @@ def test_factors_are_the_gates_with_their_sites_from_left_to_right(circuit, batc
 @pytest.mark.parametrize("gate", ["ccx", "haar"])
 def test_three_site_gates_take_their_sites_in_any_order(gate, sites, generator):
     matrix = haar_unitary(8, generator) if gate == "haar" else gate
-    circuit = Circuit.of(3, [(matrix, sites)])
+    circuit = Circuit(3, [(matrix, sites)])
     ((kind, factors),) = circuit.factors(torch.zeros(0, dtype=torch.float64)).items()
     assert kind == circuit.operations[0].kind
     assert_close(contract(factors)[0, 0], dense_unitary(circuit, angles_of(circuit)))
@@ -93,7 +93,7 @@ def test_a_new_family_on_three_sites_takes_them_in_any_order(sites, monkeypatch,
     haar = haar_unitary(8, generator)
     family = gates.GateFamily(3, 1, lambda angles: haar * torch.exp(1j * angles)[..., None])
     monkeypatch.setitem(gates.FAMILIES, "new", family)
-    circuit = Circuit.of(3, [("new", sites, [0.3]), ("new", sites, [0.7])])
+    circuit = Circuit(3, [("new", sites, [0.3]), ("new", sites, [0.7])])
     for one in (circuit, circuit.inverse()):
         (factors,) = one.factors(angles_of(one)).values()
         assert [factor.shape[-1] for factor in factors] == [4, 4, 1]
@@ -103,7 +103,7 @@ def test_a_new_family_on_three_sites_takes_them_in_any_order(sites, monkeypatch,
 
 def test_fixed_matrices_of_one_rank_are_computed_together(generator):
     haar = [(haar_unitary(4, generator), (0, 1)) for _ in range(5)]
-    circuit = Circuit.of(2, [*haar, (gates.FAMILIES["cz"].matrix(torch.zeros(0)), (0, 1))])
+    circuit = Circuit(2, [*haar, (gates.FAMILIES["cz"].matrix(torch.zeros(0)), (0, 1))])
     factors = circuit.factors(torch.zeros(0))
     assert sorted(tensors[0].shape[0] for tensors in factors.values()) == [1, 5]
     assert sorted(kind.bonds for kind in factors) == [(2,), (4,)]
@@ -121,7 +121,7 @@ def test_a_circuit_and_its_inverse_are_the_identity(circuit):
 
 
 def test_the_inverse_of_a_gate_that_is_its_own_inverse_is_that_gate():
-    circuit = Circuit.of(2, [("h", 0), ("cx", (0, 1)), ("s", 1)])
+    circuit = Circuit(2, [("h", 0), ("cx", (0, 1)), ("s", 1)])
     assert [op.adjoint for op in circuit.inverse()] == [True, False, False]
 
 
@@ -135,7 +135,7 @@ def test_a_sum_applies_the_second_after_the_first_with_parameters_side_by_side(f
 
 
 def test_a_circuit_can_be_placed_on_other_sites(generator):
-    circuit = Circuit.of(2, [("su4", (0, 1)), ("rx", (1,))])
+    circuit = Circuit(2, [("su4", (0, 1)), ("rx", (1,))])
     parameters = torch.randn(16, dtype=torch.float64, generator=generator)
     placed = circuit.on((3, 1), 4)
     assert [op.sites for op in placed] == [(3, 1), (1,)]
@@ -163,7 +163,7 @@ def test_a_light_cone_gives_the_reduced_state_of_the_whole_circuit(circuit, data
 
 
 def test_a_light_cone_leaves_out_what_cannot_matter():
-    circuit = Circuit.of(
+    circuit = Circuit(
         5, [("rx", 4), ("cx", (0, 1)), ("cx", (1, 2)), ("rx", 1), ("cx", (3, 4)), ("rz", 2)]
     )
     cone, window = circuit.light_cone([2])
@@ -176,11 +176,11 @@ def test_a_light_cone_leaves_out_what_cannot_matter():
 
 
 def test_values_are_the_angles_that_the_circuit_came_with():
-    circuit = Circuit.of(2, [("rx", 0, [0.5]), ("h", 1), ("fsim", (0, 1), torch.tensor([1.0, 2]))])
+    circuit = Circuit(2, [("rx", 0, [0.5]), ("h", 1), ("fsim", (0, 1), torch.tensor([1.0, 2]))])
     assert circuit.values == (0.5, 1.0, 2.0)
     assert_close(circuit.parameters(torch.float64), torch.tensor([0.5, 1, 2]).double())
     assert circuit.parameters().dtype == torch.float32
-    assert Circuit.of(1, [("zyz", 0)]).values == (0.0, 0.0, 0.0)
+    assert Circuit(1, [("zyz", 0)]).values == (0.0, 0.0, 0.0)
     changed = circuit.with_parameters(torch.tensor([3.0, 4.0, 5.0]))
     assert changed.values == (3.0, 4.0, 5.0)
     assert changed.operations == circuit.operations
@@ -190,7 +190,7 @@ def test_operations_that_name_the_same_parameter_share_it(generator):
     shared = Circuit(2, (Operation("rx", (0,), 0), Operation("rx", (1,), 0)))
     assert shared.num_parameters == 1
     angle = torch.randn(1, dtype=torch.float64, generator=generator)
-    separate = Circuit.of(2, [("rx", 0), ("rx", 1)])
+    separate = Circuit(2, [("rx", 0), ("rx", 1)])
     assert_close(dense_unitary(shared, angle), dense_unitary(separate, angle.expand(2)))
 
 
@@ -198,7 +198,7 @@ def flat(circuit, parameters):
     return [t for tensors in circuit.factors(parameters).values() for t in tensors]
 
 
-EVERY = Circuit.of(
+EVERY = Circuit(
     4,
     [(name, tuple(range(family.num_sites))) for name, family in gates.FAMILIES.items()]
     + [(name, (3, 1)) for name, family in gates.FAMILIES.items() if family.num_sites == 2]
@@ -236,27 +236,56 @@ def test_factors_and_matrices_follow_the_device_of_the_parameters():
     assert {tensor.device.type for tensor in flat(EVERY, torch.zeros(parameters.shape))} == {"cpu"}
 
 
+@pytest.mark.slow
 def test_factors_compile_into_one_graph():
     """In an interpreter of its own: shapes are not checked there, which torch cannot trace."""
     code = """
 import torch
-from mpsheads.mps import Circuit, gates
+from mpsheads.mps import Circuit
 
-names = [(n, tuple(range(f.num_sites))) for n, f in gates.FAMILIES.items()]
-circuit = Circuit.of(3, [*names, ("ccx", (1, 0, 2)), (torch.eye(2), 1)])
-circuit = circuit + circuit.inverse()
+names = [("zyz", 0), ("cry", (2, 1)), ("rzz", (0, 2)), ("fsim", (0, 1)), ("ccx", (1, 0, 2))]
+circuit = Circuit(3, [*names, (torch.eye(2), 1)]).inverse()
 values = torch.linspace(0, 1, 2 * circuit.num_parameters).reshape(2, -1)
-for function in (circuit.factors, circuit.unitaries):
-    compiled = torch.compile(function, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(values), function(values))
+compiled = torch.compile(circuit.factors, backend="eager", fullgraph=True)
+torch.testing.assert_close(compiled(values), circuit.factors(values))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
 
-def test_a_circuit_survives_pickling():
+def test_a_circuit_survives_pickling_and_has_a_hash_of_this_process():
+    code = (
+        "import pickle, sys; from mpsheads.mps import Circuit\n"
+        "sys.stdout.buffer.write(pickle.dumps(Circuit(2, [('h', 0), ('rx', 1, [0.5])])))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    there, here = pickle.loads(run.stdout), Circuit(2, [("h", 0), ("rx", 1, [0.5])])
+    assert {there: 1}[here] == 1
     assert pickle.loads(pickle.dumps(EVERY)) == EVERY
     assert hash(EVERY) == hash(EVERY.inverse().inverse())
+
+
+def test_gates_and_operations_number_their_parameters_alike():
+    circuit = Circuit(3, [("ry", (0,)), Operation("rx", (1,), 2), ("rz", 2, [0.5])])
+    assert [operation.start for operation in circuit] == [0, 2, 3]
+    assert circuit.values == (0.0, 0.0, 0.0, 0.5)
+    assert Circuit(3, circuit.operations, circuit.values) == circuit
+    assert Circuit(3, [("ry", 0), ("rz", 1, [0.5])], [1.0, 2.0]).values == (1.0, 2.0)
+    with pytest.raises(ValueError, match="`values` must be 2 finite numbers or more, got 1"):
+        Circuit(3, [("ry", 0), ("rz", 1)], [1.0])
+
+
+def test_importing_the_core_does_not_import_the_compiler():
+    code = "import sys, mpsheads.mps; print({'torch._dynamo', 'sympy'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
+@given(circuit=ANY)
+def test_matrices_are_those_of_the_families(circuit):
+    parameters = angles_of(circuit)
+    for operation, matrix in zip(circuit, circuit.unitaries(parameters), strict=True):
+        assert_close(matrix, operation_matrix(operation, parameters))
 
 
 @pytest.mark.parametrize(
@@ -278,11 +307,11 @@ def test_a_circuit_survives_pickling():
 )
 def test_a_circuit_refuses_gates_that_do_not_fit(gate, message):
     with pytest.raises(ValueError, match=message):
-        Circuit.of(2, [gate])
+        Circuit(2, [gate])
 
 
 def test_a_circuit_refuses_parameters_of_another_shape():
-    circuit = Circuit.of(1, [("zyz", (0,))])
+    circuit = Circuit(1, [("zyz", (0,))])
     for wrong in (torch.zeros(4), torch.zeros(2, 2, 3)):
         with pytest.raises(ValueError, match="must hold 3 numbers on the last axis"):
             circuit.factors(wrong)
@@ -291,9 +320,9 @@ def test_a_circuit_refuses_parameters_of_another_shape():
 
 
 def test_other_mistakes_are_named():
-    circuit = Circuit.of(2, [("h", 0)])
+    circuit = Circuit(2, [("h", 0)])
     with pytest.raises(ValueError, match="number of sites must agree: `first` has 2"):
-        circuit + Circuit.of(3, [])
+        circuit + Circuit(3, [])
     with pytest.raises(ValueError, match="number of sites must agree"):
         circuit.on((1, 1), 3)
     with pytest.raises(ValueError, match=r"within 0\.\.2, got \(3,\)"):
@@ -303,4 +332,4 @@ def test_other_mistakes_are_named():
     with pytest.raises(ValueError, match='`matrix` goes with gate "matrix" alone'):
         Operation("matrix", (0,), 0)
     with pytest.raises(ValueError, match="`num_sites` must be at least 1"):
-        Circuit.of(0, [])
+        Circuit(0, [])

@@ -9,7 +9,7 @@ from mpsheads.mps.gates import FAMILIES
 from tests.strategies import circuits
 
 ANY = circuits(max_sites=12, max_gates=20)
-MIXED = Circuit.of(
+MIXED = Circuit(
     4,
     [
         ("h", 0),
@@ -38,13 +38,13 @@ def test_a_circuit_is_drawn_with_wires_boxes_and_controls():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_symbol_for_each_site(family):
     count = FAMILIES[family].num_sites
-    circuit = Circuit.of(count, [(family, tuple(range(count)))])
+    circuit = Circuit(count, [(family, tuple(range(count)))])
     for one in (circuit, circuit.inverse()):
         assert len(symbols(one.operations[0])) == count
 
 
 def test_adjoints_have_a_dagger():
-    circuit = Circuit.of(2, [("s", 0), ("sdg", 0), ("cp", (0, 1)), ("h", 0), ("iswap", (0, 1))])
+    circuit = Circuit(2, [("s", 0), ("sdg", 0), ("cp", (0, 1)), ("h", 0), ("iswap", (0, 1))])
     drawn = [symbols(operation) for operation in circuit.inverse()]
     assert drawn == [("iSWAP†", "iSWAP†"), ("H",), (CONTROL, "P†"), ("S",), ("S†",)]
 
@@ -73,19 +73,17 @@ def test_moments_keep_the_order_on_each_site_and_their_lines_do_not_cross(circui
 
 
 def test_operations_stand_as_far_left_as_they_can():
-    circuit = Circuit.of(
-        3, [("h", 0), ("h", 1), ("cx", (0, 1)), ("x", 2), ("cx", (2, 0)), ("z", 1)]
-    )
+    circuit = Circuit(3, [("h", 0), ("h", 1), ("cx", (0, 1)), ("x", 2), ("cx", (2, 0)), ("z", 1)])
     gates = [[op.gate for op in column] for column in moments(circuit)]
     assert gates == [["h", "h", "x"], ["cx"], ["cx"], ["z"]]
 
 
 def test_long_circuits_go_on_below():
-    lines = Circuit.of(1, [("h", 0)] * 6).draw(20).splitlines()
+    lines = Circuit(1, [("h", 0)] * 6).draw(20).splitlines()
     assert lines == ["0: ─┤H├──┤H├──┤H├─", "", "0: ─┤H├──┤H├──┤H├─"]
 
 
 def test_an_empty_circuit_has_its_wires():
-    assert Circuit.of(2, []).draw() == "0:\n\n1:"
+    assert Circuit(2, []).draw() == "0:\n\n1:"
     with pytest.raises(ValueError, match="`width` must be at least 1"):
-        Circuit.of(2, []).draw(0)
+        Circuit(2, []).draw(0)

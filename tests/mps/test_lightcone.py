@@ -16,7 +16,7 @@ from mpsheads.mps import (
 from mpsheads.mps.lightcone import find_cones
 from tests.strategies import random_product
 
-MIXED = Circuit.of(
+MIXED = Circuit(
     6, [("su4", (1, 0)), ("ccx", (4, 2, 3)), ("h", (5,)), ("cp", (5, 3)), ("swap", (0, 2))]
 )
 
@@ -66,7 +66,7 @@ def test_a_long_chain_needs_few_forms_of_cones(generator):
 
 
 def test_the_circuits_own_parameters_are_the_default():
-    circuit = Circuit.of(2, [("rx", 0, [1.0]), ("cx", (0, 1))])
+    circuit = Circuit(2, [("rx", 0, [1.0]), ("cx", (0, 1))])
     zeros = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]], dtype=torch.complex128)
     cosine = torch.tensor(1.0, dtype=torch.float64).cos()
     assert_close(local_expectations(zeros, circuit), cosine.expand(1, 2))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mpsheads.mps.paths import contraction_path, einsum
+from mpsheads.mps.paths import _plan, contraction_path, einsum
 
 TRANSFER = "bxy,bxpu,bypv->buv"
 CASES = [
@@ -118,3 +118,8 @@ def test_operands_that_do_not_fit_are_refused(subscripts, shapes, message):
 def test_a_memory_limit_below_one_is_refused():
     with pytest.raises(ValueError, match="`memory_limit` must be at least 1 or None, got 0"):
         contraction_path("ij,jk->ik", (2, 2), (2, 2), memory_limit=0)
+
+
+def test_plans_are_constants_for_the_compiler_as_torch_marks_them():
+    marked = torch.compiler.assume_constant_result(lambda: None)
+    assert vars(marked).items() <= vars(_plan).items()

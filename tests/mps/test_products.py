@@ -19,7 +19,7 @@ from mpsheads.mps.products import (
 )
 from mpsheads.mps.rotations import _PARTS, as_rotations, rotate
 
-ROTATIONS = Circuit.of(
+ROTATIONS = Circuit(
     4,
     [
         *(("zyz", 0), ("rx", 3), ("cry", (0, 1)), ("ry", 2), ("rzz", (3, 1)), ("crx", (2, 0))),
@@ -54,7 +54,7 @@ def test_rotations_and_chains_agree_gradients_included(circuit, string, generato
 
 @pytest.mark.parametrize("family", sorted(_PARTS))
 def test_every_gate_that_is_rotations_is_the_rotations(family, generator):
-    circuit = Circuit.of(3, [(family, (2, 0)[: FAMILIES[family].num_sites])])
+    circuit = Circuit(3, [(family, (2, 0)[: FAMILIES[family].num_sites])])
     parameters = torch.randn(1, circuit.num_parameters, dtype=torch.float64, generator=generator)
     for string in ("X1Z", "Y1X", "Z1Y"):
         start = pauli_string(string, dtype=torch.float64)

@@ -118,7 +118,7 @@ def test_layers_of_an_ansatz_are_joined_up_to_the_limit(ansatz, depth, rank, cou
 
 
 def test_a_wire_passes_between_the_sites_of_a_distant_gate():
-    circuit = Circuit.of(4, [("cx", (0, 3)), ("swap", (1, 2))])
+    circuit = Circuit(4, [("cx", (0, 3)), ("swap", (1, 2))])
     factors = factors_of(circuit)
     (layer,) = layers(circuit, factors, 100)
     steps = {site: group.steps for group in layer for site in group.sites}
@@ -130,7 +130,7 @@ def test_a_wire_passes_between_the_sites_of_a_distant_gate():
 
 
 def test_part_of_a_group_keeps_the_places_of_its_sites():
-    circuit = Circuit.of(5, [("rx", i) for i in (3, 1, 4, 0, 2)])
+    circuit = Circuit(5, [("rx", i) for i in (3, 1, 4, 0, 2)])
     (layer,) = layers(circuit, factors_of(circuit), 4)
     (group,) = layer
     assert group.sites == (0, 1, 2, 3, 4)

@@ -31,7 +31,7 @@ from mpsheads.mps.heisenberg import evolve_observable, pauli_string
 from tests.strategies import random_product
 
 DTYPE = torch.complex128
-CIRCUIT = brickwork(4, 2) + Circuit.of(
+CIRCUIT = brickwork(4, 2) + Circuit(
     4, [("ccx", (3, 0, 2)), ("su4", (2, 0)), ("h", 1), ("fsim", (1, 3)), (torch.eye(4), (0, 1))]
 )
 CUT = Truncation(max_bond=2)
@@ -154,7 +154,7 @@ from mpsheads.mps import (
 from mpsheads.mps.canonical import add, canonicalize, compress
 
 generator = torch.Generator().manual_seed(1)
-circuit = brickwork(4, 2) + Circuit.of(4, [("ccx", (3, 0, 2)), ("su4", (2, 0)), ("cp", (0, 3))])
+circuit = brickwork(4, 2) + Circuit(4, [("ccx", (3, 0, 2)), ("su4", (2, 0)), ("cp", (0, 3))])
 fixed = random_mps(4, 2, batch_size=2, dtype=torch.complex128, generator=generator)
 amplitudes = torch.randn(2, 4, 2, dtype=torch.complex128, generator=generator)
 parameters = torch.randn(2, circuit.num_parameters, dtype=torch.float64, generator=generator)
