@@ -55,6 +55,7 @@ def _run(arguments: Sequence[str]) -> None:
     """Start Python in the checkout, and wait; a mistyped command may end with an error."""
     root = Path(__file__).resolve().parents[1]
     env = {**os.environ, "PYTHONPATH": str(root)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     subprocess.run(
         [sys.executable, *arguments], env=env, cwd=root, capture_output=True, check=False
     )

@@ -83,8 +83,16 @@ class ProjectionHead(nn.Module, ABC):
             `(queries, documents)`, or `(queries,)` if `pairwise`: log-fidelities, at most 0, or
             cosines in [-1, 1].
         """
-        check_pair(self, zq, zd)
-        compare: Any = cosine if self.compared_by == "cosine" else log_fidelity
+        for name, z in (("zq", zq), ("zd", zd)):
+            if isinstance(z, Codes):
+                check_equal("number of features", **{name: z.width, "head": self.out_features})
+            else:
+                check_vectors(name, z, self.out_features)
+        check_equal("device", zq=zq.device, zd=zd.device)
+        return self._compare(zq, zd, pairwise)
+
+    def _compare(self, zq: Any, zd: Any, pairwise: bool) -> Tensor:
+        compare = cosine if self.compared_by == "cosine" else log_fidelity
         return compare(zq, zd, pairwise=pairwise)
 
     def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
@@ -230,13 +238,3 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     if torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()
-
-
-def check_pair(head: ProjectionHead, zq: Tensor | Codes, zd: Tensor | Codes) -> None:
-    """Raise unless `zq` and `zd` are two sets of `head`'s vectors, or codes, on one device."""
-    for name, z in (("zq", zq), ("zd", zd)):
-        if isinstance(z, Codes):
-            check_equal("number of features", **{name: z.width, "head": head.out_features})
-        else:
-            check_vectors(name, z, head.out_features)
-    check_equal("device", zq=zq.device, zd=zd.device)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mpsheads._checks import check_choice, check_finite, check_positive
 from mpsheads.encodings import amplitudes, components, equalise_norm
-from mpsheads.heads.base import ProjectionHead, check_input, check_pair, without_autocast
+from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
 from mpsheads.heads.circuits import (
     circuit_from_config,
     circuit_to_config,
@@ -132,11 +132,7 @@ class MPSProjectionHead(ProjectionHead):
         self.bond_dims = self.readout.bond_dims(kept, between)
         self.needed_bonds = needed_bonds(self.circuit)
         self.truncates = max(self.needed_bonds, default=1) > bond_dim
-        self._observables: KeptObservables | None = None
-        local = isinstance(self.readout, LocalReadout) and not self.truncates
-        if local and fits_memory(self.needed_bonds):
-            self._observables = KeptObservables(self.circuit, self.register)
-            self._compute_constants(self._observables)
+        self._observables = self._find_observables()
         start = self.circuit.parameters()
         if not any(self.circuit.values):
             start = _INITIAL_ANGLE * torch.randn(len(start), generator=generator)
@@ -147,11 +143,16 @@ class MPSProjectionHead(ProjectionHead):
             self.mixing = Mixing(in_features, mixing, spread=_INITIAL_ANGLE, generator=generator)
 
     @torch.no_grad()
-    def _compute_constants(self, observables: KeptObservables) -> None:
-        """Use all that a forward pass uses once, so that none of it is first met by a tracer."""
+    def _find_observables(self) -> KeptObservables | None:
+        """Those that are evolved, used once, so that no tracer is the first to meet a constant."""
+        local = isinstance(self.readout, LocalReadout) and not self.truncates
+        if not local or not fits_memory(self.needed_bonds):
+            return None
         with torch.device("cpu"):
+            observables = KeptObservables(self.circuit, self.register)
             evolved = observables.evolve(torch.zeros(self.circuit.num_parameters))
             observables.meet(evolved, components(torch.ones(1, self.in_features), torch.ones(())))
+        return observables
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings.
@@ -230,24 +231,7 @@ class MPSProjectionHead(ProjectionHead):
         span = self.readout.span(bits, self.out_features) if bits in (8, 4, 2, 1) else 1.0
         return quantize(z, bits, kind=self.readout.kind, bond_dims=self.bond_dims, span=span)
 
-    def similarity(
-        self,
-        zq: Float[Tensor, "queries _"] | Codes,
-        zd: Float[Tensor, "documents _"] | Codes,
-        *,
-        pairwise: bool = False,
-    ) -> Float[Tensor, "*pairs"]:
-        """Log-fidelity of all pairs, at most 0; higher is closer.
-
-        Args:
-            zq: Compressed queries `(queries, out_features)`, or their codes.
-            zd: Compressed documents `(documents, out_features)`, or their codes.
-            pairwise: Compare each query with the document in the same row.
-
-        Returns:
-            `(queries, documents)`, or `(queries,)` if `pairwise`.
-        """
-        check_pair(self, zq, zd)
+    def _compare(self, zq: Any, zd: Any, pairwise: bool) -> Tensor:
         return self.readout.similarity(zq, zd, self.bond_dims, pairwise=pairwise)
 
     @property
