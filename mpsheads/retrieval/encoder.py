@@ -221,14 +221,12 @@ class Encoder:
         return self._load_tokenizer()
 
     def _load_tokenizer(self) -> Any:
-        transformers = optional_import("transformers", "retrieval")
-        with _quiet(transformers), _named_failure(self.folder):
+        with _loading(self.folder) as transformers:
             return transformers.AutoTokenizer.from_pretrained(self.folder)
 
     @cached_property
     def _network(self) -> Any:
-        transformers = optional_import("transformers", "retrieval")
-        with _quiet(transformers), _named_failure(self.folder):
+        with _loading(self.folder) as transformers:
             network, info = transformers.AutoModel.from_pretrained(
                 self.folder, output_loading_info=True
             )
@@ -299,26 +297,20 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _named_failure(folder: Path) -> Iterator[None]:
-    """Turn the many errors of loading a model into one that names its folder."""
+def _loading(folder: Path) -> Iterator[Any]:
+    """Give transformers, without its warnings and bars; its errors become one with the folder."""
     from safetensors import SafetensorError
 
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep transformers' warnings and its bars of weight loading off the screen."""
+    transformers = optional_import("transformers", "retrieval")
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        yield transformers
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)
         if bars:

