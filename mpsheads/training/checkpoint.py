@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mpsheads._files import replacing
+from mpsheads._typing import PathLike
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 FORMAT_VERSION = 2
@@ -28,26 +29,21 @@ def check_folder(folder: Path, *, resume: bool) -> None:
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` to `folder`, under a temporary name first, so a kill leaves old or new.
 
-    Its `history`, one mapping an epoch, also becomes the lines of `metrics.jsonl`.
+    Its `history`, one mapping an epoch, becomes the lines of `metrics.jsonl` before.
     """
+    with replacing(folder / METRICS) as file:
+        file.write_text("".join(json.dumps(line) + "\n" for line in state["history"]))
     with replacing(folder / CHECKPOINT) as file:
         torch.save({"format_version": FORMAT_VERSION, **state}, file)
-    write_metrics(folder, state["history"])
 
 
-def write_metrics(folder: Path, history: list[dict[str, Any]]) -> None:
-    """Write `metrics.jsonl`: a JSON object an epoch."""
-    with replacing(folder / METRICS) as file:
-        file.write_text("".join(json.dumps(line) + "\n" for line in history))
-
-
-def read_checkpoint(folder: Path) -> dict[str, Any]:
+def read_checkpoint(folder: PathLike) -> dict[str, Any]:
     """Read what `write_checkpoint` wrote. Only tensors and plain values are unpickled.
 
     Raises:
         ValueError: If the file is broken or of another format.
     """
-    file = folder / CHECKPOINT
+    file = Path(folder) / CHECKPOINT
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         version = state["format_version"]

@@ -23,7 +23,6 @@ from mpsheads.training.checkpoint import (
     check_same_run,
     read_checkpoint,
     write_checkpoint,
-    write_metrics,
 )
 from mpsheads.training.config import TrainingConfig
 from mpsheads.training.data import Batch, TrainingData
@@ -328,7 +327,6 @@ class _Run:
         self.model.load_state_dict(self.best["weights"], strict=False)
         self.model.eval()
         self.model.save_pretrained(self.folder)
-        write_metrics(self.folder, self.history)
         return TrainingResult(
             model=self.model,
             output_dir=self.folder,
@@ -341,37 +339,30 @@ class _Run:
 
 def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None:
     """Raise on everything that can be known before the first step."""
+    kind, embeddings = type(model).__name__, isinstance(data.queries, Tensor)
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        pca = getattr(model, "name", "") == "pca"
-        fit = " A PCAHead is fitted: call `head.fit(embeddings)`." if pca else ""
-        raise TypeError(f"`model` is a {type(model).__name__}, which has nothing to train.{fit}")
-    embeddings = isinstance(data.queries, Tensor)
+        fit = " A PCAHead is fitted: call `head.fit(embeddings)`." if kind == "PCAHead" else ""
+        raise TypeError(f"`model` is a {kind}, which has nothing to train.{fit}")
     if embeddings is not isinstance(model, ProjectionHead):
         raise ValueError(
-            f"`data` holds {'embeddings' if embeddings else 'texts'}, which a "
-            f"{type(model).__name__} does not take: a head trains on embeddings, an `MPSHeadModel` "
-            f"on texts."
+            f"`data` holds {'embeddings' if embeddings else 'texts'}, which {kind} does not take: "
+            f"a head trains on embeddings, an `MPSHeadModel` on texts."
         )
     if isinstance(model, ProjectionHead):
         check_equal("number of features", model=model.in_features, data=data.documents.shape[1])
-    _check_losses(data, config, embeddings)
-
-
-def _check_losses(data: TrainingData, config: TrainingConfig, embeddings: bool) -> None:
-    """Raise unless the data hold what the loss compares."""
-    if config.loss == "both" and not embeddings:
+    elif config.loss == "both":
         raise ValueError(
             '`loss` must be "contrastive" or "paper" for texts: "both" compares with embeddings '
             "that do not change."
         )
-    mined = data.hard_negatives
-    if mined is not None and mined.shape[1] < config.hard_negatives:
+    mined, count = data.hard_negatives, config.hard_negatives
+    if mined is not None and mined.shape[1] < count:
         raise ValueError(
             f"`hard_negatives` must not exceed the {mined.shape[1]} a pair that `data` has, "
-            f"got {config.hard_negatives}."
+            f"got {count}."
         )
-    has_none = mined is None or not len(data.with_negatives(config.hard_negatives))
-    if config.hard_negatives and has_none and not (mined is None and embeddings):
+    will_mine = mined is None and embeddings
+    if count and not will_mine and not len(data.with_negatives(count)):
         raise ValueError(
             "`data` has no hard negatives: documents that are near a query, and safely not "
             "relevant. Mine them from more documents, or train with `hard_negatives=0`."
