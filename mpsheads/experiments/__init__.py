@@ -11,11 +11,9 @@ encoder.
 
 from mpsheads.experiments.frontier import (
     Frontier,
-    Point,
     Recommendation,
     frontier_table,
     make_frontier,
-    measure_points,
     recommend,
     write_frontier,
 )
@@ -39,7 +37,7 @@ from mpsheads.experiments.spec import (
     find_experiments,
     read_experiment,
 )
-from mpsheads.experiments.tables import Comparison, Row, Table, compare, correct, make_tables
+from mpsheads.experiments.tables import Comparison, Row, Table, compare, compare_all, make_tables
 from mpsheads.experiments.trials import (
     Trial,
     encoder_label,
@@ -60,7 +58,6 @@ __all__ = [
     "Grid",
     "Method",
     "Plan",
-    "Point",
     "Recommendation",
     "Report",
     "Row",
@@ -70,7 +67,7 @@ __all__ = [
     "append_result",
     "code",
     "compare",
-    "correct",
+    "compare_all",
     "encoder_label",
     "expected_keys",
     "experiment_names",
@@ -81,7 +78,6 @@ __all__ = [
     "make_frontier",
     "make_report",
     "make_tables",
-    "measure_points",
     "pareto_front",
     "plan_frontier",
     "product_quantiser",

@@ -1,7 +1,7 @@
 """Quality against bytes: what was measured, its Pareto front, and what to take for a budget."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from mpsheads._typing import PathLike
 from mpsheads.experiments.grid import FRONTIER_METHODS, TRAINING, quantiser_notes
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.spec import UNCOMPRESSED
-from mpsheads.experiments.tables import Comparison, Row, Table, compare, correct, make_tables
+from mpsheads.experiments.tables import Comparison, Row, Table, compare, compare_all, make_tables
 from mpsheads.experiments.wording import LEVEL, label_of, number, percentage, probability, template
 from mpsheads.plotting import QualityPoint, pareto_front, quality_vs_bytes
 from mpsheads.retrieval import parse_dataset
@@ -20,25 +20,6 @@ from mpsheads.training import TrainingConfig
 
 MARGIN = 0.01
 """A row counts as tied with the best only if its measure is at most this below."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A row of the frontier with how sure it is.
-
-    Attributes:
-        row: The row; `kept` is the part of the uncompressed float32 vectors' mean.
-        interval: 95% bootstrap interval over queries of its mean.
-        p_uncompressed: P-value against uncompressed float32 vectors, corrected by Holm's method
-            for the number of rows; `None` for these, and where there is no test.
-        p_pca: The same against PCA of as many bytes: of the row's own size and bits if it was
-            measured, else of the most numbers.
-    """
-
-    row: Row
-    interval: tuple[float, float]
-    p_uncompressed: float | None
-    p_pca: float | None
 
 
 @dataclass(frozen=True)
@@ -71,8 +52,10 @@ class Frontier:
     """What a report of a frontier says.
 
     Attributes:
-        table: All rows; `table.encoder`, `.train`, `.tests`, `.measure`, `.rows`.
-        points: The rows with intervals and tests.
+        table: From `frontier_table`; each row is compared with uncompressed float32 vectors.
+        p_pca: For each row the p-value against PCA of as many bytes, corrected for the number of
+            rows: of its own size and bits if it was measured, else of the most numbers; `None`
+            where there is none.
         recommendation: What to take for the budget, with its sentence.
         command: The command that trains the recommended head; `None` where nothing is trained.
         code: Lines of Python that load or fit it and compress `x`, embeddings of documents; those
@@ -81,17 +64,16 @@ class Frontier:
     """
 
     table: Table
-    points: tuple[Point, ...]
+    p_pca: Mapping[Row, float | None]
     recommendation: Recommendation
     command: str | None
     code: str
     notes: tuple[str, ...] = ()
 
     @property
-    def front(self) -> list[Point]:
-        """The points of the Pareto front, by their bytes."""
-        rows = pareto_front([point.row for point in self.points])
-        return [point for row in rows for point in self.points if point.row is row]
+    def front(self) -> list[Row]:
+        """The rows of the Pareto front, by their bytes."""
+        return pareto_front(self.table.rows)
 
     @property
     def columns(self) -> list[str]:
@@ -100,16 +82,15 @@ class Frontier:
         names = ("method", "numbers", "bits", "bytes", "parameters", *tests, self.table.measure)
         return [*names, "95% interval", "kept", "p", "p, PCA"]
 
-    def cells(self, point: Point) -> list[str]:
-        """A point as text, a cell for each of `columns`."""
-        row, (low, high) = point.row, point.interval
+    def cells(self, row: Row) -> list[str]:
+        """A row as text, a cell for each of `columns`."""
         sizes = (row.size, row.bits, row.bytes, row.parameters or 0)
         tests = map(number, row.tests.values()) if len(self.table.tests) > 1 else ()
         mean = number(row.mean) + ("" if row.sd is None else f" ± {number(row.sd)}")
-        p_values = probability(point.p_uncompressed), probability(point.p_pca)
-        interval = f"{number(low)} to {number(high)}"
+        interval = " to ".join(map(number, row.interval))
+        p = row.comparison.p_queries if row.comparison else None
         texts = (row.label, *(f"{size:,}" for size in sizes), *tests, mean, interval)
-        return [*texts, percentage(row.kept), *p_values]
+        return [*texts, percentage(row.kept), probability(p), probability(self.p_pca[row])]
 
     def as_dict(self) -> dict[str, Any]:
         """All of this in plain values: what `mpsheads frontier --json` prints, without files."""
@@ -121,13 +102,13 @@ class Frontier:
 
         rows = [
             {
-                **values(point.row),
-                "interval": point.interval,
-                "p_uncompressed": point.p_uncompressed,
-                "p_pca": point.p_pca,
-                "on_front": point in front,
+                **values(row),
+                "interval": row.interval,
+                "p_uncompressed": row.comparison.p_queries if row.comparison else None,
+                "p_pca": self.p_pca[row],
+                "on_front": row in front,
             }
-            for point in self.points
+            for row in self.table.rows
         ]
         recommendation = {
             "budget": chosen.budget,
@@ -164,20 +145,12 @@ def frontier_table(lines: Iterable[Line]) -> Table:
     whole = [row for row in tables[0].rows if row.mean is not None and row.bytes is not None]
     plain = _uncompressed(whole)
     mean = plain.mean if plain else None
-    rows = [replace(row, kept=row.mean / mean if mean else None, comparison=None) for row in whole]
+    compared = compare_all(whole, [None if row is plain else plain for row in whole])
+    rows = (
+        replace(row, kept=row.mean / mean if mean else None, comparison=comparison)
+        for row, comparison in zip(whole, compared, strict=True)
+    )
     return replace(tables[0], rows=tuple(rows), curves=())
-
-
-def measure_points(rows: Sequence[Row]) -> list[Point]:
-    """Each row with its interval and tests, in their order."""
-    plain = _uncompressed(rows)
-    columns = []
-    for against in ([plain] * len(rows), [_pca_of(row, rows) for row in rows]):
-        pairs = zip(rows, against, strict=True)
-        found = [compare(row, other) if other not in (None, row) else None for row, other in pairs]
-        corrected = iter(correct([comparison for comparison in found if comparison]))
-        columns.append([next(corrected).p_queries if comparison else None for comparison in found])
-    return [Point(row, row.interval, *p) for row, *p in zip(rows, *columns, strict=True)]
 
 
 def recommend(rows: Sequence[Row], budget: int, *, margin: float = MARGIN) -> Recommendation:
@@ -208,8 +181,8 @@ def recommend(rows: Sequence[Row], budget: int, *, margin: float = MARGIN) -> Re
         )
     best = min(within, key=lambda row: (-row.mean, *_cost(row)))
     others = [row for row in within if row is not best]
-    compared = zip(others, correct([compare(row, best) for row in others]), strict=True)
-    comparisons = {row: comparison for row, comparison in compared if _is_tied(comparison, margin)}
+    compared = zip(others, compare_all(others, [best] * len(others)), strict=True)
+    comparisons = {row: found for row, found in compared if _is_tied(found, margin)}
     row = min([best, *comparisons], key=lambda row: (*_cost(row), -row.mean))
     tied = tuple(sorted(comparisons, key=lambda row: -row.mean))
     plain = _uncompressed(rows)
@@ -254,7 +227,10 @@ def make_frontier(
         chosen.row, table.features or 0, train or table.train, encoder, pairs, device
     )
     notes = (*notes, *quantiser_notes(lines))
-    return Frontier(table, tuple(measure_points(table.rows)), chosen, command, code, notes)
+    pca = compare_all(table.rows, [_pca_of(row, table.rows) for row in table.rows])
+    p_values = [comparison.p_queries if comparison else None for comparison in pca]
+    p_pca = dict(zip(table.rows, p_values, strict=True))
+    return Frontier(table, p_pca, chosen, command, code, notes)
 
 
 def usage(
@@ -320,14 +296,13 @@ def write_frontier(
             method=row.label,
             bytes=row.bytes,
             mean=row.mean,
-            interval=point.interval,
+            interval=row.interval,
             parameters=row.parameters or 0,
             bits=row.bits,
             label=label_of(row),
             emphasis=row is chosen.row,
         )
-        for point in frontier.points
-        for row in [point.row]
+        for row in table.rows
     ]
     seeds = len({seed for row in table.rows for seed in row.seeds})
     page = template("frontier.md.jinja").render(frontier=frontier, seeds=seeds)
@@ -353,7 +328,8 @@ def _uncompressed(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.method == UNCOMPRESSED and row.bits == 32), None)
 
 
-def _is_tied(comparison: Comparison, margin: float) -> bool:
+def _is_tied(comparison: Comparison | None, margin: float) -> bool:
+    assert comparison is not None
     p = comparison.p_queries
     return (p is None or p >= LEVEL) and comparison.difference >= -margin - 1e-12
 

@@ -2,9 +2,9 @@
 
 import html
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +15,14 @@ from mpsheads.experiments.figures import draw
 from mpsheads.experiments.results import Key, Line, key_of
 from mpsheads.experiments.tables import TRAINED, Row, Table, make_tables
 from mpsheads.experiments.wording import (
-    is_shown,
     number,
     part,
     percentage,
     probability,
-    sentences,
     signed,
     template,
 )
 
-_COLOURS = {  # on a light page and on a dark one; figures are drawn in the light ones
-    "paper": ("#ffffff", "#16191d"),
-    "ink": ("#222222", "#e8e8e6"),
-    "quiet": ("#6b6b6b", "#a3a8ad"),
-    "grid": ("#e6e6e6", "#2d3238"),
-    "edge": ("#b0b0b0", "#5a616a"),
-    "blue": ("#0072b2", "#4aa8e0"),
-    "orange": ("#d55e00", "#f0823a"),
-    "green": ("#009e73", "#2fc095"),
-    "purple": ("#b5488b", "#d97bb6"),
-    "grey": ("#7a7a7a", "#a0a0a0"),
-    "amber": ("#a67700", "#d9a52e"),
-    "violet": ("#5d3a9b", "#a98be0"),
-    "teal": ("#1b93a8", "#4cc3d9"),
-    "wine": ("#882255", "#d0648f"),
-    "slate": ("#2f4f4f", "#8fb3b3"),
-}
 _PLAIN_SPLITS = ("test", "dev", "validation", "train", "all")
 
 
@@ -126,20 +107,10 @@ def write_report(report: Report, folder: PathLike) -> tuple[Path, Path]:
     paths = folder / "report.md", folder / "report.html"
     for path in paths:
         page = template(f"{path.name}.jinja", inline=_inline)
-        page = page.render(report=report, sections=sections, colours=_COLOURS)
+        page = page.render(report=report, sections=sections)
         with replacing(path) as file:
             file.write_text(page, encoding="utf-8")
     return paths
-
-
-@dataclass(frozen=True)
-class _Column:
-    heading: str
-    show: Callable[[Row], str]
-    is_text: bool = False
-
-    def is_bold(self, row: Row) -> bool:
-        return self.heading[0] == "Δ" and is_shown(row)
 
 
 @dataclass(frozen=True)
@@ -150,10 +121,6 @@ class _Section:
     heading: str
     name: str
     figures: dict[str, str]  # file name -> SVG
-
-    @property
-    def sentences(self) -> list[str]:
-        return sentences(self.table)
 
     @property
     def alt(self) -> str:
@@ -168,73 +135,53 @@ class _Section:
         parts = [table.measure]
         parts += [f"{table.features} features"] if table.features else []
         parts += [f"trained on {table.train}"] if table.train else []
-        trained = {row.trained for row in table.rows} - {"nothing"}
-        if len(trained) == 1 and not _is_trained_both_ways(table):
-            parts += [TRAINED.get(value, value) for value in trained]
         parts += [f"compared with {table.baseline}"] if table.baseline else []
         return f"{'; '.join(parts)}."
 
     @cached_property
-    def columns(self) -> list[_Column]:
-        """The columns of the table; those that would say the same in every row are left out."""
-        table, column = self.table, _Column
-        several = len({row.trained for row in table.rows} - {"nothing"}) > 1
-        several |= _is_trained_both_ways(table)
-        columns = [column("method", lambda row: row.label, is_text=True)]
-        columns.append(column("size", lambda row: str(row.size)))
-        columns += [column("bits", lambda row: str(row.bits))] * bool(table.varying("bits"))
-        columns += [column("trained", lambda row: row.trained, is_text=True)] * several
-        columns += [column("queries", _queries)] * bool(table.varying("fraction"))
-        columns += [column("epoch", lambda row: _count(row.epoch))] * bool(table.varying("epoch"))
-        columns.append(column("bytes", lambda row: _count(row.bytes)))
-        columns.append(column("parameters", lambda row: _count(row.parameters)))
-        columns.append(column("seeds", lambda row: str(len(row.seeds))))
-        for test, name in _short_names(list(table.tests)).items():
-            columns.append(column(name, partial(_test_mean, test)))
-        columns.append(column("mean ± sd", _mean))
-        if any(row.comparison for row in table.rows):
-            columns.append(column(f"Δ {table.baseline} [95%]", _difference))
-            columns.append(column("p (queries)", lambda row: probability(_of(row, "p_queries"))))
-            columns.append(column("p (seeds)", lambda row: probability(_of(row, "p_seeds"))))
-            columns.append(column("d", lambda row: signed(_of(row, "effect_size"), 2)))
-        if any(row.kept is not None for row in table.rows):
-            columns.append(column("kept", lambda row: percentage(row.kept)))
-        return columns
+    def rows(self) -> list[dict[str, str]]:
+        """Heading -> text of each row; columns that say the same or nothing are left out."""
+        rows = [_cells(self.table, row) for row in self.table.rows]
+        fields = {"bits": "bits", "trained": "trained", "queries": "fraction", "epoch": "epoch"}
+        left_out = {name for name, value in fields.items() if not self.table.varying(value)}
+        left_out |= {name for name in rows[0] if all(row[name] == "–" for row in rows)}
+        return [{n: text for n, text in row.items() if n not in left_out} for row in rows]
+
+    @property
+    def pairs(self) -> list[tuple[Row, dict[str, str]]]:
+        """The table's rows with their cells."""
+        return list(zip(self.table.rows, self.rows, strict=True))
 
 
-def _is_trained_both_ways(table: Table) -> bool:
-    """Whether a method stands in the table both untrained and trained."""
-    ways = {(row.label, row.trained) for row in table.rows}
-    return len(ways) > len({row.label for row in table.rows})
+def _cells(table: Table, row: Row) -> dict[str, str]:
+    """Every column of a table: heading -> text."""
+    comparison = row.comparison
+    cells = {
+        "method": row.label,
+        "size": str(row.size),
+        "bits": str(row.bits),
+        "trained": row.trained,
+        "queries": "–" if row.trained == "nothing" else part(row.fraction),
+        "epoch": _count(row.epoch),
+        "bytes": _count(row.bytes),
+        "parameters": _count(row.parameters),
+        "seeds": str(len(row.seeds)),
+    }
+    names = _short_names(list(table.tests))
+    cells |= {name: number(row.tests.get(test)) for test, name in names.items()}
+    sd = "" if row.sd is None else "<0.001" if 0 < row.sd < 0.0005 else number(row.sd)
+    cells["mean ± sd"] = " ± ".join(filter(None, [number(row.mean), sd]))
+    low, high = comparison.interval if comparison else (None, None)
+    difference = comparison and f"{signed(comparison.difference)} [{signed(low)}, {signed(high)}]"
+    cells[f"Δ {table.baseline} [95%]"] = difference or "–"
+    cells["p (queries)"] = probability(comparison and comparison.p_queries)
+    cells["p (seeds)"] = probability(comparison and comparison.p_seeds)
+    cells["d"] = signed(comparison and comparison.effect_size, 2)
+    return {**cells, "kept": percentage(row.kept)}
 
 
 def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
-
-
-def _queries(row: Row) -> str:
-    return "–" if row.trained == "nothing" else part(row.fraction)
-
-
-def _test_mean(test: str, row: Row) -> str:
-    return number(row.tests.get(test))
-
-
-def _mean(row: Row) -> str:
-    if row.mean is None or row.sd is None:
-        return number(row.mean)
-    return f"{number(row.mean)} ± {'<0.001' if 0 < row.sd < 0.0005 else number(row.sd)}"
-
-
-def _difference(row: Row) -> str:
-    if row.comparison is None:
-        return "–"
-    low, high = row.comparison.interval
-    return f"{signed(row.comparison.difference)} [{signed(low)}, {signed(high)}]"
-
-
-def _of(row: Row, name: str) -> float | None:
-    return None if row.comparison is None else getattr(row.comparison, name)
 
 
 def _heading(table: Table, tables: Sequence[Table]) -> str:
@@ -264,7 +211,8 @@ def _inline(svg: str, prefix: str, alt: str) -> Any:
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg[svg.index("<svg") :])
     svg = re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", svg)
     svg = re.sub(r"font: ([^'\";]*?)([\d.]+px) [^;\"]*", r"font: \1\2 system-ui, sans-serif", svg)
-    names = {light: name for name, (light, _) in _COLOURS.items()}
+    light = template("page.css.jinja").render().partition("@media")[0]  # figures have its colours
+    names = {colour: name for name, colour in re.findall(r"--(\w+): (#\w+);", light)}
     svg = re.sub("|".join(names), lambda hit: f"var(--{names[hit[0].lower()]})", svg, flags=re.I)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
     return optional_import("markupsafe", "retrieval").Markup(svg)
@@ -276,6 +224,8 @@ def _facts(lines: Sequence[Line], n_results: int) -> dict[str, str]:
     def distinct(name: str, separator: str = ", ") -> str:
         return separator.join(dict.fromkeys(str(line[name]) for line in lines if line.get(name)))
 
+    pairs = {pair for line in lines for pair in (line.get("versions") or {}).items()}
+    versions = [f"{name} {version}" for name, version in sorted(pairs)]
     queries = {line["test"]: len(line["scores"]) for line in lines}
     facts = {
         "Experiments": distinct("experiment"),
@@ -285,6 +235,7 @@ def _facts(lines: Sequence[Line], n_results: int) -> dict[str, str]:
         "Measures": distinct("measure"),
         "Methods": distinct("method", "; "),
         "Seeds": ranges({line["seed"] for line in lines}),
+        "Versions": ", ".join(versions),
         "Results": f"{n_results:,}",
     }
     return {name: text for name, text in facts.items() if text}

@@ -353,7 +353,7 @@ def run_experiments(
 def _add_to_plan(plan: Plan, runner: Runner, experiment: Experiment) -> None:
     missing, trials = runner.missing(experiment), runner.trials(experiment)
     check_heads(missing, runner.encoder.features)
-    plan.keys += [key_of(line) for trial in trials for line in trial.results]
+    plan.keys.extend(key_of(line) for trial in trials for line in trial.results)
     for method in experiment.methods:
         own = [trial for trial in trials if trial.method == method]
         plan.rows.append(

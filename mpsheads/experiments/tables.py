@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ class Row:
         """Test -> mean over queries and seeds."""
         return {test: float(scores.mean()) for test, scores in self.scores.items()}
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95% bootstrap interval over queries of the mean over tests."""
         return bootstrap_interval(*self.scores.values())
@@ -151,7 +152,10 @@ def make_tables(lines: Iterable[Line], baseline: str) -> list[Table]:
             names = (experiment, encoder, train, measure)
             tables.append(_table(names, [*untrained, *members], baseline))
     first = list(dict.fromkeys(table.experiment for table in tables))
-    return _corrected(sorted(tables, key=lambda table: first.index(table.experiment)))
+    tables.sort(key=lambda table: first.index(table.experiment))
+    return [
+        table for name in first for table in _compared([t for t in tables if t.experiment == name])
+    ]
 
 
 def compare(row: Row, other: Row) -> Comparison:
@@ -183,20 +187,22 @@ def compare(row: Row, other: Row) -> Comparison:
     return Comparison(mean, bootstrap_interval(*by_test), p_queries, p_seeds, effect_size)
 
 
-def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with p-values corrected for their number by Holm's method.
+def compare_all(rows: Sequence[Row], others: Sequence[Row | None]) -> list[Comparison | None]:
+    """Compare each row with its other one, `None` where there is none.
 
-    P-values over queries are one family, those over seeds another; `None` does not count.
+    P-values are corrected for the number of comparisons by Holm's method: those over queries are
+    one family, those over seeds another.
     """
-    columns = []
+    pairs = zip(rows, others, strict=True)
+    found = [compare(row, other) if other is not None else None for row, other in pairs]
     for name in ("p_queries", "p_seeds"):
-        values = [getattr(comparison, name) for comparison in comparisons]
+        values = [getattr(comparison, name, None) for comparison in found]
         corrected = iter(holm([p for p in values if p is not None]))
-        columns.append([None if p is None else next(corrected) for p in values])
-    return [
-        replace(comparison, p_queries=q, p_seeds=s)
-        for comparison, q, s in zip(comparisons, *columns, strict=True)
-    ]
+        found = [
+            comparison and replace(comparison, **{name: p if p is None else next(corrected)})
+            for comparison, p in zip(found, values, strict=True)
+        ]
+    return found
 
 
 def _table(names: tuple[str, str, str, str], lines: Sequence[Line], baseline: str) -> Table:
@@ -212,10 +218,9 @@ def _table(names: tuple[str, str, str, str], lines: Sequence[Line], baseline: st
     labels.sort(key=lambda label: label not in (base, UNCOMPRESSED))
     curves.sort(key=lambda row: _order(row, labels))
     last = {_cell(row): row for row in curves}
-    rows = tuple(_compared(row, list(last.values()), curves, base) for row in last.values())
     widths = {line["features"] for line in lines if line.get("features")}
     features = widths.pop() if len(widths) == 1 else None
-    return Table(*names, features, tests, base, rows, tuple(curves))
+    return Table(*names, features, tests, base, tuple(last.values()), tuple(curves))
 
 
 def _count_queries(lines: Sequence[Line]) -> dict[str, int]:
@@ -301,22 +306,40 @@ def _order(row: Row, labels: Sequence[str]) -> tuple[Any, ...]:
     return not row.is_uncompressed, -row.size, row.bits, -row.fraction, *place
 
 
-def _compared(row: Row, rows: Sequence[Row], curves: Sequence[Row], base: str | None) -> Row:
-    """The row with its difference from the baseline and what is kept of uncompressed vectors."""
-    if row.mean is None:
-        return row
-    whole = [other for other in rows if other.mean is not None]
-    plain = _same_training(row, [other for other in whole if other.method == UNCOMPRESSED])
-    kept = row.mean / plain.mean if plain and plain.mean else None
-    if row.method == base:
-        return replace(row, kept=kept)
+def _compared(tables: Sequence[Table]) -> list[Table]:
+    """The tables of one experiment with comparisons, corrected for all that it has."""
+    rows = [row for table in tables for row in table.rows]
+    others = [_baseline_of(row, table) for table in tables for row in table.rows]
+    comparisons = iter(compare_all(rows, others))
+    return [
+        replace(
+            table,
+            rows=tuple(
+                replace(row, kept=_kept(row, table.rows), comparison=next(comparisons))
+                for row in table.rows
+            ),
+        )
+        for table in tables
+    ]
+
+
+def _kept(row: Row, rows: Sequence[Row]) -> float | None:
+    """The mean as a part of that of uncompressed vectors."""
+    plain = _same_training(row, [o for o in rows if o.method == UNCOMPRESSED and o.mean])
+    return row.mean / plain.mean if row.mean is not None and plain and plain.mean else None
+
+
+def _baseline_of(row: Row, table: Table) -> Row | None:
+    """What a row is compared with: the baseline at its size, bits and fraction, and its epoch."""
+    if row.mean is None or row.method == table.baseline:
+        return None
     place = (row.size, row.bits, row.fraction)
-    alike = [other for other in whole if (other.size, other.bits, other.fraction) == place]
-    other = _same_training(row, [each for each in alike if each.method == base])
-    if other is not None and other.epoch != row.epoch:
-        same = (o for o in curves if _cell(o) == _cell(other) and o.epoch == row.epoch)
-        other = next((o for o in same if o.mean is not None), other)
-    return replace(row, kept=kept, comparison=compare(row, other) if other else None)
+    alike = [o for o in table.rows if (o.size, o.bits, o.fraction) == place and o.mean is not None]
+    other = _same_training(row, [each for each in alike if each.method == table.baseline])
+    if other is None or other.epoch == row.epoch:
+        return other
+    same = (o for o in table.curves if _cell(o) == _cell(other) and o.epoch == row.epoch)
+    return next((o for o in same if o.mean is not None), other)
 
 
 def _same_training(row: Row, rows: Sequence[Row]) -> Row | None:
@@ -325,24 +348,3 @@ def _same_training(row: Row, rows: Sequence[Row]) -> Row | None:
     if same or row.trained == "nothing":
         return next(iter([*same, *rows]), None)
     return next((other for other in rows if other.trained == "nothing"), None)
-
-
-def _corrected(tables: Sequence[Table]) -> list[Table]:
-    """P-values corrected for all comparisons of one experiment, whatever encoder and measure."""
-    families: dict[str, list[Comparison]] = {}
-    for table in tables:
-        family = families.setdefault(table.experiment, [])
-        family += [row.comparison for row in table.rows if row.comparison]
-    corrected = {name: iter(correct(family)) for name, family in families.items()}
-    return [
-        replace(
-            table,
-            rows=tuple(
-                replace(row, comparison=next(corrected[table.experiment]))
-                if row.comparison
-                else row
-                for row in table.rows
-            ),
-        )
-        for table in tables
-    ]

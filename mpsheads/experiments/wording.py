@@ -76,7 +76,7 @@ def template(name: str, **filters: Callable[..., Any]) -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    own = (number, signed, percentage, label_of, joined, plain)
+    own = (number, signed, percentage, label_of, joined, plain, is_shown, sentences)
     environment.filters |= {function.__name__: function for function in own}
     environment.filters |= {"quote": shlex.quote, **filters}
     return environment.get_template(name)

@@ -8,6 +8,12 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from mpsheads.experiments.frontier_figure import draw_frontier
+from mpsheads.experiments.frontier_page import write_frontier
+from mpsheads.experiments.frontier_plan import DEFAULT, METHODS, Grid, make_plan, quantiser_notes
+from mpsheads.experiments.frontier_use import usage
+from mpsheads.experiments.methods import code, make_head
+from mpsheads.experiments.rows import Row
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 from typer.main import get_command
@@ -16,12 +22,6 @@ from mpsheads.cli.app import app
 from mpsheads.experiments import frontier_table, measure_points, pareto_front, recommend
 from mpsheads.experiments.figures import to_svg
 from mpsheads.experiments.frontier import label_of
-from mpsheads.experiments.frontier_figure import draw_frontier
-from mpsheads.experiments.frontier_page import write_frontier
-from mpsheads.experiments.frontier_plan import DEFAULT, METHODS, Grid, make_plan, quantiser_notes
-from mpsheads.experiments.frontier_use import usage
-from mpsheads.experiments.methods import code, make_head
-from mpsheads.experiments.rows import Row
 from mpsheads.experiments.spec import Experiment
 from tests.experiments.made_up import results, uncompressed
 

@@ -3,10 +3,10 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from mpsheads.experiments.sentences import number, probability, sentences, signed
 
 from mpsheads.experiments import append_result, key_of, make_report, read_results, write_report
 from mpsheads.experiments.figures import draw, styles
-from mpsheads.experiments.sentences import number, probability, sentences, signed
 from tests.experiments.made_up import results, uncompressed
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-
 from mpsheads.experiments.methods import make_head
 from mpsheads.experiments.planning import check_heads, runs_of
+from mpsheads.experiments.toml_files import experiment_names, find_experiments, read_experiment
+
 from mpsheads.experiments.results import key_of
 from mpsheads.experiments.spec import Experiment, Method
-from mpsheads.experiments.toml_files import experiment_names, find_experiments, read_experiment
 
 NAMES = ["similarity", "compression", "frozen", "data-size", "epochs"]
 METHODS = 'methods = [{ head = "mps" }]\n'

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mpsheads.experiments.statistics import mean_interval
 from scipy import stats
 
 from mpsheads.experiments import compare, correct, summarise
-from mpsheads.experiments.statistics import mean_interval
 from mpsheads.retrieval import bootstrap_interval, paired_test
 from tests.experiments.made_up import TESTS, scores
 
