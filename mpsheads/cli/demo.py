@@ -138,7 +138,7 @@ def _make(
     cache: Path,
     say: Callable[[str], None],
 ) -> "ProjectionHead":
-    """The head, fitted or trained; a training run that the cache holds is finished, not repeated."""
+    """The head, fitted or trained; a run that the cache holds is finished, not repeated."""
     from mpsheads.cli.data import show_progress
     from mpsheads.heads import make_head
     from mpsheads.training import TrainingConfig, ranking_validation, train, training_data
@@ -269,7 +269,7 @@ def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
 
 
 def _hit(sample: dict[str, Any], when: str, place: int) -> str:
-    """A document in its place, its name cut on the left if long, and whether it is the right one."""
+    """A document by its name, cut on the left if long, and whether it is the right one."""
     name = sample[when][place] if place < len(sample[when]) else ""
     shown = name if len(name) <= _NAME_WIDTH else f"..{name[2 - _NAME_WIDTH :]}"
     return f"[green]✓ {shown}[/green]" if name == sample["relevant"] else f"  {shown}"

@@ -37,9 +37,9 @@ def info(
 ) -> None:
     """Show versions, the device and the cache; or what a saved head is and has learned.
 
-    With a dataset, or --document-vectors, also the entanglement and the outputs that a sample of
-    its documents gives. With --figures they are drawn, over all documents: entanglement, outputs,
-    distances of relevant and of other pairs before and after, quality by bytes, and an overview.
+    With a dataset also what its texts show: entanglement, outputs, distances of relevant and of
+    other pairs before and after, and quality by bytes; with --document-vectors alone, the first
+    two. --figures draws them, and an overview.
 
     [bold]Examples[/bold]
 
@@ -67,11 +67,10 @@ def info(
     head = load_head(path, device=device)
     report = _describe(head, path)
     if with_texts:
-        search = None if figures is None else measure
-        learned, name = _learn(head, data, run, texts, search)
+        learned, name = _learn(head, data, run, texts, measure)
         report["sample"] = {"of": name, **learned.numbers()}
+        report["left_out"] = learned.left_out()
         if figures is not None:
-            report["left_out"] = learned.left_out()
             report["figures"] = _draw(learned, report, figures, file_format, measure)
     if run.as_json:
         print_json({**_machine(device), "head": report})
@@ -138,43 +137,31 @@ def _describe(head: "ProjectionHead", path: str) -> dict[str, Any]:
 
 
 def _learn(
-    head: "ProjectionHead", data: DataOptions, run: RunOptions, texts: int, measure: str | None
+    head: "ProjectionHead", data: DataOptions, run: RunOptions, texts: int, measure: str
 ) -> "tuple[Learned, str]":
-    """What texts show of a head, and where they are from.
-
-    Without a measure, a sample of the documents; with one, all of them, and the judgments.
-    """
+    """What texts show of a head, and where they are from."""
     from mpsheads.cli import data as inputs
-    from mpsheads.cli.learned import Learned, sample_documents
-    from mpsheads.retrieval import check_measures, encode_cached, load_vectors
+    from mpsheads.cli.learned import look
+    from mpsheads.retrieval import check_measures, load_vectors
 
-    if data.dataset is None:
-        documents, _ = load_vectors(str(data.document_vectors), name="documents")
-        _check_width(head, documents.shape[1])
-        return Learned.of(head, documents, texts, run.seed), str(data.document_vectors)
-    if measure is not None:
-        check_measures([measure])
-    collection, pool = inputs.read_collection(data)
-    encoder = inputs.make_encoder(data, run.device)
-    _check_width(head, inputs.width(data, encoder))
-    if measure is None and encoder is not None and data.document_vectors is None:
-        ids = list(collection.documents) if pool is None else sorted(set().union(*pool.values()))
-        some = [collection.documents[i] for i in sample_documents(ids, texts, run.seed)]
-        documents = encode_cached(encoder, some, kind="document", progress=inputs.show_progress())
-        return Learned.of(head, documents, texts, run.seed), collection.name
-    embedded = inputs.embed_collection(data, encoder, collection, pool)
-    learned = Learned.of(head, embedded.documents, texts, run.seed)
-    if measure is not None:
-        learned.search(embedded, measure, run.seed)
-    return learned, collection.name
-
-
-def _check_width(head: "ProjectionHead", features: int) -> None:
+    check_measures([measure])
+    collection = encoder = pool = embedded = None
+    if data.dataset is not None:
+        collection, pool = inputs.read_collection(data)
+        encoder = inputs.make_encoder(data, run.device)
+    features = inputs.width(data, encoder)
     if head.in_features != features:
         raise ValueError(
             f"`path` holds a head for embeddings of {head.in_features} numbers, but these have "
             f"{features}."
         )
+    if collection is not None:
+        embedded = inputs.embed_collection(data, encoder, collection, pool)
+        documents, name = embedded.documents, collection.name
+    else:
+        name = str(data.document_vectors)
+        documents, _ = load_vectors(name, name="documents")
+    return look(head, documents, embedded, measure=measure, texts=texts, seed=run.seed), name
 
 
 def _draw(
@@ -217,9 +204,9 @@ def _print_head(report: dict[str, Any]) -> None:
             for row in sample["quality"]
         ]
         out.print(table(["", "bytes", f"{measure} \\[95%]"], cells))
+    for name, reason in report.get("left_out", {}).items():
+        out.print(f"{name}: left out, {reason}")
     if "figures" in report:
-        for name, reason in report["left_out"].items():
-            out.print(f"{name}: left out, {reason}")
         names = ", ".join(Path(file).name for file in report["figures"].values())
         folder = Path(report["figures"]["overview"]).parent
         out.print(f"written to {folder}: {names}, {_NUMBERS}")

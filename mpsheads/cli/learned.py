@@ -27,74 +27,54 @@ _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each 
 
 @dataclass
 class Learned:
-    """What is known of a head from texts.
+    """What texts show of a head.
 
     Attributes:
         head: The head.
         z: Its outputs for the documents.
         codes: The same in 8 bits a number and fewer, where the head gives codes.
-        entanglement: Entropies of its states of some documents; `None` if it has none.
+        profile: Entropies of its states of some documents; `None` if it has no states.
         discarded: Mean weight that truncation cut off these states.
-        distances: Of pairs, before and after compression.
-        rows: Quality by bytes.
+        distances: Of pairs, before and after compression; none without judgments.
+        rows: Quality by bytes, likewise.
     """
 
     head: ProjectionHead
     z: Tensor
-    codes: list[Codes] = field(default_factory=list)
-    entanglement: EntropyProfile | None = None
+    codes: list[Codes]
+    profile: EntropyProfile | None = None
     discarded: float = 0.0
     distances: list[PairDistances] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, head: ProjectionHead, documents: Tensor, texts: int, seed: int) -> "Learned":
-        """What documents show: outputs of all, states of at most `texts` of them."""
-        z = compress_vectors(head, documents)
-        learned = cls(head, z, list(_codes(head, z)))
-        if isinstance(head, MPSProjectionHead):
-            rows = _sample(len(documents), texts, seed)
-            learned.entanglement, learned.discarded = _entanglement(head, documents[rows])
-        return learned
-
-    def search(self, embedded: EmbeddedCollection, measure: str, seed: int) -> None:
-        """Add what judgments show: distances of pairs, and quality by bytes."""
-        self.distances = sample_distances(self.head, embedded, seed)
-        self.rows = measure_sizes(self.head, embedded, measure, seed)
-
     def numbers(self) -> dict[str, Any]:
-        """All of it in a few numbers; the entropies in bits."""
+        """All of it in a few numbers; entropies in bits."""
         z = self.z.double()
-        report: dict[str, Any] = {
-            "outputs": {
-                "texts": len(z),
-                "range": [float(z.min()), float(z.max())],
-                "mean": float(z.mean()),
-                "std": float(z.std(dim=0, correction=0).mean()),
-                "bits_in_use": {c.bits: float(code_entropy(c).mean()) for c in self.codes},
-                "too_few_texts_for": [code.bits for code in self.codes if too_few(code)],
-            }
+        outputs = {
+            "texts": len(z),
+            "range": [float(z.min()), float(z.max())],
+            "mean": float(z.mean()),
+            "std": float(z.std(dim=0, correction=0).mean()),
+            "bits_in_use": {code.bits: float(code_entropy(code).mean()) for code in self.codes},
+            "too_few_texts_for": [code.bits for code in self.codes if too_few(code)],
         }
-        if self.entanglement is not None:
-            report["entanglement"] = {
-                **_entropies(self.entanglement),
-                "discarded_weight": self.discarded,
-            }
+        report: dict[str, Any] = {"outputs": outputs}
+        if self.profile is not None:
+            discarded = {"discarded_weight": self.discarded}
+            report["entanglement"] = {**_entropies(self.profile), **discarded}
         names = ("overlap", "threshold", "auc", "auc_within_queries")
         for when, pairs in zip(("before", "after"), self.distances, strict=False):
             counts = {"relevant_pairs": len(pairs.relevant), "other_pairs": len(pairs.other)}
             values = {name: getattr(pairs, name) for name in names}
             report.setdefault("distances", {})[when] = {"distance": pairs.name, **counts, **values}
-        if self.rows:
-            report["quality"] = self.rows
-        return report
+        return {**report, "quality": self.rows} if self.rows else report
 
     def left_out(self) -> dict[str, str]:
         """Figure -> why it cannot be drawn."""
         reasons = {}
-        if self.entanglement is None:
+        if self.profile is None:
             reasons["entanglement"] = f"a {self.head.name} head has no quantum states"
-        elif not self.entanglement.limits.any():
+        elif not self.profile.limits.any():
             reasons["entanglement"] = "no bond of this head can carry any"
         if not self.rows:
             reasons["distances"] = reasons["quality"] = "there are no judgments to search by"
@@ -104,34 +84,57 @@ class Learned:
         """Draw a figure of each, and an overview, into a folder; returns name -> path."""
         head = self.head
         what = f"{head.name} head, {head.in_features} to {head.out_features} numbers; {dataset}"
-        panels: list[Any] = [partial(plotting.angle_histogram_on, self.z)]
+        figures: dict[str, Any] = {}
+        panels: list[Any] = []
+        if self.profile is not None and self.profile.limits.any():
+            figures["entanglement"] = partial(plotting.entanglement_entropy, self.profile)
+            by = "place" if len(self.profile.blocks) > 1 else "bond"
+            panels.append(partial(plotting.entanglement_entropy_on, self.profile, by=by))
+        figures["angles"] = partial(plotting.angle_histogram, self.z, codes=self.codes)
+        panels.append(partial(plotting.angle_histogram_on, self.z))
         panels += [partial(plotting.code_bits_on, self.codes)] if self.codes else []
-        panels += [partial(plotting.distance_distributions_on, pairs) for pairs in self.distances]
-        draw: dict[str, Any] = {
-            "angles": partial(plotting.angle_histogram, self.z, codes=self.codes)
-        }
-        if "entanglement" not in self.left_out():
-            profile = self.entanglement
-            assert profile is not None
-            draw["entanglement"] = partial(plotting.entanglement_entropy, profile)
-            by = "place" if len(profile.blocks) > 1 else "bond"
-            panels.insert(0, partial(plotting.entanglement_entropy_on, profile, by=by))
         if self.rows:
             points = plotting.quality_points(self.rows, measure)
-            draw["distances"] = partial(plotting.distance_distributions, self.distances)
-            draw["quality"] = partial(plotting.quality_vs_bytes, points, measure=measure)
+            figures["distances"] = partial(plotting.distance_distributions, self.distances)
+            figures["quality"] = partial(plotting.quality_vs_bytes, points, measure=measure)
+            panels += [partial(plotting.distance_distributions_on, d) for d in self.distances]
             panels.append(partial(plotting.quality_vs_bytes_on, points, measure=measure))
         title = "What the head has learned"
-        draw["overview"] = partial(plotting.draw_panels, panels, title=title)
+        figures["overview"] = partial(plotting.draw_panels, panels, title=title)
         return {
-            name: str(figure(path=folder / f"{name}.{ending}", subtitle=what))
-            for name, figure in draw.items()
+            name: str(draw(path=folder / f"{name}.{ending}", subtitle=what))
+            for name, draw in figures.items()
         }
 
 
-def sample_documents(documents: list[str], texts: int, seed: int) -> list[str]:
-    """At most `texts` of the ids, in their order, chosen by the seed."""
-    return [documents[row] for row in _sample(len(documents), texts, seed)]
+def look(
+    head: ProjectionHead,
+    documents: Tensor,
+    embedded: EmbeddedCollection | None = None,
+    *,
+    measure: str = "nDCG@10",
+    texts: int = 256,
+    seed: int = 0,
+) -> Learned:
+    """Measure what a head has learned.
+
+    Args:
+        head: The head.
+        documents: Embeddings `(n, in_features)`.
+        embedded: Where they are from, with judgments for distances and quality.
+        measure: Of quality.
+        texts: Most documents whose states are computed.
+        seed: Of what is sampled.
+    """
+    z = compress_vectors(head, documents)
+    learned = Learned(head, z, list(_codes(head, z)))
+    if isinstance(head, MPSProjectionHead):
+        some = documents[_sample(len(documents), texts, seed)]
+        learned.profile, learned.discarded = _entanglement(head, some)
+    if embedded is not None:
+        learned.distances = sample_distances(head, embedded, seed)
+        learned.rows = measure_sizes(head, embedded, measure, seed)
+    return learned
 
 
 def _sample(count: int, most: int, seed: int) -> list[int]:

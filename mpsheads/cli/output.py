@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +13,9 @@ _WIDTH = 110  # of a page that is not a terminal
 
 
 def console() -> Any:
-    """Where tables go: stdout, as wide as the terminal, or 110 columns in a file or a pipe."""
+    """Where tables go: stdout, as wide as the terminal or `COLUMNS`, or 110 in a file or a pipe."""
     rich = optional_import("rich.console", "retrieval")
-    width = None if sys.stdout.isatty() else _WIDTH
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
     return rich.Console(width=width, highlight=False)
 
 

@@ -10,8 +10,18 @@ from typer.main import get_command
 
 from mpsheads.cli.app import app
 
-COMMANDS = ["demo", "encode", "mine", "train", "evaluate", "compare"]
-COMMANDS += ["info", "plot", "models", "reproduce", "frontier"]
+COMMANDS = [
+    "demo",
+    "encode",
+    "mine",
+    "train",
+    "evaluate",
+    "info",
+    "models",
+    "reproduce",
+    "frontier",
+]
+HEAVY = {"torch", "numpy", "scipy", "transformers", "pandas", "matplotlib", "pydantic"}
 EVERYWHERE = {"--device", "--seed", "--json", "--debug"}
 DATA = {"--dataset", "--split", "--pool", "--encoder", "--query-vectors", "--document-vectors"}
 
@@ -43,17 +53,17 @@ def test_flags_are_the_same_everywhere():
     commands = get_command(app).commands
     assert list(commands) == COMMANDS
     texts = {}
+    own = {"demo": ["--encoder"], "reproduce": ["--encoder"], "frontier": ["--dataset"]}
     for name, made in commands.items():
         flags = {option.opts[0]: option for option in made.params}
         wanted = EVERYWHERE | (set() if name == "demo" else DATA)
-        wanted |= set() if name in ("demo", "info", "plot", "mine") else {"--head"}
+        wanted |= set() if name in ("demo", "info", "mine") else {"--head"}
         if name == "models":  # no texts, no head, nothing drawn by chance
             wanted = {"--json", "--debug"}
         if name in ("reproduce", "frontier"):  # several collections, encoders, heads and seeds
             wanted = {"--encoder", "--device", "--json", "--debug", "--seeds"}
         assert wanted <= set(flags)
         for flag in EVERYWHERE | DATA:
-            own = {"demo": ["--encoder"], "reproduce": ["--encoder"], "frontier": ["--dataset"]}
             if flag in flags and flag not in own.get(name, []):
                 texts.setdefault(flag, set()).add(flags[flag].help)
     assert all(len(found) == 1 for found in texts.values())
@@ -65,8 +75,45 @@ def test_no_command_shows_the_help(command):
     assert all(name in ran.out for name in COMMANDS)
 
 
-def test_an_unknown_command_is_one_line(fails):
-    assert "No such command 'evalute'" in fails("evalute")
+def test_an_unknown_command_is_one_line_that_names_the_near_one(fails):
+    assert "No such command 'evalute'. Did you mean 'evaluate'?" in fails("evalute")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evalute"]])
+def test_help_and_usage_import_nothing_heavy(arguments):
+    code = f"""
+import atexit, sys
+atexit.register(lambda: print("LOADED", *sys.modules))
+sys.argv = ["mpsheads", *{arguments}]
+from mpsheads.cli import main
+main()"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    loaded = set(ran.stdout.split("LOADED")[1].split())
+    assert "mpsheads.cli.train" in loaded
+    assert not HEAVY & loaded
+
+
+def test_the_package_runs_as_a_module():
+    line = [sys.executable, "-m", "mpsheads.cli", "--help"]
+    assert "frontier" in subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_the_help_says_of_other_rooms_is_true():
+    from mpsheads.experiments import DEFAULT_METHODS, FRONTIER_METHODS, experiment_names
+    from mpsheads.heads import HEADS
+    from mpsheads.training import TrainingConfig
+
+    commands = get_command(app).commands
+    options = {(n, o.name): o for n, made in commands.items() for o in made.params}
+    for name in ("epochs", "batch_size", "loss", "hard_negatives"):
+        assert options["train", name].default == getattr(TrainingConfig(), name)
+    for name in experiment_names():
+        assert name in options["reproduce", "name"].help
+    for name in FRONTIER_METHODS:
+        assert name in options["frontier", "method"].help or name == "uncompressed"
+    assert set(FRONTIER_METHODS) - set(DEFAULT_METHODS) == {"mps, depth 2"}
+    for name in HEADS:
+        assert name in options["evaluate", "head"].help
 
 
 def test_the_script_fails_with_one_line_and_code_2(tmp_path):

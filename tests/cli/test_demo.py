@@ -1,27 +1,23 @@
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from matplotlib.image import imread
 
-from mpsheads.cli import demo_steps
+from mpsheads import retrieval
 from mpsheads.heads import MPSProjectionHead
-from mpsheads.retrieval import Encoder
-from mpsheads.retrieval.docstrings import docstring_collection
-from mpsheads.training import loop
+from mpsheads.retrieval import Encoder, docstring_collection
 
 HEADS = ["mps", "reference", "dense", "pca", "truncation"]
 PACKAGES = ["asyncio", "email", "logging", "unittest", "typing", "http"]
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch):
-    monkeypatch.setattr(demo_steps, "EPOCHS", 1)
-    monkeypatch.setattr(
-        demo_steps,
-        "docstring_collection",
-        lambda **options: docstring_collection(PACKAGES, **options),
-    )
+def _few_packages(monkeypatch):
+    few = partial(docstring_collection, PACKAGES)
+    monkeypatch.setattr(retrieval, "docstring_collection", few)
 
 
 @pytest.fixture
@@ -62,26 +58,23 @@ def test_the_results_hold_everything_that_the_table_shows(demo):
     assert all(len(s["before"]) == len(s["after"]) == 3 for s in report["samples"])
 
 
-def test_a_second_run_encodes_and_trains_nothing(demo, monkeypatch):
+def test_a_second_run_encodes_and_trains_nothing_and_mends_the_cache(demo, monkeypatch, tmp_path):
     first = demo("--json").json
 
     def never(*_, **__):
         raise AssertionError("done again")
 
-    monkeypatch.setattr(Encoder, "encode", never)
-    monkeypatch.setattr(loop._Run, "epoch", never)
-    monkeypatch.setattr(demo_steps, "docstring_collection", never)
-    second = demo("--json").json
+    with monkeypatch.context() as patch:
+        patch.setattr(Encoder, "encode", never)
+        patch.setattr(torch.optim.Adam, "step", never)
+        patch.setattr(retrieval, "docstring_collection", never)
+        second = demo("--json").json
     for report in (first, second):
         for row in report["results"]:
             row.pop("encode_microseconds")
         report.pop("seconds")
     assert second == first
-
-
-def test_a_damaged_cache_of_the_collection_is_built_again(demo, tmp_path):
-    first = demo("--json").json
-    file = next((tmp_path / "cache" / "demo").glob("docstrings-*.json"))
+    file = next((tmp_path / "cache" / "demo").glob("docstrings-*/*.json"))
     file.write_text('{"train": ')
     assert demo("--json").json["pairs"] == first["pairs"]
     assert json.loads(file.read_text())

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.image import imread
 
-from mpsheads.cli.heads import fit, make_head
-from mpsheads.cli.options import ShapeOptions
-from mpsheads.heads import DenseHead, MPSProjectionHead
+from mpsheads.cli.output import probability
+from mpsheads.heads import DenseHead, MPSProjectionHead, make_head
 from mpsheads.retrieval import Encoder, evaluate, load_collection, load_vectors, rank, read_run
 from mpsheads.similarity import cosine
 from tests.cli.conftest import FEATURES, gzipped
+
+HEADS = ["--head", "mps", "--head", "pca:16", "--head", "truncation:6"]
 
 
 def test_without_a_head_the_uncompressed_cosine_is_measured(command, data, vectors, beir):
@@ -21,11 +23,13 @@ def test_without_a_head_the_uncompressed_cosine_is_measured(command, data, vecto
     )
     run = rank(queries[30:], query_ids[30:], documents, doc_ids, cosine)
     expected = evaluate(run, collection.qrels).mean
-    assert {name: values["mean"] for name, values in report["measures"].items()} == expected
+    (row,) = report["results"]
+    assert {name: values["mean"] for name, values in row["measures"].items()} == expected
     assert 0 < expected["nDCG@10"] < 1
     assert (report["queries"], report["documents"], report["encoder"]) == (10, 60, None)
-    assert (report["head"], report["parameters"], report["bytes_per_vector"]) == (None, 0, 192)
-    low, high = report["measures"]["nDCG@10"]["interval"]
+    assert (row["head"], row["parameters"], row["bytes_per_vector"]) == (None, 0, 192)
+    assert (row["difference"], row["p_value"], report["baseline"]) == (None, None, "uncompressed")
+    low, high = row["measures"]["nDCG@10"]["interval"]
     assert low <= expected["nDCG@10"] <= high
 
 
@@ -73,12 +77,39 @@ def test_only_the_documents_of_the_pool_are_encoded(command, beir, model_folder,
     assert len(encoded) == 10 + 60
 
 
-def test_per_query_values_come_on_request(command, data):
-    report = command("evaluate", *data, "--split", "test", "--json", "--per-query").json
-    values = [measures["nDCG@10"] for measures in report["per_query"].values()]
-    assert len(values) == 10
-    assert sum(values) / 10 == pytest.approx(report["measures"]["nDCG@10"]["mean"])
-    assert "q33" in command("evaluate", *data, "--split", "test", "--per-query").out
+def test_every_head_has_a_row_with_size_intervals_and_a_test(command, data):
+    options = ["--split", "test", *HEADS, "--plot", "p/plot.png", "--per-query", "--json"]
+    report = command("evaluate", *data, *options).json
+    rows = {row["label"]: row for row in report["results"]}
+    assert list(rows) == list(report["per_query"]) == ["uncompressed", *HEADS[1::2]]
+    assert [row["bytes_per_vector"] for row in rows.values()] == [192, 64, 64, 24]
+    base = rows.pop("uncompressed")
+    for label, row in rows.items():
+        mean = row["measures"]["nDCG@10"]["mean"]
+        values = [each["nDCG@10"] for each in report["per_query"][label].values()]
+        assert sum(values) / 10 == pytest.approx(mean)
+        assert row["difference"] == pytest.approx(mean - base["measures"]["nDCG@10"]["mean"])
+        assert row["p_value"] <= row["p_value_holm"] <= 1
+    assert imread("p/plot.png").ndim == 3
+
+
+def test_another_baseline_and_measure_can_be_named(command, data):
+    options = ["--baseline", "pca:16", "--measure", "RR@10", "--json"]
+    report = command("evaluate", *data, "--split", "test", *HEADS, *options).json
+    differences = {row["label"]: row["difference"] for row in report["results"]}
+    assert differences["pca:16"] is None
+    assert differences["uncompressed"] is not None
+    assert list(report["results"][0]["measures"]) == ["RR@10"]
+
+
+@pytest.mark.parametrize("width", [80, 110])
+def test_the_table_is_not_cut(command, data, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = command("evaluate", *data, "--split", "test", *HEADS, "--per-query").out
+    assert "…" not in out
+    for text in ("uncompressed", "truncation:6", "nDCG@10", "R@100", "Holm", "q33"):
+        assert text in out
+    assert max(map(len, out.splitlines())) <= width
 
 
 def test_rows_without_ids_are_in_the_order_of_the_collection(command, data, beir, vectors):
@@ -91,35 +122,35 @@ def test_rows_without_ids_are_in_the_order_of_the_collection(command, data, beir
 def test_a_saved_head_and_new_ones_can_be_named(command, data):
     head = DenseHead(FEATURES, 8, generator=torch.Generator().manual_seed(3))
     head.save_pretrained("my-head")
-    saved = command("evaluate", *data, "--split", "test", "--head", "my-head", "--json").json
+    sizes = {"my-head": 8, "mps": 16, "reference:12": 12, "dense": 16, "pca:5": 5}
+    named = [word for name in sizes for word in ("--head", name)]
+    _, saved, *new = command("evaluate", *data, "--split", "test", *named, "--json").json["results"]
     assert (saved["head"], saved["parameters"], saved["bytes_per_vector"]) == ("dense", 392, 32)
-    sizes = {"mps": 16, "reference:12": 12, "dense": 16, "pca:5": 5, "truncation": 16}
-    for named, size in sizes.items():
-        report = command("evaluate", *data, "--split", "test", "--head", named, "--json").json
-        assert (report["head"], report["out_features"]) == (named.split(":")[0], size)
-    options = ["--head", "mps", "--out-features", "8", "--depth", "3", "--bond-dim", "8", "--json"]
-    config = command("evaluate", *data, "--split", "test", *options).json["config"]
-    assert (config["out_features"], config["depth"], config["bond_dim"]) == (8, 3, 8)
-    options = ["--head", "mps:6", "--ansatz", "brickwork", "--readout", "bloch", "--json"]
-    options += ["--encoding", "dense_angle", "--grouping", "neighbours"]
-    config = command("evaluate", *data, "--split", "test", *options).json["config"]
-    names = ("ansatz", "readout", "encoding", "grouping")
-    assert [config[name] for name in names] == ["brickwork", "bloch", "dense_angle", "neighbours"]
+    found = [(row["head"], row["out_features"]) for row in new]
+    assert found == [(name.split(":")[0], size) for name, size in sizes.items()][1:]
+    options = ["--head", "mps", "--out-features", "8", "--depth", "3", "--bond-dim", "8"]
+    options += ["--ansatz", "brickwork", "--readout", "probability", "--mixing", "1", "--json"]
+    config = command("evaluate", *data, "--split", "test", *options).json["results"][1]["config"]
+    assert [config[name] for name in ("out_features", "depth", "bond_dim")] == [8, 3, 8]
+    names = ("ansatz", "readout", "mixing")
+    assert [config[name] for name in names] == ["brickwork", "probability", 1]
 
 
-@pytest.mark.parametrize(("named", "fitted"), [("mps:4", True), ("my-head", False)])
-def test_new_heads_are_fitted_and_saved_ones_are_not(named, fitted, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    MPSProjectionHead(12, 4).save_pretrained("my-head")
-    head = make_head(named, 12, ShapeOptions(), 0, torch.device("cpu"))
-    fit(head, named, torch.randn(50, 12, generator=torch.Generator().manual_seed(0)))
-    assert head.is_fitted is fitted
+def test_new_heads_are_fitted_to_the_documents(command, data, vectors):
+    row = command("evaluate", *data, "--split", "test", "--head", "mps:16", "--json").json
+    documents, _ = load_vectors(vectors["both"], name="documents")
+    head = make_head("mps:16", FEATURES, documents=documents)
+    command("encode", "--dataset", vectors["both"], "--head", "mps:16", "--output", "o.npy")
+    with torch.no_grad():
+        torch.testing.assert_close(load_vectors("o.npy")[0], head(documents))
+    assert row["results"][1]["head"] == "mps"
 
 
 def test_the_seed_decides_a_new_head(command, data):
     run = ["evaluate", *data, "--split", "test", "--head", "dense:4", "--json", "--seed"]
-    assert command(*run, 1).json == command(*run, 1).json
-    assert command(*run, 1).json["measures"] != command(*run, 2).json["measures"]
+    first, again, other = (command(*run, seed).json["results"][1] for seed in (1, 1, 2))
+    assert first == again
+    assert first["measures"] != other["measures"]
 
 
 def test_an_ir_datasets_id_works_as_a_folder_does(command, tmp_path, model_folder):
@@ -137,7 +168,7 @@ def test_an_ir_datasets_id_works_as_a_folder_does(command, tmp_path, model_folde
     if name not in ir_datasets.registry:
         ir_datasets.registry.register(name, dataset)
     report = command("evaluate", "--dataset", name, "--encoder", model_folder, "--json").json
-    assert report["measures"]["nDCG@10"]["mean"] == 1.0
+    assert report["results"][0]["measures"]["nDCG@10"]["mean"] == 1.0
     assert report["documents"] == 3
 
 
@@ -164,6 +195,10 @@ def test_a_gzipped_folder_works_as_a_plain_one_does(command, data, beir):
         (["--split", "test", "--head", "pca:60"], r"`--out-features` must not exceed"),
         (["--split", "test", "--device", "nosuch"], r"`--device` 'nosuch' is not to be had"),
         (["--split", "test", "--top-k", "0"], r"`--top-k` must be at least 1"),
+        (["--split", "test", "--plot", "plot.png"], r"`--plot` needs at least one `--head`"),
+        (["--split", "test", *HEADS, "--plot", "plot.doc"], r"must end in one of"),
+        (["--split", "test", *HEADS, "--run-output", "run"], r"`--run-output` takes .* got 3"),
+        (["--split", "test", *HEADS, "--baseline", "best"], r"'best' is not a folder"),
         (["--split"], r"--split.* requires an argument"),
         (["--splits", "test"], r"No such option.*mpsheads evaluate --help"),
         (["--split", "test", "--seed", "x"], r"Invalid value for '--seed'"),
@@ -200,3 +235,8 @@ def test_json_goes_to_stdout_alone(command, data):
     ran = command("evaluate", *data, "--split", "test", "--json")
     assert json.loads(ran.out)
     assert ran.err == ""
+
+
+def test_a_small_probability_is_not_rounded_to_nothing():
+    shown = [probability(p) for p in (None, 0.25, 1e-4, 9.999e-05, 0.00041)]
+    assert shown == ["–", "0.250", "0.0001", "0.0001", "0.0005"]

@@ -1,16 +1,32 @@
-import re
+"""`mpsheads info`: the machine, a saved head, and the figures of what it has learned."""
 
+import json
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
 
 import mpsheads
-from mpsheads.ansatz import ladder
+from mpsheads import plotting
 from mpsheads.cli import learned
-from mpsheads.heads import DenseHead, MPSProjectionHead, PCAHead, ReferenceHead, TruncationHead
+from mpsheads.heads import (
+    DenseHead,
+    MPSProjectionHead,
+    PCAHead,
+    ReferenceHead,
+    TruncationHead,
+    describe,
+)
 from mpsheads.mps import entanglement_entropy
-from mpsheads.plotting import EntropyProfile
-from mpsheads.retrieval import load_vectors
-from tests.cli.conftest import FEATURES
+from mpsheads.plotting import code_entropy
+from mpsheads.retrieval import embed, load_collection, load_vectors
+from mpsheads.similarity import cosine
+from tests.cli.conftest import FEATURES, N_DOCUMENTS
+
+ALL = {"entanglement", "angles", "distances", "quality", "overview"}
+FIGURES = ["--split", "test", "--figures", "f", "--format", "svg"]
 
 
 def seeded():
@@ -19,6 +35,7 @@ def seeded():
 
 @pytest.fixture
 def saved() -> MPSProjectionHead:
+    """A head in the folder `my-head`, not near the identity."""
     head = MPSProjectionHead(FEATURES, 16, generator=seeded())
     with torch.no_grad():
         for parameter in head.parameters():
@@ -28,15 +45,24 @@ def saved() -> MPSProjectionHead:
     return head.eval()
 
 
+@pytest.fixture
+def embedded(beir, vectors):
+    files = {"query_vectors": vectors["both"], "document_vectors": vectors["both"]}
+    return embed(load_collection(beir, "test"), None, **files)
+
+
+@pytest.fixture
+def alone(vectors):
+    return ["--document-vectors", vectors["documents"]]
+
+
 def test_without_a_path_it_tells_versions_device_and_cache(command, tmp_path):
     (tmp_path / "cache" / "embeddings").mkdir(parents=True)
     (tmp_path / "cache" / "embeddings" / "shard").write_bytes(bytes(1000))
     report = command("info", "--json").json
     assert report["mpsheads"] == mpsheads.__version__
-    assert report["torch"] == torch.__version__
-    assert report["cache"] == str(tmp_path / "cache")
-    assert report["cache_bytes"] == 1000
-    assert isinstance(report["bfloat16"], bool)
+    assert torch.__version__.startswith(report["torch"])  # which may add the build, as in +cpu
+    assert (report["cache"], report["cache_bytes"]) == (str(tmp_path / "cache"), 1000)
     assert "head" not in report
     assert "transformers" in command("info").out
 
@@ -44,105 +70,58 @@ def test_without_a_path_it_tells_versions_device_and_cache(command, tmp_path):
 def test_a_saved_head_is_described(command, saved):
     report = command("info", "my-head", "--json").json["head"]
     assert (report["kind"], report["in_features"], report["out_features"]) == ("mps", FEATURES, 16)
-    assert report["parameters"] == saved.num_parameters
     assert report["bytes_by_bits"] == {"32": 64, "8": 16, "4": 8, "2": 4, "1": 2}
     assert (report["config"]["depth"], report["config"]["mixing"]) == (1, 2)
-    assert report["description"]
+    assert report["description"] == describe(saved)
+    angles = report["trained"]["angles"]
+    assert angles["rms"] == pytest.approx(float(saved.angles.detach().square().mean().sqrt()))
     assert "sample" not in report
     out = command("info", "my-head").out
-    for part in ("48 -> 16", "16 at 8, 8 at 4", "staircase", "rad from the identity", "float32"):
-        assert part in out
-    assert "transformers" not in out
-
-
-def test_a_head_is_quoted_as_it_describes_itself(command, saved):
-    assert command("info", "my-head", "--json").json["head"]["description"] == saved.describe()
-    assert saved.describe() in command("info", "my-head").out
-
-
-def test_a_circuit_of_ones_own_has_no_distance_from_the_identity(command):
-    head = MPSProjectionHead(FEATURES, 16, ansatz=ladder(3), bond_dim=8, generator=seeded())
-    head.save_pretrained("own")
-    assert command("info", "own", "--json").json["head"]["from_identity"] == []
-    assert "identity" not in command("info", "own").out
+    assert describe(saved) in out
+    assert "root mean square" in out
 
 
 @pytest.mark.parametrize(
-    ("head", "words"),
-    [
-        (DenseHead(FEATURES, 6, generator=seeded()), "root mean square"),
-        (PCAHead(FEATURES, 6), "principal components"),
-        (TruncationHead(FEATURES, 6), "nothing is learned"),
-        (ReferenceHead(FEATURES, 12, generator=seeded()), "from the identity"),
-    ],
+    "head",
+    [DenseHead(FEATURES, 6), PCAHead(FEATURES, 6), TruncationHead(FEATURES, 6)],
+    ids=lambda head: head.name,
 )
-def test_every_kind_is_described(command, head, words):
+def test_every_kind_is_described_and_says_what_it_leaves_out(command, data, head):
     head.save_pretrained("other")
-    out = " ".join(command("info", "other").out.split())
-    assert words in out
-    assert f"parameters {head.num_parameters:,}" in out
-    assert f"{4 * head.out_features} in float32; {head.out_features} at 8" in out
+    report = command("info", "other", *data, *FIGURES, "--json").json["head"]
+    reason = f"a {head.name} head has no quantum states"
+    assert report["left_out"] == {"entanglement": reason}
+    assert set(report["figures"]) == ALL - {"entanglement"}
+    assert report["sample"]["outputs"]["bits_in_use"] == {}
+    out = command("info", "other", *data, *FIGURES).out
+    assert f"entanglement: left out, {reason}" in out
+    assert f"{head.num_parameters:,}" in out
 
 
-def test_sizes_of_parameters_are_root_mean_squares():
-    head = DenseHead(4, 2, generator=seeded())
-    found = learned.trained(head)["linear.weight"]
-    weight = head.linear.weight.detach()
-    assert found["shape"] == [2, 4]
-    assert found["rms"] == pytest.approx(float(weight.square().mean().sqrt()))
-    assert found["largest"] == pytest.approx(float(weight.abs().max()))
-
-
-def test_the_reference_head_is_as_far_from_the_identity_as_its_angles():
-    head = ReferenceHead(8, 4)
-    with torch.no_grad():
-        head.angles_raw.fill_(0.1)
-    expected = float(2 * torch.pi * torch.tensor(0.1).tanh())
-    assert learned.trained(head)["angles_raw"]["rms"] == pytest.approx(expected)
-
-
-def test_a_compact_reference_head_is_as_far_as_its_polar_angles():
-    head = ReferenceHead(8, 4, compact=True)
-    with torch.no_grad():
-        head.directions[..., 0] = 0.3
-        head.directions[..., 1] = 2.0
-    assert learned.trained(head)["directions"]["rms"] == pytest.approx(0.3)
-
-
-def test_truncation_is_told(command, vectors):
+def test_truncation_is_told(command, vectors, alone):
     head = MPSProjectionHead(FEATURES, 12, bond_dim=2, depth=3, generator=seeded())
     with torch.no_grad():
         head.angles.uniform_(-2, 2, generator=seeded())
     head.save_pretrained("cut")
     x, _ = load_vectors(vectors["documents"])
-    alone = ["--document-vectors", vectors["documents"]]
-    found = command("info", "cut", *alone, "--json").json["head"]["sample"]["entanglement"]
+    sample = command("info", "cut", *alone, "--json").json["head"]["sample"]
     with torch.no_grad():
         expected = head.project(x).discarded_weight.mean()
-    assert found["discarded_weight"] == pytest.approx(float(expected), rel=1e-3)
+    discarded = sample["entanglement"]["discarded_weight"]
+    assert discarded == pytest.approx(float(expected), rel=1e-3)
     assert expected > 1e-4
     assert " truncated" in command("info", "cut", *alone).out
 
 
-def test_a_sample_of_texts_shows_entanglement_and_outputs(command, saved, data, vectors):
+def test_a_sample_of_texts_shows_entanglement_and_outputs(command, saved, data, vectors, alone):
     options = [*data, "--split", "test", "--texts", "20"]
     sample = command("info", "my-head", *options, "--json").json["head"]["sample"]
     assert sample["of"] == "tiny/test"
-    assert sample["outputs"]["texts"] == sample["entanglement"]["texts"] == 20
-    low, high = sample["outputs"]["range"]  # the part of [0, pi] that codes of directions fill
-    assert 0 < low < 0.1
-    assert low + high == pytest.approx(torch.pi)
+    assert sample["entanglement"]["texts"] == 20
     out = command("info", "my-head", *options).out
-    for part in ("20 documents of tiny/test", "bits a bond", "of what is possible", "of 4"):
+    for part in ("documents of tiny/test", "bits a bond", "of what is possible", "of 4"):
         assert part in out
-    alone = ["--document-vectors", vectors["documents"]]
-    report = command("info", "my-head", *alone, "--json").json["head"]["sample"]
-    assert report["outputs"]["texts"] == 60
-
-
-def test_the_sample_is_what_the_states_say(command, saved, vectors):
     x, _ = load_vectors(vectors["documents"])
-    alone = ["--document-vectors", vectors["documents"]]
     found = command("info", "my-head", *alone, "--json").json["head"]["sample"]["entanglement"]
     with torch.no_grad():
         entropies = entanglement_entropy(saved.state(x), base=2)
@@ -153,25 +132,127 @@ def test_the_sample_is_what_the_states_say(command, saved, vectors):
     assert found["by_distance_from_kept"]["1"] == pytest.approx(float(near), rel=1e-4)
 
 
-def test_a_head_without_states_says_so(command, vectors):
-    TruncationHead(FEATURES, 6).save_pretrained("other")
-    alone = ["--document-vectors", vectors["documents"]]
-    out = command("info", "other", *alone).out
-    assert re.search(r"entanglement +none: the head has no quantum states", out)
-    assert "bits in use" not in out
+def test_all_figures_and_their_numbers_are_written(command, data, saved, embedded):
+    options = ["--split", "test", "--figures", "a/b", "--measure", "nDCG@10"]
+    report = command("info", "my-head", *data, *options, "--json").json["head"]
+    files = {file.name for file in Path("a/b").iterdir()}
+    assert files == {*(f"{name}.png" for name in ALL), "numbers.json"}
+    assert report["figures"] == {name: f"a/b/{name}.png" for name in ALL}
+    figures = report.pop("figures")
+    assert report == json.loads(Path("a/b/numbers.json").read_text())
+    assert (report["kind"], report["left_out"]) == ("mps", {})
+    sample = report["sample"]
+    with torch.no_grad():
+        z = saved(embedded.documents)
+    for bits, used in sample["outputs"]["bits_in_use"].items():
+        assert used == pytest.approx(float(code_entropy(saved.quantize(z, int(bits))).mean()))
+    labels = [row["label"] for row in sample["quality"]]
+    widths = [f"mps, {bits} bits" for bits in (32, 8, 4, 2)]
+    assert labels[:6] == ["uncompressed", *widths, "mps, 1 bit"]
+    assert [row["bytes_per_vector"] for row in sample["quality"]] == [192, *[64, 16, 8, 4, 2] * 3]
+    heads = [word for name in ("my-head", "pca:16", "truncation:16") for word in ("--head", name)]
+    options = ["--split", "test", "--measure", "nDCG@10", "--json", *heads]
+    rows = command("evaluate", *data, *options).json["results"]
+    whole = [row for row in sample["quality"] if row["bits"] == 32]
+    order = sorted(rows, key=lambda row: row["head"] or "")
+    for row, other in zip(sorted(whole, key=lambda row: row["head"] or ""), order, strict=True):
+        assert row["measures"]["nDCG@10"]["mean"] == other["measures"]["nDCG@10"]["mean"]
+    assert list(Path("a").iterdir()) == [Path("a/b")]
+    assert len(figures) == 5
 
 
-def test_products_have_no_bond_that_can_carry_any():
-    profile = EntropyProfile(torch.zeros(3, 2), torch.zeros(2))
-    found = learned.describe_entanglement(profile)
-    assert found == {"texts": 3, "mean_bits": 0.0, "discarded_weight": 0.0}
+@pytest.mark.parametrize(
+    ("options", "bits"),
+    [
+        ({"ansatz": "brickwork", "out_features": 16}, [8, 4, 2, 1]),
+        ({"readout": "probability", "mixing": 0, "out_features": 16}, [8, 4, 2, 1]),
+        ({"readout": "state", "out_features": 48}, [8, 4]),
+    ],
+)
+def test_every_kind_of_circuit_is_drawn(command, data, options, bits):
+    head = MPSProjectionHead(FEATURES, **options, generator=seeded())
+    with torch.no_grad():
+        head.angles.uniform_(-1, 1, generator=seeded())
+    head.save_pretrained("other")
+    arguments = ["info", "other", *data, *FIGURES, "--texts", "5", "--measure", "RR@10"]
+    report = command(*arguments, "--json").json["head"]
+    assert set(report["figures"]) == ALL
+    assert [int(width) for width in report["sample"]["outputs"]["bits_in_use"]] == bits
+    rows = [row for row in report["sample"]["quality"] if row["head"] == "mps"]
+    assert [row["bits"] for row in rows] == [32, *bits]
+    ran = command(*arguments)
+    for part in ("≥ ", "before", "RR@10 [95%]", "mps, 4 bits", "written to f:", "numbers.json"):
+        assert part in ran.out
 
 
-def test_mistakes_are_one_line(fails, saved, data, vectors):
-    assert "`PATH` './nosuch' is not a folder" in fails("info", "./nosuch")
-    assert "Give `PATH`" in fails("info", *data)
-    assert "`--texts` must be at least 1" in fails("info", "my-head", "--texts", "0")
-    DenseHead(32, 4).save_pretrained("narrow")
-    words = "`PATH` 'narrow' holds a head for embeddings of 32 numbers, but these have 48"
-    assert words in fails("info", "narrow", *data, "--split", "test")
-    assert words in fails("info", "narrow", "--document-vectors", vectors["documents"])
+def test_the_reference_head_has_codes_and_no_states(command, data):
+    ReferenceHead(FEATURES, 16, normalize=True, generator=seeded()).save_pretrained("other")
+    report = command("info", "other", *data, *FIGURES, "--json").json["head"]
+    assert len(report["sample"]["outputs"]["bits_in_use"]) == 4
+
+
+def test_vectors_alone_show_entanglement_and_angles(command, saved, alone):
+    report = command("info", "my-head", *alone, "--figures", "f", "--json").json["head"]
+    assert set(report["figures"]) == {"entanglement", "angles", "overview"}
+    assert set(report["left_out"]) == {"distances", "quality"}
+
+
+def test_mistakes_are_one_line_and_write_nothing(fails, data, saved, alone, tmp_path):
+    split = [*data, "--split", "test"]
+    Path("a-file").write_text("x")
+    wide = tmp_path / "wide.npy"
+    np.save(wide, np.ones((60, 32), dtype=np.float32))
+    before = sorted(Path().iterdir())
+    for message, arguments in {
+        "`PATH` './nosuch' is not a folder": ["./nosuch"],
+        "`--format` must be one of": ["my-head", "--format", "docx"],
+        "`--figures` a-file is a file": ["my-head", *split, "--figures", "a-file"],
+        "`--figures` needs texts": ["my-head", "--figures", "f"],
+        "`--texts` must be at least 1": ["my-head", "--texts", "0"],
+        "Give `PATH`": alone,
+        "nDCG@x": ["my-head", *split, "--figures", "f", "--measure", "nDCG@x"],
+        "for embeddings of 48 numbers, but these have 32": ["my-head", alone[0], wide],
+    }.items():
+        assert message in fails("info", *arguments)
+    assert sorted(Path().iterdir()) == before
+
+
+def test_a_figure_that_fails_leaves_the_folder_as_it_was(fails, data, saved, monkeypatch):
+    def broken(*arguments, **options):
+        raise OSError("The disk is full.")
+
+    monkeypatch.setattr(plotting, "draw_panels", broken)
+    assert "disk is full" in fails("info", "my-head", *data, *FIGURES)
+    assert [path.name for path in Path().iterdir()] == ["my-head"]
+
+
+def test_pairs_are_relevant_ones_and_candidates_that_are_not(saved, embedded):
+    few = embedded.only([f"q{i}" for i in range(30, 40)])
+    before, after = learned.sample_distances(saved, few, seed=0)
+    assert (len(before.relevant), len(before.other)) == (10, 10 * (N_DOCUMENTS - 1))
+    similarity = cosine(few.queries, few.documents)
+    assert_close(before.relevant, 1 - similarity.diagonal(30))
+    mask = torch.ones_like(similarity, dtype=torch.bool)
+    mask[torch.arange(10), torch.arange(30, 40)] = False
+    assert_close(before.other.sort().values, (1 - similarity[mask]).sort().values)
+    with torch.no_grad():
+        fidelities = saved.similarity(saved(few.queries), saved(few.documents))
+    assert_close(after.relevant, -fidelities.diagonal(30))
+    assert (after.name, after.title) == ("−log fidelity", "after: 16 numbers")
+    assert after.relevant_queries.tolist() == list(range(10))
+    pool = {f"q{i}": [f"d{i}", f"d{i - 1}", f"d{i - 2}"] for i in range(30, 40)}
+    bounded, _ = learned.sample_distances(saved, few.only(few.query_ids, pool=pool), seed=0)
+    assert len(bounded.other) == 20
+    lonely = few.only(few.query_ids, pool={q: doc_ids[:1] for q, doc_ids in pool.items()})
+    with pytest.raises(ValueError, match=r"No query has a relevant document .* and another one"):
+        learned.sample_distances(saved, lonely, seed=0)
+
+
+def test_quality_falls_with_the_bits(saved, embedded):
+    rows = learned.measure_sizes(saved, embedded, "nDCG@10", seed=0)
+    means = {row["label"]: row["measures"]["nDCG@10"]["mean"] for row in rows}
+    assert means["mps, 1 bit"] < means["mps, 8 bits"]
+    with torch.no_grad():
+        codes = saved.quantize(saved(embedded.documents), 2)
+    scores = embedded.scores("nDCG@10", saved, documents=codes)
+    assert means["mps, 2 bits"] == pytest.approx(sum(scores.values()) / len(scores))

@@ -102,24 +102,29 @@ def test_bad_settings_are_named_and_leave_nothing(fails, data, options, message)
     assert not list(Path.cwd().iterdir())
 
 
-def test_a_head_is_trained_on_the_triples(command, data, monkeypatch):
+@pytest.fixture
+def texts(beir, model_folder):
+    return ["--dataset", beir, "--encoder", model_folder]
+
+
+def test_a_head_is_trained_on_the_triples(command, data, texts, monkeypatch):
     command("mine", *data, "--count", "3", "--output", "t.tsv")
     nothing_mined = "mpsheads.training.loop.mine_hard_negatives"
     monkeypatch.setattr(nothing_mined, lambda *_: pytest.fail("mined in spite of the triples"))
-    options = [*QUICK, "--loss", "contrastive", "--json"]
+    options = [*texts, *QUICK, "--loss", "contrastive", "--json"]
     triples = ["--triples", "t.tsv", "--hard-negatives"]
-    report = command("train", *data, *options, *triples, "3", "--output", "a").json
+    report = command("train", *options, *triples, "3", "--output", "a").json
     assert report["pairs"] == 27  # three of thirty are held out
-    plain = command("train", *data, *options, "--output", "b").json
-    one = command("train", *data, *options, *triples, "1", "--output", "c").json
+    plain = command("train", *options, "--output", "b").json
+    one = command("train", *options, *triples, "1", "--output", "c").json
     losses = [each["history"][0]["loss"] for each in (report, plain, one)]
     assert losses[0] > losses[2] > losses[1]  # more documents to tell apart
 
 
-def test_the_queries_of_the_triples_alone_are_trained_on(command, data):
+def test_the_queries_of_the_triples_alone_are_trained_on(command, data, texts):
     command("mine", *data, "--count", "2", "--output", "t.tsv")
     options = ["--triples", "t.tsv", "--hard-negatives", "2", "--validation-split", "test"]
-    report = command("train", *data, *QUICK, *options, "--max-triples", "32", "--json").json
+    report = command("train", *texts, *QUICK, *options, "--max-triples", "32", "--json").json
     queries = {triple.query_id for triple in list(read_triples("t.tsv"))[:32]}
     assert report["pairs"] == len(queries) < 30
 
@@ -136,14 +141,16 @@ def test_the_queries_of_the_triples_alone_are_trained_on(command, data):
         (None, ["--hard-negatives", "1"], "There is no file of triples t.tsv"),
     ],
 )
-def test_triples_that_do_not_fit_are_named(fails, data, content, options, message):
+def test_triples_that_do_not_fit_are_named(fails, texts, content, options, message):
     if content is not None:
         Path("t.tsv").write_text(content)
-    assert message in fails("train", *data, *QUICK, "--triples", "t.tsv", *options)
+    assert message in fails("train", *texts, *QUICK, "--triples", "t.tsv", *options)
     assert not Path("trained-head").exists()
 
 
-def test_a_limit_of_no_triples_is_refused(fails, data):
+def test_a_limit_of_no_triples_and_vectors_with_triples_are_refused(fails, data):
+    options = ["--triples", "t.tsv", "--hard-negatives", "1"]
+    assert "Leave out `--query-vectors`" in fails("train", *data, *QUICK, *options)
     line = fails("train", *data, *QUICK, "--max-triples", "5")
     assert "`--max-triples` needs `--triples`" in line
 

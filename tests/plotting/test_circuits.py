@@ -8,11 +8,12 @@ from matplotlib.image import imread
 from matplotlib.patches import Circle, FancyBboxPatch
 
 from mpsheads.ansatz import brickwork, qft
+from mpsheads.heads import MPSProjectionHead, block_circuit
 from mpsheads.mps import Circuit
 from mpsheads.mps.gates import FAMILIES
-from mpsheads.plotting import draw_circuit, draw_circuit_on
+from mpsheads.plotting import draw_circuit, draw_circuit_on, draw_head
 
-EVERY = Circuit.of(
+EVERY = Circuit(
     3,
     [(name, tuple(range(family.num_sites))) for name, family in FAMILIES.items()]
     + [(torch.eye(8), (0, 2, 1))],
@@ -37,7 +38,7 @@ def test_the_picture_is_written_and_not_blank(tmp_path):
 
 
 def test_every_gate_stands_on_its_wires(axes):
-    draw_circuit_on(Circuit.of(4, [("rx", 2), ("cx", (3, 1)), ("su4", (1, 0))]), axes)
+    draw_circuit_on(Circuit(4, [("rx", 2), ("cx", (3, 1)), ("su4", (1, 0))]), axes)
     texts = {text.get_text(): text.get_position()[1] for text in axes.texts}
     assert texts["Rx"] == pytest.approx(-2, abs=0.05)
     assert (texts["SU4₀"], texts["SU4₁"]) == pytest.approx((-1, 0), abs=0.05)
@@ -69,15 +70,23 @@ def test_long_circuits_go_on_below_within_the_width(axes):
 
 
 def test_colours_tell_gates_with_parameters_from_fixed_ones(axes):
-    draw_circuit_on(Circuit.of(2, [("h", 0), ("rx", 1), ("rzz", (0, 1)), ("x", 0)]), axes)
+    draw_circuit_on(Circuit(2, [("h", 0), ("rx", 1), ("rzz", (0, 1)), ("x", 0)]), axes)
     h, rx, zz, _, x = (box.get_facecolor() for box in boxes(axes))
     assert same_color(h, x)
     assert len({h, rx, zz}) == 3
 
 
+def test_a_head_is_drawn_by_its_block(tmp_path):
+    head = MPSProjectionHead(12, 4)
+    drawn = draw_head(head, tmp_path / "head.svg", block=1)
+    alone = draw_circuit(block_circuit(head, 1), tmp_path / "block.svg")
+    texts = [file.read_text().count("<path") for file in (drawn, alone)]
+    assert texts[0] == texts[1] > 10
+
+
 def test_global_settings_of_matplotlib_stay_as_they_are(tmp_path):
     before = dict(matplotlib.rcParams)
-    draw_circuit(Circuit.of(1, []), tmp_path / "circuit.svg")
+    draw_circuit(Circuit(1, []), tmp_path / "circuit.svg")
     assert dict(matplotlib.rcParams) == before
 
 

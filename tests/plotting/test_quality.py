@@ -1,148 +1,131 @@
+"""The figure of quality by bytes: it shows the numbers, names what counts, and fits."""
+
+from itertools import pairwise
+
 import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from mpsheads.plotting import quality_vs_bytes
-from mpsheads.plotting.labels import spread
-
-NUMBERS = st.floats(0, 100, allow_nan=False)
-
-
-def result(head, size, parameters, mean):
-    measures = {"nDCG@10": {"mean": mean, "interval": [mean - 0.02, mean + 0.02]}}
-    return {
-        "head": head,
-        "bytes_per_vector": size,
-        "parameters": parameters,
-        "measures": measures,
-    }
+from mpsheads.plotting import (
+    QualityPoint,
+    colour_of,
+    pareto_front,
+    quality_points,
+    quality_vs_bytes,
+    quality_vs_bytes_on,
+)
 
 
-RESULTS = [
-    result(None, 1536, 0, 0.61),
-    result("mps", 512, 4354, 0.60),
-    result("dense", 512, 49280, 0.59),
-    result("mps", 192, 4400, 0.50),
-    result("dense", 192, 18480, 0.501),
-    result("truncation", 192, 0, 0.502),
+def point(method, size, mean, parameters=0, **more):
+    return QualityPoint(method, size, mean, (mean - 0.02, mean + 0.02), parameters, **more)
+
+
+POINTS = [
+    point("uncompressed", 1536, 0.61),
+    point("mps", 512, 0.60, 4354, label="mps 128×32"),
+    point("dense", 512, 0.59, 49280, label="dense 128×32"),
+    point("mps", 32, 0.55, 4354, bits=2, label="mps 128×2", emphasis=True),
+    point("mps", 192, 0.50, 4400, label="mps 48×32"),
+    point("dense", 192, 0.57, 18480, label="dense 48×32"),
+    point("truncation", 192, 0.502, label="truncation 48×32"),
 ]
 
 
 @pytest.fixture
-def drawn(monkeypatch, tmp_path):
-    """A function that draws results and returns the figure as it was saved."""
-    figures = []
-    save = Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1]
-    )
-
-    def draw(results, **options):
-        quality_vs_bytes(results, tmp_path / "plot.png", **options)
-        return figures[-1]
-
-    return draw
+def axes() -> Axes:
+    return Figure(figsize=(9, 6)).add_subplot()
 
 
-def markers(axes, head):
-    """The markers of one head, smallest size first."""
-    return next(c for c in axes.collections if c.get_label() == head)
+def marks(axes):
+    """Position -> area of each mark."""
+    found = {}
+    for collection in axes.collections:
+        if not hasattr(collection, "get_sizes") or collection.get_facecolor().size == 0:
+            continue
+        for x, y in collection.get_offsets():
+            found[float(x), float(y)] = float(collection.get_sizes()[0])
+    return found
 
 
-def test_the_picture_is_large_enough_for_a_talk_and_not_blank(tmp_path):
-    path = quality_vs_bytes(RESULTS, tmp_path / "new" / "plot.png", subtitle="docstrings")
+@pytest.mark.parametrize("front", [False, True])
+def test_the_picture_is_large_enough_for_a_talk_and_leaves_settings(tmp_path, front):
+    before = dict(matplotlib.rcParams)
+    path = quality_vs_bytes(POINTS, tmp_path / "new" / "p.png", budget=64, front=front)
     picture = imread(path)
     assert picture.shape[0] >= 1000
     assert picture.shape[1] >= 1600
-    assert len(np.unique(picture[..., :3].reshape(-1, 3), axis=0)) > 50
-    assert [file.name for file in path.parent.iterdir()] == ["plot.png"]
-
-
-def test_every_head_is_named_once_and_no_two_texts_overlap(drawn):
-    figure = drawn(RESULTS)
-    texts = {text.get_text(): text for text in figure.axes[0].texts}
-    assert list(texts) == ["uncompressed 0.610", "MPS head", "Linear + tanh", "truncation"]
-    boxes = [Text.get_window_extent(text) for text in texts.values()]  # without the thin lines
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[:i])
-
-
-def test_points_lie_at_their_values_with_their_intervals(drawn):
-    axes = drawn(RESULTS).axes[0]
-    mps = next(line for line in axes.lines if len(line.get_xdata()) == 2)
-    np.testing.assert_allclose(mps.get_ydata(), [0.50, 0.60])
-    assert list(mps.get_xdata()) == sorted(mps.get_xdata())
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["192", "512", "1,536"]
-    low, high = axes.get_ylim()
-    assert low < 0.48
-    assert high > 0.63
-
-
-def test_more_parameters_make_a_larger_marker(drawn):
-    axes = drawn(RESULTS).axes[0]
-    mps, dense, truncation = (
-        markers(axes, head).get_sizes() for head in ("mps", "dense", "truncation")
-    )
-    assert truncation[0] < mps[0] < dense[0] < dense[1]
-
-
-def test_heads_at_equal_bytes_stand_side_by_side(drawn):
-    axes = drawn([result("mps", 512, 1, 0.5), result("dense", 512, 1, 0.5)]).axes[0]
-    x = [markers(axes, head).get_offsets()[0][0] for head in ("mps", "dense")]
-    assert x[0] < 512 < x[1]
-
-
-def test_an_unknown_head_gets_a_colour_and_its_own_name(drawn):
-    figure = drawn([result("mps", 512, 1, 0.5), result("new", 512, 1, 0.5)])
-    colours = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
-    assert set(colours) == {"MPS head", "new"}
-    assert colours["new"] != colours["MPS head"]
-
-
-def test_another_measure_can_be_drawn(drawn):
-    row = result("mps", 512, 1, 0.5)
-    row["measures"]["RR@10"] = {"mean": 0.25, "interval": (0.2, 0.3)}
-    assert drawn([row], measure="RR@10").axes[0].get_title(loc="left") == "RR@10"
-
-
-def test_global_settings_of_matplotlib_stay_as_they_are(tmp_path):
-    before = dict(matplotlib.rcParams)
-    quality_vs_bytes(RESULTS, tmp_path / "plot.svg")
+    assert picture.std() > 0.05
+    assert [file.name for file in path.parent.iterdir()] == ["p.png"]
     assert dict(matplotlib.rcParams) == before
 
 
+def test_points_lie_at_their_values_and_larger_heads_have_larger_marks(axes):
+    quality_vs_bytes_on(POINTS, axes)
+    at = {mean: (x, size) for (x, mean), size in marks(axes).items()}
+    assert set(at) == {p.mean for p in POINTS}
+    assert at[0.60][0] < 512 < at[0.59][0]  # side by side
+    assert at[0.502][1] < at[0.60][1] < at[0.59][1]
+    low, high = axes.get_ylim()
+    assert low < 0.48
+    assert high > 0.63
+    lines = [line.get_ydata() for line in axes.lines]
+    assert any(list(y) == [0.55, 0.50, 0.60] for y in lines)  # mps by its bytes
+    assert "uncompressed 0.610" in [text.get_text() for text in axes.texts]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["MPS head", "Linear + tanh", "truncation"]
+
+
+def test_the_front_is_ringed_and_named_and_no_two_texts_overlap(axes):
+    quality_vs_bytes_on(POINTS, axes, front=True, budget=64, legend=False)
+    texts = {text.get_text(): text for text in axes.texts}
+    named = {"mps 128×2", "dense 48×32", "mps 128×32"}  # and not what others beat
+    assert set(texts) == {*named, "uncompressed 0.610", "budget 64 bytes"}
+    assert texts["mps 128×2"].get_fontweight() == "bold"
+    boxes = [Text.get_window_extent(text) for text in texts.values()]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    steps = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    np.testing.assert_allclose(steps.get_ydata(), [0.55, 0.57, 0.60, 0.61])
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12, unique=True)
+)
+def test_the_front_is_what_nothing_beats(pairs):
+    points = [point("mps", size, mean / 10) for size, mean in pairs]
+    front = pareto_front(points)
+    beaten = [
+        p for p in points if any(q.bytes <= p.bytes and q.mean >= p.mean and q != p for q in points)
+    ]
+    assert set(front) == set(points) - set(beaten)
+    assert all(a.bytes < b.bytes and a.mean < b.mean for a, b in pairwise(front))
+
+
+def test_points_are_made_of_the_rows_of_a_comparison():
+    row = {"head": None, "bytes_per_vector": 192, "parameters": 0}
+    row["measures"] = {"RR@10": {"mean": 0.25, "interval": [0.2, 0.3]}}
+    expected = QualityPoint("uncompressed", 192, 0.25, (0.2, 0.3))
+    assert quality_points([row], "RR@10") == [expected]
+    assert quality_points([{**row, "head": "mps", "bits": 2}], "RR@10")[0].bits == 2
+    with pytest.raises(ValueError, match=r"`rows`\[0\] lacks 'nDCG@10'"):
+        quality_points([row])
+
+
+def test_methods_without_a_colour_of_their_own_take_different_ones():
+    methods = ["mps", "pq", "opq", "other"]
+    assert len({colour_of(method, methods) for method in methods}) == 4
+    assert colour_of("mps", methods) == colour_of("mps")
+
+
 def test_mistakes_are_named_and_leave_no_file(tmp_path):
-    with pytest.raises(ValueError, match=r"at least one head besides uncompressed"):
-        quality_vs_bytes(RESULTS[:1], tmp_path / "plot.png")
-    with pytest.raises(ValueError, match=r"`results`\[1\] must hold .* fails at KeyError"):
-        quality_vs_bytes([RESULTS[1], {"head": "mps"}], tmp_path / "plot.png")
+    with pytest.raises(ValueError, match=r"at least one method besides uncompressed"):
+        quality_vs_bytes(POINTS[:1], tmp_path / "plot.png")
     with pytest.raises(ValueError, match=r"must end in one of .*\.png"):
-        quality_vs_bytes(RESULTS, tmp_path / "plot.docx")
+        quality_vs_bytes(POINTS, tmp_path / "plot.docx")
     assert not list(tmp_path.iterdir())
-
-
-@given(wanted=st.lists(NUMBERS, max_size=8), gap=st.floats(0.1, 30))
-def test_labels_are_spread_within_bounds_and_keep_their_order(wanted, gap):
-    placed = spread(wanted, gap, 0, 100)
-    order = np.argsort(wanted, kind="stable")
-    gap = min(gap, 100 / max(1, len(wanted) - 1))
-    assert (np.diff(np.array(placed)[order]) >= gap - 1e-9).all()
-    assert all(-1e-9 <= y <= 100 + 1e-9 for y in placed)
-
-
-@given(wanted=st.lists(NUMBERS, max_size=6))
-def test_labels_that_do_not_crowd_stay_where_they_are(wanted):
-    free = [i * 100.0 + y for i, y in enumerate(wanted)]
-    gap = min(np.diff(free), default=1.0)
-    if gap > 0:
-        np.testing.assert_allclose(spread(free, gap / 2, 0, 700), free)
-
-
-def test_crowded_labels_move_as_little_as_possible():
-    np.testing.assert_allclose(spread([50.0, 50.0, 90.0], 10, 0, 100), [45, 55, 90])
-    np.testing.assert_allclose(spread([99.0, 98.0], 10, 0, 100), [100, 90])
