@@ -87,7 +87,7 @@ def test_bad_usage_is_one_line_before_anything_is_encoded(fails, texts, beir, tm
         "Nothing fits `--budget` 4, in bytes a vector": ["--budget", "4"],
         "`--budget` must be": ["--budget", "0"],
         "at most the 48 numbers": ["--size", "49"],
-        "must be one of": ["--bits", "3"],
+        "`--bits`": ["--bits", "3"],
         "must end in one of": ["--plot", "plot.doc"],
         "is trained, but `--untrained`": ["--untrained", "--method", "mps"],
         "either `--train` or `--untrained`": ["--untrained", "--train", beir],
