@@ -55,8 +55,7 @@ class Mixing(nn.Module):
         super().__init__()
         start = spread * torch.randn(layers, features // 2, generator=generator)
         self.angles = nn.Parameter(start)
-        seen = [_butterfly(features, features >> (layer + 1)) for layer in range(layers)]
-        self.register_buffer("orders", _relative([*seen, list(range(features))]))
+        self.register_buffer("orders", _unfitted(features, layers))
 
     @property
     def layers(self) -> int:
@@ -80,8 +79,7 @@ class Mixing(nn.Module):
     @property
     def is_fitted(self) -> bool:
         """Whether `fit` has chosen the pairs."""
-        outputs = self.outputs
-        return bool((outputs != torch.arange(len(outputs), device=outputs.device)).any())
+        return not torch.equal(self.orders.cpu(), _unfitted(self.orders.shape[1], self.layers))
 
     def _seen(self) -> list[Tensor]:
         seen = [torch.arange(self.orders.shape[1], device=self.orders.device)]
@@ -136,6 +134,12 @@ class Mixing(nn.Module):
         variance, ranked = c.diagonal().sort(descending=True, stable=True)
         self.orders.copy_(_relative([*seen, ranked]))
         return variance
+
+
+def _unfitted(features: int, layers: int) -> Tensor:
+    """The orders before `fit`."""
+    seen = [_butterfly(features, features >> (layer + 1)) for layer in range(layers)]
+    return _relative([*seen, list(range(features))])
 
 
 def _butterfly(count: int, stride: int) -> list[int]:

@@ -13,6 +13,7 @@ import pytest
 CHECKS = Path(__file__).with_name("export_checks.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["compile", "export", "onnx", "frozen"])
 def test_checks_of_export_pass(part):
     chosen = {"compile": "compile", "export": "exported", "onnx": "onnx", "frozen": "frozen"}[part]

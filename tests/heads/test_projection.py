@@ -204,8 +204,8 @@ def jacobian_rank(head, samples, generator):
         ("staircase", 6, 2, 1, "probability", 0),
         ("staircase", 4, 1, 2, "probability", 0),
         ("staircase", 3, 1, 3, "probability", 0),
-        ("brickwork", 6, 2, 2, "probability", 0),
-        ("staircase", 12, 4, 2, "direction", 0),
+        ("brickwork", 4, 2, 2, "probability", 0),
+        ("staircase", 6, 2, 2, "direction", 0),
         ("staircase", 12, 4, 1, "probability", 2),
     ],
 )

@@ -76,10 +76,10 @@ def test_unpacked_states_are_packed_to_the_same_vectors(bond):
     assert_close(overlap, torch.ones(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("bond", [1, 2])
+@pytest.mark.parametrize("bond", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_gradients_agree_with_finite_differences(bond):
-    zq, zd = (pack_state(states(4, bond, 2, seed)).requires_grad_() for seed in (0, 1))
-    bonds = states(4, bond, 1, 0).bond_dims
+    zq, zd = (pack_state(states(3, bond, 2, seed)).requires_grad_() for seed in (0, 1))
+    bonds = states(3, bond, 1, 0).bond_dims
 
     def pairs(q, d):
         return state_log_fidelity(q, d, bonds, chunk=1)
@@ -88,7 +88,7 @@ def test_gradients_agree_with_finite_differences(bond):
     assert torch.autograd.gradcheck(
         lambda q, d: state_log_fidelity(q, d, bonds, pairwise=True), (zq, zd)
     )
-    sites = [site.requires_grad_() for site in states(4, bond, 2, 2).sites]
+    sites = [site.requires_grad_() for site in states(3, bond, 2, 2).sites]
     log_norm = torch.zeros(2, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda *s: pack_state(MPS(s, log_norm)), sites)
 
@@ -148,7 +148,7 @@ def test_bad_arguments_are_named():
     product[1, 4:8] = 0
     with pytest.raises(ValueError, match="state 1 has norm 0"):
         state_log_fidelity(product, product, (1, 1))
-    with pytest.raises(ValueError, match="norms above 0"):
+    with pytest.raises(ValueError, match="norm above zero"):
         state_log_fidelity(0 * vector, vector, (2, 2))
     with pytest.raises(ValueError, match="must be of qubits, got physical dimensions"):
         pack_state(random_mps(3, 2, phys_dim=3))

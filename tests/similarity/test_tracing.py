@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import math
 
@@ -81,6 +83,7 @@ def test_types_and_axes_are_named():
     assert done.stdout.strip() == "all named", done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_compiled_and_exported_code_agrees():
     command = [sys.executable, "-c", CODE]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
