@@ -12,6 +12,7 @@ import torch
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.heads import load_head
+from mpsheads.heads.saving import local_folder
 
 _MODULES, _CONFIG = "modules.json", "config.json"
 _OURS = ("mpsheads.sentence_transformers.Projection",)
@@ -60,7 +61,8 @@ def load(
         ImportError: If the package that the model needs is missing.
     """
     _check_options(options)
-    folder = _local_folder(path, revision, token)
+    other = ["*.onnx", "*.ot", "*.h5"]  # formats of weights that are not read
+    folder = local_folder(path, revision=revision, token=token, ignore_patterns=other).resolve()
     device = "cpu" if device is None else str(device)
     if (folder / _MODULES).is_file():
         trust = check_pipeline(folder)
@@ -154,30 +156,6 @@ def _check_options(options: dict[str, Any]) -> None:
             raise TypeError(
                 f"`load` runs no foreign code, and takes no `trust_remote_code`. {_WAY_OUT}"
             )
-
-
-def _local_folder(path: PathLike, revision: str | None, token: str | bool | None) -> Path:
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    parts = str(path).split("/")
-    if folder.exists() or len(parts) != 2 or str(path).startswith((".", "/", "~")):
-        raise FileNotFoundError(f"`path` {str(path)!r} is not a folder.")
-    import huggingface_hub
-
-    try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                str(path),
-                revision=revision,
-                token=token,
-                ignore_patterns=["*.onnx", "*.ot", "*.h5"],
-            )
-        )
-    except (OSError, ValueError) as error:  # the hub's errors are of these kinds
-        raise FileNotFoundError(
-            f"`path` {str(path)!r} is neither a folder here nor to be had from the hub."
-        ) from error
 
 
 def _read_json(file: Path) -> Any:

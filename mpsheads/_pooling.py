@@ -48,6 +48,8 @@ def pooled_batches(
     Yields:
         Places in `texts`, and the vectors of these texts on the encoder's device.
     """
+    if not texts:
+        return
     tokens: dict[str, list[list[int]]] = tokenizer(
         list(texts), truncation=True, max_length=limit, padding=False
     ).data

@@ -325,14 +325,6 @@ class MPSHeadModel(PreTrainedModel):
                 layer.train()
         return self
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The encoder's."""
-        return self.encoder.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Set the encoder's."""
-        self.encoder.set_input_embeddings(value)
-
     def save_pretrained(self, save_directory: PathLike, **kwargs: Any) -> None:  # pyright: ignore
         """Write configuration, weights, tokenizer and, where there is none, a model card.
 

@@ -131,7 +131,7 @@ def read_head(path: PathLike, kinds: Mapping[str, type[Module]]) -> Module:
         path: A folder, or `owner/name` on the Hugging Face hub.
         kinds: The heads by name.
     """
-    folder = _local_folder(path)
+    folder = local_folder(path, allow_patterns=[_CONFIG, _WEIGHTS])
     name, config = _read_config(folder / _CONFIG, kinds)
     file = folder / _WEIGHTS
     if not file.is_file():
@@ -149,8 +149,17 @@ def read_head(path: PathLike, kinds: Mapping[str, type[Module]]) -> Module:
     return head.to(next((t.dtype for t in tensors.values() if t.is_floating_point()), None))
 
 
-def _local_folder(path: PathLike) -> Path:
-    folder = Path(path)
+def local_folder(path: PathLike, **download: Any) -> Path:
+    """The folder `path`, or that of a repository on the Hugging Face hub, which is fetched.
+
+    Args:
+        path: A folder, or `owner/name` on the hub.
+        download: Passed on to `huggingface_hub.snapshot_download`, such as `revision`.
+
+    Raises:
+        FileNotFoundError: If it is neither.
+    """
+    folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
     parts = str(path).split("/")
@@ -161,9 +170,7 @@ def _local_folder(path: PathLike) -> Path:
     import huggingface_hub
 
     try:
-        return Path(
-            huggingface_hub.snapshot_download(str(path), allow_patterns=[_CONFIG, _WEIGHTS])
-        )
+        return Path(huggingface_hub.snapshot_download(str(path), **download))
     except (OSError, ValueError) as error:  # the hub's errors are of these kinds
         raise FileNotFoundError(
             f"`path` {str(path)!r} is neither a folder here nor to be had from the hub."

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._optional import optional_import
+from mpsheads._pooling import pooled_batches, token_limit
 from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
@@ -195,18 +196,9 @@ class Encoder:
     ) -> Tensor:
         """Encode in batches of like token length, longest first."""
         result = torch.empty(len(texts), self.features)
-        tokens: dict[str, list[list[int]]] = tokenizer(
-            texts, truncation=True, max_length=limit, padding=False
-        ).data
-        order = sorted(range(len(texts)), key=lambda i: -len(tokens["input_ids"][i]))
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            batch = tokenizer.pad(
-                {key: [value[i] for i in rows] for key, value in tokens.items()},
-                return_tensors="pt",
-            ).to(self.device)
-            hidden = network(**batch).last_hidden_state.float()
-            result[rows] = _pool(hidden, batch["attention_mask"], self.pooling).cpu()
+        options = (limit, self.pooling, self.batch_size)
+        for rows, pooled in pooled_batches(network, tokenizer, texts, *options):
+            result[rows] = pooled.cpu()
             advance(len(rows))
         return result
 
@@ -241,21 +233,7 @@ class Encoder:
 
     @cached_property
     def _token_limit(self) -> int:
-        """The lowest of `max_length`, the tokenizer's limit and the number of positions."""
-        config = self._network.config
-        positions = getattr(config, "max_position_embeddings", None) or self.max_length
-        if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-            positions -= (config.pad_token_id or 0) + 1  # their positions start after the padding's
-        return min(self.max_length, self._tokenizer.model_max_length, positions)
-
-
-def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """`(batch, tokens, features)` to `(batch, features)`."""
-    if pooling == "cls":
-        rows = torch.arange(len(mask), device=mask.device)
-        return hidden[rows, mask.argmax(dim=1)]  # also with padding on the left
-    weights = mask.to(hidden.dtype).unsqueeze(-1)
-    return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
+        return token_limit(self._network.config, self._tokenizer, self.max_length)
 
 
 def check_texts(texts: Sequence[str]) -> None:

@@ -53,17 +53,12 @@ class PrefixLoss(nn.Module):
         """Weighted sum of the loss over the lengths; every text goes through the model once."""
         if self.uses_gradient_cache:
             return self.loss(sentence_features, labels)
-        sentence_features = list(sentence_features)
-        whole = self.model.forward
-        prefix = _PrefixForward(whole)
-        self.model.forward = prefix
-        try:
-            terms = []
-            for length, weight in zip(self.lengths, self.weights, strict=True):
-                prefix.start(length)
-                terms.append(weight * self.loss(sentence_features, labels))
-        finally:
-            self.model.forward = whole
+        vectors = [self.model(texts)["sentence_embedding"] for texts in sentence_features]
+        compute: Any = self.loss.compute_loss_from_embeddings
+        terms = [
+            weight * compute([z[:, :length] for z in vectors], labels)
+            for length, weight in zip(self.lengths, self.weights, strict=True)
+        ]
         return torch.stack(terms).sum()
 
     def get_config_dict(self) -> dict[str, Any]:
@@ -95,25 +90,6 @@ class PrefixLoss(nn.Module):
             return torch.stack(terms).sum()
 
         return prefixes
-
-
-class _PrefixForward:
-    """A model's forward that remembers its outputs, and returns prefixes of them in their order."""
-
-    def __init__(self, forward: Callable[..., dict[str, Tensor]]) -> None:
-        self.forward = forward
-        self.outputs: list[dict[str, Tensor]] = []
-        self.start(0)
-
-    def start(self, length: int) -> None:
-        self.length, self.calls = length, 0
-
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        if self.calls == len(self.outputs):
-            self.outputs.append(dict(self.forward(*args, **kwargs)))
-        output = self.outputs[self.calls]
-        self.calls += 1
-        return {**output, "sentence_embedding": output["sentence_embedding"][:, : self.length]}
 
 
 def _flat(columns: list[list[Tensor]]) -> list[Tensor]:

@@ -64,7 +64,9 @@ class Projection(Module):
         self.head.save_pretrained(output_path)
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **options: Any) -> "Projection":
+    def load(  # pyright: ignore[reportIncompatibleMethodOverride]  # all others by name
+        cls, model_name_or_path: str, subfolder: str = "", **options: Any
+    ) -> "Projection":
         """Read the head from a folder, or from that subfolder of a repository on the hub."""
         names = inspect.signature(cls.load_dir_path).parameters
         options = {name: value for name, value in options.items() if name in names}

@@ -278,7 +278,7 @@ def _check_range(name: str, rows: Tensor, low: int, high: int) -> None:
         )
 
 
-def _take(rows: Rows, places: Tensor) -> Rows:
+def _take(rows: Rows, places: Tensor) -> Any:
     return rows[places] if isinstance(rows, Tensor) else [rows[i] for i in places.tolist()]
 
 

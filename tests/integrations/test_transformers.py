@@ -118,7 +118,10 @@ def test_texts_are_cut_padded_and_batched_without_effect_on_their_vectors(model)
     assert model.train().encode(TEXTS).requires_grad
     with pytest.raises(TypeError, match="must be a sequence of strings"):
         model.encode("cat")
-    bare = MPSHeadModel.from_encoder(encoder_of("Bert"), trainable_layers=1)
+    bare = MPSHeadModel.from_encoder(
+        AutoModel.from_config(model.config.encoder), trainable_layers=1
+    )
+    bare.config.encoder._name_or_path = ""
     with pytest.raises(ValueError, match=r"set `model.tokenizer`"):
         bare.encode(TEXTS)
     bare.tokenizer = model.tokenizer
@@ -182,7 +185,7 @@ def test_wrong_arguments_are_named(encoder_folder):
         MPSHeadModel.from_encoder(encoder_folder, MPSProjectionHead(96, 32), trainable_layers=1)
     with pytest.raises(ValueError, match='`pooling` must be one of "mean", "cls"'):
         MPSHeadModel.from_encoder(encoder_folder, pooling="max", trainable_layers=1)
-    with pytest.raises(ValueError, match="`head` must be one of"):
+    with pytest.raises(ValueError, match="names the head 'none'; known are"):
         MPSHeadModel(MPSHeadConfig(encoder_of("Bert").config, {"head": "none"}))
 
 
@@ -228,6 +231,13 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder_folder, head, t
     assert not any("encoder.layer.0" in name for name in plain)
     for name, expected in plain.items():
         assert_close(checkpointed[name], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_input_embeddings_are_the_encoders(model):
+    assert model.get_input_embeddings() is model.encoder.embeddings.word_embeddings
+    other = torch.nn.Embedding(60, FEATURES)
+    model.set_input_embeddings(other)
+    assert model.encoder.get_input_embeddings() is other
 
 
 def test_the_model_card_tells_numbers_and_use(model, tmp_path):

@@ -102,7 +102,8 @@ def test_the_papers_loss_of_one_step_is_the_plain_formula(kind, make_data, tmp_p
     similarity = similarity if kind == "dense" else similarity.exp()
     relevant, total = data.is_relevant(torch.arange(60), torch.arange(60)), 0.0
     for (query, document), negatives in zip(data.pairs.tolist(), mined.tolist(), strict=True):
-        counted = [d for d in negatives[:2] if d >= 0 and not relevant[query, d]]
+        own = {0 if d == 1 else d for d in negatives[:2]}  # document 1 is a copy
+        counted = [d for d in own if d >= 0 and not relevant[query, d]]
         logits = 20 * similarity[query, [document, *counted]]
         total += float(logits.logsumexp(0) - logits[0])
     assert_close(result.history[0]["loss"], total / len(data))
@@ -391,8 +392,6 @@ def test_parameters_that_overflow_are_not_saved(learning_rate, make_data, tmp_pa
 class _CrackedHead(DenseHead):
     """Finite forward, NaN backward: the square root of zero has no gradient."""
 
-    name = "cracked"
-
     def forward(self, x):
         return super().forward(x) + (self.linear.bias - self.linear.bias).sqrt()
 
@@ -429,8 +428,6 @@ def test_a_validation_that_returns_nan_is_refused(make_data, tmp_path):
         ({"loss": "paper"}, ValueError, '`hard_negatives` must be at least 1 for loss="paper"'),
         ({"hard_negatives": -1}, ValueError, "`hard_negatives` must be at least 0, got -1"),
         ({"hard_negatives": 0.5}, TypeError, "`hard_negatives` must be an integer, got 0.5"),
-        ({"head_learning_rate": math.inf}, ValueError, "`head_learning_rate` must be a positive"),
-        ({"dropout": 0.1}, TypeError, "`dropout` must be True or False, got 0.1"),
         ({"seed": "0"}, TypeError, "`seed` must be an integer, got '0'"),
     ],
 )
