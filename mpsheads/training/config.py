@@ -23,7 +23,6 @@ class TrainingConfig:
             and for encoders. A few hundred steps on texts of the kind that is searched bear 3e-2
             after `fit`, too. It rises linearly in the first twentieth of all steps, then falls
             along a cosine to zero; that of "paper" is constant.
-        head_learning_rate: That of the head of a model with an encoder, if it shall have another.
         loss: "contrastive" (cross-entropy of the relevant document among those of the batch);
             "both", which adds the KL divergence from the uncompressed similarities, for embeddings
             alone; or "paper": cross-entropy of the relevant document among itself and the pair's
@@ -36,8 +35,6 @@ class TrainingConfig:
             as the head gets wider. In "paper" it is not trained, and 20 if `None`.
         hard_negatives: Hard negatives that join the batch for each pair, 0 for none. A few often
             help; each adds up to `batch_size` documents to a step.
-        dropout: Whether the trained layers of an encoder drop out, as much as its configuration
-            says. Without it a step takes about half as long on a CPU.
         seed: Seed of the order of pairs, and of dropout.
 
     Source of "paper": Kankeu et al. 2025 (arXiv:2501.04591).
@@ -46,12 +43,10 @@ class TrainingConfig:
     epochs: int = 3
     batch_size: int = 128
     learning_rate: float | None = None
-    head_learning_rate: float | None = None
     loss: str = "both"
     temperature: float = 0.05
     scale: float | None = None
     hard_negatives: int = 0
-    dropout: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -61,7 +56,7 @@ class TrainingConfig:
                 "`batch_size` must be at least 2: the others are the negatives, got 1."
             )
         check_choice("loss", self.loss, LOSSES)
-        for name in ("learning_rate", "head_learning_rate", "temperature", "scale"):
+        for name in ("learning_rate", "temperature", "scale"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"`{name}` must be a positive finite number, got {value}.")
@@ -75,8 +70,6 @@ class TrainingConfig:
                 '`hard_negatives` must be at least 1 for loss="paper", which compares a pair with '
                 "nothing else, got 0. The paper takes 5."
             )
-        if not isinstance(self.dropout, bool):
-            raise TypeError(f"`dropout` must be True or False, got {self.dropout!r}.")
 
     def learning_rate_at(self, step: int, steps: int, peak: float) -> float:
         """Rate of step `step` (from 0) of `steps`, of which the highest is `peak`."""

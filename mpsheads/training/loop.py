@@ -134,13 +134,13 @@ class _Run:
     ) -> None:
         self.model, self.data, self.config = model, data, config
         self.folder, self.validation = folder, validation
-        self.head: ProjectionHead = getattr(model, "head", model)
+        head: ProjectionHead = getattr(model, "head", model)
         first = next(parameter for parameter in model.parameters() if parameter.requires_grad)
         self.device, self.dtype = first.device, first.dtype
         frozen = (p for p in model.parameters() if not p.requires_grad)
         self.identity = {
             "setting": asdict(config),
-            "head": {"name": self.head.name, **self.head.config, "dtype": str(self.dtype)},
+            "head": {"name": head.name, **head.config, "dtype": str(self.dtype)},
             "encoder": {"fingerprint": hash_of(frozen)},
             "data": data.fingerprint(),
             "callback": {"validation": "given" if validation else "none"},
@@ -149,18 +149,10 @@ class _Run:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.log_scale = nn.Parameter(torch.zeros((), device=self.device))
         self.paper = config.loss == "paper"
-        self.optimiser = torch.optim.Adam(self._parameter_groups())
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(trained if self.paper else [*trained, self.log_scale])
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        """What is trained: the head with the scale, and an encoder's layers."""
-        own = {id(parameter) for parameter in self.head.parameters()}
-        trained = [p for p in self.model.parameters() if p.requires_grad and p.numel()]
-        head = [p for p in trained if id(p) in own] + ([] if self.paper else [self.log_scale])
-        encoder = [p for p in trained if id(p) not in own]
-        groups = {"head": head, "encoder": encoder}
-        return [{"params": group, "part": part} for part, group in groups.items() if group]
 
     @property
     def steps(self) -> int:
@@ -213,7 +205,7 @@ class _Run:
         began = time.perf_counter()
         number = len(self.history) + 1
         total = rate = 0.0
-        self._start_dropout()
+        self.model.train()
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator)]
         with seeded(self.config.seed * 1_000_003 + number, self.device), named_memory_failure():
             for step, rows in enumerate(order.split(self.config.batch_size)[: self.steps]):
@@ -232,18 +224,10 @@ class _Run:
             self.best["weights"] = {k: v.clone() for k, v in self._weights().items()}
         self._save()
 
-    def _start_dropout(self) -> None:
-        """Put the model into training mode, its parts only if they may drop out."""
-        self.model.train()
-        if not self.config.dropout:
-            for part in self.model.children():
-                part.eval()
-
     def _step(self, rows: Tensor, rate: float, step: int) -> float:
         """One optimiser step; returns the loss."""
-        factor = (self.config.head_learning_rate or self.rate) / self.rate
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * factor if group["part"] == "head" else rate
+            group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(rows)
         value = loss.item()

@@ -121,9 +121,9 @@ def mine_triples(
             inside = ((place >= start) & (place < start + size)).nonzero()[:, 0]
             excluded = data.excluded(rows)
             rankings = [_highest(score(rows), excluded, rule) for score in scorers]
-            block = _Block(rows, place[inside] - start, data.pairs[inside, 1:])
-            negatives[inside], found, margins = _choose(block, rankings, vectors, rule)
-            counts, gap = counts + found, gap + margins
+            pairs = (rows, place[inside] - start, data.pairs[inside, 1:])
+            negatives[inside], number, margins = _choose(*pairs, rankings, vectors, rule)
+            counts, gap = counts + number, gap + margins
             advance(len(rows))
     return _report(data, negatives, source, counts, gap if vectors is not None else None)
 
@@ -144,15 +144,6 @@ class _Rule:
             _check_margin(self.margin)
         if not 0 <= self.skip < self.depth:
             raise ValueError(f"`skip` must lie in [0, `depth` = {self.depth}), got {self.skip}.")
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Rows of some queries; for each of their pairs the query's place there, and the document."""
-
-    query_rows: Tensor
-    place: Tensor
-    positive_rows: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,30 +195,43 @@ def _highest(scores: Tensor, excluded: Tensor, rule: _Rule) -> Tensor:
 
 
 def _choose(
-    block: _Block, rankings: Sequence[Tensor], vectors: _Vectors | None, rule: _Rule
+    query_rows: Tensor,
+    place: Tensor,
+    positive_rows: Tensor,
+    rankings: Sequence[Tensor],
+    vectors: _Vectors | None,
+    rule: _Rule,
 ) -> tuple[Tensor, Tensor, float]:
-    """Filter the candidates of each pair, `(q, m)` in each ranking, and take turns.
+    """Filter the candidates of each pair, and take turns.
+
+    Args:
+        query_rows: Some queries `(q,)`.
+        place: For each pair the place of its query there `(pairs,)`.
+        positive_rows: For each pair its document `(pairs, 1)`.
+        rankings: Candidates `(q, m)`, by each of what ranks them.
+        vectors: The embeddings, if there are some.
+        rule: What is left out.
 
     Returns:
         Negatives `(pairs, count)`, -1 for none; how many candidates there were, and were left; and
         the sum of the margins of cosine.
     """
-    kept = [ranking[block.place] for ranking in rankings]
-    pair_queries, own = block.query_rows[block.place], torch.zeros(())
+    kept = [ranking[place] for ranking in rankings]
+    own = torch.zeros(())
     if vectors is not None:
-        own = vectors.cosines(pair_queries, block.positive_rows)
+        own = vectors.cosines(query_rows[place], positive_rows)
     if rule.margin is not None:
         assert vectors is not None
-        near = [vectors.cosines(block.query_rows, ranking)[block.place] for ranking in rankings]
+        near = [vectors.cosines(query_rows, ranking)[place] for ranking in rankings]
         limit = own - rule.margin
         kept = [rows.masked_fill(c >= limit, -1) for rows, c in zip(kept, near, strict=True)]
     if rule.generator is not None:
         kept = [_shuffled(rows, rule.generator) for rows in kept]
-    candidates = (_in_turns(rankings) >= 0).sum(1)[block.place].sum()
+    candidates = (_in_turns(rankings) >= 0).sum(1)[place].sum()
     left = _in_turns(kept)
     chosen, gap = left[:, : rule.count], 0.0
     if vectors is not None:
-        below = vectors.cosines(pair_queries, chosen)
+        below = vectors.cosines(query_rows[place], chosen)
         gap = float((own - below)[chosen >= 0].double().sum())
     chosen = pad(chosen, (0, rule.count - chosen.shape[1]), value=-1)
     return chosen, torch.stack([candidates, (left >= 0).sum()]), gap

