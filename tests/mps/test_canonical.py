@@ -308,7 +308,7 @@ def test_bad_truncations_windows_and_states_are_named(generator):
         compress(zero, Truncation(1))
     for bad in (math.nan, math.inf):
         wrong = state.with_sites({2: state.sites[2] * bad})
-        with pytest.raises(ValueError, match="`state` must be finite, but row 0"):
+        with pytest.raises(ValueError, match="state 0 of the batch holds NaN or infinity"):
             compress(wrong, Truncation(1))
 
 

@@ -348,7 +348,7 @@ def test_states_to_divide_by_must_have_a_finite_norm_above_zero(generator):
         (good.sites[0] * torch.tensor([1, 0])[:, None, None, None], *good.sites[1:]), good.log_norm
     )
     bad = MPS((good.sites[0] * torch.nan, *good.sites[1:]), good.log_norm)
-    message = "must have norms above 0, but the log-norm of state 1 is -inf"
+    message = "must be finite with a norm above zero, but state 1 of the batch is zero"
     with pytest.raises(ValueError, match=f"`bra` {message}"):
         log_fidelity(null, good)
     with pytest.raises(ValueError, match=f"`ket` {message}"):
@@ -357,7 +357,7 @@ def test_states_to_divide_by_must_have_a_finite_norm_above_zero(generator):
         fidelity_matrix(null, good)
     with pytest.raises(ValueError, match=f"`documents` {message}"):
         log_fidelity_matrix(good, null)
-    with pytest.raises(ValueError, match=r"`documents` must be finite, .* of state 0 is nan"):
+    with pytest.raises(ValueError, match=r"`documents` .* state 0 of the batch holds NaN"):
         log_fidelity_matrix(good, bad)
     assert log_norm(null)[1] == -torch.inf
     assert overlap(null, good)[1] == 0

@@ -150,15 +150,15 @@ def test_gradients_through_a_circuit_agree_with_finite_differences_also_at_the_i
 def test_bad_arguments_are_named(generator):
     state = random_mps(3, 2, batch_size=2, generator=generator)
     gate = unitary(torch.randn(4, generator=generator))
-    with pytest.raises(ValueError, match=r"`sites` must lie within 0\.\.2, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"distinct and lie within 0\.\.2, got \[3\]"):
         apply_gate(state, gate, 3)
-    with pytest.raises(ValueError, match="one to three different sites"):
+    with pytest.raises(ValueError, match="`sites` must be distinct"):
         apply_controlled(state, gate, 1, 1)
-    with pytest.raises(ValueError, match="`matrix` must be 4 x 4 here"):
+    with pytest.raises(ValueError, match=r"`matrix` must be .* with 4 levels"):
         apply_gate(state, gate, (0, 1))
-    with pytest.raises(ValueError, match=r"\(2, out, in\), got \(3, 2, 2\)"):
+    with pytest.raises(ValueError, match="one matrix for each of 2 states, got 3"):
         apply_gate(state, gate.expand(3, 2, 2), 0)
-    with pytest.raises(TypeError, match=r"gate is complex and the states are torch.float32"):
+    with pytest.raises(TypeError, match=r"`matrix` is complex and the states are torch\.float32"):
         apply_gate(random_mps(2, 1, dtype=torch.float32), gate, 0)
     with pytest.raises(
         ValueError, match="number of sites must agree: `state` has 3, `circuit` has 4"
@@ -455,17 +455,17 @@ def test_other_bad_arguments_are_named(generator):
         ValueError, match="batch size must agree: `state` has 1, `parameters` has 2"
     ):
         apply_circuit(state[0], circuit, torch.zeros(2, circuit.num_parameters))
-    with pytest.raises(ValueError, match=r"\(1, out, in\), got \(2, 2, 2\)"):
+    with pytest.raises(ValueError, match="one matrix for each of 1 states, got 2"):
         apply_gate(state[0], torch.zeros(2, 2, 2), 0)
-    with pytest.raises(TypeError, match="`state` must be complex, since gates are"):
+    with pytest.raises(TypeError, match=r"Gates are complex and the states are torch\.float32"):
         apply_circuit(random_mps(3, 2, dtype=torch.float32), circuit)
-    with pytest.raises(ValueError, match=r"must be one of qubits, got dimensions \{3\}"):
+    with pytest.raises(ValueError, match=r"must be one of qubits, got dimensions \(3, 3, 3\)"):
         apply_circuit(random_mps(3, 2, phys_dim=3), circuit)
-    for wrong in ((0, 0), (), (0, 1, 2, 0)):
-        with pytest.raises(ValueError, match="one to three different sites"):
+    for wrong, message in (((0, 0), "distinct"), ((), "at least one site"), (-1, r"got \[-1\]")):
+        with pytest.raises(ValueError, match=message):
             apply_gate(state, torch.eye(4), wrong)
-    with pytest.raises(ValueError, match=r"`sites` must lie within 0\.\.2, got \(-1,\)"):
-        apply_gate(state, torch.eye(2), -1)
+    with pytest.raises(ValueError, match="one to three different sites"):
+        apply_gate(random_mps(4, 2), torch.eye(16), (0, 1, 2, 3))
     operator = ising_hamiltonian(3, dtype=torch.complex64)
     with pytest.raises(ValueError, match="physical dimensions must agree"):
         apply_mpo(random_mps(2, 1), operator)
