@@ -1,6 +1,6 @@
 """`mpsheads mine`: hard negatives of each query and relevant document, in a file of triples."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +52,24 @@ def mine(
     data = inputs.with_training_split(data)
     collection, pool = inputs.read_collection(data)
     doc_ids = inputs.documents_to_train_on(collection, pool)
-    encoder: Any = None
-    vectors: dict[str, Any] = {}
+    encoder, source = None, collection
     if mining.by != "bm25" or not mining.no_filter:
         encoder = inputs.make_encoder(data, run.device)
-        embedded = inputs.embed_collection(data, encoder, collection, document_ids=doc_ids)
-        vectors["query_vectors"] = embedded.queries.to(device)
-        vectors["document_vectors"] = embedded.documents.to(device)
+        source = inputs.embed_collection(data, encoder, collection, document_ids=doc_ids)
+    elif pool is not None:
+        documents = {doc_id: collection.documents[doc_id] for doc_id in doc_ids}
+        source = replace(collection, documents=documents)
     mined = mine_triples(
-        collection,
+        source,
         mining.by,
         mining.count,
-        **vectors,
-        document_ids=doc_ids,
         margin=None if mining.no_filter else mining.margin,
         skip=mining.skip,
         depth=mining.depth,
         sampling=mining.sampling,
         seed=run.seed,
         language=None if mining.language == "none" else mining.language,
+        device=device,
         progress=inputs.show_progress(),
     )
     if not mined.triples:

@@ -204,7 +204,8 @@ class Experiment:
     def changed(self, **changes: Any) -> Self:
         """The experiment with other values where they are not `None` or empty, checked again."""
         with _one_line(self.name):
-            return replace(self, **{name: value for name, value in changes.items() if value})
+            given = {name: v for name, v in changes.items() if v is not None and v != []}
+            return replace(self, **given)
 
 
 def read_experiment(file: PathLike) -> Experiment:
@@ -250,7 +251,7 @@ def _one_line(place: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        first = error.errors()[0]
+        first = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union the nearest
         if "error" in first.get("ctx", {}):  # our own message
             raise ValueError(f"{place}: {first['ctx']['error']}") from error
         where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))

@@ -139,6 +139,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=64,
+        initializer_range=0.5,  # so that texts differ
     )
     torch.manual_seed(0)
     BertModel(config).save_pretrained(folder)

@@ -36,7 +36,7 @@ def test_what_was_encoded_is_evaluated_as_the_texts_are(command, beir, model_fol
     files = ["--query-vectors", "o.safetensors", "--document-vectors", "o.safetensors"]
     from_files = command("evaluate", *options, *files, "--json").json
     from_texts = command("evaluate", *options, "--encoder", model_folder, "--json").json
-    assert from_files["measures"] == from_texts["measures"]
+    assert from_files["results"] == from_texts["results"]
 
 
 def test_a_collection_is_compressed_by_a_head(command, data, vectors, head):

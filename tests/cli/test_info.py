@@ -29,6 +29,9 @@ ALL = {"entanglement", "angles", "distances", "quality", "overview"}
 FIGURES = ["--split", "test", "--figures", "f", "--format", "svg"]
 
 
+AXES = torch.eye(FEATURES)
+
+
 def seeded():
     return torch.Generator().manual_seed(3)
 
@@ -83,7 +86,7 @@ def test_a_saved_head_is_described(command, saved):
 
 @pytest.mark.parametrize(
     "head",
-    [DenseHead(FEATURES, 6), PCAHead(FEATURES, 6), TruncationHead(FEATURES, 6)],
+    [DenseHead(FEATURES, 6), PCAHead(FEATURES, 6).fit(AXES), TruncationHead(FEATURES, 6)],
     ids=lambda head: head.name,
 )
 def test_every_kind_is_described_and_says_what_it_leaves_out(command, data, head):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mpsheads.retrieval import load_collection, load_vectors, read_triples
+from mpsheads.retrieval import embed, load_collection, read_triples
 from mpsheads.training import mine_triples
 from tests.retrieval.tiny import IRDS_HOME
 
@@ -11,18 +11,8 @@ QUICK = ["--epochs", "2", "--batch-size", "8"]
 
 
 def mined_in_python(beir, vectors, **options):
-    queries, query_ids = load_vectors(vectors["both"], name="queries")
-    documents, document_ids = load_vectors(vectors["both"], name="documents")
-    collection = load_collection(beir, "train")
-    rows = [query_ids.index(query_id) for query_id in collection.queries]
-    order = sorted(range(len(document_ids)), key=lambda row: document_ids[row])
-    return mine_triples(
-        collection,
-        query_vectors=queries[rows],
-        document_vectors=documents[order],
-        document_ids=[document_ids[row] for row in order],
-        **options,
-    )
+    files = {"query_vectors": vectors["both"], "document_vectors": vectors["both"]}
+    return mine_triples(embed(load_collection(beir, "train"), None, **files), **options)
 
 
 @pytest.mark.parametrize("by", ["bm25", "encoder", "both"])

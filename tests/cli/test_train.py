@@ -28,7 +28,7 @@ def test_a_head_is_trained_validated_and_saved(command, data):
     assert (head.in_features, head.out_features) == (48, 16)
     assert not torch.equal(head.angles, MPSProjectionHead(48, 16).angles)
     evaluated = command("evaluate", *data, "--split", "test", "--head", "trained-head", "--json")
-    assert evaluated.json["head"] == "mps"
+    assert evaluated.json["results"][1]["head"] == "mps"
 
 
 def test_the_report_says_what_was_trained_on_what(command, data):
@@ -119,7 +119,7 @@ def test_judgments_of_documents_that_are_not_there_are_passed_over(command, beir
         ("qrels/train.tsv", "", r"qrels/train\.tsv is empty"),
         ("corpus.jsonl", '{"_id": "d0"}\n', r'corpus\.jsonl, line 1: "text" must be'),
         ("queries.jsonl", "{broken\n", r"queries\.jsonl, line 1: not valid JSON"),
-        ("qrels/train.tsv", "a\tb\tc\nq0\td0\tmuch\n", r"train\.tsv, line 2: the score"),
+        ("qrels/train.tsv", "query-id\tcorpus-id\tscore\nq0\td0\tmuch\n", r"train\.tsv, line 2: the score"),
         ("corpus.jsonl.gz", "no gzip", r"corpus\.jsonl\.gz"),
     ],
 )
@@ -150,7 +150,7 @@ def test_vectors_that_are_not_finite_are_named(fails, beir, vectors):
         (["--bond-dim", "0"], "`--bond-dim` must be at least 1"),
         (["--epochs", "0"], "`--epochs` must be at least 1, got 0"),
         (["--batch-size", "500"], "`--batch-size` must not exceed the number of pairs"),
-        (["--loss", "hinge"], '`--loss` must be one of "contrastive"'),
+        (["--loss", "hinge"], '`--loss` must be one of "both"'),
         (["--learning-rate", "-1"], "`--learning-rate` must be a positive finite number"),
         (["--validation-pool", "all"], "`--validation-pool` needs `--validation-split`"),
         (["--validation-split", "nosuch"], "'nosuch' is not in"),

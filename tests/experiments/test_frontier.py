@@ -4,25 +4,35 @@ import re
 import shlex
 import sys
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from mpsheads.experiments.frontier_figure import draw_frontier
-from mpsheads.experiments.frontier_page import write_frontier
-from mpsheads.experiments.frontier_plan import DEFAULT, METHODS, Grid, make_plan, quantiser_notes
-from mpsheads.experiments.frontier_use import usage
-from mpsheads.experiments.methods import code, make_head
-from mpsheads.experiments.rows import Row
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 from typer.main import get_command
 
+from mpsheads import make_head
 from mpsheads.cli.app import app
-from mpsheads.experiments import frontier_table, measure_points, pareto_front, recommend
-from mpsheads.experiments.figures import to_svg
-from mpsheads.experiments.frontier import label_of
-from mpsheads.experiments.spec import Experiment
+from mpsheads.experiments import (
+    DEFAULT_METHODS,
+    FRONTIER_METHODS,
+    Grid,
+    Row,
+    code,
+    frontier_table,
+    label_of,
+    make_frontier,
+    pareto_front,
+    plan_frontier,
+    recommend,
+    write_frontier,
+    written_lines,
+)
+from mpsheads.experiments.frontier import usage
+from mpsheads.experiments.grid import quantiser_notes
+from mpsheads.experiments.trials import trials_of
 from tests.experiments.made_up import results, uncompressed
 
 QUERIES = 60
@@ -35,8 +45,6 @@ def row(method, mean, size=16, bits=8, *, parameters=0, spread=0.05, queries=QUE
     own = np.random.default_rng(zlib.crc32(label.encode())).normal(0, spread, queries)
     values = common + own
     values += mean - values.mean()
-    scores = {0: {"mini/a": {f"q{i}": float(value) for i, value in enumerate(values)}}}
-    given = {"bytes": -(-size * bits // 8), "tests": {"mini/a": mean}, **fields}
     return Row(
         method=method,
         label=method,
@@ -46,43 +54,16 @@ def row(method, mean, size=16, bits=8, *, parameters=0, spread=0.05, queries=QUE
         fraction=1.0,
         epoch=0,
         parameters=parameters,
-        queries=None,
         seeds=(0,),
+        seed_means={0: mean},
         mean=mean,
-        sd=None,
-        scores=scores,
-        **given,
+        scores={"mini/a": values},
+        **{"bytes": -(-size * bits // 8), **fields},
     )
 
 
 def labels(rows):
     return [label_of(each) for each in rows]
-
-
-class TestFront:
-    def test_it_holds_what_no_other_row_beats_by_bytes(self):
-        rows = [
-            row("mps", 0.60, 32),
-            row("pca", 0.55, 32),  # beaten at as many bytes
-            row("dense", 0.50, 16),
-            row("truncation", 0.60, 64),  # as good as mps, but larger
-            row("uncompressed", 0.70, 64, 32),
-            row("pca", 0.69, 64, 32),
-        ]
-        assert labels(pareto_front(rows)) == ["dense 16×8", "mps 32×8", "uncompressed 64×32"]
-
-    def test_rows_equal_in_both_stay(self):
-        rows = [row("mps", 0.6), row("dense", 0.6), row("pca", 0.6, 17)]
-        assert labels(pareto_front(rows)) == ["mps 16×8", "dense 16×8"]
-
-    def test_one_row_is_its_own_front_and_none_has_none(self):
-        assert labels(pareto_front([row("mps", 0.6)])) == ["mps 16×8"]
-        assert pareto_front([]) == []
-
-    def test_a_row_that_lacks_a_test_is_left_out(self):
-        rows = [row("mps", 0.6), row("dense", 0.9, 8)]
-        object.__setattr__(rows[1], "mean", None)
-        assert labels(pareto_front(rows)) == ["mps 16×8"]
 
 
 class TestRecommendation:
@@ -173,33 +154,39 @@ def made_lines():
 
 @pytest.fixture(scope="module")
 def made():
-    table = frontier_table(made_lines())
-    return table, measure_points(table.rows)
+    return make_frontier(made_lines(), 8, encoder="minilm", train="pairs:train", notes=["no faiss"])
+
+
+def p_values(lines):
+    frontier = make_frontier(lines, 1000, encoder="m", train="a")
+    return {label_of(row): p for row, p in frontier.p_pca.items()}
 
 
 class TestTable:
     def test_what_is_kept_is_of_uncompressed_float32_vectors(self, made):
-        table, _ = made
-        plain = next(each for each in table.rows if label_of(each) == "uncompressed 48×32")
+        rows = {label_of(row): row for row in made.table.rows}
+        plain = rows["uncompressed 48×32"]
         assert plain.kept == 1.0
-        assert all(each.kept == pytest.approx(each.mean / plain.mean) for each in table.rows)
+        assert all(row.kept == pytest.approx(row.mean / plain.mean) for row in rows.values())
 
-    def test_each_point_is_tested_against_uncompressed_and_pca_of_as_many_bytes(self, made):
-        points = {label_of(point.row): point for point in made[1]}
-        assert points["uncompressed 48×32"].p_uncompressed is None
-        assert points["mps 16×8"].p_uncompressed < 0.05
-        assert points["pca 16×8"].p_pca is None
-        assert points["pq 8×8"].p_pca < 0.05
-        assert points["uncompressed 48×1"].p_pca is None
-        for point in points.values():
-            low, high = point.interval
-            assert low < point.row.mean < high
+    def test_each_row_is_tested_against_uncompressed_and_pca_of_as_many_bytes(self, made):
+        rows = {label_of(row): row for row in made.table.rows}
+        assert rows["uncompressed 48×32"].comparison is None
+        assert rows["mps 16×8"].comparison.p_queries < 0.05
+        p_pca = {label_of(row): p for row, p in made.p_pca.items()}
+        assert p_pca["pca 16×8"] is None
+        assert p_pca["pq 8×8"] < 0.05
+        assert p_pca["uncompressed 48×1"] is None
+        for row in rows.values():
+            low, high = row.interval
+            assert low < row.mean < high
 
     def test_pca_of_the_same_numbers_goes_before_another_of_as_many_bytes(self):
-        rows = [row("mps", 0.6, 8, 8, spread=1e-3), row("pca", 0.6, 8, 8, spread=1e-3)]
-        rows.append(row("pca", 0.5, 16, 4, spread=1e-3))
-        assert measure_points(rows)[0].p_pca > 0.05
-        assert measure_points([rows[0], rows[2]])[0].p_pca < 0.05
+        lines = results("mps", size=8, bits=8, bytes=8)
+        other = results("pca", -0.1, size=16, bits=4, bytes=8)
+        assert p_values(lines + other)["mps 8×8"] < 0.05
+        same = results("pca", size=8, bits=8, bytes=8)
+        assert p_values(lines + other + same)["mps 8×8"] > 0.05
 
     def test_results_of_two_encoders_are_refused(self):
         with pytest.raises(ValueError, match=r"one encoder .* got tiny on pairs, other on pairs"):
@@ -207,21 +194,53 @@ class TestTable:
         with pytest.raises(ValueError, match="got none"):
             frontier_table([])
 
+    def test_a_grid_chooses_among_the_lines_of_a_file(self):
+        lines = [line | {"experiment": "frontier"} for line in made_lines()]
+        chosen = written_lines(Grid(methods=("mps",), sizes=(8,), bits=(8,)), lines, "tiny")
+        assert {(line["method"], line["size"]) for line in chosen} == {
+            ("uncompressed", 48),
+            ("mps", 8),
+        }
+        with pytest.raises(ValueError, match="there are tiny on mini/a trained on pairs"):
+            written_lines(Grid(), lines, "other")
+        with pytest.raises(ValueError, match="of one training collection"):
+            written_lines(Grid(), [*lines, lines[0] | {"train": "x"}], "tiny")
 
-def plan(features=384, documents=1000, seeds=(0,), **given):
-    grid = Grid(features, documents, **given)
-    base = Experiment("x", (METHODS["mps"],), tests=("a", "b"), seeds=seeds)
-    return make_plan(grid, base)
+
+def plan(features=384, documents=1000, **options):
+    """The plan of a runner whose collections hold so many embeddings."""
+
+    def embedded(dataset):
+        collection = SimpleNamespace(name=dataset, folder=None)
+        return SimpleNamespace(
+            features=features,
+            document_ids=["d"] * documents,
+            collection=collection,
+            query_ids=["q"] * 9,
+            triples=[],
+            name=dataset,
+        )
+
+    runner = SimpleNamespace(
+        embedded=embedded, trials=lambda experiment: trials_of(experiment, "tiny", features)
+    )
+    return plan_frontier(Grid(tests=("a", "b"), train="pairs:x", **options), runner)
 
 
-def cells(made, label):
-    return {one.sizes[0]: one.bits for one in made.experiments if one.methods[0].label == label}
+def cells(made, label, features=384):
+    """Size -> bits of one method."""
+    trials = [
+        trial
+        for experiment in made.experiments
+        for trial in trials_of(experiment, "tiny", features)
+        if trial.method.label == label
+    ]
+    return {t.size: tuple(dict.fromkeys(line["bits"] for line in t.results)) for t in trials}
 
 
 class TestPlan:
     def test_every_vector_has_from_8_to_3072_bytes(self):
-        found = cells(plan(), "mps")
-        assert found == {
+        assert cells(plan(), "mps") == {
             384: (32, 8, 4, 2, 1),
             192: (32, 8, 4, 2, 1),
             128: (32, 8, 4, 2, 1),
@@ -229,18 +248,19 @@ class TestPlan:
             32: (32, 8, 4, 2),  # one bit would be four bytes
         }
         wide = plan(1024)
-        assert cells(wide, "mps")[1024] == (8, 4, 2, 1)
-        assert cells(wide, "uncompressed") == {1024: (32, 8, 4, 2, 1)}  # what others are held to
+        assert cells(wide, "mps", 1024)[1024] == (8, 4, 2, 1)
+        assert cells(wide, "uncompressed", 1024) == {1024: (32, 8, 4, 2, 1)}  # the others' measure
 
     def test_sizes_that_do_not_fit_a_method_are_left_out_with_a_note(self):
         made = plan(1024, 300)
-        assert list(cells(made, "reference")) == [512]
-        assert list(cells(made, "mps")) == [1024, 512, 341, 170, 85]
-        assert list(cells(made, "pca")) == [170, 85]
+        assert list(cells(made, "reference", 1024)) == [512]
+        assert list(cells(made, "mps", 1024)) == [1024, 512, 341, 170, 85]
+        assert list(cells(made, "pca", 1024)) == [170, 85]
         assert "Left out at 341, 170, 85 numbers: reference" in " ".join(made.notes)
         assert "Left out at 1024, 512, 341 numbers: pca" in " ".join(made.notes)
 
     def test_codes_of_quantisers_divide_the_features(self):
+        pytest.importorskip("faiss")
         made = plan()
         assert list(cells(made, "pq")) == [192, 128, 96, 64, 48, 32, 24, 16, 8]
         assert list(cells(made, "opq")) == [96, 64, 48, 32, 24, 16, 8]
@@ -250,34 +270,35 @@ class TestPlan:
 
     def test_without_faiss_quantisers_are_left_out_with_a_note(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "faiss", None)
-        made = plan()
-        assert cells(made, "opq") == {}
-        assert any(
-            "opq is left out" in note and "mpsheads[experiments]" in note for note in made.notes
-        )
+        notes = plan().notes
+        assert any("opq is left out" in n and "mpsheads[experiments]" in n for n in notes)
         with pytest.raises(ImportError, match=r"mpsheads\[experiments\]"):
             plan(methods=("pq", "opq"))
 
     def test_quantisers_fitted_to_few_vectors_are_told_of(self):
         lines = results("opq", fitted=1400, parameters=245_760) + results("pca")
-        assert len(quantiser_notes(lines)) == 1
-        assert "fitted to 1,400 vectors, fewer than the 9,984" in quantiser_notes(lines)[0]
-        assert "703 bytes for each" in quantiser_notes(lines)[0]
+        (note,) = quantiser_notes(lines)
+        assert "fitted to 1,400 vectors, fewer than the 9,984" in note
+        assert "703 bytes for each" in note
         assert quantiser_notes(results("opq", fitted=20_000) + results("pca")) == []
 
     def test_untrained_methods_run_once_and_first(self):
         made = plan(seeds=(3, 4), methods=("mps", "pca"), sizes=(64,), bits=(8,))
-        order = [(one.methods[0].label, one.bits, one.seeds) for one in made.experiments]
-        assert order == [
-            ("uncompressed", (32,), (3,)),
-            ("pca", (8,), (3,)),
-            ("mps", (8,), (3,)),
-            ("mps", (8,), (4,)),
+        order = [
+            (trial.method.label, trial.seed)
+            for experiment in made.experiments
+            for trial in trials_of(experiment, "tiny", 384)
         ]
+        assert order == [("uncompressed", 0), ("pca", 0), ("mps", 3), ("mps", 4)]
+        assert cells(made, "uncompressed") == {384: (32,)}
 
     def test_what_is_not_possible_is_refused(self):
         with pytest.raises(ValueError, match="`method` must be one of"):
-            plan(methods=("mpz",))
+            Grid(methods=("mpz",))
+        with pytest.raises(ValueError, match="`method` 'mps' is trained"):
+            Grid(methods=("mps",), untrained=True)
+        with pytest.raises(ValueError, match="either `train` or `untrained`"):
+            Grid(train="x", untrained=True)
         with pytest.raises(ValueError, match="`size` must be at most the 384 numbers"):
             plan(sizes=(385,))
         with pytest.raises(ValueError, match="leave nothing to measure"):
@@ -287,15 +308,15 @@ class TestPlan:
 class TestUsage:
     @pytest.mark.parametrize("method", ["mps", "reference", "dense", "mps, depth 2"])
     def test_the_command_of_a_trained_head_can_be_parsed(self, method):
-        how = usage(row(method, 0.6, 64, 4), features=384, train="my data:train@all", encoder="m")
-        program, name, *arguments = shlex.split(how.command)
+        command, text = usage(row(method, 0.6, 64, 4), 384, "my data:train@all", "m")
+        program, name, *arguments = shlex.split(command)
         made = get_command(app).commands[name]
         values = made.make_context(name, arguments).params
         assert program == "mpsheads"
         assert (values["dataset"], values["split"], values["pool"]) == ("my data", "train", "all")
         assert (values["out_features"], values["epochs"], values["hard_negatives"]) == (64, 2, 2)
-        assert f'load_head("{values["output"]}")' in how.code
-        assert ("head.quantize(z, 4)" in how.code) == (method != "dense")
+        assert f'load_head("{values["output"]}")' in text
+        assert ("head.quantize(z, 4)" in text) == (method != "dense")
 
     @pytest.mark.parametrize("bits", [8, 1])
     @pytest.mark.parametrize(
@@ -305,11 +326,12 @@ class TestUsage:
         from mpsheads import PCAHead
 
         x = torch.randn(300, 32, generator=generator)
-        how = usage(row(method, 0.6, size, bits), features=32, train="a", encoder="m")
+        command, text = usage(row(method, 0.6, size, bits), 32, "a", "m")
         names = {"x": x, "torch": torch, "normalize": normalize, "PCAHead": PCAHead}
-        exec(how.code, names)
-        head = make_head(METHODS[method if size < 32 else "truncation"], size, 0, x)
-        assert how.command is None
+        exec(text, names)
+        kind = method if size < 32 else "truncation"
+        head = make_head(kind, 32, size, documents=x if kind == "pca" else None)
+        assert command is None
         assert_close(names["back"], code(head, head(x), head(x), bits))
 
     @pytest.mark.parametrize("method", ["pq", "opq"])
@@ -317,55 +339,38 @@ class TestUsage:
         faiss = pytest.importorskip("faiss")
         x = torch.randn(300, 16, generator=generator)
         names = {"x": x, "faiss": faiss, "normalize": normalize}
-        exec(usage(row(method, 0.6, 4), features=16, train="a", encoder="m").code, names)
+        exec(usage(row(method, 0.6, 4), 16, "a", "m")[1], names)
         assert names["index"].ntotal == 300
         assert names["index"].sa_code_size() == 4
 
     def test_every_method_has_a_usage(self):
-        for label in METHODS:
-            assert usage(row(label, 0.6, 8, 8), features=32, train="a", encoder="m").code
-        assert set(DEFAULT) < set(METHODS)
+        for label in FRONTIER_METHODS:
+            assert usage(row(label, 0.6, 8, 8), 32, "a", "m")[1]
+        assert set(DEFAULT_METHODS) < set(FRONTIER_METHODS)
 
 
 class TestReport:
-    def test_the_figure_names_the_front_the_budget_and_what_is_recommended(self, made):
-        table, points = made
-        chosen = recommend(table.rows, 8)
-        svg = to_svg(draw_frontier(table, points, chosen))
-        for each in pareto_front(table.rows):
-            assert label_of(each) in svg
-        assert "budget 8 bytes" in svg
-        assert "uncompressed 0." in svg
-        off = next(each for each in table.rows if label_of(each) == "dense 16×32")
-        assert label_of(off) not in svg
-
-    def test_one_row_without_uncompressed_vectors_is_drawn(self):
-        table = frontier_table(results("mps", bytes=16, bits=8))
-        points = measure_points(table.rows)
-        assert "mps 16×8" in to_svg(draw_frontier(table, points, recommend(table.rows, 64)))
-
-    def test_the_page_has_the_front_first_and_then_all_rows(self, made, tmp_path):
-        table, points = made
-        chosen = recommend(table.rows, 8)
-        how = usage(chosen.row, features=48, train="pairs:train", encoder="minilm")
+    def test_the_figure_names_the_front_and_the_page_has_all_rows(self, made, tmp_path):
         plot = tmp_path / "more" / "plot.pdf"
-        files = write_frontier(tmp_path / "out", table, points, chosen, how, ["no faiss"], plot)
-        assert [file.name for file in files] == [
-            "report.md",
-            "frontier.svg",
-            "frontier.png",
-            "plot.pdf",
-        ]
+        files = write_frontier(made, tmp_path / "out", plot)
+        names = ["report.md", "frontier.svg", "frontier.png", "plot.pdf"]
+        assert [file.name for file in files] == names
         assert all(file.stat().st_size for file in files)
         text = files[0].read_text(encoding="utf-8")
-        assert chosen.sentence in text
+        assert made.recommendation.sentence in text
         front, every = text.split("## All rows")
-        heads = [line for line in every.splitlines() if line.startswith("| ")]
-        assert len(heads) == len(points) + 2
+        lines = [line for line in every.splitlines() if line.startswith("| ")]
+        assert len(lines) == len(made.table.rows) + 2
         assert front.count("\n| uncompressed | 48 | 1 | 6 |") == 1
         assert "- no faiss" in front
-        assert {path.name for path in (tmp_path / "out").iterdir()} == {
-            "report.md",
-            "frontier.svg",
-            "frontier.png",
-        }
+        assert f"```python\n{made.code}\n```" in front
+
+    def test_what_json_holds_names_the_front(self, made):
+        rows = made.as_dict()["rows"]
+        front = [label_of(row) for row in pareto_front(made.table.rows)]
+        assert sorted(row["label"] for row in rows if row["on_front"]) == sorted(front)
+        assert made.as_dict()["recommendation"]["budget"] == 8
+
+    def test_one_row_without_uncompressed_vectors_is_drawn(self, tmp_path):
+        made = make_frontier(results("mps", bytes=16, bits=8), 64, encoder="m", train="a")
+        assert write_frontier(made, tmp_path)[1].exists()

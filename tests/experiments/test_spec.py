@@ -1,13 +1,19 @@
 """What an experiment may say, and the runs that follow from it."""
 
 import pytest
-import torch
-from mpsheads.experiments.methods import make_head
-from mpsheads.experiments.planning import check_heads, runs_of
-from mpsheads.experiments.toml_files import experiment_names, find_experiments, read_experiment
 
-from mpsheads.experiments.results import key_of
-from mpsheads.experiments.spec import Experiment, Method
+from mpsheads.experiments import (
+    Experiment,
+    Method,
+    expected_keys,
+    experiment_names,
+    find_experiments,
+    key_of,
+    read_experiment,
+    select,
+    trials_of,
+)
+from mpsheads.experiments.trials import check_heads, name_of
 
 NAMES = ["similarity", "compression", "frozen", "data-size", "epochs"]
 METHODS = 'methods = [{ head = "mps" }]\n'
@@ -28,7 +34,7 @@ def test_every_experiment_that_comes_along_can_be_planned(features):
     experiments = find_experiments(["all", "frozen"])
     assert len(experiments) == len(experiment_names())
     for made in experiments:
-        runs = runs_of(made, "encoder", features)
+        runs = trials_of(made, "encoder", features)
         keys = [key_of(line) for run in runs for line in run.results]
         assert len(set(keys)) == len(keys) > 0
         for run in runs:
@@ -45,8 +51,7 @@ def test_the_defaults_are_those_of_the_paper(read):
         assert (config.loss, config.hard_negatives, config.batch_size) == ("paper", 5, 64)
         assert (config.epochs, config.seed) == (10 if name == "data-size" else 5, 7)
     compression = find_experiments(["compression"])[0]
-    layers = compression.config(compression.methods[1], 0)
-    assert (layers.trainable_layers, layers.learning_rate) == (4, 4e-5)
+    assert (compression.methods[1].trained, compression.methods[1].layers) == ("layers", 4)
     assert compression.sizes == {768: (384, 256, 128, 64), 384: (192, 128, 64, 32)}
 
 
@@ -56,7 +61,7 @@ def test_a_file_is_read_with_its_defaults(read):
     assert made.methods == (Method("mps", "mps", trained="head"),)
     assert made.seeds == (0, 1, 2)
     assert made.sizes_of(48) == made.sizes_of(384) == (16, 8)
-    runs = runs_of(made, "tiny", 48)
+    runs = trials_of(made, "tiny", 48)
     assert [(run.size, run.seed, run.fraction) for run in runs[:4]] == [
         *((16, 0, 0.5), (16, 1, 0.5), (16, 2, 0.5), (8, 0, 0.5))
     ]
@@ -68,14 +73,14 @@ def test_other_keys_of_a_method_are_settings_of_its_head(read):
     made = read(f"sizes = [8]\ntraining = {{ epochs = 2 }}\n{text}")
     assert dict(made.methods[0].settings) == {"depth": 1}
     assert made.config(made.methods[0], 0).epochs == 9
-    line = runs_of(made, "tiny", 48)[0].results[0]
+    line = trials_of(made, "tiny", 48)[0].results[0]
     assert line["settings"] == {"depth": 1, "epochs": 9}
 
 
 def test_what_is_not_random_has_one_seed_and_one_fraction(read):
     methods = 'methods = [{ head = "uncompressed" }, { head = "pca" }, { head = "mps" }]\n'
     made = read(f"sizes = [16]\nfractions = [0.5, 1.0]\nseeds = [4, 7]\n{methods}")
-    runs = runs_of(made, "tiny", 48)
+    runs = trials_of(made, "tiny", 48)
     assert [(run.method.label, run.size, run.seed) for run in runs[:2]] == [
         *(("uncompressed", 48, 0), ("pca", 16, 0))
     ]
@@ -86,7 +91,7 @@ def test_what_is_not_random_has_one_seed_and_one_fraction(read):
 
 def test_each_epoch_has_a_result_of_its_own(read):
     made = read(f"sizes = [16]\nseeds = 1\neach_epoch = true\ntraining.epochs = 3\n{METHODS}")
-    (run,) = runs_of(made, "tiny", 48)
+    (run,) = trials_of(made, "tiny", 48)
     assert sorted({line["epoch"] for line in run.results}) == [1, 2, 3]
 
 
@@ -95,7 +100,7 @@ def test_triples_are_part_of_what_tells_results_apart(read):
     made = read(f"sizes = [16]\nseeds = 1\n{methods}")
     other = made.changed(triples="folder/mined.tsv", max_triples=10)
     before, after = (
-        [run.results[0]["settings"] for run in runs_of(e, "tiny", 48)] for e in (made, other)
+        [run.results[0]["settings"] for run in trials_of(e, "tiny", 48)] for e in (made, other)
     )
     added = {"triples": "mined.tsv", "max_triples": 10}
     assert after == [before[0], {**before[1], **added}, {**before[2], **added}]
@@ -105,32 +110,33 @@ def test_triples_are_part_of_what_tells_results_apart(read):
     ("text", "message"),
     [
         ("methods = [", "is not TOML"),
-        (f"folds = 3\n{METHODS}", "unknown key 'folds'; there are bits, each_epoch"),
-        ("seeds = 3\n", "`methods` .* must hold at least one"),
-        ("methods = 3\n", r"`methods` must be tables, each under a line \[\[methods\]\]"),
-        ("[[methods]]\nlabel = 'x'\n", "a method lacks `head`; it has label"),
-        ("[[methods]]\nhead = 'mpz'\n", '`head` must be one of "uncompressed", "mps"'),
+        (f"seeds = 0\n{METHODS}", "`seeds`: .* at least 1 item"),
+        (f"folds = 3\n{METHODS}", "`folds`: unexpected keyword argument"),
+        ("seeds = 3\n", "`methods`: (field|missing) required"),
+        ("methods = 3\n", "`methods`: input should be a valid tuple, got 3"),
+        ("[[methods]]\nlabel = 'x'\n", "`methods.0.head`: .*required"),
+        ("[[methods]]\nhead = 'mpz'\n", "`methods.0.head`: input should be 'uncompressed', 'mps'"),
         ("[[methods]]\nhead = 'mps'\ndpth = 1\n", "setting `dpth`, but .* takes n_qubits|takes"),
         ("[[methods]]\nhead = 'dense'\ndepth = 1\n", "takes start"),
         ("[[methods]]\nhead = 'pca'\ntrained = 'layers'\n", "`trained` cannot be 'layers'"),
         ("[[methods]]\nhead = 'mps'\nsimilarity = 'fidelity'\n", "`similarity` is for uncompr"),
         ("methods = [{ head = 'mps' }, { head = 'mps' }]\n", r"holds 'mps \(head\)' twice"),
         (f"seeds = [1, 2, 1]\n{METHODS}", "`seeds` of 'own one' holds 1 twice"),
-        (f"seeds = [0, -1]\n{METHODS}", "`seeds` .* must be at least 0, got -1"),
-        (f"seeds = '3'\n{METHODS}", "`seeds` must be a list, got '3'"),
-        (f"seeds = [true]\n{METHODS}", "`seeds` must hold a whole number each time, got True"),
-        (f"encoders = 'minilm'\n{METHODS}", "`encoders` must be a list, got 'minilm'"),
-        (f"sizes = 16\n{METHODS}", "`sizes` must be a list, got 16"),
-        (f"sizes = [16, 0]\n{METHODS}", r"`sizes\[1\]` must be at least 1"),
-        (f"sizes = [16, 16]\n{METHODS}", "`sizes` .* none twice, got 16, 16"),
-        (f"sizes.wide = [16]\n{METHODS}", "widths of embeddings, such as 384, got 'wide'"),
-        (f"bits = [3]\n{METHODS}", "`bits` must be one of"),
+        (f"seeds = [0, -1]\n{METHODS}", "`seeds.1`: .* greater than or equal to 0, got -1"),
+        (f"seeds = '3'\n{METHODS}", "`seeds`: input should be a valid tuple, got '3'"),
+        (f"seeds = [true]\n{METHODS}", "`seeds.0`: input should be a valid integer, got True"),
+        (f"encoders = 'minilm'\n{METHODS}", "`encoders`: .* valid tuple, got 'minilm'"),
+        (f"sizes = 16\n{METHODS}", "`sizes.*`: .* valid tuple, got 16"),
+        (f"sizes = [16, 0]\n{METHODS}", r"`sizes\.1`: .* greater than or equal to 1, got 0"),
+        (f"sizes = [16, 16]\n{METHODS}", "`sizes` .* holds 16 twice"),
+        (f"sizes.wide = [16]\n{METHODS}", "valid integer.*got 'wide'"),
+        (f"bits = [3]\n{METHODS}", "`bits.0`: input should be 32, 8, 4, 2 or 1, got 3"),
         (f"fractions = [1.5]\n{METHODS}", r"parts in \(0, 1\] or whole numbers .* got 1.5"),
         (f"fractions = [0.5, 0.5]\n{METHODS}", "holds 0.5 twice"),
-        (f"each_epoch = 1\n{METHODS}", "`each_epoch` must be true or false, got 1"),
-        (f"select = 'worst'\n{METHODS}", '`select` must be one of "last", "best"'),
-        (f"measure = 'nDGC@10'\n{METHODS}", "'nDGC@10'; known are"),
-        (f"max_triples = 0\n{METHODS}", "`max_triples` must be at least 1"),
+        (f"each_epoch = 1\n{METHODS}", "`each_epoch`: input should be a valid boolean, got 1"),
+        (f"select = 'worst'\n{METHODS}", "`select`: input should be 'last' or 'best', got 'worst'"),
+        (f"measure = 'nDGC@10'\n{METHODS}", "'nDGC@10'"),
+        (f"max_triples = 0\n{METHODS}", "`max_triples`: .* greater than or equal to 1, got 0"),
         (f"training.epoch = 3\n{METHODS}", "has no setting 'epoch'; there are batch_size"),
         (f"training.loss = 'none'\n{METHODS}", "`loss` must be one of"),
     ],
@@ -142,7 +148,7 @@ def test_what_is_wrong_in_a_file_is_named(read, text, message):
 
 def test_sizes_and_settings_that_a_head_does_not_take_are_told_before_anything_runs():
     def plan(method, *sizes):
-        runs = runs_of(Experiment("x", (method,), sizes=sizes), "tiny", 48)
+        runs = trials_of(Experiment("x", (method,), sizes=sizes), "tiny", 48)
         check_heads(runs, 48)
         return runs
 
@@ -159,12 +165,12 @@ def test_sizes_and_settings_that_a_head_does_not_take_are_told_before_anything_r
         plan(Method("odd", "dense", settings={"start": "zero"}), 16)
     by_width = Experiment("x", (Method("mps", "mps"),))
     with pytest.raises(ValueError, match=r"`sizes` of 'x' holds none for embeddings of 48 .*768"):
-        runs_of(by_width, "tiny", 48)
+        trials_of(by_width, "tiny", 48)
 
 
 def test_the_sizes_of_a_quantiser_are_bytes_that_divide_the_features():
     made = Experiment("x", (Method("pq", "pq"),), sizes=(16, 8), bits=(32, 8, 4, 1))
-    runs = runs_of(made, "tiny", 48)
+    runs = trials_of(made, "tiny", 48)
     assert [run.size for run in runs] == [16, 8, 4, 2, 1]
     assert all(line["bytes"] == run.size for run in runs for line in run.results)
 
@@ -182,13 +188,42 @@ def test_experiments_are_found_by_name_and_by_file(tmp_path, read):
         find_experiments([str(tmp_path / "none.toml")])
 
 
-def test_heads_start_from_the_training_documents_if_they_are_to():
-    known = torch.randn(60, 48, generator=torch.Generator().manual_seed(0))
-    fitted = make_head(Method("mps", "mps"), 16, 0, known)
-    assert fitted.is_fitted
-    assert not make_head(Method("x", "mps", settings={"fitted": False}), 16, 0, known).is_fitted
-    assert not make_head(Method("x", "mps", settings={"mixing": 0}), 16, 0, known).is_fitted
-    dense = make_head(Method("x", "dense", settings={"start": "pca"}), 16, 0, known)
-    axes = make_head(Method("pca", "pca"), 16, 0, known).components
-    assert torch.equal(dense.linear.weight, axes)
-    assert not dense.linear.bias.any()
+def test_what_is_asked_for_changes_experiments():
+    experiments = find_experiments(["frozen", "similarity"])
+    (frozen,) = select(experiments, methods=["mps", "pca"], seeds=2, epochs=1, sizes=[8])
+    assert [method.label for method in frozen.methods] == ["mps", "pca"]
+    assert (frozen.seeds, frozen.sizes, frozen.training["epochs"]) == ((0, 1), (8,), 1)
+    only = select(find_experiments(["compression"]), trained=["head"])
+    assert {method.trained for method in only[0].methods} == {"nothing", "head"}
+    with pytest.raises(
+        ValueError, match="`method` 'mpz' is unknown; there are uncompressed; dense"
+    ):
+        select(experiments, methods=["mpz"])
+    with pytest.raises(ValueError, match="leave nothing to run"):
+        select(experiments[:1], methods=["mps, distilled"], trained=["layers"])
+    with pytest.raises(ValueError, match=r"frozen: `max_triples`: .* greater .*, got 0\."):
+        select(experiments, max_triples=0)
+
+
+def test_what_is_expected_are_the_results_of_experiments_that_wrote_some(read):
+    one = read(f"sizes = [16]\nseeds = 2\nencoders = ['tiny']\n{METHODS}")
+    other = read(f"sizes = [8]\nencoders = ['tiny']\n{METHODS}", "other.toml")
+    lines = [line for trial in trials_of(one, "tiny", 48) for line in trial.results]
+    assert expected_keys([one, other], lines[:1]) == [key_of(line) for line in lines]
+    twins = read(f"encoders = ['a/tiny', 'b/tiny']\n{METHODS}", "twins.toml")
+    with pytest.raises(ValueError, match="a/tiny and b/tiny are both called 'tiny'"):
+        expected_keys([twins], lines)
+
+
+def test_what_has_too_few_or_too_many_bytes_is_left_out(read):
+    text = "sizes = [16]\nbits = [32, 8, 1]\nseeds = 1\nbytes = [8, 32]\n"
+    methods = 'methods = [{ head = "mps" }, { head = "uncompressed" }]\n'
+    trials = trials_of(read(text + methods), "tiny", 48)
+    bits = [[line["bits"] for line in trial.results] for trial in trials]
+    assert bits == [[8, 8], [32, 32]]  # each on two tests
+
+
+def test_names_leave_out_where_a_collection_lies(tmp_path):
+    (tmp_path / "mini").mkdir()
+    assert name_of(f"{tmp_path}/mini:dl19") == "mini/dl19"
+    assert name_of(f"{tmp_path}/mini:dl19@all") == "mini/dl19 (all)"
