@@ -25,7 +25,7 @@ def main(folder: str | None) -> None:
     differ = export(freeze(head).eval(), {"embeddings": embeddings}, batch, "head.onnx")
     print(f"head: ONNX differs by {differ:.0e}")
 
-    model = MPSHeadModel.from_encoder(folder, head).eval()
+    model = MPSHeadModel.from_encoder(folder, head, trainable_layers=None).eval()
 
     class Vectors(torch.nn.Module):
         """What goes into the file: two tensors in, one out."""
