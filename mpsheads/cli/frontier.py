@@ -97,7 +97,7 @@ def _print(made: "Frontier", files: list[str]) -> None:
     places = [place for place, name in enumerate(made.columns) if name not in tests]
     rows = [[made.cells(point)[i] for i in places] for point in made.front]
     out.print(
-        f"Pareto front of {len(made.points)} settings: {made.table.encoder}, {', '.join(tests)}; "
+        f"Pareto front of {len(made.table.rows)} settings: {made.table.encoder}, {', '.join(tests)}; "
         f"trained and fitted on {made.table.train}",
         markup=False,
     )
