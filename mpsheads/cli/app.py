@@ -66,8 +66,8 @@ def _shown(option: Any) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = str(error)
-    if hasattr(error, "errors"):  # of pydantic, which says too much
-        first: Any = error.errors()[0]
+    if errors := getattr(error, "errors", None):  # of pydantic, which says too much
+        first = errors()[0]
         text = f"`{first['loc'][0]}`: {first['msg']}, got {first['input']!r}."
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -1,5 +1,6 @@
 """`mpsheads encode`: texts, or vectors, to embeddings or to compressed vectors in a file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SUFFIXES = (".npy", ".safetensors")
-Vectors = dict[str, "tuple[Tensor, list[str] | None]"]
+Vectors = Mapping[str, "tuple[Tensor, list[str] | None]"]
 """Name, "queries" or "documents", to vectors and ids."""
 
 
@@ -82,15 +83,8 @@ def _read_or_encode(data: DataOptions, device: str | None, *, only_documents: bo
         texts = [collection.documents[identifier] for identifier in ids]
         return {"documents": (encode_cached(encoder, texts, kind="document"), ids)}
     embedded = embed_collection(data, encoder, collection, pool)
-    documents = {"documents": (embedded.documents, embedded.document_ids)}
-    return (
-        documents
-        if only_documents
-        else {
-            "queries": (embedded.queries, embedded.query_ids),
-            **documents,
-        }
-    )
+    queries = {} if only_documents else {"queries": (embedded.queries, embedded.query_ids)}
+    return {**queries, "documents": (embedded.documents, embedded.document_ids)}
 
 
 def _read(file: Path, *, only_documents: bool) -> Vectors:

@@ -93,12 +93,12 @@ def frontier(
 
 def _print(made: "Frontier", files: list[str]) -> None:
     """The Pareto front, the recommendation, how to follow it, and what to know of it."""
-    out, tests = console(), made.table.tests
+    out, measured, tests = console(), made.table, made.table.tests
     places = [place for place, name in enumerate(made.columns) if name not in tests]
-    rows = [[made.cells(point)[i] for i in places] for point in made.front]
+    rows = [[made.cells(row)[i] for i in places] for row in made.front]
     out.print(
-        f"Pareto front of {len(made.table.rows)} settings: {made.table.encoder}, {', '.join(tests)}; "
-        f"trained and fitted on {made.table.train}",
+        f"Pareto front of {len(measured.rows)} settings: {measured.encoder}, {', '.join(tests)}; "
+        f"trained and fitted on {measured.train}",
         markup=False,
     )
     out.print(table([made.columns[i] for i in places], rows))

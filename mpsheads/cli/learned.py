@@ -191,11 +191,11 @@ def sample_distances(
     if not pairs:
         raise ValueError("No query has a relevant document among its candidates and another one.")
     zq, zd = (compress_vectors(head, x) for x in (embedded.queries, embedded.documents))
-    after = ("1 − cosine", 1.0) if head.compared_by == "cosine" else ("−log fidelity", 0.0)
-    sides = (
+    name, highest = ("1 − cosine", 1.0) if head.compared_by == "cosine" else ("−log fidelity", 0.0)
+    sides: list[tuple[Any, ...]] = [
         ("before", cosine, embedded.queries, embedded.documents, "1 − cosine", 1.0),
-        ("after", head.similarity, zq, zd, *after),
-    )
+        ("after", head.similarity, zq, zd, name, highest),
+    ]
     distances = []
     for when, similarity, queries, documents, name, highest in sides:
         near, far = [], []

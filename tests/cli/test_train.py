@@ -119,7 +119,11 @@ def test_judgments_of_documents_that_are_not_there_are_passed_over(command, beir
         ("qrels/train.tsv", "", r"qrels/train\.tsv is empty"),
         ("corpus.jsonl", '{"_id": "d0"}\n', r'corpus\.jsonl, line 1: "text" must be'),
         ("queries.jsonl", "{broken\n", r"queries\.jsonl, line 1: not valid JSON"),
-        ("qrels/train.tsv", "query-id\tcorpus-id\tscore\nq0\td0\tmuch\n", r"train\.tsv, line 2: the score"),
+        (
+            "qrels/train.tsv",
+            "query-id\tcorpus-id\tscore\nq0\td0\tmuch\n",
+            r"train\.tsv, line 2: the score",
+        ),
         ("corpus.jsonl.gz", "no gzip", r"corpus\.jsonl\.gz"),
     ],
 )
