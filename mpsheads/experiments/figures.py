@@ -96,27 +96,23 @@ def _panels(
     panels = []
     for key in keys:
         wanted = dict(zip(names, key, strict=True))
+        own = [row for row in rows if row.trained == wanted["trained"]]
+        labels_trained = {row.label for row in own}
+        own += [r for r in rows if r.trained == "nothing" and r.label not in labels_trained]
+        lines: dict[str, list[Row]] = {}
+        for row in own:
+            same = all(getattr(row, name) == wanted[name] for name in names[1:])
+            if same or row.is_uncompressed:
+                lines.setdefault(row.label, []).append(row)
         shown = {
             "trained": TRAINED.get(wanted["trained"], ""),
             "size": f"{wanted.get('size')}{of} numbers",
             "bits": f"{wanted.get('bits')} bit",
         }
         differ = [n for place, n in enumerate(names) if len({each[place] for each in keys}) > 1]
-        lines: dict[str, list[Row]] = {}
-        for row in rows:
-            if _belongs(row, wanted, rows):
-                lines.setdefault(row.label, []).append(row)
         title = ", ".join(shown[name] for name in differ)
         panels.append(partial(_draw_lines, title=title, lines=lines, by=by, labels=labels))
     return panels
-
-
-def _belongs(row: Row, wanted: dict[str, Any], rows: Sequence[Row]) -> bool:
-    names = [] if row.is_uncompressed else [name for name in wanted if name != "trained"]
-    if any(getattr(row, name) != wanted[name] for name in names):
-        return False
-    own = any(o.label == row.label and o.trained == wanted["trained"] for o in rows)
-    return row.trained == wanted["trained"] or (row.trained == "nothing" and not own)
 
 
 def _draw_lines(

@@ -129,7 +129,7 @@ class Frontier:
 def frontier_table(lines: Iterable[Line]) -> Table:
     """The table of result lines of one encoder and one training collection.
 
-    Rows without all tests or without a number of bytes are left out, and `kept` is the part of
+    Rows without all tests are left out, and `kept` is the part of
     uncompressed float32 vectors' mean.
 
     Raises:
@@ -142,12 +142,12 @@ def frontier_table(lines: Iterable[Line]) -> Table:
             f"`lines` must hold the results of one encoder and one training collection, got "
             f"{held or 'none'}."
         )
-    whole = [row for row in tables[0].rows if row.mean is not None and row.bytes is not None]
+    whole = [row for row in tables[0].rows if row.mean is not None]
     plain = _uncompressed(whole)
     mean = plain.mean if plain else None
     compared = compare_all(whole, [None if row is plain else plain for row in whole])
     rows = (
-        replace(row, kept=row.mean / mean if mean else None, comparison=comparison)
+        replace(row, kept=_mean(row) / mean if mean else None, comparison=comparison)
         for row, comparison in zip(whole, compared, strict=True)
     )
     return replace(tables[0], rows=tuple(rows), curves=())
@@ -179,16 +179,16 @@ def recommend(rows: Sequence[Row], budget: int, *, margin: float = MARGIN) -> Re
             f"Nothing fits `budget` {budget}, in bytes a vector: {way_out}. Give a larger one, or "
             f"measure fewer numbers or bits."
         )
-    best = min(within, key=lambda row: (-row.mean, *_cost(row)))
+    best = min(within, key=lambda row: (-_mean(row), *_cost(row)))
     others = [row for row in within if row is not best]
     compared = zip(others, compare_all(others, [best] * len(others)), strict=True)
     comparisons = {row: found for row, found in compared if _is_tied(found, margin)}
-    row = min([best, *comparisons], key=lambda row: (*_cost(row), -row.mean))
-    tied = tuple(sorted(comparisons, key=lambda row: -row.mean))
+    row = min([best, *comparisons], key=lambda row: (*_cost(row), -_mean(row)))
+    tied = tuple(sorted(comparisons, key=lambda row: -_mean(row)))
     plain = _uncompressed(rows)
     kept, interval = None, None
     if plain is not None and plain.mean:
-        kept = row.mean / plain.mean
+        kept = _mean(row) / plain.mean
         low, high = compare(row, plain).interval
         interval = 1 + low / plain.mean, 1 + high / plain.mean
     chosen = Recommendation(budget, row, best, tied, kept, interval, comparisons.get(row))
@@ -283,7 +283,7 @@ def write_frontier(
         QualityPoint(
             method=row.label,
             bytes=row.bytes,
-            mean=row.mean,
+            mean=_mean(row),
             interval=row.interval,
             parameters=row.parameters or 0,
             bits=row.bits,
@@ -316,6 +316,11 @@ def _uncompressed(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.method == UNCOMPRESSED and row.bits == 32), None)
 
 
+def _mean(row: Row) -> float:
+    assert row.mean is not None  # in the table of a frontier
+    return row.mean
+
+
 def _is_tied(comparison: Comparison | None, margin: float) -> bool:
     assert comparison is not None
     p = comparison.p_queries
@@ -323,7 +328,7 @@ def _is_tied(comparison: Comparison | None, margin: float) -> bool:
 
 
 def _cost(row: Row) -> tuple[int, int]:
-    return row.parameters or 0, row.bytes or 0
+    return row.parameters or 0, row.bytes
 
 
 def _pca_of(row: Row, rows: Sequence[Row]) -> Row | None:

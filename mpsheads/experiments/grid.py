@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mpsheads._optional import optional_import
 from mpsheads.experiments.results import Line, key_of, read_results
@@ -53,7 +54,7 @@ class Grid:
     untrained: bool = False
     methods: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
-    bits: tuple[int, ...] = ()
+    bits: tuple[Any, ...] = ()
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:

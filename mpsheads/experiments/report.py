@@ -161,7 +161,7 @@ def _cells(table: Table, row: Row) -> dict[str, str]:
         "trained": row.trained,
         "queries": "–" if row.trained == "nothing" else part(row.fraction),
         "epoch": _count(row.epoch),
-        "bytes": _count(row.bytes),
+        "bytes": f"{row.bytes:,}",
         "parameters": _count(row.parameters),
         "seeds": str(len(row.seeds)),
     }

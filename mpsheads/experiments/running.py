@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -120,20 +119,6 @@ class Runner:
             return self.embedded(experiment.train)
         return self.embedded(experiment.train, triples=triples, max_triples=experiment.max_triples)
 
-    def prepare(self, experiment: Experiment) -> None:
-        """Make the embeddings that what is missing needs.
-
-        Raises:
-            ValueError: If there are too few training queries.
-        """
-        missing = self.missing(experiment)
-        if any(_needs_training_collection(trial) for trial in missing):
-            training = self.training(experiment)
-            for fraction in {trial.fraction for trial in missing if trial.method.is_trained}:
-                choose_queries(training, fraction, 0)
-        for test in experiment.tests if missing else ():
-            self.embedded(test)
-
     def run(self, experiment: Experiment, advance: Callable[[int], None] = lambda _: None) -> int:
         """Do what is missing, and write each result as soon as its model is done.
 
@@ -158,11 +143,21 @@ class Runner:
         return len(self._written()) - before
 
     def run_all(self, experiments: Sequence[Experiment], title: str = "") -> None:
-        """Do what is missing of several experiments, with one bar."""
+        """Do what is missing of several experiments, with one bar, once all is embedded.
+
+        Raises:
+            ValueError: If there are too few training queries; before anything is trained.
+        """
         total = 0
         for experiment in experiments:
-            total += len(self.missing(experiment))
-            self.prepare(experiment)
+            missing = self.missing(experiment)
+            total += len(missing)
+            if any(_needs_training_collection(trial) for trial in missing):
+                training = self.training(experiment)
+                for fraction in {trial.fraction for trial in missing if trial.method.is_trained}:
+                    choose_queries(training, fraction, 0)
+            for test in experiment.tests if missing else ():
+                self.embedded(test)
         title = title or ", ".join(experiment.name for experiment in experiments)
         with progress_bar(f"{self.name}: {title}", total, enabled=self.progress) as advance:
             for experiment in experiments:
@@ -173,12 +168,11 @@ class Runner:
 
     def _add(self, lines: Iterator[Line]) -> None:
         """Write those results that are not there yet."""
-        written, began = self._written(), time.perf_counter()
+        written = self._written()
         versions = {name: version(name) for name in ("mpsheads", "torch")}
         for line in lines:
             if key_of(line) not in written:
-                seconds = round(time.perf_counter() - began, 2)
-                append_result(self.file, {**line, "seconds": seconds, "versions": versions})
+                append_result(self.file, {**line, "versions": versions})
 
     def _measure(self, experiment: Experiment, trial: Trial, folder: Path) -> Iterator[Line]:
         method = trial.method
@@ -237,7 +231,8 @@ class Runner:
         if config.loss == "paper":
             usable = len(data.with_negatives(config.hard_negatives))
         validate = ranking_validation(held, experiment.measure) if held else None
-        epochs = itertools.count(self._epochs_done(experiment, trial, folder) + 1)
+        saved = (folder / CHECKPOINT).exists()
+        epochs = itertools.count(1 + (len(read_checkpoint(folder)["history"]) if saved else 0))
 
         def score(model: Any, results: Sequence[Line]) -> Iterator[Line]:
             for line in measure(model, results, tests, training):
@@ -252,7 +247,7 @@ class Runner:
         result = train(
             model,
             data,
-            replace(config, batch_size=min(config.batch_size, usable)),
+            replace(config, batch_size=max(2, min(config.batch_size, usable))),
             folder,
             validation=after_epoch,
             resume=True,
@@ -261,18 +256,6 @@ class Runner:
         )
         if not experiment.each_epoch:
             yield from score(result.model, trial.results)
-
-    def _epochs_done(self, experiment: Experiment, trial: Trial, folder: Path) -> int:
-        """The epochs of a training that was stopped; it begins anew if one was not measured."""
-        if not (folder / CHECKPOINT).exists():
-            return 0
-        done, written = len(read_checkpoint(folder)["history"]), self._written()
-        if experiment.each_epoch and any(
-            line["epoch"] <= done and key_of(line) not in written for line in trial.results
-        ):
-            shutil.rmtree(folder)
-            return 0
-        return done
 
     def _data(
         self,

@@ -54,8 +54,8 @@ class Row:
         bits: Bits a number.
         fraction: Part of the training queries.
         epoch: The epoch after which it was measured, `None` if seeds differ in it.
-        bytes: Bytes a vector, `None` if the results do not say.
-        parameters: Trained parameters, likewise.
+        bytes: Bytes a vector.
+        parameters: Trained parameters, `None` if the results do not say.
         seeds: The seeds that ran on at least one test.
         seed_means: seed -> mean over tests, for seeds that ran on each of them.
         scores: test -> score of each query, sorted by the queries' ids, averaged over seeds.
@@ -73,11 +73,11 @@ class Row:
     bits: int
     fraction: float
     epoch: int | None
-    bytes: int | None
+    bytes: int
     parameters: int | None
     seeds: tuple[int, ...]
     seed_means: Mapping[int, float] = field(repr=False)
-    scores: Mapping[str, np.ndarray] = field(repr=False)
+    scores: Mapping[str, Any] = field(repr=False)  # arrays of numpy
     mean: float | None
     sd: float | None = None
     kept: float | None = None
@@ -169,21 +169,21 @@ def compare(row: Row, other: Row) -> Comparison:
     shapes = [{test: len(scores) for test, scores in each.scores.items()} for each in (row, other)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"`row` and `other` must hold the same queries, got {shapes}.")
-    by_test = [scores - other.scores[test] for test, scores in row.scores.items()]
+    by_test: list[Any] = [scores - other.scores[test] for test, scores in row.scores.items()]
     difference = np.concatenate(by_test)
     count = len(difference)
     weight = np.concatenate([np.full(len(d), count / (len(by_test) * len(d))) for d in by_test])
-    weighted = weight * difference
+    weighted: Any = weight * difference
     mean, p_queries, effect_size = float(weighted.mean()), None, None
     if count > 1:
-        p_queries = paired_test(weighted, np.zeros(count)).p_value
+        p_queries = paired_test(weighted, [0.0] * count).p_value
         spread = float(np.sqrt((weight * (difference - mean) ** 2).sum() / (count - 1)))
         effect_size = None if spread < 1e-12 else mean / spread
     seeds = sorted(row.seed_means.keys() & other.seed_means.keys())
     by_seed = [row.seed_means[seed] - other.seed_means[seed] for seed in seeds]
     p_seeds = None
     if len(seeds) > 1 and float(np.std(by_seed)) >= 1e-12:
-        p_seeds = paired_test(by_seed, np.zeros(len(seeds))).t_p_value
+        p_seeds = paired_test(by_seed, [0.0] * len(seeds)).t_p_value
     return Comparison(mean, bootstrap_interval(*by_test), p_queries, p_seeds, effect_size)
 
 
@@ -249,7 +249,11 @@ def _frame(lines: Sequence[Line]) -> Any:
         "query": [list(line["scores"]) for line in lines],
         "score": [[float(score) for score in line["scores"].values()] for line in lines],
     }
-    for name in ("method", "size", "seed", "test", "epoch", "bytes", "parameters"):
+    columns["bytes"] = [
+        line.get("bytes") or -(-line["size"] * bits // 8)
+        for line, bits in zip(lines, columns["bits"], strict=True)
+    ]
+    for name in ("method", "size", "seed", "test", "epoch", "parameters"):
         columns[name] = [line.get(name) for line in lines]
     return pl.DataFrame(columns)
 

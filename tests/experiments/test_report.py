@@ -160,7 +160,7 @@ def test_a_line_with_nothing_but_the_needed_fields_gives_a_report(tmp_path):
     needed = ("experiment", "encoder", "method", "size", "seed", "test", "measure", "scores")
     lines = [{name: line[name] for name in needed} for line in results("dense") + results("mps")]
     markdown, _ = write_report(make_report(lines), tmp_path)
-    assert "| mps | 16 | 3 |" in markdown.read_text()
+    assert "| mps | 16 | 64 | 3 |" in markdown.read_text()
 
 
 def test_one_query_and_one_seed_give_a_report(tmp_path):
