@@ -52,7 +52,7 @@ def draw(table: Table, tables: Sequence[Table], folder: Path, name: str) -> dict
     what = "bands: standard deviation over seeds" if seeds else "one seed"
     kinds: dict[str, list[Callable[[Any], None]]] = {}
     rows = [row for row in table.rows if row.mean is not None]
-    if len({row.epoch for row in table.curves if row.trained != "nothing"} - {None}) > 1:
+    if len(table.curves) > len(table.rows):
         kinds["epochs"] = _panels(table, table.curves, "epoch", labels)
     if table.varying("fraction"):
         kinds["training-queries"] = _panels(table, rows, "fraction", labels)

@@ -243,31 +243,19 @@ def usage(
 ) -> tuple[str | None, str]:
     """The command and the lines of Python that make vectors of a row; see `Frontier`.
 
-    Args:
-        row: Of a method in `FRONTIER_METHODS`.
-        features: Numbers of an uncompressed vector.
-        train: Where heads are trained: `COLLECTION[:SPLIT][@POOL]`.
-        encoder: The encoder, as `mpsheads train` takes it.
-        pairs: How many pairs of the training collection the head was trained on; `None` for many.
-        device: The device asked for, `None` for the fastest.
+    Arguments are those of `make_frontier`, the number of features, and how many pairs the head was
+    trained on: `mpsheads train` may hold others out, and takes no batch of more.
     """
     method = FRONTIER_METHODS[row.method]
-    source, split, pool = parse_dataset(train)
-    few = pairs is not None and pairs < TrainingConfig.batch_size / 0.9  # others may be held out
-    values = {
-        "row": row,
-        "method": method,
-        "features": features,
-        "source": source,
-        "split": split,
-        "pool": pool,
-        "encoder": encoder,
-        "training": TRAINING,
-        "batch_size": max(2, 2 ** int(math.log2(0.9 * pairs))) if few and pairs else None,
-        "device": device,
-    }
-    code = template("usage.py.jinja").render(values).strip()
-    command = template("train-command.jinja").render(values).strip()
+    values = {"row": row, "method": method, "features": features, "training": TRAINING}
+    values |= zip(("source", "split", "pool"), parse_dataset(train), strict=True)
+    few = pairs is not None and pairs < TrainingConfig.batch_size / 0.9
+    values["batch_size"] = max(2, 2 ** int(math.log2(0.9 * pairs))) if few and pairs else None
+    texts = (
+        template(name).render(values, encoder=encoder, device=device).strip()
+        for name in ("train-command.jinja", "usage.py.jinja")
+    )
+    command, code = texts
     return command if method.is_trained else None, code
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 from mpsheads.experiments.results import Line, key_of, read_results
-from mpsheads.experiments.running import Runner, choose_queries
-from mpsheads.experiments.spec import BITS, UNCOMPRESSED, Experiment, Method
+from mpsheads.experiments.running import Runner, with_relevant
+from mpsheads.experiments.spec import BITS, QUANTISERS, UNCOMPRESSED, Experiment, Method
 from mpsheads.experiments.trials import name_of
-from mpsheads.retrieval import has_split, parse_dataset
+from mpsheads.retrieval import candidate_pool, has_split, load_collection, parse_dataset
 
 EXPERIMENT = "frontier"
 BYTES = (8, 3072)
@@ -59,9 +58,13 @@ class Grid:
 
     def __post_init__(self) -> None:
         for label in self.methods:
-            check_choice("method", label, tuple(FRONTIER_METHODS))
+            if label not in FRONTIER_METHODS:
+                known = "; ".join(FRONTIER_METHODS)
+                raise ValueError(f"`method` {label!r} is unknown; there are {known}.")
             if self.untrained and FRONTIER_METHODS[label].is_trained:
-                raise ValueError(f"`method` {label!r} is trained; `untrained` leaves that out.")
+                raise ValueError(
+                    f"`method` {label!r} is trained, but `untrained` leaves training out."
+                )
         if self.train and self.untrained:
             raise ValueError("Give either `train` or `untrained`.")
         tests = tuple(test if "@" in test else f"{test}@all" for test in self.tests)
@@ -92,12 +95,15 @@ class Grid:
             source, split, pool = parse_dataset(self.train)
             plain = split is None and pool is None and has_split(source, "train")
             return f"{source}:train" if plain else self.train
-        if len(sources) > 1 or not has_split(sources[0], "train"):
+        if len(sources) > 1:
             raise ValueError(
-                f"`dataset` {', '.join(sources)}: no split train to train heads on goes before the "
-                f"others. Give `train` with a collection, or take `untrained`: uncompressed "
-                f"vectors, truncation, PCA, PQ, OPQ and the untrained MPS head, fitted on its "
-                f"documents."
+                f"Give `train`: of {len(sources)} collections, none goes before the others. Or "
+                f"take `untrained`."
+            )
+        if not has_split(sources[0], "train"):
+            raise ValueError(
+                f"`dataset` {sources[0]} has no split train to train heads on. Give `train` with "
+                f"another collection, or take `untrained`: what is fitted to its documents alone."
             )
         return f"{sources[0]}:train@all"
 
@@ -118,56 +124,65 @@ class FrontierPlan:
 
 
 def plan_frontier(grid: Grid, runner: Runner, budget: int = BYTES[1]) -> FrontierPlan:
-    """The experiments of a grid; embeds the training collection.
+    """The experiments of a grid; nothing is embedded yet.
 
     Raises:
         ValueError: If nothing fits the budget or the limits of bytes, `train` is missing, or the
             tests are what heads are trained on.
         ImportError: If product quantisers alone are asked for, and faiss is missing.
     """
-    train = grid.train_dataset
-    training, select = runner.embedded(train), "last"
+    train, select, features = grid.train_dataset, "last", runner.encoder.features
+    source, split, pool = parse_dataset(train)
+    training = load_collection(source, split)
+    candidates = candidate_pool(training, pool or "judged")
+    documents = set(training.documents)
+    if candidates is not None:
+        documents = {doc_id for ids in candidates.values() for doc_id in ids}
     if not grid.untrained:
         for test in grid.tests:
-            own, other = training.collection, runner.embedded(test).collection
-            if (own.name, own.folder) == (other.name, other.folder):
+            other = load_collection(*parse_dataset(test)[:2])
+            if (training.name, training.folder) == (other.name, other.folder):
                 raise ValueError(
                     f"`dataset` {test} is what heads are trained on. Measure on another split, as "
                     f"in FOLDER:test, or give another `train`."
                 )
-        if len(choose_queries(training, 1.0, 0)) >= _LEAST_QUERIES:
+        if len(with_relevant(training.qrels, documents)) >= _LEAST_QUERIES:
             select = "best"
     base = Experiment(
         EXPERIMENT,
         (FRONTIER_METHODS[UNCOMPRESSED],),
         train=train,
         tests=grid.tests,
-        sizes=(training.features,),
+        sizes=(features,),
         bits=grid.bits or BITS,
         seeds=grid.seeds,
         select=select,
         training=TRAINING,
         bytes=BYTES,
     )
-    notes: list[str] = []
-    experiments = []
+    if grid.methods and set(grid.methods) <= set(QUANTISERS):
+        optional_import("faiss", "experiments")
+    notes, experiments = [], []
     for label in grid.labels:
-        method, count = FRONTIER_METHODS[label], len(training.document_ids)
-        sizes = _sizes(grid, method, training.features, count, notes)
-        bits = (8,) if method.is_quantiser else base.bits
-        if label == UNCOMPRESSED:
-            bits = (
-                tuple(dict.fromkeys([32, *bits]))
-                if label in grid.methods or not grid.methods
-                else (32,)
-            )
+        method, bits = FRONTIER_METHODS[label], base.bits
+        sizes, note = _sizes(grid, method, features, len(documents))
+        notes += [note] if note else []
+        if method.is_quantiser:
+            bits = (8,)
+        elif label == UNCOMPRESSED:
+            asked = bits if label in (grid.methods or [label]) else ()
+            bits = tuple(dict.fromkeys([32, *asked]))
         if sizes:
             experiments.append(replace(base, methods=(method,), sizes=sizes, bits=bits))
-    trials = [trial for experiment in experiments for trial in runner.trials(experiment)]
-    if len(trials) < 2 and grid.methods and set(grid.methods) != {UNCOMPRESSED}:
-        left_out = " ".join(["`method`, `size` and `bits` leave nothing to measure.", *notes])
-        raise ValueError(left_out)
-    least = min(line["bytes"] for trial in trials for line in trial.results)
+    lines = [
+        line for made in experiments for trial in runner.trials(made) for line in trial.results
+    ]
+    labels = {line["method"] for line in lines}
+    if grid.methods and not labels & set(grid.methods):
+        raise ValueError(
+            " ".join(["`method`, `size` and `bits` leave nothing to measure.", *notes])
+        )
+    least = min(line["bytes"] for line in lines)
     if least > budget:
         raise ValueError(
             f"Nothing fits `budget` {budget}, in bytes a vector: the smallest vector to be "
@@ -247,17 +262,27 @@ def quantiser_notes(lines: Iterable[Line]) -> list[str]:
 
 
 def _sizes(
-    grid: Grid, method: Method, features: int, documents: int, notes: list[str]
-) -> tuple[int, ...]:
-    """The sizes at which a method is measured; says in `notes` which it cannot have."""
-    every = grid.sizes or tuple(features // d for d in DIVISORS if d <= features)
-    sizes = sorted(set(every), reverse=True)
-    if sizes[0] > features:
+    grid: Grid, method: Method, features: int, documents: int
+) -> tuple[tuple[int, ...], str]:
+    """The sizes at which a method is measured, and a note of what it cannot have."""
+    every = grid.sizes or [features // d for d in DIVISORS if d <= features]
+    if max(every) > features:
         raise ValueError(f"`size` must be at most the {features} numbers of the embeddings.")
     if method.head == UNCOMPRESSED:
-        return (features,)
+        return (features,), ""
     if method.is_quantiser:
-        return _codes(grid, method, features, documents, sizes, notes)
+        try:
+            optional_import("faiss", "experiments")
+        except ImportError as error:
+            return (), f"{method.label} is left out. {error}"
+        if documents < _LEAST_FITTED:
+            rule = f"it is fitted to at least {_LEAST_FITTED} vectors, and there are {documents}."
+            return (), f"{method.label} is left out: {rule}"
+        most = min(BYTES[1], features // _LEAST_PART[method.head])
+        codes = {-(-size * bits // 8) for size in every for bits in grid.bits or BITS}
+        wanted = {code for code in codes if BYTES[0] <= code <= most and features % code == 0}
+        return tuple(sorted(wanted, reverse=True)), ""
+    sizes = sorted(set(every), reverse=True)
     wrong, rule = [], ""
     if method.head in ("truncation", "reference"):  # at all numbers they change nothing
         sizes = [size for size in sizes if size < features]
@@ -266,35 +291,6 @@ def _sizes(
     if method.head == "pca":
         wrong = [size for size in sizes if size >= documents]
         rule = f"it is fitted to more vectors than it has numbers, here {documents}"
-    if wrong:
-        names = ", ".join(map(str, wrong))
-        notes.append(f"Left out at {names} numbers: {method.label}: {rule}.")
-    return tuple(size for size in sizes if size not in wrong)
-
-
-def _codes(
-    grid: Grid,
-    method: Method,
-    features: int,
-    documents: int,
-    sizes: Sequence[int],
-    notes: list[str],
-) -> tuple[int, ...]:
-    """The bytes at which a product quantiser is measured: those of other methods that fit it."""
-    try:
-        optional_import("faiss", "experiments")
-    except ImportError as error:
-        if grid.methods and set(grid.methods) <= {UNCOMPRESSED, "pq", "opq"}:
-            raise
-        notes.append(f"{method.label} is left out. {error}")
-        return ()
-    if documents < _LEAST_FITTED:
-        notes.append(
-            f"{method.label} is left out: it is fitted to at least {_LEAST_FITTED} vectors, and "
-            f"there are {documents}."
-        )
-        return ()
-    most = min(BYTES[1], features // _LEAST_PART[method.head])
-    codes = {-(-size * bits // 8) for size in sizes for bits in grid.bits or BITS}
-    fits = [code for code in codes if BYTES[0] <= code <= most and features % code == 0]
-    return tuple(sorted(fits, reverse=True))
+    names = ", ".join(map(str, wrong))
+    note = f"Left out at {names} numbers: {method.label}: {rule}." if wrong else ""
+    return tuple(size for size in sizes if size not in wrong), note

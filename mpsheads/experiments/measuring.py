@@ -37,20 +37,20 @@ def measure(
         decoded: What a quantiser leaves of documents, in place of codes of so many bits.
     """
     head: ProjectionHead = getattr(model, "head", model)
-    vectors: dict[str, tuple[Tensor, Tensor]] = {}
+    vectors = {
+        name: (_vectors(model, tests[name], "queries"), _vectors(model, tests[name], "documents"))
+        for name in {line["test"] for line in results}
+    }
     calibration = None
+    if decoded is None and any(line["bits"] < 32 for line in results):
+        assert training is not None
+        calibration = _vectors(model, training, "documents", _CALIBRATION)
     for line in results:
-        test = tests[line["test"]]
-        if line["test"] not in vectors:
-            vectors[line["test"]] = _queries(model, test), _documents(model, test)
-        zq, zd = vectors[line["test"]]
+        test, (zq, zd) = tests[line["test"]], vectors[line["test"]]
         if decoded is not None:
             zd = decoded(zd)
         elif line["bits"] < 32:
-            assert training is not None
-            calibration = (
-                _documents(model, training, most=True) if calibration is None else calibration
-            )
+            assert calibration is not None
             zd = code(head, zd, calibration, line["bits"])
         compare = similarity or head.similarity
         with torch.no_grad():
@@ -65,21 +65,13 @@ def angle_fidelity(zq: Tensor, zd: Tensor) -> Tensor:
     return log_fidelity(feature_angles(equalise_norm(zq)), feature_angles(equalise_norm(zd)))
 
 
-def _queries(model: Any, embedded: EmbeddedCollection) -> Tensor:
-    if isinstance(model, ProjectionHead):
-        return compress_vectors(model, embedded.queries).cpu()
-    texts = embedded.collection.queries
-    return _encoded(model, [texts[query_id] for query_id in embedded.query_ids])
-
-
-def _documents(model: Any, embedded: EmbeddedCollection, *, most: bool = False) -> Tensor:
-    """The vectors of all documents, or with `most` perhaps of the first ones alone."""
-    if isinstance(model, ProjectionHead):
-        return compress_vectors(model, embedded.documents).cpu()
-    ids, texts = embedded.document_ids[: _CALIBRATION if most else None], embedded.collection
-    return _encoded(model, [texts.documents[doc_id] for doc_id in ids])
-
-
 @torch.no_grad()
-def _encoded(model: Any, texts: Sequence[str]) -> Tensor:
-    return model.encode(texts).cpu()
+def _vectors(
+    model: Any, embedded: EmbeddedCollection, kind: str, most: int | None = None
+) -> Tensor:
+    """The model's vectors of "queries" or "documents"; of texts at most the first `most`."""
+    if isinstance(model, ProjectionHead):
+        return compress_vectors(model, getattr(embedded, kind)).cpu()
+    texts = getattr(embedded.collection, kind)
+    ids = embedded.query_ids if kind == "queries" else embedded.document_ids
+    return model.encode([texts[each] for each in ids[:most]]).cpu()

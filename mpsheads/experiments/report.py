@@ -23,8 +23,6 @@ from mpsheads.experiments.wording import (
     template,
 )
 
-_PLAIN_SPLITS = ("test", "dev", "validation", "train", "all")
-
 
 @dataclass(frozen=True)
 class Report:
@@ -196,14 +194,9 @@ def _heading(table: Table, tables: Sequence[Table]) -> str:
 
 
 def _short_names(tests: Sequence[str]) -> dict[str, str]:
-    """The short name of each test: its split, or its collection if the split says little."""
-    folders = [test.rpartition("/")[0] for test in tests]
-    names = {}
-    for test, folder in zip(tests, folders, strict=True):
-        split = test.rpartition("/")[2]
-        is_plain = split in _PLAIN_SPLITS and folder and folders.count(folder) == 1
-        names[test] = folder if is_plain else split
-    return names if len(set(names.values())) == len(tests) else {test: test for test in tests}
+    """The short name of each test: its split, with its collection where the split says little."""
+    short = {test: re.sub(r".*/(?!(test|dev|train)\b)", "", test) for test in tests}
+    return short if len(set(short.values())) == len(tests) else {test: test for test in tests}
 
 
 def _inline(svg: str, prefix: str, alt: str) -> Any:
@@ -242,16 +235,11 @@ def _facts(lines: Sequence[Line], n_results: int) -> dict[str, str]:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Whole numbers in words: 0, 1, 2, 5 as "0 to 2, 5"."""
-    runs: list[list[int]] = []
-    for value in sorted(numbers):
-        if runs and value == runs[-1][1] + 1:
-            runs[-1][1] = value
-        else:
-            runs.append([value, value])
-    return ", ".join(
-        str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a} to {b}" for a, b in runs
-    )
+    """Whole numbers in words: 0, 1, 2 as "0 to 2", 0, 2 as "0, 2"."""
+    ordered = sorted(numbers)
+    if len(ordered) > 2 and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"{ordered[0]} to {ordered[-1]}"
+    return ", ".join(map(str, ordered))
 
 
 def _missing(keys: Sequence[Key]) -> list[str]:

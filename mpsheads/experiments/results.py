@@ -99,10 +99,7 @@ def _mend(file: Path) -> None:
     with file.open("r+b") as stream:
         content = stream.read()
         start = content.rfind(b"\n") + 1
-        last = content[start:]
-        if not last:
-            return
-        if _is_whole(last):
+        if _is_whole(content[start:]):
             stream.write(b"\n")
         else:
             stream.truncate(start)
@@ -117,15 +114,12 @@ def _is_whole(raw: bytes) -> bool:
 
 
 def _parse(raw: bytes, place: str) -> Line:
-    try:
-        line = json.loads(raw)
-    except ValueError as error:
+    if not _is_whole(raw):
         raise ValueError(
-            f"{place}: not a JSON object ({error}). Only the last line of a killed run may be cut; "
-            "remove this line, and the run that wrote it is done again."
-        ) from error
-    if not isinstance(line, dict):
-        raise ValueError(f"{place}: must be a JSON object, got {type(line).__name__}.")
+            f"{place}: not a JSON object. Only the last line of a killed run may be cut; remove "
+            "this line, and the run that wrote it is done again."
+        )
+    line = json.loads(raw)
     _check(line, place)
     return line
 

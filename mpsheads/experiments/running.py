@@ -5,7 +5,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -88,6 +88,19 @@ class Runner:
             if any(key_of(line) not in written for line in trial.results)
         ]
 
+    def plan(self, experiment: Experiment) -> list[dict[str, Any]]:
+        """What there is to run for each method, see `Plan`; raise if a head cannot be made."""
+        missing, trials = self.missing(experiment), self.trials(experiment)
+        check_heads(missing, self.encoder.features)
+        rows = []
+        for method in experiment.methods:
+            own = [trial for trial in trials if trial.method == method]
+            row = {"experiment": experiment.name, "encoder": self.name}
+            row |= {"method": method.label, "trained": method.trained}
+            row |= {"sizes": sorted({trial.size for trial in own}, reverse=True), "runs": len(own)}
+            rows.append({**row, "to_do": sum(trial.method == method for trial in missing)})
+        return rows
+
     def embedded(self, dataset: str, **triples: Any) -> EmbeddedCollection:
         """A collection with its embeddings, made once; without a pool it is "judged".
 
@@ -114,12 +127,12 @@ class Runner:
             ValueError: If there are too few training queries.
         """
         missing = self.missing(experiment)
-        for test in experiment.tests if missing else ():
-            self.embedded(test)
         if any(_needs_training_collection(trial) for trial in missing):
             training = self.training(experiment)
             for fraction in {trial.fraction for trial in missing if trial.method.is_trained}:
                 choose_queries(training, fraction, 0)
+        for test in experiment.tests if missing else ():
+            self.embedded(test)
 
     def run(self, experiment: Experiment, advance: Callable[[int], None] = lambda _: None) -> int:
         """Do what is missing, and write each result as soon as its model is done.
@@ -210,9 +223,16 @@ class Runner:
         """Train a head on embeddings, or with the encoder's last layers on texts; and measure."""
         config = experiment.config(trial.method, trial.seed)
         data, held = self._data(experiment, trial, training, config)
-        model: Any = head
-        if trial.method.trained == "layers":
-            model = self._model(trial, head)
+        model, is_text = head, trial.method.trained == "layers"
+        if is_text:
+            from mpsheads.transformers import MPSHeadModel
+
+            model = MPSHeadModel.from_encoder(
+                self.encoder.folder,
+                head,
+                pooling="cls" if self.encoder.pooling == "cls" else "mean",
+                trainable_layers=trial.method.layers,
+            )
         usable = len(data)
         if config.loss == "paper":
             usable = len(data.with_negatives(config.hard_negatives))
@@ -236,8 +256,8 @@ class Runner:
             folder,
             validation=after_epoch,
             resume=True,
-            progress=self.progress and trial.method.trained == "layers",
-            device=self.encoder.device if trial.method.trained == "layers" else self.device,
+            progress=self.progress and is_text,
+            device=self.encoder.device if is_text else self.device,
         )
         if not experiment.each_epoch:
             yield from score(result.model, trial.results)
@@ -253,16 +273,6 @@ class Runner:
             shutil.rmtree(folder)
             return 0
         return done
-
-    def _model(self, trial: Trial, head: ProjectionHead) -> Any:
-        from mpsheads.transformers import MPSHeadModel
-
-        return MPSHeadModel.from_encoder(
-            self.encoder.folder,
-            head,
-            pooling="cls" if self.encoder.pooling == "cls" else "mean",
-            trainable_layers=trial.method.layers,
-        )
 
     def _data(
         self,
@@ -282,7 +292,8 @@ class Runner:
                 part, held = hold_out(part, seed=seed)
             data = training_data(part)
             if data.hard_negatives is None and count:
-                data = mine_hard_negatives(data, count)
+                mined = mine_hard_negatives(data, count)
+                data = mined if len(mined.with_negatives(count)) else data
             elif data.hard_negatives is not None:
                 lacking = max(0, count - data.hard_negatives.shape[1])
                 data = replace(
@@ -335,38 +346,20 @@ def run_experiments(
         dry_run: Only say what would be run.
         progress: Whether bars are shown.
     """
-    plan = Plan([], [])
-    jobs = []
+    plan, jobs = Plan([], []), []
     for encoder, label in encoder_labels(experiments).items():
         chosen = [experiment for experiment in experiments if encoder in experiment.encoders]
         runner = Runner(
             Encoder(encoder, device=device), label, file, device=device, progress=progress
         )
         for experiment in chosen:
-            _add_to_plan(plan, runner, experiment)
+            plan.rows.extend(runner.plan(experiment))
+            trials = runner.trials(experiment)
+            plan.keys.extend(key_of(line) for trial in trials for line in trial.results)
         jobs.append((runner, chosen))
     for runner, chosen in () if dry_run else jobs:
         runner.run_all(chosen)
     return plan
-
-
-def _add_to_plan(plan: Plan, runner: Runner, experiment: Experiment) -> None:
-    missing, trials = runner.missing(experiment), runner.trials(experiment)
-    check_heads(missing, runner.encoder.features)
-    plan.keys.extend(key_of(line) for trial in trials for line in trial.results)
-    for method in experiment.methods:
-        own = [trial for trial in trials if trial.method == method]
-        plan.rows.append(
-            {
-                "experiment": experiment.name,
-                "encoder": runner.name,
-                "method": method.label,
-                "trained": method.trained,
-                "sizes": sorted({trial.size for trial in own}, reverse=True),
-                "runs": len(own),
-                "to_do": sum(trial.method == method for trial in missing),
-            }
-        )
 
 
 def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> list[str]:
@@ -380,10 +373,9 @@ def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> 
     Raises:
         ValueError: If no query has a relevant document, or fewer than the number asked for.
     """
-    ids, documents = embedded.query_ids, set(embedded.document_ids)
+    ids = embedded.query_ids
     if embedded.triples is None:
-        relevant = {q: {d for d, grade in embedded.qrels[q].items() if grade > 0} for q in ids}
-        ids = [query_id for query_id in ids if relevant[query_id] & documents]
+        ids = with_relevant(embedded.qrels, embedded.document_ids)
     if not ids:
         raise ValueError(f"{embedded.name} has no query with a relevant document to train on.")
     count = max(1, round(fraction * len(ids))) if fraction <= 1 else int(fraction)
@@ -394,6 +386,12 @@ def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> 
         )
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
     return [ids[i] for i in order[:count]]
+
+
+def with_relevant(qrels: Mapping[str, Mapping[str, int]], document_ids: Iterable[str]) -> list[str]:
+    """The queries with a relevant document among some."""
+    documents = set(document_ids)
+    return [q for q, row in qrels.items() if any(g > 0 and d in documents for d, g in row.items())]
 
 
 def _needs_training_collection(trial: Trial) -> bool:

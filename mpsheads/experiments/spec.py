@@ -7,28 +7,33 @@ from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from mpsheads._typing import PathLike
 from mpsheads.retrieval import check_measures
 from mpsheads.training import TrainingConfig
 
-SETTINGS = {
-    "mps": ("bond_dim", "depth", "ansatz", "readout", "mixing", "fitted"),
-    "reference": ("normalize", "compact"),
-    "dense": ("start",),
-}
-"""The arguments of `make_head` that a method may choose; the heads in it are trained."""
+LEARNED = ("mps", "reference", "dense")
+"""The heads that are trained, and take settings."""
 UNCOMPRESSED = "uncompressed"
 QUANTISERS = ("pq", "opq")
 BITS = (32, 8, 4, 2, 1)
 MAX_TRIPLES = 1_000_000
 
+
+def _unique(values: tuple) -> tuple:
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise ValueError(f"holds {twice!r} twice")
+    return values
+
+
 Kind = Literal["uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq"]
 Whole = Annotated[int, Field(strict=True)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
-Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
+_SOME = Field(min_length=1), AfterValidator(_unique)
+Sizes = Annotated[tuple[Positive, ...], *_SOME]
 Text = Annotated[str, Field(strict=True)]
 _CHECKED = ConfigDict(extra="forbid", strict=False)
 
@@ -43,7 +48,7 @@ class Method:
         trained: "nothing", "head" (on embeddings computed once), or "layers" (the encoder's last
             layers too); "" for "head" where `head` has something to train.
         similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
-        settings: Arguments of the head, see `SETTINGS`.
+        settings: Settings of the head, as `make_head` takes them.
         training: Fields of `TrainingConfig` in which it differs from the experiment.
         layers: How many of the encoder's last layers are trained, where they are.
     """
@@ -57,9 +62,9 @@ class Method:
     layers: Positive = 4
 
     def __post_init__(self) -> None:
-        default = "head" if self.head in SETTINGS else "nothing"
+        default = "head" if self.head in LEARNED else "nothing"
         object.__setattr__(self, "trained", self.trained or default)
-        free = self.trained == "layers" and self.head in (UNCOMPRESSED, *SETTINGS)
+        free = self.trained == "layers" and self.head in (UNCOMPRESSED, *LEARNED)
         free |= self.trained == "nothing" and self.head == "mps"
         if self.trained != default and not free:
             raise ValueError(
@@ -71,12 +76,10 @@ class Method:
                 f"`similarity` is for uncompressed embeddings; the method {self.label!r} has a "
                 f"head, which compares its vectors itself."
             )
-        allowed = SETTINGS.get(self.head, ())
-        unknown = [name for name in self.settings if name not in allowed]
-        if unknown:
+        if self.settings and self.head not in LEARNED:
             raise ValueError(
-                f"The method {self.label!r} has the setting `{unknown[0]}`, but "
-                f'`head = "{self.head}"` takes {", ".join(allowed) or "no settings"}.'
+                f"The method {self.label!r} has the setting `{next(iter(self.settings))}`, but "
+                f'`head = "{self.head}"` takes none.'
             )
 
     @property
@@ -132,21 +135,17 @@ class Experiment:
     name: Text
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     train: Text = "msmarco-passage/train/triples-small"
-    tests: Annotated[tuple[Text, ...], Field(min_length=1)] = (
+    tests: Annotated[tuple[Text, ...], *_SOME] = (
         "msmarco-passage/trec-dl-2019/judged",
         "msmarco-passage/trec-dl-2020/judged",
     )
-    encoders: Annotated[tuple[Text, ...], Field(min_length=1)] = ("minilm",)
+    encoders: Annotated[tuple[Text, ...], *_SOME] = ("minilm",)
     sizes: Sizes | dict[int, Sizes] = field(
         default_factory=lambda: {768: (384, 256, 128, 64), 384: (192, 128, 64, 32)}
     )
-    bits: Annotated[tuple[Literal[32, 8, 4, 2, 1], ...], Field(min_length=1)] = (32,)
-    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)] = tuple(
-        range(20)
-    )
-    fractions: Annotated[
-        tuple[Annotated[float, Field(strict=True, gt=0)], ...], Field(min_length=1)
-    ] = (1.0,)
+    bits: Annotated[tuple[Literal[32, 8, 4, 2, 1], ...], *_SOME] = (32,)
+    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], *_SOME] = tuple(range(20))
+    fractions: Annotated[tuple[Annotated[float, Field(strict=True, gt=0)], ...], *_SOME] = (1.0,)
     each_epoch: Annotated[bool, Field(strict=True)] = False
     select: Literal["last", "best"] = "last"
     measure: Text = "nDCG@10"
@@ -158,13 +157,9 @@ class Experiment:
     def __post_init__(self) -> None:
         check_measures([self.measure])
         rows = [f"{method.label} ({method.trained})" for method in self.methods]
-        named = {name: getattr(self, name) for name in ("tests", "encoders", "bits", "seeds")}
-        sizes = self.sizes.values() if isinstance(self.sizes, Mapping) else [self.sizes]
-        lists = {"methods": rows, **named, "fractions": self.fractions}
-        for name, values in [*lists.items(), *(("sizes", found) for found in sizes)]:
-            if len(set(values)) < len(values):
-                twice = next(value for value in values if list(values).count(value) > 1)
-                raise ValueError(f"`{name}` of {self.name!r} holds {twice!r} twice.")
+        if len(set(rows)) < len(rows):
+            twice = next(row for row in rows if rows.count(row) > 1)
+            raise ValueError(f"`methods` of {self.name!r} holds {twice!r} twice.")
         for fraction in self.fractions:
             if fraction > 1 and fraction != int(fraction):
                 raise ValueError(
@@ -252,10 +247,11 @@ def _one_line(place: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         first = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union the nearest
-        if "error" in first.get("ctx", {}):  # our own message
-            raise ValueError(f"{place}: {first['ctx']['error']}") from error
         where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
-        message = first["msg"][0].lower() + first["msg"][1:]
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "value_error" and "`" in message:  # a whole sentence of ours
+            raise ValueError(f"{place}: {message}") from error
+        message = message[0].lower() + message[1:]
         raise ValueError(f"{place}: `{where}`: {message}, got {first['input']!r}.") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads.experiments.results import Key, Line, key_of
-from mpsheads.experiments.spec import MAX_TRIPLES, SETTINGS, UNCOMPRESSED, Experiment, Method
+from mpsheads.experiments.spec import LEARNED, MAX_TRIPLES, UNCOMPRESSED, Experiment, Method
 from mpsheads.heads import make_head
 from mpsheads.retrieval import dataset_name, parse_dataset
 
@@ -132,7 +132,7 @@ def check_heads(trials: Iterable[Trial], features: int) -> None:
     """
     for trial in trials:
         method = trial.method
-        if method.head in SETTINGS:
+        if method.head in LEARNED:
             settings = json.dumps(dict(method.settings), sort_keys=True)
             try:
                 _try_head(method.head, features, trial.size, settings)

@@ -33,6 +33,7 @@ from mpsheads.experiments import (
 from mpsheads.experiments.frontier import usage
 from mpsheads.experiments.grid import quantiser_notes
 from mpsheads.experiments.trials import trials_of
+from mpsheads.retrieval import Collection
 from tests.experiments.made_up import results, uncompressed
 
 QUERIES = 60
@@ -207,24 +208,23 @@ class TestTable:
             written_lines(Grid(), [*lines, lines[0] | {"train": "x"}], "tiny")
 
 
-def plan(features=384, documents=1000, **options):
-    """The plan of a runner whose collections hold so many embeddings."""
+@pytest.fixture
+def plan(monkeypatch):
+    """Plan a grid for a collection of so many embeddings of this width."""
 
-    def embedded(dataset):
-        collection = SimpleNamespace(name=dataset, folder=None)
-        return SimpleNamespace(
-            features=features,
-            document_ids=["d"] * documents,
-            collection=collection,
-            query_ids=["q"] * 9,
-            triples=[],
-            name=dataset,
+    def make(features=384, documents=1000, **options):
+        def load(source, split):
+            texts = {f"d{i}": "text" for i in range(documents)}
+            return Collection(f"{source}/{split}", texts, {"q": "text"}, {"q": {"d0": 1}})
+
+        monkeypatch.setattr("mpsheads.experiments.grid.load_collection", load)
+        runner = SimpleNamespace(
+            encoder=SimpleNamespace(features=features),
+            trials=lambda experiment: trials_of(experiment, "tiny", features),
         )
+        return plan_frontier(Grid(tests=("a", "b"), train="pairs:x@all", **options), runner)
 
-    runner = SimpleNamespace(
-        embedded=embedded, trials=lambda experiment: trials_of(experiment, "tiny", features)
-    )
-    return plan_frontier(Grid(tests=("a", "b"), train="pairs:x", **options), runner)
+    return make
 
 
 def cells(made, label, features=384):
@@ -239,7 +239,7 @@ def cells(made, label, features=384):
 
 
 class TestPlan:
-    def test_every_vector_has_from_8_to_3072_bytes(self):
+    def test_every_vector_has_from_8_to_3072_bytes(self, plan):
         assert cells(plan(), "mps") == {
             384: (32, 8, 4, 2, 1),
             192: (32, 8, 4, 2, 1),
@@ -251,7 +251,7 @@ class TestPlan:
         assert cells(wide, "mps", 1024)[1024] == (8, 4, 2, 1)
         assert cells(wide, "uncompressed", 1024) == {1024: (32, 8, 4, 2, 1)}  # the others' measure
 
-    def test_sizes_that_do_not_fit_a_method_are_left_out_with_a_note(self):
+    def test_sizes_that_do_not_fit_a_method_are_left_out_with_a_note(self, plan):
         made = plan(1024, 300)
         assert list(cells(made, "reference", 1024)) == [512]
         assert list(cells(made, "mps", 1024)) == [1024, 512, 341, 170, 85]
@@ -259,7 +259,7 @@ class TestPlan:
         assert "Left out at 341, 170, 85 numbers: reference" in " ".join(made.notes)
         assert "Left out at 1024, 512, 341 numbers: pca" in " ".join(made.notes)
 
-    def test_codes_of_quantisers_divide_the_features(self):
+    def test_codes_of_quantisers_divide_the_features(self, plan):
         pytest.importorskip("faiss")
         made = plan()
         assert list(cells(made, "pq")) == [192, 128, 96, 64, 48, 32, 24, 16, 8]
@@ -268,7 +268,7 @@ class TestPlan:
         assert cells(few, "pq") == {}
         assert any("at least 256 vectors, and there are 100" in note for note in few.notes)
 
-    def test_without_faiss_quantisers_are_left_out_with_a_note(self, monkeypatch):
+    def test_without_faiss_quantisers_are_left_out_with_a_note(self, plan, monkeypatch):
         monkeypatch.setitem(sys.modules, "faiss", None)
         notes = plan().notes
         assert any("opq is left out" in n and "mpsheads[experiments]" in n for n in notes)
@@ -282,7 +282,7 @@ class TestPlan:
         assert "703 bytes for each" in note
         assert quantiser_notes(results("opq", fitted=20_000) + results("pca")) == []
 
-    def test_untrained_methods_run_once_and_first(self):
+    def test_untrained_methods_run_once_and_first(self, plan):
         made = plan(seeds=(3, 4), methods=("mps", "pca"), sizes=(64,), bits=(8,))
         order = [
             (trial.method.label, trial.seed)
@@ -292,8 +292,8 @@ class TestPlan:
         assert order == [("uncompressed", 0), ("pca", 0), ("mps", 3), ("mps", 4)]
         assert cells(made, "uncompressed") == {384: (32,)}
 
-    def test_what_is_not_possible_is_refused(self):
-        with pytest.raises(ValueError, match="`method` must be one of"):
+    def test_what_is_not_possible_is_refused(self, plan):
+        with pytest.raises(ValueError, match="`method` 'mpz' is unknown; there are uncompressed"):
             Grid(methods=("mpz",))
         with pytest.raises(ValueError, match="`method` 'mps' is trained"):
             Grid(methods=("mps",), untrained=True)

@@ -190,7 +190,7 @@ def test_each_measure_and_training_collection_has_its_own_table(tmp_path):
 def test_tests_are_headed_by_split_or_by_collection_where_the_split_says_little(tmp_path):
     tests = {"trec/dl19": 5, "trec/dl20": 5, "cranfield/test": 5, "cisi/test": 5}
     text = write_report(make_report(results("dense", tests=tests)), tmp_path)[0].read_text()
-    assert "| seeds | cisi | cranfield | dl19 | dl20 | mean ± sd |" in text
+    assert "| seeds | cisi/test | cranfield/test | dl19 | dl20 | mean ± sd |" in text
     text = write_report(make_report(results("dense", tests={"a/dl19": 5, "b/dl19": 5})), tmp_path)[
         0
     ].read_text()
