@@ -165,11 +165,11 @@ def test_a_batch_equals_its_members(generator):
         assert_close(measure(together), torch.cat([measure(state) for state in states]))
 
 
-def test_4096_sites_in_single_precision(generator):
-    state = random_mps(4096, 2, dtype=torch.float32, generator=generator)
+def test_512_sites_in_single_precision(generator):
+    state = random_mps(512, 2, dtype=torch.float32, generator=generator)
     quiet = MPS(tuple(site / 9 for site in state.sites), state.log_norm)
     assert_close(entanglement_entropy(quiet), entanglement_entropy(state))
-    assert_close(purity(quiet, range(1000, 3000)), purity(state, range(1000, 3000)))
+    assert_close(purity(quiet, range(100, 400)), purity(state, range(100, 400)))
 
 
 @pytest.mark.parametrize("kind", ["random", "product", "ghz", "w", "padded"])
@@ -195,7 +195,7 @@ def test_gradients_agree_with_finite_differences_wherever_they_start(kind, gener
         )
 
     tensors = [site.clone().requires_grad_() for site in state.sites]
-    assert torch.autograd.gradcheck(value, tensors)
+    assert torch.autograd.gradcheck(value, tensors, fast_mode=True)
 
 
 def test_entropies_of_product_states_can_be_trained(generator):

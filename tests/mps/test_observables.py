@@ -194,17 +194,17 @@ def test_expectations_and_bloch_vectors_are_traces_with_pauli_matrices(generator
             assert_close(expectation(state, letter, site), expected[:, site])
 
 
-def test_4096_sites_neither_overflow_nor_underflow():
-    angle = torch.full((1, 4096), 0.3)
+def test_512_sites_neither_overflow_nor_underflow():
+    angle = torch.full((1, 512), 0.3)
     state = product_state(torch.stack([angle.cos(), angle.sin()], dim=-1) * 5)
-    energy = expectation(state, ising_hamiltonian(4096, 1.0, 1.0, dtype=torch.float32))
-    exact = -4095 * math.cos(0.6) ** 2 - 4096 * math.sin(0.6)
-    assert_close(energy, torch.tensor([exact]), rtol=3e-4, atol=0)  # 4096 steps in float32
-    assert expectation(state, "Z" * 4096).item() < 1e-40  # cos(0.6)**4096
-    loud = pauli_sum({"Z" * 4096: 1.0}, 4096, dtype=torch.float32)
+    energy = expectation(state, ising_hamiltonian(512, 1.0, 1.0, dtype=torch.float32))
+    exact = -511 * math.cos(0.6) ** 2 - 512 * math.sin(0.6)
+    assert_close(energy, torch.tensor([exact]), rtol=3e-4, atol=0)  # 512 steps in float32
+    assert expectation(state, "Z" * 512).item() < 1e-40  # cos(0.6)**512
+    loud = pauli_sum({"Z" * 512: 1.0}, 512, dtype=torch.float32)
     loud = type(loud)(tuple(site / math.cos(0.6) for site in loud.sites))
     assert_close(expectation(state, loud), torch.ones(1), rtol=1e-3, atol=0)
-    assert_close(expectation(state, "ZZ", (5, 4000)).item(), math.cos(0.6) ** 2)
+    assert_close(expectation(state, "ZZ", (5, 500)).item(), math.cos(0.6) ** 2)
 
 
 def values_of(state, operator):
@@ -311,7 +311,7 @@ def test_states_that_have_no_such_observable_are_refused(generator):
     for compute in (bloch_vectors, lambda state: expectation(state, "Z", 0)):
         with pytest.raises(ValueError, match="must be one of qubits, got dimensions"):
             compute(qutrits)
-    with pytest.raises(ValueError, match="A letter must be one of 1XYZ, got 'A'"):
+    with pytest.raises(ValueError, match=r"`b` must be one of .*, got 'A'"):
         correlation(random_mps(3, 2, generator=generator), "Z", "A")
     with pytest.raises(ValueError, match=r"`b` must be .* with 2 levels .* \(3, 3\)"):
         correlation(random_mps(3, 2, generator=generator), "Z", torch.eye(3))
