@@ -207,34 +207,6 @@ def test_512_sites_neither_overflow_nor_underflow():
     assert_close(expectation(state, "ZZ", (5, 500)).item(), math.cos(0.6) ** 2)
 
 
-def values_of(state, operator):
-    return (
-        expectation(state, "X1Z"),
-        expectation(state, "YY", (2, 0)),
-        expectation(state, operator),
-        variance(state, operator),
-        correlation(state, "X", "Z"),
-        bloch_vectors(state),
-    )
-
-
-def test_gradients_agree_with_finite_differences_also_from_a_product_state(generator):
-    operator = heisenberg_hamiltonian(3, 0.7, 0.3, dtype=torch.complex128)
-
-    def value(*tensors):
-        values = values_of(MPS.unchecked(tensors, tensors[0].real.new_zeros(2)), operator)
-        return tuple(torch.view_as_real(x) if x.is_complex() else x for x in values)
-
-    amplitudes = torch.randn(2, 3, 2, dtype=torch.complex128, generator=generator)
-    for state in (
-        random_mps(3, 2, batch_size=2, dtype=torch.complex128, generator=generator),
-        product_state(amplitudes),
-        ghz_state(3, 2, dtype=torch.complex128),
-    ):
-        tensors = [site.clone().requires_grad_() for site in state.sites]
-        assert torch.autograd.gradcheck(value, tensors, fast_mode=True)  # along random directions
-
-
 def test_gradients_reach_the_coefficients_of_an_mpo(generator):
     state = random_mps(4, 3, batch_size=3, dtype=torch.float64, generator=generator)
     coupling = torch.rand(3, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -271,20 +243,6 @@ torch.testing.assert_close(compiled(*sites), readouts(*sites))
     assert run.returncode == 0, run.stderr
 
 
-def test_vmap_agrees_with_its_members(generator):
-    sites = [torch.randn(4, 2, *s, generator=generator) for s in [(1, 2, 2), (2, 2, 2), (2, 2, 1)]]
-
-    operator = heisenberg_hamiltonian(3, 0.7, 0.3, dtype=torch.float32)
-
-    def run(*tensors):
-        return values_of(MPS.unchecked(tensors, tensors[0].new_zeros(2)), operator)
-
-    together = torch.func.vmap(run)(*sites)
-    for i in range(4):
-        for found, alone in zip(together, run(*[site[i] for site in sites]), strict=True):
-            assert_close(found[i], alone)
-
-
 @pytest.mark.parametrize(
     ("operator", "sites", "message"),
     [
@@ -315,19 +273,3 @@ def test_states_that_have_no_such_observable_are_refused(generator):
         correlation(random_mps(3, 2, generator=generator), "Z", "A")
     with pytest.raises(ValueError, match=r"`b` must be .* with 2 levels .* \(3, 3\)"):
         correlation(random_mps(3, 2, generator=generator), "Z", torch.eye(3))
-
-
-@pytest.mark.parametrize(("value", "what"), [(0.0, "is zero"), (torch.nan, "holds NaN or infin")])
-def test_states_without_a_norm_are_refused(value, what, generator):
-    state = random_mps(3, 2, batch_size=2, generator=generator)
-    scale = torch.tensor([1.0, value])[:, None, None, None]
-    bad = state.with_sites({1: state.sites[1] * scale})
-    for compute in (
-        lambda state: expectation(state, "Z", 0),
-        lambda state: expectation(state, ising_hamiltonian(3)),
-        lambda state: variance(state, ising_hamiltonian(3)),
-        lambda state: correlation(state, "Z", "Z"),
-        bloch_vectors,
-    ):
-        with pytest.raises(ValueError, match=f"`state` must be finite .* state 1 of the .* {what}"):
-            compute(bad)

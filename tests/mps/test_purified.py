@@ -102,32 +102,6 @@ def test_far_apart_sites_of_long_chains(generator):
         assert_close(mixed_expectation(rho, z, place), expectation(state, z, site))
 
 
-@pytest.mark.parametrize("keep", [(0, 3), (2,), (1, 2)])
-def test_gradients_agree_with_finite_differences_also_from_product_states(keep, generator):
-    dtype = torch.complex128
-    probe = random_mps(len(keep), 2, batch_size=2, dtype=dtype, generator=generator)
-    matrix = hermitian(2, generator)
-
-    def value(*tensors):
-        rho = partial_trace(MPS(tensors, tensors[0].real.new_zeros(2)), keep)
-        return (
-            torch.view_as_real(mixed_to_dense(rho)),
-            mixed_trace(rho),
-            mixed_purity(rho),
-            mixed_fidelity(rho, probe),
-            mixed_expectation(rho, matrix, 0).real,
-        )
-
-    amplitudes = torch.randn(2, 4, 2, dtype=dtype, generator=generator)
-    for state in (
-        random_mps(4, 2, batch_size=2, dtype=dtype, generator=generator),
-        product_state(amplitudes),
-        ghz_state(4, 2, dtype=dtype),
-    ):
-        tensors = [site.clone().requires_grad_() for site in state.sites]
-        assert torch.autograd.gradcheck(value, tensors, fast_mode=True)
-
-
 def test_mixed_states_are_pytrees_and_can_be_vmapped(generator):
     sites = [torch.randn(4, 2, *s, generator=generator) for s in [(1, 2, 2), (2, 2, 2), (2, 2, 1)]]
 
