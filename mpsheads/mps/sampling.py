@@ -124,7 +124,7 @@ def project(state: MPS, outcomes: Mapping[int, int | Tensor]) -> MPS:
         tensors[i] = torch.where(keep[:, None, :, None], tensor, 0.0)
     projected = state.with_sites(tensors)
     with torch.no_grad():
-        log_root = log_norm(projected) - double_log_norm(state, "state")  # of the probability
+        log_root = double_log_norm(projected) - double_log_norm(state, "state")  # of the chance
         if is_concrete(log_root) and not log_root.isfinite().all():
             row = int((~log_root.isfinite()).nonzero()[0])
             raise ValueError(
