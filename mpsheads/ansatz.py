@@ -5,15 +5,12 @@ Parameters of an ansatz are zero at first, which makes every layer the identity.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 
 from mpsheads._checks import check_positive
 from mpsheads.mps import Circuit, Operation
 
 Bond = tuple[int, int]
 _Turns = tuple[str, ...]
-
-_TURN, _CONTROLLED = "zyz", "controlled-unitary"
 
 
 def staircase(n_sites: int, depth: int = 1) -> Circuit:
@@ -30,9 +27,7 @@ def staircase(n_sites: int, depth: int = 1) -> Circuit:
     Source: Kankeu et al. 2025 (arXiv:2501.04591), whose circuit is one such layer. There the
     control is traced out after each gate; here the entanglement stays.
     """
-    check_positive(n_sites=n_sites, depth=depth)
-    steps = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
-    return Circuit(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+    return _layered(n_sites, depth, [(site, site + 1) for site in range(n_sites - 1)])
 
 
 def brickwork(n_sites: int, depth: int = 1) -> Circuit:
@@ -50,10 +45,7 @@ def brickwork(n_sites: int, depth: int = 1) -> Circuit:
     Source: the alternating layered ansatz, Cerezo et al. 2021 (arXiv:2001.00550), figure 1, with
     the gates of Kankeu et al. 2025 (arXiv:2501.04591).
     """
-    check_positive(n_sites=n_sites, depth=depth)
-    bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
-    steps = [(_CONTROLLED, (site, site + 1)) for site in bonds]
-    return Circuit(n_sites, [*_turns(range(n_sites)), *steps] * depth)
+    return _layered(n_sites, depth, brickwork_bonds(n_sites))
 
 
 def ladder(n_sites: int, depth: int = 1) -> Circuit:
@@ -71,10 +63,9 @@ def ladder(n_sites: int, depth: int = 1) -> Circuit:
     Source: our own, from the sequential circuits that make every MPS of bond dimension 2, Schön et
     al. 2005 (quant-ph/0501096), run in both directions.
     """
-    check_positive(n_sites=n_sites, depth=depth)
-    down = [(_CONTROLLED, (site, site + 1)) for site in range(n_sites - 1)]
-    up = [(_CONTROLLED, (site + 1, site)) for site in reversed(range(n_sites - 1))]
-    return Circuit(n_sites, [*_turns(range(n_sites)), *down, *up] * depth)
+    down = [(site, site + 1) for site in range(n_sites - 1)]
+    up = [(second, first) for first, second in reversed(down)]
+    return _layered(n_sites, depth, [*down, *up])
 
 
 def tree(n_sites: int, depth: int = 1) -> Circuit:
@@ -98,7 +89,7 @@ def tree(n_sites: int, depth: int = 1) -> Circuit:
     while len(left) > 1:
         odd = len(left) % 2
         for pair in zip(left[odd::2], left[odd + 1 :: 2], strict=True):
-            gates += [*_turns(pair), (_CONTROLLED, pair)]
+            gates += [*_turns(pair), ("controlled-unitary", pair)]
         left = left[:odd] + left[odd + 1 :: 2]
     return Circuit(n_sites, gates * depth)
 
@@ -148,8 +139,7 @@ def trotter_ising(
     check_positive(n_sites=n_sites, steps=steps)
     step = time / steps
     half = [("rx", i, [-field * step]) for i in range(n_sites)]
-    bonds = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
-    whole = [("rzz", (i, i + 1), [-2 * coupling * step]) for i in bonds]
+    whole = [("rzz", bond, [-2 * coupling * step]) for bond in brickwork_bonds(n_sites)]
     return Circuit(n_sites, [*half, *whole, *half] * steps)
 
 
@@ -288,17 +278,17 @@ def _irredundant_gates(
     return gates[::-1]
 
 
-def staircase_bonds(blocks: Sequence[Sequence[int]], depth: int) -> list[Bond]:
-    """Bonds of a `staircase` in each block of sites, which lie side by side."""
-    return [bond for block in blocks for bond in [*pairwise(block)] * depth]
+def brickwork_bonds(n_sites: int) -> list[Bond]:
+    """The bonds of a layer of `brickwork`: all even ones, then all odd ones."""
+    return [(site, site + 1) for first in (0, 1) for site in range(first, n_sites - 1, 2)]
 
 
-def brickwork_bonds(blocks: Sequence[Sequence[int]], depth: int) -> list[Bond]:
-    """Bonds of a `brickwork` over all sites, across the blocks."""
-    n_sites = sum(map(len, blocks))
-    starts = [*range(0, n_sites - 1, 2), *range(1, n_sites - 1, 2)]
-    return [(site, site + 1) for site in starts] * depth
+def _layered(n_sites: int, depth: int, bonds: Iterable[Bond]) -> Circuit:
+    """Layers of ZYZ on every site, then controlled unitaries on the given bonds."""
+    check_positive(n_sites=n_sites, depth=depth)
+    layer = [*_turns(range(n_sites)), *(("controlled-unitary", bond) for bond in bonds)]
+    return Circuit(n_sites, layer * depth)
 
 
 def _turns(sites: Iterable[int]) -> list[tuple[str, tuple[int, ...]]]:
-    return [(_TURN, (site,)) for site in sites]
+    return [("zyz", (site,)) for site in sites]

@@ -144,9 +144,3 @@ def test_sizes_below_1_are_refused(circuit):
         circuit(0, 1)
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         circuit(2, 0)
-
-
-@pytest.mark.parametrize("circuit", [qft, ghz])
-def test_named_circuits_refuse_an_empty_register(circuit):
-    with pytest.raises(ValueError, match="`n_sites` must be at least 1, got 0"):
-        circuit(0)

@@ -42,7 +42,7 @@ def head_circuit(ansatz: str | Circuit, register: Register, depth: int, readout:
         return _in_each_block({ansatz.num_sites: ansatz}, register)
     check_choice("ansatz", ansatz, ANSATZE)
     if ansatz == "brickwork":
-        bonds = brickwork_bonds(register.sites, depth)
+        bonds = brickwork_bonds(register.num_sites) * depth
         return irredundant(register.num_sites, bonds, register.kept, readout)
     blocks = {size: irredundant_staircase(size, depth, readout) for size in sizes}
     return _in_each_block(blocks, register)

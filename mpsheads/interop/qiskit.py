@@ -27,13 +27,13 @@ _SAME = (  # gates with the same name, angles and order of qubits
 )
 _HALF_PI = math.pi / 2
 _OTHER = {  # its U(t, f, d) is exp(i (f + d) / 2) Rz(f) Ry(t) Rz(d)
-    "UGate": ("zyz", lambda t, f, d: (f, t, d)),
-    "U3Gate": ("zyz", lambda t, f, d: (f, t, d)),
-    "U2Gate": ("zyz", lambda f, d: (f, _HALF_PI, d)),
-    "U1Gate": ("p", lambda d: (d,)),
-    "CUGate": ("controlled-unitary", lambda t, f, d, g: (g + (f + d) / 2, f, t, d)),
-    "CU3Gate": ("controlled-unitary", lambda t, f, d: ((f + d) / 2, f, t, d)),
-    "CU1Gate": ("cp", lambda d: (d,)),
+    "u": ("zyz", lambda t, f, d: (f, t, d)),
+    "u3": ("zyz", lambda t, f, d: (f, t, d)),
+    "u2": ("zyz", lambda f, d: (f, _HALF_PI, d)),
+    "u1": ("p", lambda d: (d,)),
+    "cu": ("controlled-unitary", lambda t, f, d, g: (g + (f + d) / 2, f, t, d)),
+    "cu3": ("controlled-unitary", lambda t, f, d: ((f + d) / 2, f, t, d)),
+    "cu1": ("cp", lambda d: (d,)),
 }
 _EXTRA = "interop"
 
@@ -179,15 +179,13 @@ def _gates(circuit: Any, sites: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
         if operation.name == "barrier":
             continue
         angles = [float(angle) for angle in getattr(operation, "params", ()) if _is_number(angle)]
-        name = operation.base_class.__name__ if _is_closed(operation) else ""
         definition = getattr(operation, "definition", None)
-        if name in _OTHER:
-            family, convert = _OTHER[name]
+        if _is_standard(operation, angles):
+            family, convert = _OTHER.get(operation.name, (operation.name, lambda *same: same))
             yield family, where, convert(*angles)
-        elif (family := _family(operation, name, angles)) is not None:
-            yield family, where, angles
         elif not angles and len(where) <= 3 and _is_unitary(operation):
-            yield _matrix(operation), where[::-1]
+            matrix = optional_import("qiskit.quantum_info", _EXTRA).Operator(operation).data
+            yield matrix, where[::-1]
         elif definition is not None and not instruction.clbits:
             yield from _gates(definition, where)
         else:
@@ -198,39 +196,28 @@ def _gates(circuit: Any, sites: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
             )
 
 
-def _family(operation: Any, name: str, angles: list[float]) -> str | None:
-    """Our name of a gate that we share with Qiskit, if this is one.
+def _is_standard(operation: Any, angles: list[float]) -> bool:
+    """Whether this is the gate that its name says, one of those that we share with Qiskit.
 
     OpenQASM 3 has no `rzz`, `iswap` and so on: files define them, so a gate that has such a name
     is compared with what the name says.
     """
-    for family, gate in _standard().items():
-        if gate.__name__ == name:
-            return family
-    if operation.name not in _SAME or name in ("", "UnitaryGate"):
-        return None
+    standard = _standard().get(operation.name)
+    if standard is None or getattr(operation, "base_class", None) is standard:
+        return standard is not None
     try:
-        known = _standard()[operation.name](*angles)
+        gate = standard(*angles)
     except TypeError:  # another number of angles
-        return None
+        return False
     operator = optional_import("qiskit.quantum_info", _EXTRA).Operator
-    same = known.num_qubits == operation.num_qubits and operator(known).equiv(operator(operation))
-    return operation.name if same else None
+    return gate.num_qubits == operation.num_qubits and operator(gate).equiv(operator(operation))
 
 
 @lru_cache
 def _standard() -> dict[str, type[Any]]:
-    """Qiskit's class of each gate that has the same name here."""
+    """Qiskit's class of each gate that we have too, by its name there."""
     gates = optional_import("qiskit.circuit.library", _EXTRA).get_standard_gate_name_mapping()
-    return {name: gates[name].base_class for name in _SAME}
-
-
-def _is_closed(operation: Any) -> bool:
-    """Whether it acts where all controls are 1, as gates do without further notice."""
-    controls = getattr(operation, "num_ctrl_qubits", 0)
-    return hasattr(operation, "base_class") and (
-        getattr(operation, "ctrl_state", None) in (None, 2**controls - 1)
-    )
+    return {name: gates[name].base_class for name in (*_SAME, *_OTHER)}
 
 
 def _is_number(angle: Any) -> bool:
@@ -240,7 +227,3 @@ def _is_number(angle: Any) -> bool:
 def _is_unitary(operation: Any) -> bool:
     circuit_module = optional_import("qiskit.circuit", _EXTRA)
     return isinstance(operation, (circuit_module.Gate, circuit_module.AnnotatedOperation))
-
-
-def _matrix(operation: Any) -> Any:
-    return optional_import("qiskit.quantum_info", _EXTRA).Operator(operation).data

@@ -31,10 +31,12 @@ def to_quimb(state: MPS) -> "list[MatrixProductState]":
         ImportError: If quimb is not installed.
     """
     tensor_module = optional_import("quimb.tensor", "interop")
-    return [
-        tensor_module.MatrixProductState(_drop_ends(arrays), shape="lpr")
-        for arrays in unbatch(state)
-    ]
+    sent = []
+    for arrays in unbatch(state):
+        arrays[0] = arrays[0][0]  # open chains have no outer bonds there
+        arrays[-1] = arrays[-1][..., 0]
+        sent.append(tensor_module.MatrixProductState(arrays, shape="lpr"))
+    return sent
 
 
 def from_quimb(states: "Sequence[MatrixProductState]") -> MPS:
@@ -91,21 +93,14 @@ def to_quimb_gates(
     ]
 
 
-def _drop_ends(arrays: list[Any]) -> list[Any]:
-    """The arrays without the outer bonds, as quimb's constructor takes open chains."""
-    arrays = [arrays[0][0], *arrays[1:]]
-    return [*arrays[:-1], arrays[-1][..., 0]]
-
-
 def _site_arrays(state: "MatrixProductState") -> list[Any]:
     """The arrays of one state as `(left, phys, right)`, whatever order quimb holds them in."""
     tensors: list[Any] = [state[site] for site in state.sites]
     bonds = [left.bonds(right) for left, right in pairwise(tensors)]
-    arrays = []
+    arrays, size, ends = [], 1, [(), *bonds, ()]
     for i, (site, tensor) in enumerate(zip(state.sites, tensors, strict=True)):
-        left = tuple(bonds[i - 1]) if i else ()
-        right = tuple(bonds[i]) if i < len(bonds) else ()
-        tensor = tensor.transpose(*left, state.site_ind(site), *right)
-        shape = tensor.shape if left else (1, *tensor.shape)
-        arrays.append(tensor.data.reshape(shape if right else (*shape, 1)))
+        left, index, right = ends[i], state.site_ind(site), ends[i + 1]
+        data = tensor.transpose(*left, index, *right).data
+        arrays.append(data.reshape(size, tensor.ind_size(index), -1))
+        size = arrays[-1].shape[-1]
     return arrays

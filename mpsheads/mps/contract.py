@@ -37,7 +37,7 @@ def log_norm(state: MPS) -> Float[Tensor, " batch"]:
 
     Cost: O(n_sites * max_bond**3) a state.
     """
-    return _log_norm(state).to(state.log_norm.dtype)
+    return double_log_norm(state).to(state.log_norm.dtype)
 
 
 def log_fidelity(bra: MPS, ket: MPS) -> Float[Tensor, " batch"]:
@@ -57,7 +57,7 @@ def log_fidelity(bra: MPS, ket: MPS) -> Float[Tensor, " batch"]:
     Cost: O(n_sites * max_bond**3) a pair.
     """
     phase, log = _log_overlap(bra, ket)
-    norms = _log_norm(bra, "bra") + _log_norm(ket, "ket")
+    norms = double_log_norm(bra, "bra") + double_log_norm(ket, "ket")
     return (2 * (_safe_log(phase) + log - norms)).to(bra.log_norm.dtype)
 
 
@@ -129,8 +129,8 @@ def log_fidelity_matrix(
     Cost: O(n_sites * max_bond**3) a pair.
     """
     phase, log = log_overlap_matrix(queries, documents, chunk)
-    rows = _log_norm(queries, "queries")
-    columns = _log_norm(documents, "documents")
+    rows = double_log_norm(queries, "queries")
+    columns = double_log_norm(documents, "documents")
     return (2 * (_safe_log(phase) + log - rows[:, None] - columns)).to(queries.log_norm.dtype)
 
 
@@ -165,7 +165,7 @@ def _log_overlap(
     return env[:, 0, 0], log + bra.log_norm.double() + ket.log_norm.double()
 
 
-def _log_norm(state: MPS, name: str | None = None) -> Tensor:
+def double_log_norm(state: MPS, name: str | None = None) -> Float[Tensor, " batch"]:
     """`log_norm` in double precision; of a named state one that is not finite raises."""
     phase, log = _log_overlap(state, state)
     if name is not None:

@@ -84,7 +84,8 @@ def reduced_density_matrix(
         )
     right = right_environments(state, order[-1])[0]
     env = left_environments(state, order[0])[-1][:, None, None]  # b P Q m l
-    runs = _runs(order)
+    offsets = alike(site - place for place, site in enumerate(order))
+    runs = [[order[place] for place in places] for places in offsets.values()]  # of neighbours
     for before, run in zip([None, *runs], runs, strict=False):
         for site in state.sites[before[-1] + 1 : run[0]] if before else ():
             env = einsum("bxyml,blpu,bmpv->bxyvu", env, site, site.conj())
@@ -151,14 +152,3 @@ def normalise_density(rho: Inexact[Tensor, "*b n n"]) -> Inexact[Tensor, "*b n n
     trace = rho.diagonal(dim1=-2, dim2=-1).sum(dim=-1).real
     check_weights(trace)
     return rho / trace[..., None, None]
-
-
-def _runs(order: Sequence[int]) -> list[list[int]]:
-    """Sorted sites, cut into runs of neighbours."""
-    runs: list[list[int]] = []
-    for i in order:
-        if runs and runs[-1][-1] == i - 1:
-            runs[-1].append(i)
-        else:
-            runs.append([i])
-    return runs

@@ -40,13 +40,10 @@ def symbols(operation: Operation) -> tuple[str, ...]:
 
     Sites of a gate that is not symmetric in them are numbered; an adjoint has a dagger.
     """
-    if operation.gate in _SYMBOLS:
-        found = _SYMBOLS[operation.gate]
-    else:
-        name = "M" if operation.gate == "matrix" else operation.gate.upper()
-        single = len(operation.sites) == 1
-        found = (name,) if single else tuple(name + "₀₁₂"[i] for i in range(len(operation.sites)))
-    return tuple(map(_dagger, found)) if operation.adjoint else found
+    name = "M" if operation.gate == "matrix" else operation.gate.upper()
+    numbers = "₀₁₂"[: len(operation.sites)] if len(operation.sites) > 1 else [""]
+    marks = _SYMBOLS.get(operation.gate, tuple(name + number for number in numbers))
+    return tuple(map(_dagger, marks)) if operation.adjoint else marks
 
 
 def moments(operations: Iterable[Operation]) -> list[list[Operation]]:

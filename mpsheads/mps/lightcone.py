@@ -48,13 +48,6 @@ class Cones:
     sites: list[tuple[int, ...]]
     parameters: list[list[int]]
 
-    @classmethod
-    def of(cls, circuit: Circuit, letters: str) -> "Cones":
-        """No cone yet of this form; what every evolution needs is found here once."""
-        rotations = as_rotations(circuit) if circuit.num_sites <= _SMALL else None
-        steps = () if rotations else live_steps(letters, circuit)
-        return cls(circuit, letters, rotations, steps, [], [], [])
-
     def own(self, parameters: Float[Tensor, " parameters"]) -> Float[Tensor, "cones _"]:
         """The parameters of each cone; a view where they follow each other."""
         count = self.circuit.num_parameters
@@ -169,13 +162,10 @@ def local_expectations(
     elif parameters.ndim == 2:
         check_equal("batch size", amplitudes=len(amplitudes), parameters=len(parameters))
     components = _pauli_components(amplitudes)
-    rows: list[int] = []
-    values = []
-    for cones in find_cones(circuit, pauli, places):
-        rows += cones.rows
-        values.append(_evaluate(cones, components, parameters))
-    order = torch.tensor(rows, device=amplitudes.device).argsort()
-    return torch.cat(values)[order].T
+    forms = find_cones(circuit, pauli, places)
+    values = torch.cat([_evaluate(cones, components, parameters) for cones in forms])
+    rows = [row for cones in forms for row in cones.rows]
+    return values[torch.tensor(rows, device=amplitudes.device).argsort()].T
 
 
 def _evaluate(
@@ -223,12 +213,13 @@ def find_cones(circuit: Circuit, pauli: str, places: Places) -> tuple[Cones, ...
         operations, window = circuit.influences(sites)
         new = {site: i for i, site in enumerate(window)}
         cone, used = _own_parameters(operations, new)
-        letters = ["1"] * len(window)
-        for site, letter in zip(sites, pauli, strict=True):
-            letters[new[site]] = letter
-        form = ("".join(letters), tuple(cone))
+        letters = dict(zip(sites, pauli, strict=True))
+        form = ("".join(letters.get(site, "1") for site in window), tuple(cone))
         if form not in by_form:
-            by_form[form] = Cones.of(Circuit(len(window), cone), form[0])
+            part = Circuit(len(window), cone)
+            rotations = as_rotations(part) if len(window) <= _SMALL else None
+            steps = () if rotations else live_steps(form[0], part)
+            by_form[form] = Cones(part, form[0], rotations, steps, [], [], [])
         cones = by_form[form]
         cones.rows.append(row)
         cones.sites.append(window)

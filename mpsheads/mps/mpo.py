@@ -180,7 +180,7 @@ def _coefficients(
     phases = [1j ** sum(letter == "Y" for _, letter in string) for string in strings]
     if not dtype.is_complex:
         odd = [i for i, phase in enumerate(phases) if phase.imag]
-        if odd or any(isinstance(v, complex) or _is_complex(v) for v in values):
+        if odd or any(torch.as_tensor(value).is_complex() for value in values):
             raise ValueError(
                 f"`dtype` must be complex where a term has an odd number of Y or a complex "
                 f"coefficient, got {dtype}."
@@ -198,10 +198,6 @@ def _coefficients(
     columns = torch.stack([one, *(tensor.expand(batch) for tensor in tensors)], dim=1)
     check_finite("terms", columns[:, 1:].T)
     return columns * torch.tensor([1, *phases], dtype=dtype, device=device)
-
-
-def _is_complex(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_complex()
 
 
 def _automaton(strings: Sequence[_String], n_sites: int) -> tuple[list[int], list[list[_Step]]]:

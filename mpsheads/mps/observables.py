@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_choice, check_equal
 from mpsheads.mps.arguments import (
     check_qubits,
     check_sites,
@@ -20,7 +20,6 @@ from mpsheads.mps.density import (
     left_environments,
     one_site_density_matrices,
     reduced_density_matrix,
-    rescale,
     right_environments,
     step_right,
 )
@@ -63,7 +62,7 @@ def expectation(
     if isinstance(operator, MPO):
         if sites is not None:
             raise ValueError(f"`sites` must be left out for an `MPO`, got {sites}.")
-        return _of_mpo(state, operator)
+        return _like(state, _sandwich(state, operator, squared=False))
     if isinstance(operator, str):
         return _of_string(state, operator, sites)
     if sites is None:
@@ -125,7 +124,7 @@ def correlation(
     """
     rho = one_site_density_matrices(state)
     first, second = (
-        fitting_matrix(name, _letter(operator, state), state, rho.shape[-1])
+        fitting_matrix(name, _letter(name, operator, state), state, rho.shape[-1])
         for name, operator in (("a", a), ("b", b))
     )
     dtype = torch.promote_types(first.dtype, second.dtype)
@@ -210,21 +209,23 @@ def _of_string(state: MPS, string: str, sites: int | Sequence[int] | None) -> Te
     return value * phase if state.dtype.is_complex else value * phase.real
 
 
-def _of_mpo(state: MPS, operator: MPO) -> Tensor:
-    return _like(state, _sandwich(state, operator, squared=False))
-
-
 def _sandwich(state: MPS, operator: MPO, *, squared: bool) -> Tensor:
     """`<O>`, or `<O^dagger O>`, in the promoted dtype of states and operator.
 
     The environment of the norm is carried along and gives the scale, so that no logarithms of
     large numbers are subtracted.
     """
-    _check_mpo(state, operator)
+    check_equal("physical dimensions", state=state.phys_dims, operator=operator.phys_dims)
+    check_equal("device", state=state.device, operator=operator.device)
+    if operator.batch_size not in (1, state.batch_size):
+        raise ValueError(
+            f"`operator` must be one for all states or one for each of {state.batch_size}, got "
+            f"{operator.batch_size}."
+        )
     dtype = working_dtype(state, operator.dtype)
     plain = torch.ones(state.batch_size, 1, 1, dtype=dtype, device=state.device)  # b m l
-    shape = (state.batch_size, 1, *([1, 1] if squared else [1]), 1)
-    env, log = plain.new_ones(shape), plain.real.new_zeros(state.batch_size)  # b m (y) w l
+    env = plain[:, :, None] if not squared else plain[:, :, None, None]  # b m (y) w l
+    log = plain.real.new_zeros(state.batch_size)
     b = "" if operator.batch_size == 1 else "b"
     step = f"bmywl,blpu,{b}wqpr,{b}yqts,bmtv->bvsru" if squared else f"bmwl,blpu,{b}wqpr,bmqv->bvru"
     for site, layer in zip(state.sites, operator.sites, strict=True):
@@ -234,7 +235,7 @@ def _sandwich(state: MPS, operator: MPO, *, squared: bool) -> Tensor:
         env = einsum(step, env, ket, *layers, ket.conj())
         plain = step_right(plain, ket, ket)
         size = environment_size(plain)
-        plain = rescale(plain)
+        plain = plain / size[:, None, None]
         env = env / size.reshape(-1, *[1] * (env.ndim - 1))
         size = env.detach().abs().flatten(1).amax(dim=1)
         far = (size > _FAR) | ((size < 1 / _FAR) & (size > 0))
@@ -245,23 +246,12 @@ def _sandwich(state: MPS, operator: MPO, *, squared: bool) -> Tensor:
     return env.flatten() / norm * log.exp()
 
 
-def _check_mpo(state: MPS, operator: MPO) -> None:
-    check_equal("physical dimensions", state=state.phys_dims, operator=operator.phys_dims)
-    check_equal("device", state=state.device, operator=operator.device)
-    if operator.batch_size not in (1, state.batch_size):
-        raise ValueError(
-            f"`operator` must be one for all states or one for each of {state.batch_size}, got "
-            f"{operator.batch_size}."
-        )
-
-
-def _letter(operator: Tensor | str, state: MPS) -> Tensor:
+def _letter(name: str, operator: Tensor | str, state: MPS) -> Tensor:
     """The matrix that a letter names; complex for Y."""
     if not isinstance(operator, str):
         return operator
     check_qubits(state)
-    if operator not in ("1", "X", "Y", "Z"):
-        raise ValueError(f"A letter must be one of 1XYZ, got {operator!r}.")
+    check_choice(name, operator, ("1", "X", "Y", "Z"))
     matrix = real_paulis(state.dtype, state.device)["1XYZ".index(operator)]
     return 1j * matrix if operator == "Y" else matrix
 

@@ -1,6 +1,5 @@
 """Locally purified states: exact mixed states of some sites of an MPS."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from mpsheads.mps.density import environment_size, step_right
 from mpsheads.mps.linalg import qr, to_unit
 from mpsheads.mps.observables import expectation
 from mpsheads.mps.paths import einsum
-from mpsheads.mps.state import MPS, to_dense
+from mpsheads.mps.state import MPS
 
 
 @pytree
@@ -44,11 +43,6 @@ class PurifiedMPS(Chain):
 
     def __post_init__(self) -> None:
         check_chain(self, "batch, left, phys, kraus, right", self.log_norm)
-
-    @property
-    def kraus_dims(self) -> tuple[int, ...]:
-        """Dimension of the Kraus leg of each site."""
-        return tuple([site.shape[3] for site in self.sites])
 
 
 def partial_trace(state: MPS, keep: int | Sequence[int]) -> PurifiedMPS:
@@ -101,11 +95,10 @@ def mixed_to_dense(rho: PurifiedMPS) -> Inexact[Tensor, "batch levels levels"]:
 
     Cost: O(levels**2 * product of Kraus dimensions): for a few sites only.
     """
-    n = rho.n_sites
-    legs = [dim for site in rho.sites for dim in site.shape[2:4]]
-    tensor = to_dense(purification(rho)).reshape(-1, *legs)
-    tensor = tensor.permute(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2))
-    x = tensor.reshape(rho.batch_size, math.prod(rho.phys_dims), -1)  # b levels kraus
+    x = rho.sites[0].new_ones(rho.batch_size, 1, 1, 1)  # b levels kraus r
+    for site in rho.sites:
+        x = torch.einsum("bxjl,blpkr->bxpjkr", x, site).flatten(3, 4).flatten(1, 2)
+    x = x[..., 0] * rho.log_norm.exp()[:, None, None]
     return x @ x.mH
 
 

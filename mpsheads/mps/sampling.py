@@ -9,13 +9,9 @@ from torch import Tensor
 
 from mpsheads._checks import check_equal, check_positive, is_concrete
 from mpsheads.mps.arguments import check_sites, check_weights
-from mpsheads.mps.contract import log_norm
-from mpsheads.mps.density import (
-    left_environments,
-    rescale,
-    right_environments,
-    step_right,
-)
+from mpsheads.mps.contract import double_log_norm, log_norm
+from mpsheads.mps.density import left_environments, rescale, right_environments, step_right
+from mpsheads.mps.linalg import to_unit
 from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
 
@@ -51,7 +47,8 @@ def sample(
     first = state.sites[0]
     check_weights(einsum("blpu,buv,blpv->b", first, rights[0], first.conj()).real)
     shape = (state.batch_size, n_shots, state.n_sites)
-    uniform = _uniform(state, shape, generator)
+    real = state.log_norm.dtype
+    uniform = torch.rand(shape, dtype=real, device=state.device, generator=generator)
     widest = state.batch_size * max(site.shape[2] * site.shape[3] for site in state.sites)
     chunk = max(1, _CHUNK_ELEMENTS // widest)
     return torch.cat([_draw(state, rights, part) for part in uniform.split(chunk, dim=1)], dim=1)
@@ -81,23 +78,15 @@ def log_probability(
     check_equal("device", state=state.device, outcomes=outcomes.device)
     for i, phys in enumerate(state.phys_dims):
         _check_levels("outcomes", outcomes[:, :, i], i, phys)
-    plain = state.sites[0].new_ones(state.batch_size, 1, 1)  # the norm, b l* l
+    log = (state.log_norm.double() - double_log_norm(state, "state"))[:, None]
     vectors = state.sites[0].new_ones(*outcomes.shape[:2], 1)  # b s l
-    log = state.log_norm.new_zeros(outcomes.shape[:2])
     for site, level in zip(state.sites, outcomes.unbind(dim=2), strict=True):
-        vectors = _take(_open(vectors, site), level)
-        size = vectors.detach().abs().amax(dim=2).clamp_min(torch.finfo(log.dtype).tiny)
-        plain = step_right(plain, site, site)
-        scale = plain.detach().diagonal(dim1=1, dim2=2).real.amax(dim=1)
-        scale = scale.clamp_min(torch.finfo(log.dtype).tiny)
-        vectors, plain = vectors / size[..., None], plain / scale[:, None, None]
-        log = log + (2 * size.log() - scale.log()[:, None])
-    norm = plain[:, 0, 0].real
-    check_weights(norm)
+        vectors, size = to_unit(_take(_open(vectors, site), level), 2)
+        log = log + size[..., 0].double().log()
     weight = (vectors * vectors.conj()).real[..., 0]
     possible = weight > 0
-    value = torch.where(possible, weight, 1.0).log() + log - norm.log()[:, None]
-    return torch.where(possible, value, -math.inf)
+    value = torch.where(possible, weight, 1.0).log() + 2 * log
+    return torch.where(possible, value, -math.inf).to(state.log_norm.dtype)
 
 
 def project(state: MPS, outcomes: Mapping[int, int | Tensor]) -> MPS:
@@ -135,9 +124,7 @@ def project(state: MPS, outcomes: Mapping[int, int | Tensor]) -> MPS:
         tensors[i] = torch.where(keep[:, None, :, None], tensor, 0.0)
     projected = state.with_sites(tensors)
     with torch.no_grad():
-        before = log_norm(state)
-        check_weights(torch.where(before == -math.inf, 0.0, 0 * before + 1))
-        log_root = log_norm(projected) - before  # of the probability
+        log_root = double_log_norm(projected) - double_log_norm(state, "state")  # of the chance
         if is_concrete(log_root) and not log_root.isfinite().all():
             row = int((~log_root.isfinite()).nonzero()[0])
             raise ValueError(
@@ -146,7 +133,7 @@ def project(state: MPS, outcomes: Mapping[int, int | Tensor]) -> MPS:
             )
         sine = state.truncation_angle.clamp(max=math.pi / 2).sin() * (-log_root).exp()
         angle = torch.where(sine < 1, sine.clamp(max=1.0).asin(), math.pi / 2)
-        angle = torch.maximum(angle, state.truncation_angle.detach())
+        angle = torch.maximum(angle, state.truncation_angle.detach()).to(state.log_norm.dtype)
     return projected.with_sites({}, truncation_angle=angle)
 
 
@@ -173,12 +160,9 @@ def measure(
     wanted = check_sites(sites, state.n_sites)
     with torch.no_grad():
         levels = _measured_levels(state, sorted(wanted), generator)
-    found = project(state, levels)
-    norm = log_norm(found)
-    found = found.with_sites(
-        {}, log_norm=found.log_norm - norm, truncation_angle=found.truncation_angle
-    )
-    return torch.stack([levels[i] for i in wanted], dim=1), found
+    after = project(state, levels)
+    after = after.with_sites({}, log_norm=after.log_norm - log_norm(after))
+    return torch.stack([levels[i] for i in wanted], dim=1), after
 
 
 def _draw(state: MPS, rights: Sequence[Tensor], uniform: Tensor) -> Tensor:
@@ -190,9 +174,7 @@ def _draw(state: MPS, rights: Sequence[Tensor], uniform: Tensor) -> Tensor:
         weighted = (opened.flatten(1, 2) @ right).unflatten(1, opened.shape[1:3])  # b s p r*
         weights = (weighted * opened.conj()).real.sum(dim=3)
         level = _choose(weights, uniform[:, :, i])
-        vectors = _take(opened, level)
-        size = vectors.abs().amax(dim=2, keepdim=True)
-        vectors = vectors / size.clamp_min(torch.finfo(uniform.dtype).tiny)
+        vectors, _ = to_unit(_take(opened, level), 2)
         outcomes.append(level)
     return torch.stack(outcomes, dim=2)
 
@@ -203,7 +185,8 @@ def _measured_levels(
     """A level for each of the sorted sites and each state, from marginal probabilities."""
     rights = right_environments(state, order[0])
     left = left_environments(state, order[0])[-1]
-    uniform = _uniform(state, (state.batch_size, len(order)), generator)
+    shape, real = (state.batch_size, len(order)), state.log_norm.dtype
+    uniform = torch.rand(shape, dtype=real, device=state.device, generator=generator)
     levels: dict[int, Tensor] = {}
     for i in range(order[0], order[-1] + 1):
         site = state.sites[i]
@@ -235,11 +218,6 @@ def _choose(weights: Tensor, uniform: Tensor) -> Tensor:
     below = torch.nextafter(total, torch.zeros_like(total))
     threshold = torch.minimum(uniform * total, below)
     return (ends <= threshold[..., None]).sum(dim=-1).clamp(max=weights.shape[-1] - 1)
-
-
-def _uniform(state: MPS, shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
-    real = state.log_norm.dtype
-    return torch.rand(shape, dtype=real, device=state.device, generator=generator)
 
 
 def _check_levels(name: str, level: Tensor, site: int, phys: int) -> None:

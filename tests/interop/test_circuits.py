@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import oracle
-from mpsheads.ansatz import brickwork, ghz, ladder, qaoa_ring, qft, trotter_ising
+from mpsheads.ansatz import brickwork, ghz
 from mpsheads.interop import from_qasm, from_qiskit, to_qasm, to_qiskit, to_quimb_gates
 from mpsheads.mps import Circuit, gates
 from tests.strategies import circuits, dense_circuit
@@ -87,18 +87,6 @@ def test_gates_that_both_know_come_back_under_their_names(version):
     back = from_qasm(to_qasm(circuit, version))
     assert [op.gate for op in back] == [op.gate for op in circuit]
     assert [op.sites for op in back] == [op.sites for op in circuit]
-
-
-@pytest.mark.parametrize(
-    "circuit",
-    [ghz(4), qft(4), brickwork(4, 2), ladder(3), qaoa_ring(5, 2), trotter_ising(4, 2)],
-    ids=["ghz", "qft", "brickwork", "ladder", "qaoa", "trotter"],
-)
-def test_named_circuits_keep_their_gates(circuit):
-    circuit = angled(circuit)
-    back = from_qasm(to_qasm(circuit))
-    assert [op.gate for op in back] == [op.gate for op in circuit]
-    assert_same_up_to_phase(dense_state(back), dense_state(circuit))
 
 
 def test_parameters_replace_the_values_of_the_circuit(generator):

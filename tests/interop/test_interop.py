@@ -141,13 +141,6 @@ def test_a_circuit_of_quimb_agrees_with_the_oracle():
     assert_close(to_dense(state)[0], vector, check_dtype=False, rtol=1e-6, atol=1e-6)
 
 
-def test_fidelities_agree_with_those_of_quimb(generator):
-    state = states_of(8, 4, 3, torch.complex128, generator)
-    sent = [member / member.norm() for member in to_quimb(state)]
-    wanted = [[abs(a.H @ b) ** 2 for b in sent] for a in sent]
-    assert_close(fidelity_matrix(state, state), torch.tensor(wanted, dtype=torch.float64))
-
-
 def test_tensornetwork_can_canonicalise_what_it_is_sent(generator):
     state = states_of(5, 3, 1, torch.complex128, generator)
     (sent,) = to_tensornetwork(state)

@@ -125,10 +125,10 @@ def test_log_probabilities_agree_with_the_amplitudes(n_sites, bond, phys, dtype,
 
 
 def test_log_probabilities_of_long_chains_and_of_what_cannot_happen():
-    amplitudes = torch.tensor([0.6, 0.8]).expand(1, 4096, 2) * 5
-    bits = torch.zeros(1, 1, 4096, dtype=torch.int64)
+    amplitudes = torch.tensor([0.6, 0.8]).expand(1, 512, 2) * 5
+    bits = torch.zeros(1, 1, 512, dtype=torch.int64)
     found = log_probability(product_state(amplitudes), bits)
-    assert_close(found, torch.tensor([[4096 * math.log(0.36)]]), rtol=1e-4, atol=0)  # float32
+    assert_close(found, torch.tensor([[512 * math.log(0.36)]]), rtol=1e-4, atol=0)  # float32
     site = torch.tensor([1.0, 0.0]).expand(1, 3, 2).clone().requires_grad_()
     bits = torch.tensor([[[0, 0, 0], [0, 1, 0]]])
     found = log_probability(product_state(site), bits)
@@ -201,45 +201,12 @@ def test_the_bound_on_the_fidelity_stays_one_through_a_projection(generator):
 
 
 def test_long_chains_are_sampled_and_measured(generator):
-    state = random_mps(1024, 2, batch_size=2, dtype=torch.float32, generator=generator)
+    state = random_mps(512, 2, batch_size=2, dtype=torch.float32, generator=generator)
     quiet = MPS(tuple(site / 9 for site in state.sites), state.log_norm)
     shots = sample(quiet, 2, generator=generator)
     assert log_probability(quiet, shots).isfinite().all()
-    outcomes, after = measure(quiet, (4, 1000), generator=generator)
-    assert torch.equal(sample(after, 1, generator=generator)[:, 0, [4, 1000]], outcomes)
-
-
-def test_gradients_agree_with_finite_differences_also_from_product_states(generator):
-    shots = torch.tensor([[[0, 1, 1], [1, 0, 1]], [[0, 0, 0], [1, 1, 1]]])
-
-    def value(*tensors):
-        state = MPS(tensors, tensors[0].real.new_zeros(2))
-        found = project(state, {1: torch.tensor([0, 1])})
-        _, after = measure(state, (0, 2), generator=seeded(4))
-        logs = log_probability(state, shots).clamp_min(-100)  # some cannot happen
-        return logs, log_norm(found), expectation(after, "X", 1).real
-
-    amplitudes = torch.randn(2, 3, 2, dtype=torch.complex128, generator=generator)
-    for state in (
-        random_mps(3, 2, batch_size=2, dtype=torch.complex128, generator=generator),
-        product_state(amplitudes),
-    ):
-        tensors = [site.clone().requires_grad_() for site in state.sites]
-        assert torch.autograd.gradcheck(value, tensors, fast_mode=True)
-
-
-def test_vmap_agrees_with_its_members(generator):
-    sites = [torch.randn(4, 2, *s, generator=generator) for s in [(1, 2, 2), (2, 2, 2), (2, 2, 1)]]
-    shots = torch.tensor([[[0, 1, 1]], [[0, 0, 0]]])
-
-    def run(*tensors):
-        state = MPS.unchecked(tensors, tensors[0].new_zeros(2))
-        return log_probability(state, shots), log_norm(project(state, {1: 1}))
-
-    together = torch.func.vmap(run)(*sites)
-    for i in range(4):
-        for found, alone in zip(together, run(*[site[i] for site in sites]), strict=True):
-            assert_close(found[i], alone)
+    outcomes, after = measure(quiet, (4, 500), generator=generator)
+    assert torch.equal(sample(after, 1, generator=generator)[:, 0, [4, 500]], outcomes)
 
 
 @pytest.mark.parametrize(
@@ -264,18 +231,3 @@ def test_vmap_agrees_with_its_members(generator):
 def test_bad_arguments_are_refused(compute, message):
     with pytest.raises(ValueError, match=message):
         compute(basis_state(torch.tensor([0, 1, 0]), 2))
-
-
-@pytest.mark.parametrize(("value", "what"), [(0.0, "is zero"), (torch.nan, "holds NaN or infin")])
-def test_states_without_a_norm_are_refused(value, what, generator):
-    state = random_mps(3, 2, batch_size=2, generator=generator)
-    scale = torch.tensor([1.0, value])[:, None, None, None]
-    bad = state.with_sites({1: state.sites[1] * scale})
-    for compute in (
-        lambda state: sample(state, 2),
-        lambda state: measure(state, (0, 2)),
-        lambda state: project(state, {1: 0}),
-        lambda state: log_probability(state, torch.zeros(2, 1, 3, dtype=torch.int64)),
-    ):
-        with pytest.raises(ValueError, match=f"`state` must be finite .* state 1 of the .* {what}"):
-            compute(bad)

@@ -1,4 +1,8 @@
-"""State vectors of up to about 12 sites, written as in a textbook."""
+"""Dense state vectors in complex128: slow, plain, and the judge of everything else.
+
+Used by tests alone, for up to about 12 sites. One state at a time, no batching, no shared code with
+`mpsheads.mps`. Site 0 is the most significant bit; a gate matrix is `(out, in)`.
+"""
 
 import math
 from collections.abc import Sequence
