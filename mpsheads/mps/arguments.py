@@ -8,7 +8,6 @@ from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite, is_concrete
 from mpsheads.mps.chain import Chain
-from mpsheads.mps.state import MPS
 
 
 def check_sites(sites: int | Sequence[int], n_sites: int) -> tuple[int, ...]:
@@ -23,7 +22,7 @@ def check_sites(sites: int | Sequence[int], n_sites: int) -> tuple[int, ...]:
     return named
 
 
-def check_qubits(state: MPS) -> None:
+def check_qubits(state: Chain) -> None:
     """Raise `ValueError` unless every site is a qubit."""
     if set(state.phys_dims) != {2}:
         raise ValueError(f"`state` must be one of qubits, got dimensions {state.phys_dims}.")
@@ -36,7 +35,7 @@ def check_alike(**states: Chain) -> None:
         check_equal(readable, **{name: getattr(state, what) for name, state in states.items()})
 
 
-def check_complex(what: str, dtype: torch.dtype, state: MPS) -> None:
+def check_complex(what: str, dtype: torch.dtype, state: Chain) -> None:
     """Raise `TypeError` if something complex is to act on real states."""
     if dtype.is_complex and not state.dtype.is_complex:
         raise TypeError(
@@ -59,7 +58,7 @@ def check_weights(weight: Tensor, name: str = "state") -> None:
 
 
 def fitting_matrix(
-    name: str, matrix: Tensor, state: MPS, levels: int
+    name: str, matrix: Tensor, state: Chain, levels: int
 ) -> Inexact[Tensor, "_b {levels} {levels}"]:
     """`(batch or 1, levels, levels)` in the states' precision, complex if either is."""
     if matrix.ndim not in (2, 3) or matrix.shape[-2:] != (levels, levels):
@@ -77,6 +76,6 @@ def fitting_matrix(
     return matrix.to(working_dtype(state, matrix.dtype)).reshape(-1, levels, levels)
 
 
-def working_dtype(state: MPS, dtype: torch.dtype) -> torch.dtype:
+def working_dtype(state: Chain, dtype: torch.dtype) -> torch.dtype:
     """The precision of the states, complex if they or an operator of the given dtype are."""
     return torch.promote_types(state.dtype, torch.complex32) if dtype.is_complex else state.dtype

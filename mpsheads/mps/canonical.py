@@ -335,10 +335,16 @@ def from_dense(
     Cost: O(batch * amplitudes), and that of `compress`.
     """
     check_finite("vectors", vectors)
-    dims = _split_dimension(vectors.shape[1], phys_dims)
-    sizes = [1]
-    for dim in dims:
-        sizes.append(sizes[-1] * dim)
+    amplitudes = vectors.shape[1]
+    if isinstance(phys_dims, int):
+        phys_dims = [phys_dims] * max(1, round(math.log(amplitudes, max(2, phys_dims))))
+    dims = tuple(phys_dims)
+    if math.prod(dims) != amplitudes:
+        raise ValueError(
+            f"`vectors` must hold as many amplitudes as the sites' dimensions multiply to, got "
+            f"{amplitudes} for `phys_dims` {dims}."
+        )
+    sizes = [math.prod(dims[:i]) for i in range(len(dims) + 1)]
     middle = next(i for i in range(len(dims)) if sizes[i + 1] ** 2 >= sizes[-1])
     sites = []
     for i, (size, dim) in enumerate(zip(sizes, dims, strict=False)):
@@ -350,17 +356,3 @@ def from_dense(
             sites.append(eye.reshape(1, left, dim, right).expand(len(vectors), -1, -1, -1))
     state = MPS(tuple(sites), vectors.real.new_zeros(len(vectors)), center=middle)
     return state if truncation is None else compress(state, truncation)
-
-
-def _split_dimension(amplitudes: int, phys_dims: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(phys_dims, int):
-        count = round(math.log(amplitudes, phys_dims)) if phys_dims > 1 else 1
-        dims = (phys_dims,) * max(1, count)
-    else:
-        dims = tuple(phys_dims)
-    if math.prod(dims) != amplitudes:
-        raise ValueError(
-            f"`vectors` must hold as many amplitudes as the sites' dimensions multiply to, got "
-            f"{amplitudes} for `phys_dims` {phys_dims}."
-        )
-    return dims

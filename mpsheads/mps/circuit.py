@@ -73,11 +73,6 @@ class Circuit:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
-    @classmethod
-    def of(cls, num_sites: int, gates: Iterable[tuple[Any, ...]]) -> "Circuit":
-        """The same as `Circuit(num_sites, gates)`."""
-        return cls(num_sites, gates)
-
     def __hash__(self) -> int:
         return self._hash
 
@@ -194,13 +189,7 @@ class Circuit:
             ValueError: If there are more or fewer parameters than the circuit takes.
         """
         self._check(parameters)
-        batch = parameters if parameters.ndim == 2 else parameters[None]
-        matrices: list[Tensor] = [batch] * len(self)
-        for group in self._batches:
-            found = group.unitaries(batch)
-            for place, matrix in zip(group.places, found.unbind(0), strict=True):
-                matrices[place] = matrix if parameters.ndim == 2 else matrix[0]
-        return matrices
+        return [op.unitary(parameters[..., op.start : op.stop]) for op in self.operations]
 
     def _check(self, parameters: Tensor) -> None:
         if parameters.ndim not in (1, 2) or parameters.shape[-1] != self.num_parameters:
@@ -223,13 +212,6 @@ class Circuit:
 
     def __len__(self) -> int:
         return len(self.operations)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{op.gate}{' adjoint' * op.adjoint} on {', '.join(map(str, op.sites))}"
-            for op in self.operations
-        ]
-        return "\n".join([f"{self.num_sites} sites, {self.num_parameters} parameters", *lines])
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float, Inexact
 from torch import Tensor
@@ -100,11 +101,6 @@ def controlled_factors(matrix: Inexact[Tensor, "*b 2 2"]) -> Factors:
     projectors = torch.diag_embed(eye).movedim(0, -1)[None]  # 1 out in rank: |0><0|, |1><1|
     choices = torch.stack([eye.expand_as(matrix), matrix], -3)[..., None]  # rank out in 1
     return projectors.expand(*matrix.shape[:-2], 1, 2, 2, 2), choices
-
-
-def interaction(angle: Float[Tensor, "*b"], pauli: str) -> Complex[Tensor, "*b 4 4"]:
-    """Ising interaction `exp(-i angle P (x) P / 2)` of one of the Pauli matrices "x", "y", "z"."""
-    return contract(interaction_factors(angle, pauli))
 
 
 def interaction_factors(angle: Float[Tensor, "*b"], pauli: str) -> Factors:
@@ -226,31 +222,24 @@ def _one(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda angles: function(angles[..., 0])
 
 
+def _of_rank_two(num_parameters: int, factors: Callable[[Tensor], Factors]) -> GateFamily:
+    return GateFamily(2, num_parameters, lambda angles: contract(factors(angles)), factors)
+
+
 def _controlled(num_parameters: int, target: Callable[[Tensor], Tensor]) -> GateFamily:
-    return GateFamily(
-        2,
-        num_parameters,
-        lambda angles: controlled(target(angles)),
-        lambda angles: controlled_factors(target(angles)),
-    )
+    return _of_rank_two(num_parameters, lambda angles: controlled_factors(target(angles)))
 
 
 def _interaction(pauli: str) -> GateFamily:
-    return GateFamily(
-        2,
-        1,
-        lambda angles: interaction(angles[..., 0], pauli),
-        lambda angles: interaction_factors(angles[..., 0], pauli),
-    )
+    return _of_rank_two(1, lambda angles: interaction_factors(angles[..., 0], pauli))
 
 
-def _constant(name: str) -> GateFamily:
-    rows = CONSTANTS[name]
+def _constant(rows: Rows) -> GateFamily:
     return GateFamily(
         len(rows).bit_length() - 1,
         0,
-        lambda angles: _tensor(rows, angles),
-        lambda angles: tuple(_tensor(factor, angles) for factor in constant_factors(rows)),
+        lambda angles: constant_matrix(rows, angles),
+        lambda angles: tuple(constant_matrix(factor, angles) for factor in constant_factors(rows)),
     )
 
 
@@ -272,20 +261,20 @@ FAMILIES: dict[str, GateFamily] = {
     "fsim": GateFamily(2, 2, fsim),
     "givens": GateFamily(2, 1, _one(givens)),
     "su4": GateFamily(2, 15, su4),
-    **{name: _constant(name) for name in CONSTANTS},
+    **{name: _constant(rows) for name, rows in CONSTANTS.items()},
 }
 """The gates that a circuit can name."""
+
+
+def constant_matrix(numbers: Rows | np.ndarray, like: Tensor) -> Tensor:
+    """Constant numbers as a complex tensor for each row of angles."""
+    tensor = torch.tensor(numbers, dtype=complex_of(like.dtype), device=like.device)
+    return tensor.expand(*like.shape[:-1], *tensor.shape)
 
 
 def _cis(angle: Tensor) -> Tensor:
     """`exp(i angle)`, ten times faster than the complex exponential."""
     return torch.complex(angle.cos(), angle.sin())
-
-
-def _tensor(numbers: object, angles: Tensor) -> Tensor:
-    """Constant numbers as a complex tensor for each row of angles."""
-    tensor = torch.tensor(numbers, dtype=complex_of(angles.dtype), device=angles.device)
-    return tensor.expand(*angles.shape[:-1], *tensor.shape)
 
 
 def _matrix(rows: Sequence[Sequence[Any]], like: Tensor | None = None) -> Tensor:
@@ -296,11 +285,8 @@ def _matrix(rows: Sequence[Sequence[Any]], like: Tensor | None = None) -> Tensor
     entries = [entry for row in rows for entry in row]
     like = like if like is not None else next(e for e in entries if isinstance(e, Tensor))
     dtype = complex_of(like.dtype)
-    constants = {
-        number: torch.full_like(like, number, dtype=dtype)
-        for number in {entry for entry in entries if not isinstance(entry, Tensor)}
-    }
-    tensors = [entry if isinstance(entry, Tensor) else constants[entry] for entry in entries]
-    size = len(rows)
-    flat = torch.stack([tensor.to(dtype) for tensor in tensors], -1)
-    return flat.unflatten(-1, (size, size))
+    tensors = [
+        entry.to(dtype) if isinstance(entry, Tensor) else torch.full_like(like, entry, dtype=dtype)
+        for entry in entries
+    ]
+    return torch.stack(tensors, -1).unflatten(-1, (len(rows), len(rows)))

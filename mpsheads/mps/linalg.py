@@ -65,7 +65,9 @@ def singular_values(matrix: Inexact[Tensor, "*b m n"]) -> Float[Tensor, "*b k"]:
 
     The gradient is right for every function that does not depend on the order of equal values.
     """
-    return _run(_SingularValues, matrix)[0]
+    cleared, size = _prepare(matrix.detach())
+    cleared = matrix / size + (cleared - matrix.detach() / size)  # with the gradient of `matrix`
+    return torch.linalg.svdvals(cleared) * size[..., 0]
 
 
 def kept_space(
@@ -149,25 +151,6 @@ class _QR(torch.autograd.Function):
             outside = grad_q - q @ (q.mH @ grad_q)
             grad = grad + outside @ _pseudo_inverse(r).mH
         return grad
-
-
-class _SingularValues(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        u, s, vh = svd(matrix)
-        return s, u, vh
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*output[1:])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        u, vh = ctx.saved_tensors
-        return (u * grads[0][..., None, :].to(u.dtype)) @ vh
 
 
 class _KeptSpace(torch.autograd.Function):
@@ -257,11 +240,6 @@ def _inverse_gaps(kept: Tensor, dropped: Tensor) -> Tensor:
     return gap / (gap**2 + width**2) / (kept + dropped + width)
 
 
-def _inverses(s: Tensor) -> Tensor:
-    """`1 / s` of values of at most 1, and 0 where they vanish."""
-    return s / (s**2 + _broadening(s) ** 2)
-
-
 def _broadening(s: Tensor) -> float:
     """Differences below this one, of singular values of at most 1, count as none."""
     return torch.finfo(s.dtype).eps ** 0.5
@@ -271,5 +249,5 @@ def _pseudo_inverse(r: Tensor) -> Tensor:
     scaled, size = _prepare(r)
     u, s, vh = torch.linalg.svd(scaled, full_matrices=False)
     s, largest = to_unit(s, -1)
-    inverse = _inverses(s) / largest
+    inverse = s / (s**2 + _broadening(s) ** 2) / largest  # 0 where they vanish
     return (vh.mH * inverse[..., None, :].to(vh.dtype)) @ u.mH / size

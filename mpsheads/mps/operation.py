@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from mpsheads._checks import check_choice, is_concrete
@@ -15,12 +15,11 @@ from mpsheads.mps.gate_factors import (
     adjoint,
     complex_of,
     constant_factors,
-    contract,
     mirror,
     reorder,
     split,
 )
-from mpsheads.mps.gates import CONSTANTS, FAMILIES
+from mpsheads.mps.gates import CONSTANTS, FAMILIES, constant_matrix
 
 _UNITARITY = 1e-5  # single precision passes
 
@@ -93,6 +92,14 @@ class Operation:
         """Index after its last parameter."""
         return self.start + self.num_parameters
 
+    def unitary(self, angles: Float[Tensor, "*b angles"]) -> Complex[Tensor, "*b levels levels"]:
+        """Its matrix, the first site named most significant."""
+        if self.matrix is None:
+            matrix = FAMILIES[self.gate].matrix(angles)
+        else:
+            matrix = constant_matrix(self.matrix, angles)
+        return matrix.mH if self.adjoint else matrix
+
     def inverse(self) -> "Operation":
         """The inverse, with the same parameters."""
         if self.gate in CONSTANTS and _is_hermitian(CONSTANTS[self.gate]):
@@ -158,13 +165,6 @@ class OperationBatch:
             factors = split(reorder(family.matrix(angles), order))
         return adjoint(factors) if self.kind.adjoint else factors
 
-    def unitaries(self, parameters: Float[Tensor, "b parameters"]) -> Tensor:
-        """The full matrices `(count, b, 2**k, 2**k)`, the first site named most significant."""
-        order = self.kind.order
-        sites = sorted(range(len(order)), key=order.__getitem__)  # as named, from left to right
-        matrices = reorder(contract(self.factors(parameters)), sites)
-        return matrices.expand(-1, len(parameters), -1, -1)
-
     def _load(self, name: str, parameters: Tensor) -> tuple[Tensor, ...]:
         """Arrays as tensors that fit the parameters; copies on a GPU are kept."""
         arrays, device = getattr(self, name), parameters.device
@@ -181,9 +181,7 @@ def _sorted_rows(rows: Rows, order: tuple[int, ...]) -> Rows:
     """The matrix with its sites from left to right."""
     if order == tuple(range(len(order))):
         return rows
-    k = len(order)
-    legs = np.array(rows, dtype=np.complex128).reshape([2] * (2 * k))
-    matrix = legs.transpose(*order, *(k + i for i in order)).reshape(2**k, 2**k)
+    matrix = reorder(torch.tensor(rows, dtype=torch.complex128), order)
     return tuple(map(tuple, matrix.tolist()))
 
 

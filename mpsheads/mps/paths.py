@@ -7,6 +7,7 @@ pair becomes one batched matrix product. `einsum` replays them on any device, fo
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from math import prod
 from operator import index
 
@@ -38,14 +39,12 @@ class ContractionPath:
     largest_intermediate: int
 
 
-def einsum(subscripts: str, *operands: Tensor, memory_limit: int | None = None) -> Tensor:
+def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     """`torch.einsum` along the cheapest path, which is found once for each set of shapes.
 
     Args:
         subscripts: As for `torch.einsum`, with letters for all axes and the result spelled out.
         operands: The tensors, all of one dtype and device.
-        memory_limit: Numbers that an intermediate may hold at most; `None` means no limit. Where
-            no path of pairs stays below it, the operands left meet in one step.
 
     Raises:
         ValueError: If axes of one letter differ in length; an axis of length 1 does not broadcast.
@@ -54,8 +53,8 @@ def einsum(subscripts: str, *operands: Tensor, memory_limit: int | None = None) 
     if torch.compiler.is_compiling():  # symbolic lengths become numbers, and guards
         shapes = tuple([tuple([index(n) for n in shape]) for shape in shapes])
     tensors = list(operands)
-    for positions, step, product in _plan(subscripts, shapes, memory_limit):
-        taken = [tensors.pop(i) for i in reversed(positions)][::-1]
+    for positions, step, product in _plan(subscripts, shapes):
+        taken = [tensors.pop(i) for i in positions][::-1]
         if product is None:
             tensors.append(torch.einsum(step, *taken))
         else:
@@ -67,30 +66,18 @@ def einsum(subscripts: str, *operands: Tensor, memory_limit: int | None = None) 
     return tensors[0]
 
 
-def contraction_path(
-    subscripts: str, *shapes: tuple[int, ...], memory_limit: int | None = None
-) -> ContractionPath:
+def contraction_path(subscripts: str, *shapes: tuple[int, ...]) -> ContractionPath:
     """The path that `einsum` takes for operands of these shapes.
 
     Args:
         subscripts: As for `einsum`.
         shapes: One shape per operand.
-        memory_limit: As for `einsum`.
 
     Raises:
         ValueError: If axes of one letter differ in length.
     """
-    return _path(subscripts, tuple(tuple(shape) for shape in shapes), memory_limit)
-
-
-@lru_cache(maxsize=4096)
-def _path(subscripts: str, shapes: Shapes, memory_limit: int | None) -> ContractionPath:
     _sizes(subscripts, shapes)
-    if memory_limit is not None and memory_limit < 1:
-        raise ValueError(f"`memory_limit` must be at least 1 or None, got {memory_limit}.")
-    _, info = opt_einsum.contract_path(
-        subscripts, *shapes, shapes=True, optimize="auto", memory_limit=memory_limit
-    )
+    _, info = opt_einsum.contract_path(subscripts, *shapes, shapes=True)
     return ContractionPath(
         subscripts,
         tuple(tuple(contraction[0]) for contraction in info.contraction_list),
@@ -101,24 +88,22 @@ def _path(subscripts: str, shapes: Shapes, memory_limit: int | None) -> Contract
 
 
 @lru_cache(maxsize=4096)
-def _cached_plan(subscripts: str, shapes: Shapes, memory_limit: int | None) -> tuple[Step, ...]:
-    path = _path(subscripts, shapes, memory_limit)
-    sizes = _sizes(subscripts, shapes)
+def _cached_plan(subscripts: str, shapes: Shapes) -> tuple[Step, ...]:
+    path, sizes = contraction_path(subscripts, *shapes), _sizes(subscripts, shapes)
     inputs, _, result = subscripts.partition("->")
-    terms = inputs.split(",")
-    plan: list[Step] = []
-    for count, (positions, step) in enumerate(zip(path.positions, path.steps, strict=True), 1):
-        taken = [terms[i] for i in sorted(positions)]
-        made = result if count == len(path.steps) else _natural_order(taken, step)
-        step = f"{','.join(taken)}->{made}"
-        plan.append((tuple(sorted(positions)), step, _product(step, sizes)))
-        terms = [term for i, term in enumerate(terms) if i not in positions] + [made]
+    terms, plan = inputs.split(","), []
+    for positions, step in zip(path.positions, path.steps, strict=True):
+        descending = tuple(sorted(positions, reverse=True))
+        taken = [terms.pop(i) for i in descending][::-1]
+        terms.append(_natural_order(taken, step) if terms else result)
+        step = f"{','.join(taken)}->{terms[-1]}"
+        plan.append((descending, step, _product(step, sizes)))
     return tuple(plan)
 
 
-def _plan(subscripts: str, shapes: Shapes, memory_limit: int | None) -> tuple[Step, ...]:
+def _plan(subscripts: str, shapes: Shapes) -> tuple[Step, ...]:
     """The steps as plain numbers; a constant for the compiler."""
-    return _cached_plan(subscripts, shapes, memory_limit)
+    return _cached_plan(subscripts, shapes)
 
 
 # What `torch.compiler.assume_constant_result` does, which would import the compiler here.
@@ -129,29 +114,25 @@ def _natural_order(taken: list[str], step: str) -> str:
     """The letters that a step leaves, in the order in which a matrix product leaves them."""
     left = step.partition("->")[2]
     shared = [x for x in taken[0] if x in left and x in taken[-1]]
-    kept = [x for term in taken for x in term if x in left]
-    return "".join(dict.fromkeys(shared + kept))
+    return "".join(dict.fromkeys([*shared, *(x for x in "".join(taken) if x in left)]))
 
 
 def _sizes(subscripts: str, shapes: Shapes) -> dict[str, int]:
     """Length of each letter's axis, which must be the same in all operands."""
     inputs, arrow, _ = subscripts.partition("->")
     terms = inputs.split(",")
-    if not arrow or "." in subscripts or len(terms) != len(shapes):
+    if not arrow or "." in subscripts or [*map(len, terms)] != [*map(len, shapes)]:
         raise ValueError(
-            f"`subscripts` must name {len(shapes)} operand(s) and the result, without '...', got "
-            f"{subscripts!r}."
+            f"`subscripts` must name all axes of operands of the shapes {shapes} and the result, "
+            f"without '...', got {subscripts!r}."
         )
     sizes: dict[str, int] = {}
-    for i, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
-        if len(term) != len(shape):
-            raise ValueError(f"Operand {i} must have axes {term!r}, got the shape {shape}.")
-        for letter, size in zip(term, shape, strict=True):
-            if sizes.setdefault(letter, size) != size:
-                raise ValueError(
-                    f"Axes named {letter!r} in {subscripts!r} must have one length, got "
-                    f"{sizes[letter]} and {size}."
-                )
+    for letter, size in zip("".join(terms), chain.from_iterable(shapes), strict=True):
+        if sizes.setdefault(letter, size) != size:
+            raise ValueError(
+                f"Axes named {letter!r} in {subscripts!r} must have one length, got "
+                f"{sizes[letter]} and {size}."
+            )
     return sizes
 
 
@@ -172,10 +153,10 @@ def _product(step: str, sizes: dict[str, int]) -> Product | None:
     columns = [x for x in b if x not in a]
     if not set(rows + columns) <= set(result):
         return None
-    made = batch + rows + columns
+    letters = batch + rows + columns  # as the product leaves them
 
-    def size(letters: list[str]) -> int:
-        return prod(sizes[x] for x in letters)
+    def size(some: list[str]) -> int:
+        return prod(sizes[x] for x in some)
 
     def order(old: list[str], new: list[str]) -> tuple[int, ...]:
         return () if old == new else tuple(old.index(x) for x in new)
@@ -185,6 +166,6 @@ def _product(step: str, sizes: dict[str, int]) -> Product | None:
         (size(batch), size(rows), size(summed)),
         order(list(b), batch + summed + columns),
         (size(batch), size(summed), size(columns)),
-        tuple(sizes[x] for x in made),
-        order(made, list(result)),
+        tuple(sizes[x] for x in letters),
+        order(letters, list(result)),
     )

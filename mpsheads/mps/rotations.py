@@ -1,13 +1,9 @@
 """Circuits of Pauli rotations on observables, with a derivative by hand.
 
 A rotation `exp(-i a P / 2)` by a Pauli string P leaves alone the strings that commute with P, and
-turns the others in pairs: `Q -> cos(a) Q + sin(a) i P Q`. Most gates are one or a few of them. They
-are done in place on some rows of the observable, so a circuit on a few sites costs little more than
-the calls.
+turns the others in pairs: `Q -> cos(a) Q + sin(a) i P Q`. Most gates are one or a few of them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -41,31 +37,14 @@ _PARTS: dict[str, tuple[tuple[int, float, str], ...]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Rotations:
-    """A circuit as Pauli rotations, first to last.
-
-    Python's numbers only, so that no transform of torch sees them.
-
-    Attributes:
-        pairs: The strings that each turns, those of the first list into those of the second.
-        places: Which parameter each takes.
-        factors: What its angle is as a multiple of that.
-    """
-
-    pairs: tuple[_Pairs, ...]
-    places: tuple[int, ...]
-    factors: tuple[float, ...]
-
-    def rows(self, number: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """`pairs` of one rotation as tensors."""
-        first, second = self.pairs[number]
-        return _as_tensor(first, device), _as_tensor(second, device)
+Rotations = tuple[tuple[_Pairs, int, float], ...]
+"""Which strings each rotation turns, those of the first list into those of the second, which
+parameter it takes, and what its angle is as a multiple of that."""
 
 
 def as_rotations(circuit: Circuit) -> Rotations | None:
     """The circuit as rotations, `None` if a gate is something else."""
-    pairs, places, factors = [], [], []
+    rotations = []
     for operation in circuit:
         if operation.gate not in _PARTS:
             return None
@@ -73,10 +52,9 @@ def as_rotations(circuit: Circuit) -> Rotations | None:
             string = ["1"] * circuit.num_sites
             for site, letter in zip(operation.sites, letters, strict=True):
                 string[site] = letter
-            pairs.append(_pairs("".join(string)))
-            places.append(operation.start + place)
-            factors.append(-factor if operation.adjoint else factor)
-    return Rotations(tuple(pairs), tuple(places), tuple(factors))
+            sign = -1 if operation.adjoint else 1
+            rotations.append((_pairs("".join(string)), operation.start + place, sign * factor))
+    return tuple(rotations)
 
 
 def rotate(
@@ -95,84 +73,61 @@ def rotate(
 
     Cost: O(batch * 4**sites) and two calls for each rotation.
     """
-    place, num_sites = 0, len(string)
-    for letter in string:
-        place = 4 * place + PAULI.index(letter)
-    if is_concrete(parameters):
-        found = _Rotate.apply(parameters, place, num_sites, rotations)
-        assert isinstance(found, Tensor)
-        return found
-    cos, sin = _angles(rotations, parameters)
-    observable = parameters.new_zeros(4**num_sites, len(parameters))
-    observable = torch.cat([observable[:place], observable[:1] + 1, observable[place + 1 :]])
-    for number in range(len(rotations.pairs) - 1, -1, -1):
-        first, second = rotations.pairs[number]
-        turned, kept = _whole(first, second, len(observable))
-        partner = observable[torch.tensor(turned, device=observable.device)]
-        signs = torch.tensor(kept, dtype=observable.dtype, device=observable.device)[:, None]
-        moving = signs.abs()
-        observable = observable * (1 + moving * (cos[number] - 1)) + partner * signs * sin[number]
-    return observable
+    start = torch.zeros(4 ** len(string))
+    start[int("".join(str(PAULI.index(letter)) for letter in string), 4)] = 1
+    observable = start.to(parameters)[:, None].expand(-1, len(parameters))
+    places = torch.tensor([place for _, place, _ in rotations], dtype=torch.long)
+    factors = torch.tensor([factor for _, _, factor in rotations]).to(parameters)
+    angles = parameters.T[places.to(parameters.device)] * factors[:, None]  # rotations batch
+    if not is_concrete(parameters):
+        return _rotated(observable, rotations, angles.cos(), angles.sin())[0]
+    evolved = _Rotate.apply(observable, rotations, angles)
+    assert isinstance(evolved, Tensor)
+    return evolved
 
 
-def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of all rotations, `(rotations, batch)`."""
-    places = torch.tensor(rotations.places, dtype=torch.long, device=parameters.device)
-    factors = torch.tensor(rotations.factors, dtype=parameters.dtype, device=parameters.device)
-    angles = parameters.T[places] * factors[:, None]
-    return angles.cos(), angles.sin()
+def _rotated(
+    observable: Tensor, rotations: Rotations, cos: Tensor, sin: Tensor
+) -> tuple[Tensor, list[Tensor]]:
+    """The evolved observable, and the two groups of strings that each rotation leaves."""
+    turned: list[Tensor] = []
+    find = _rows if is_concrete(cos) else _rows.__wrapped__  # a traced tensor must not be kept
+    for number in range(len(rotations) - 1, -1, -1):
+        rows = find(rotations[number][0], observable.device)
+        pair = _turn(*(observable.index_select(0, r) for r in rows), cos[number], sin[number])
+        observable = observable.index_copy(0, rows[0], pair[0]).index_copy(0, rows[1], pair[1])
+        turned += pair
+    return observable, turned
 
 
-def _whole(first: Sequence[int], second: Sequence[int], size: int) -> tuple[list[int], list[float]]:
-    """For each string its partner, itself if it has none, and the sign of what comes from there."""
-    partner, sign = list(range(size)), [0.0] * size
-    for a, b in zip(first, second, strict=True):
-        partner[a], partner[b] = b, a
-        sign[a], sign[b] = -1.0, 1.0
-    return partner, sign
+def _turn(first: Tensor, second: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.addcmul(first * cos, second, sin, value=-1), (second * cos).addcmul(first, sin)
 
 
 class _Rotate(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx, parameters: Tensor, place: int, num_sites: int, rotations: Rotations
-    ) -> Tensor:
-        cos, sin = _angles(rotations, parameters)
-        observable = parameters.new_zeros(4**num_sites, len(parameters))
-        observable[place] = 1
-        turned = []
-        for number in range(len(rotations.pairs) - 1, -1, -1):
-            pairs = rotations.rows(number, parameters.device)
-            first, second = (observable.index_select(0, rows) for rows in pairs)
-            after = (first * cos[number]).addcmul_(second, sin[number], value=-1)
-            other = (second * cos[number]).addcmul_(first, sin[number])
-            observable.index_copy_(0, pairs[0], after).index_copy_(0, pairs[1], other)
-            turned += [after, other]
+    def forward(ctx, observable: Tensor, rotations: Rotations, angles: Tensor) -> Tensor:
+        cos, sin = angles.cos(), angles.sin()
+        evolved, turned = _rotated(observable, rotations, cos, sin)
         ctx.save_for_backward(cos, sin, *turned)
-        ctx.rotations, ctx.shape = rotations, parameters.shape
-        return observable
+        ctx.rotations = rotations
+        return evolved
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
-        grad = grads[0].clone()
         cos, sin, *turned = ctx.saved_tensors
-        rotations: Rotations = ctx.rotations
-        grad_angles = torch.empty_like(cos)
-        for number in range(len(rotations.pairs)):
-            pairs = rotations.rows(number, grad.device)
-            after, other = turned[-2 * number - 2], turned[-2 * number - 1]
-            first, second = (grad.index_select(0, rows) for rows in pairs)
+        grad, grad_angles = grads[0].clone(), torch.empty_like(cos)
+        for number, (pairs, _, _) in enumerate(ctx.rotations):
+            rows = _rows(pairs, grad.device)
+            other, after = turned.pop(), turned.pop()
+            first, second = (grad.index_select(0, strings) for strings in rows)
             torch.sum((second * after).addcmul_(first, other, value=-1), 0, out=grad_angles[number])
-            grad.index_copy_(0, pairs[0], (first * cos[number]).addcmul_(second, sin[number]))
-            second = (second * cos[number]).addcmul_(first, sin[number], value=-1)
-            grad.index_copy_(0, pairs[1], second)
-        places = torch.tensor(rotations.places, dtype=torch.long, device=grad.device)
-        grad_angles.mul_(torch.tensor(rotations.factors).to(cos)[:, None])
-        total = cos.new_zeros(ctx.shape[1], ctx.shape[0]).index_add_(0, places, grad_angles)
-        return total.T, None, None, None
+            pair = _turn(first, second, cos[number], -sin[number])
+            grad.index_copy_(0, rows[0], pair[0]).index_copy_(0, rows[1], pair[1])
+        return None, None, grad_angles
 
 
 @lru_cache(maxsize=4096)
@@ -193,5 +148,7 @@ def _pairs(string: str) -> _Pairs:
 
 
 @lru_cache(maxsize=4096)
-def _as_tensor(rows: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(rows, dtype=torch.long, device=device)
+def _rows(pairs: _Pairs, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`Rotations.pairs` of one rotation as tensors."""
+    first, second = (torch.tensor(rows, dtype=torch.long, device=device) for rows in pairs)
+    return first, second

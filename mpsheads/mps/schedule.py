@@ -17,6 +17,7 @@ from torch import Tensor
 from mpsheads.mps.chain import alike
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.operation import Kind
+from mpsheads.mps.products import Rows, as_rows
 
 Key = Kind | torch.Size  # what gates, or sites of operators, have in common
 Factors = Mapping[Key, tuple[Tensor, ...]]
@@ -29,30 +30,27 @@ class Step(NamedTuple):
         kind: Kind of the gates; `None` where bonds of that dimension only pass through.
         leg: Which of the gate's sites, from the left; for a passing bond its dimension.
         places: Which gates of that kind, one for each site of the group.
-        run: The same as a slice, where they are evenly spaced.
+        rows: The same, as a slice where they rise evenly.
     """
 
     kind: Key | None
     leg: int
     places: tuple[int, ...]
-    run: slice | None
+    rows: Rows
 
     @classmethod
     def of(cls, kind: Key | None, leg: int, places: Iterable[int]) -> "Step":
         """A step, from places alone. Python's numbers only, so that `torch.compile` follows."""
-        numbers = list(places)
-        stride = numbers[1] - numbers[0] if len(numbers) > 1 else 1
-        run = slice(numbers[0], numbers[-1] + 1, stride)
-        even = stride > 0 and numbers == list(range(run.start, run.stop, stride))
-        return cls(kind, leg, tuple(numbers), run if even else None)
+        numbers = tuple(places)
+        return cls(kind, leg, numbers, as_rows(numbers))
 
     def factor(self, factors: Factors, phys: int) -> Tensor:
         """The factors `(sites, b, left, out, in, right)`."""
         if self.kind is not None:
             found = factors[self.kind][self.leg]
-            if self.run is not None:
-                return found[self.run]
-            return found[torch.tensor(self.places, device=found.device)]
+            if isinstance(self.rows, slice):
+                return found[self.rows]
+            return found[torch.tensor(self.rows, device=found.device)]
         like = next(iter(factors.values()))[0]
         wire = torch.eye(self.leg * phys, dtype=like.dtype, device=like.device)
         wire = wire.reshape(1, 1, self.leg, phys, self.leg, phys).transpose(4, 5)

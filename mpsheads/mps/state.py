@@ -11,7 +11,8 @@ from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 from torch.utils import _pytree
 
-from mpsheads._checks import check_equal, check_finite, check_positive, is_concrete
+from mpsheads._checks import check_finite, check_positive, is_concrete
+from mpsheads.mps.arguments import check_alike
 from mpsheads.mps.chain import Chain, check_chain, pytree
 
 
@@ -74,12 +75,8 @@ class MPS(Chain):
         sites = list(self.sites)
         for i, tensor in tensors.items():
             sites[i] = tensor
-        known = {
-            "log_norm": self.log_norm,
-            "discarded_weight": self.discarded_weight,
-            "truncation_angle": self.truncation_angle,
-        }
-        return MPS.unchecked(sites, **{**known, **fields})
+        names = ("log_norm", "discarded_weight", "truncation_angle")
+        return MPS.unchecked(sites, **{name: getattr(self, name) for name in names} | fields)
 
     @property
     def fidelity_bound(self) -> Float[Tensor, " batch"]:
@@ -97,14 +94,9 @@ class MPS(Chain):
         The real fields follow to the real dtype of the same precision.
         """
         sites = tuple(site.to(*args, **kwargs) for site in self.sites)
-        real, device = sites[0].real.dtype, sites[0].device
-        return MPS(
-            sites,
-            self.log_norm.to(device, real),
-            self.center,
-            self.discarded_weight.to(device, real),
-            self.truncation_angle.to(device, real),
-        )
+        fields = (self.log_norm, self.discarded_weight, self.truncation_angle)
+        log_norm, *records = (field.to(sites[0].real) for field in fields)
+        return MPS(sites, log_norm, self.center, *records)
 
     def detach(self) -> "MPS":
         """The same states without their gradient history."""
@@ -135,12 +127,7 @@ def concatenate(states: Sequence[MPS]) -> MPS:
     """
     if not states:
         raise ValueError("`states` must hold at least one batch.")
-    for i, state in enumerate(states[1:], start=1):
-        check_equal(
-            f"physical dimensions of states 0 and {i}", a=states[0].phys_dims, b=state.phys_dims
-        )
-        check_equal(f"dtype of states 0 and {i}", a=states[0].dtype, b=state.dtype)
-        check_equal(f"device of states 0 and {i}", a=states[0].device, b=state.device)
+    check_alike(**{f"states[{i}]": state for i, state in enumerate(states)})
     centers = {state.center for state in states}
     same_bonds = len({state.bond_dims for state in states}) == 1
     return MPS.unchecked(

@@ -193,14 +193,14 @@ def test_how_a_gate_maps_observables(name, generator):
     u = gate(angles)
     if name == "one qubit":
         u = gate(torch.cat([torch.zeros(1, dtype=torch.float64), angles[1:]]))
-        circuit = Circuit.of(1, [("zyz", (0,))])
+        circuit = Circuit(1, [("zyz", (0,))])
         for j, letter in enumerate("1XYZ"):
             start = pauli_string(letter, dtype=torch.float64)
             found = to_dense(evolve_observable(start, circuit, angles[None, 1:]))[0]
             wanted = [torch.trace(p @ u.mH @ PAULIS[j] @ u).real / 2 for p in PAULIS]
             assert_close(found, torch.stack(wanted))
         return
-    circuit = Circuit.of(2, [("controlled-unitary", (0, 1))])
+    circuit = Circuit(2, [("controlled-unitary", (0, 1))])
     for j, letter in enumerate("1XYZ"):
         sigma = PAULIS[j]
         even = (sigma @ u + u.mH @ sigma) / 2

@@ -19,7 +19,7 @@ SMALL = {
     "uneven blocks": lambda: MPSProjectionHead(11, 2, readout="probability"),
     "brickwork": lambda: MPSProjectionHead(6, 2, ansatz="brickwork"),
     "a circuit with any gates": lambda: MPSProjectionHead(
-        6, 2, ansatz=Circuit.of(3, [("su4", (0, 1)), ("h", 2), ("givens", (1, 2))])
+        6, 2, ansatz=Circuit(3, [("su4", (0, 1)), ("h", 2), ("givens", (1, 2))])
     ),
     "reference": lambda: ReferenceHead(24, 8),
     "compact reference": lambda: ReferenceHead(24, 8, compact=True),

@@ -60,9 +60,7 @@ def test_it_is_the_product_of_its_rotations(
 def test_it_is_a_circuit_of_givens_gates_on_one_particle(fitted, generator):
     """Amplitude i of the embedding stands for the particle on site i."""
     mixing = mixed(6, 2, generator, fitted)
-    circuit = Circuit.of(
-        6, [("givens", tuple(pair)) for pair in mixing.pairs.flatten(0, 1).tolist()]
-    )
+    circuit = Circuit(6, [("givens", tuple(pair)) for pair in mixing.pairs.flatten(0, 1).tolist()])
     x = torch.nn.functional.normalize(torch.randn(1, 6, generator=generator).double())
     places = torch.tensor([2 ** (5 - site) for site in range(6)])
     state = torch.zeros(64, dtype=torch.complex128)

@@ -17,7 +17,7 @@ from mpsheads.mps import bloch_vectors, to_dense
 from mpsheads.similarity import unpack_state
 from tests.strategies import dense_circuit
 
-CIRCUIT = Circuit.of(3, [("su4", (0, 2)), ("h", 1), ("ccx", (1, 0, 2)), ("zyz", 2), ("cp", (2, 1))])
+CIRCUIT = Circuit(3, [("su4", (0, 2)), ("h", 1), ("ccx", (1, 0, 2)), ("zyz", 2), ("cp", (2, 1))])
 
 
 def random_head(*args, generator, dtype=torch.float64, **kwargs):
@@ -83,7 +83,7 @@ def test_its_vectors_are_the_oracles(kept, extra, depth, ansatz, mixing, dtype, 
 def test_a_circuit_of_the_users_is_taken_as_it_is(whole, generator):
     circuit = CIRCUIT
     if whole:
-        circuit = CIRCUIT.on([0, 3, 2], 6) + Circuit.of(6, [("givens", (2, 4)), ("rxx", (4, 5))])
+        circuit = CIRCUIT.on([0, 3, 2], 6) + Circuit(6, [("givens", (2, 4)), ("rxx", (4, 5))])
     circuit = circuit.with_parameters(torch.randn(circuit.num_parameters, generator=generator))
     head = MPSProjectionHead(6, 2, 16, ansatz=circuit, readout="probability").double()
     expected = circuit.parameters() if whole else circuit.parameters().repeat(2)

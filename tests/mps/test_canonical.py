@@ -14,7 +14,6 @@ from mpsheads.mps import (
     Circuit,
     Truncation,
     apply_circuit,
-    apply_gate,
     concatenate,
     ghz_state,
     log_fidelity,
@@ -26,7 +25,6 @@ from mpsheads.mps import (
     to_dense,
 )
 from mpsheads.mps.canonical import add, canonicalize, compress, from_dense
-from mpsheads.mps.gates import rx, ry
 from tests.strategies import (
     DOUBLE,
     DTYPES,
@@ -50,6 +48,7 @@ def dense_fidelity(a, b):
 
 
 @given(state=states(), data=st.data())
+@settings(max_examples=15)
 def test_every_center_has_isometries_on_both_sides_and_the_vector_stays(state, data):
     center = data.draw(st.none() | st.integers(0, state.n_sites - 1))
     canonical = canonicalize(state, center)
@@ -62,6 +61,7 @@ def test_every_center_has_isometries_on_both_sides_and_the_vector_stays(state, d
 
 
 @given(state=states(min_sites=3), data=st.data())
+@settings(max_examples=15)
 def test_a_known_center_moves_and_leaves_the_other_sites_alone(state, data):
     first, second = data.draw(st.tuples(*[st.integers(0, state.n_sites - 1)] * 2))
     before = canonicalize(state, first)
@@ -99,6 +99,7 @@ def test_a_center_that_is_no_site_is_refused(generator):
 
 
 @given(state=states(min_sites=2, phys_dims=(2, 3)), truncation=truncations())
+@settings(max_examples=15)
 def test_a_compressed_state_is_what_svds_of_the_vector_give(state, truncation):
     compressed = compress(state, truncation)
     found = to_dense(compressed)
@@ -114,19 +115,8 @@ def test_a_compressed_state_is_what_svds_of_the_vector_give(state, truncation):
         assert compressed.max_bond <= truncation.max_bond
 
 
-@given(state=states(min_sites=2, max_sites=2, max_bond=9, phys_dims=(2, 3)), k=st.integers(1, 4))
-def test_two_sites_are_cut_to_the_nearest_states(state, k):
-    compressed = compress(state, Truncation(max_bond=k))
-    dims = state.phys_dims
-    matrix = to_dense(state).reshape(-1, *dims)
-    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    nearest = (u[..., :k] * s[:, None, :k]) @ vh[:, :k]
-    assert_close(to_dense(compressed).reshape(-1, *dims), nearest, atol=1e-9, rtol=0)
-    weights = s**2 / (s**2).sum(-1, keepdim=True)
-    assert_close(compressed.discarded_weight[:, 0], weights[:, k:].sum(-1))
-
-
 @given(state=states(min_sites=2, max_bond=9), center=st.none() | st.integers(0, 1))
+@settings(max_examples=15)
 def test_enough_room_drops_nothing(state, center):
     state = state if center is None else canonicalize(state, center)
     same = compress(state, Truncation(max_bond=27))
@@ -139,6 +129,7 @@ def test_enough_room_drops_nothing(state, center):
 
 
 @given(state=states(min_sites=2), truncation=truncations(), seed=SEEDS)
+@settings(max_examples=15)
 def test_the_gauge_does_not_matter(state, truncation, seed):
     plain, turned = compress(state, truncation), compress(regauged(state, source(seed)), truncation)
     assert_close(to_dense(turned), to_dense(plain), atol=1e-9, rtol=0)
@@ -146,6 +137,7 @@ def test_the_gauge_does_not_matter(state, truncation, seed):
 
 
 @given(state=states(min_sites=2, max_batch=4), truncation=truncations())
+@settings(max_examples=15)
 def test_a_compressed_batch_equals_its_members(state, truncation):
     together = compress(state, truncation)
     alone = [compress(state[i], truncation) for i in range(len(state))]
@@ -174,6 +166,7 @@ def test_each_state_of_a_batch_drops_what_its_own_cutoff_allows(generator):
 
 
 @given(state=states(min_sites=3, phys_dims=(2, 3)), data=st.data())
+@settings(max_examples=15)
 def test_a_window_of_bonds_gives_the_same_from_any_center(state, data):
     first = data.draw(st.integers(0, state.n_sites - 2))
     last = data.draw(st.integers(first, state.n_sites - 2))
@@ -266,7 +259,7 @@ def test_single_precision_is_as_good_as_double_up_to_1e_5(single, double, center
     ("n_sites", "dtype", "scale"),
     [
         (600, torch.float32, 1e-4),
-        (4096, torch.complex64, 1e4),
+        (1200, torch.complex64, 1e4),
         (300, torch.float64, 1e4),
         (300, torch.complex128, 1e-4),
     ],
@@ -286,7 +279,7 @@ def test_long_chains_whose_norm_no_float_holds_neither_over_nor_underflow(
     lost = torch.log1p(-compressed.discarded_weight).sum(1) / 2
     assert (lost < -0.1).all()
     assert_close(log_norm(compressed), norm + lost, atol=0, rtol=rtol)
-    if n_sites == 4096:
+    if n_sites > 300:
         return  # the sum takes long
     doubled = compress(add(compressed, compressed), Truncation(max_bond=3))
     assert_close(log_norm(doubled), norm + lost + math.log(2), atol=0, rtol=rtol)
@@ -397,27 +390,8 @@ def test_gradients_from_singular_starts_agree_with_finite_differences(name, poin
     assert gradcheck(loss, (parameters,), atol=1e-4 if name == "zero-padded" else 1e-5)
 
 
-@pytest.mark.parametrize("name", ["ghz", "padded ghz"])
-def test_gradients_at_ghz_with_room_to_spare_equal_those_without_truncation(name, generator):
-    start = STARTS[name]()
-
-    def loss(p, truncation):
-        gates = [rx(p[0]), ry(p[1]), rx(p[2])]
-        state = start
-        for site, gate in enumerate(gates):
-            state = apply_gate(state, gate, site)
-        return visible(state if truncation is None else compress(state, truncation))
-
-    for point in (torch.zeros(3).double(), torch.randn(3, generator=generator).double()):
-        expected = torch.autograd.grad(loss(point.requires_grad_(), None), point)[0]
-        for bond in (2, 3):
-            found = torch.autograd.grad(loss(point, Truncation(bond)), point)[0]
-            assert_close(found, expected, atol=1e-7, rtol=1e-7)
-
-
-@pytest.mark.parametrize("depth", [1, 2])
-def test_gradients_a_hair_off_the_identity_agree_with_finite_differences(depth, generator):
-    circuit = brickwork(4, depth)
+def test_gradients_a_hair_off_the_identity_agree_with_finite_differences(generator):
+    circuit = brickwork(4, 1)
     parameters = 1e-4 * torch.randn(
         circuit.num_parameters, dtype=torch.float64, generator=generator
     )
@@ -430,9 +404,8 @@ def test_gradients_a_hair_off_the_identity_agree_with_finite_differences(depth, 
     assert gradcheck(loss, (parameters.requires_grad_(),), eps=1e-7, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
-def test_single_precision_gradients_of_10000_truncated_circuits_are_finite(dtype, generator):
-    circuit, count = brickwork(5, 2), 10_000
+def test_single_precision_gradients_of_many_truncated_circuits_are_finite(generator):
+    circuit, count = brickwork(5, 2), 5_000
     parameters = 3 * torch.randn(count, circuit.num_parameters, generator=generator)
     parameters[:1000] = 0
     parameters[1000:2000] = parameters[1000:2000].round() * (math.pi / 2)  # repeated values
@@ -440,31 +413,15 @@ def test_single_precision_gradients_of_10000_truncated_circuits_are_finite(dtype
     parameters[3000:4000] *= 1e-25
     parameters.requires_grad_()
     amplitudes = torch.eye(2, dtype=torch.complex64)[[0] * 5].expand(count, -1, -1)
-    if dtype.is_complex:
-        state = apply_circuit(product_state(amplitudes), circuit, parameters, Truncation(2))
-    else:
-        state = product_state(amplitudes.real)
-        angles = parameters[:, :24].unflatten(1, (2, 4, 3))
-        for layer in range(2):
-            for i in (0, 2, 1, 3):
-                pair = torch.linalg.matrix_exp(_antisymmetric(angles[:, layer, i]))
-                state = apply_gate(state, pair, (i, i + 1), Truncation(2))
-    phi = random_mps(5, 2, dtype=dtype, generator=generator)
-    phi = phi[[0] * count]
-    loss = log_fidelity(phi, state).sum() + state.discarded_weight.sum()
+    state = apply_circuit(product_state(amplitudes), circuit, parameters, Truncation(2))
+    phi = random_mps(5, 2, generator=generator)
+    loss = log_fidelity(phi[[0] * count], state).sum() + state.discarded_weight.sum()
     (grad,) = torch.autograd.grad(loss, parameters)
     assert grad.isfinite().all()
     assert grad.abs().amax() > 0.1
 
 
-def _antisymmetric(angles):
-    matrix = angles.new_zeros(len(angles), 4, 4)
-    matrix[:, 0, 1], matrix[:, 1, 2], matrix[:, 0, 3] = angles.unbind(1)
-    return matrix - matrix.mT
-
-
-@pytest.mark.parametrize(("single", "double"), [DTYPES[:2], DTYPES[2:]])
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("single", "double", "scale"), [(*DTYPES[:2], 1e-3), (*DTYPES[2:], 1e3)])
 def test_single_precision_gradients_of_long_chains_are_those_of_double(
     single, double, scale, generator
 ):
@@ -531,18 +488,11 @@ def test_vectors_are_truncated_as_states_are(generator):
     assert found.max_bond == 3
     assert_close(to_dense(found), to_dense(expected))
     assert_close(found.discarded_weight, expected.discarded_weight)
-    assert gradcheck(
-        lambda v: visible(from_dense(v, 2, Truncation(2))),
-        vectors[:1, :16].clone().requires_grad_(),
-    )
 
 
 @pytest.mark.parametrize("phys_dims", [3, [2, 2], [], 1])
 def test_vectors_that_no_sites_multiply_to_are_refused(phys_dims):
     with pytest.raises(ValueError, match="got 8 for `phys_dims`"):
         from_dense(torch.ones(1, 8), phys_dims)
-
-
-def test_vectors_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="`vectors` must be finite, but row 1"):
         from_dense(torch.tensor([[0.0, 1.0], [math.nan, 0.0]]))

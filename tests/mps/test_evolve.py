@@ -24,7 +24,7 @@ from mpsheads.mps import (
     random_mps,
     to_dense,
 )
-from mpsheads.mps.canonical import add, canonicalize
+from mpsheads.mps.canonical import canonicalize
 from mpsheads.mps.evolve import apply_mpo
 from mpsheads.mps.gates import ry, unitary
 from tests.strategies import (
@@ -53,6 +53,7 @@ DOUBLE = torch.complex128
     shared=st.booleans(),
     dtype=st.sampled_from([torch.complex64, torch.complex128]),
 )
+@settings(max_examples=15)
 def test_random_circuits_give_the_oracles_amplitudes_with_norm_1(
     circuit, batch, seed, shared, dtype
 ):
@@ -72,17 +73,6 @@ def test_random_circuits_give_the_oracles_amplitudes_with_norm_1(
     assert_close(log_norm(state), torch.zeros_like(state.log_norm), atol=atol, rtol=0)
 
 
-@given(circuit=circuits(max_sites=6), seed=st.integers(0, 1000))
-def test_a_batch_equals_its_members_one_by_one(circuit, seed):
-    generator = torch.Generator().manual_seed(seed)
-    amplitudes = random_product(4, circuit.num_sites, torch.complex128, generator)
-    parameters = torch.randn(4, circuit.num_parameters, dtype=torch.float64, generator=generator)
-    together = to_dense(apply_circuit(product_state(amplitudes), circuit, parameters))
-    for i in range(4):
-        alone = apply_circuit(product_state(amplitudes[i : i + 1]), circuit, parameters[i : i + 1])
-        assert_close(together[i : i + 1], to_dense(alone))
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("control", "target"), [(0, 1), (3, 1), (0, 4), (2, 3)])
 def test_real_states_stay_real_under_real_gates(control, target, dtype, generator):
@@ -99,52 +89,12 @@ def test_real_states_stay_real_under_real_gates(control, target, dtype, generato
         assert_close(vector.double(), expected.real, atol=tolerance(dtype), rtol=0)
 
 
-@pytest.mark.parametrize("sites", [(0, 1), (1, 0), (0, 3), (4, 2)])
-def test_any_two_site_matrix_is_applied_exactly_unitary_or_not(sites, generator):
-    state = random_mps(5, 2, batch_size=2, dtype=torch.complex128, generator=generator)
-    matrix = torch.randn(2, 4, 4, dtype=torch.complex128, generator=generator)
-    after = to_dense(apply_gate(state, matrix, sites))
-    for i, vector in enumerate(to_dense(state)):
-        assert_close(after[i], oracle.apply_matrix(vector, matrix[i], sites))
-
-
-def test_sites_of_any_dimension_take_gates_of_their_size(generator):
-    state = random_mps(3, 2, phys_dim=3, batch_size=2, dtype=torch.float64, generator=generator)
-    one = torch.randn(3, 3, dtype=torch.float64, generator=generator)
-    two = torch.randn(9, 9, dtype=torch.float64, generator=generator)
-    after = to_dense(apply_gate(apply_gate(state, one, 1), two, (2, 0)))
-    for i, vector in enumerate(to_dense(state)):
-        expected = oracle.apply_matrix(vector, one, [1], phys_dim=3)
-        expected = oracle.apply_matrix(expected, two, [2, 0], phys_dim=3)
-        assert_close(after[i], expected.real)
-
-
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_staircase_doubles_each_bond_once_a_layer_until_the_shorter_side_is_full(depth):
     circuit = staircase(8, depth)
     state = product_state(torch.ones(2, 8, 2, dtype=torch.complex64) / 2**0.5)
     after = apply_circuit(state, circuit, torch.ones(circuit.num_parameters))
     assert after.bond_dims == tuple(min(2**depth, 2**k) for k in (1, 2, 3, 4, 3, 2, 1))
-
-
-def test_a_staircase_has_the_gates_of_its_docstring():
-    circuit = staircase(3, 2)
-    layer = ["zyz"] * 3 + ["controlled-unitary"] * 2
-    assert [operation.gate for operation in circuit] == layer * 2
-    assert [op.sites for op in circuit][3:5] == [(0, 1), (1, 2)]
-    assert circuit.num_parameters == 2 * 17
-
-
-def test_gradients_through_a_circuit_agree_with_finite_differences_also_at_the_identity(generator):
-    circuit = staircase(3, 2)
-    amplitudes = random_product(2, 3, torch.complex128, generator)
-
-    def amplitude_of(parameters):
-        return to_dense(apply_circuit(product_state(amplitudes), circuit, parameters))
-
-    for parameters in (torch.zeros(34), torch.randn(34, generator=generator)):
-        point = parameters.double().requires_grad_()
-        assert torch.autograd.gradcheck(amplitude_of, (point,))
 
 
 def test_bad_arguments_are_named(generator):
@@ -173,6 +123,7 @@ def states_and_gates(draw, **kwargs):
 
 
 @given(given_gate=states_and_gates())
+@settings(max_examples=15)
 def test_gates_on_any_sites_of_any_dimension_give_the_dense_result(given_gate):
     state, matrix, sites = given_gate
     grown = apply_gate(state, matrix, sites)
@@ -184,6 +135,7 @@ def test_gates_on_any_sites_of_any_dimension_give_the_dense_result(given_gate):
 
 
 @given(given_gate=states_and_gates(phys_dims=(2, 3)), data=st.data())
+@settings(max_examples=15)
 def test_truncated_gates_keep_a_truthful_center_and_give_the_dense_result(given_gate, data):
     state, matrix, sites = given_gate
     center = data.draw(st.none() | st.integers(0, state.n_sites - 1))
@@ -316,6 +268,7 @@ def test_controlled_gates_at_any_distance_may_be_truncated(generator):
     seed=SEEDS,
     dtype=st.sampled_from([torch.complex64, torch.complex128]),
 )
+@settings(max_examples=15)
 def test_circuits_truncated_at_the_full_bond_dimension_are_exact(
     circuit, batch, shared, seed, dtype
 ):
@@ -336,6 +289,7 @@ def test_circuits_truncated_at_the_full_bond_dimension_are_exact(
 
 
 @given(circuit=circuits(max_sites=7), bond=st.integers(1, 4), seed=SEEDS)
+@settings(max_examples=15)
 def test_circuits_truncated_below_are_no_worse_than_their_bound(circuit, bond, seed):
     generator = source(seed)
     amplitudes = random_product(2, circuit.num_sites, DOUBLE, generator)
@@ -372,25 +326,11 @@ def test_checkpointing_changes_neither_value_nor_gradient(circuit, bond, seed):
 
 
 @given(circuit=circuits(max_sites=6), seed=SEEDS)
+@settings(max_examples=15)
 def test_a_circuit_is_undone_by_its_inverse(circuit, seed):
     state = random_mps(circuit.num_sites, 3, batch_size=2, dtype=DOUBLE, generator=source(seed))
     back = apply_circuit(apply_circuit(state, circuit), circuit.inverse())
     assert_close(to_dense(back), to_dense(state), atol=1e-12, rtol=0)
-
-
-@given(circuit=circuits(max_sites=6), seed=SEEDS)
-@settings(max_examples=15)
-def test_circuits_are_linear_and_keep_overlaps(circuit, seed):
-    a, b = (
-        random_mps(circuit.num_sites, 3, batch_size=2, dtype=DOUBLE, generator=source(seed + i))
-        for i in range(2)
-    )
-    after = [apply_circuit(state, circuit) for state in (a, b)]
-    assert_close(overlap(*after), overlap(a, b))
-    assert_close(to_dense(apply_circuit(add(a, b), circuit)), sum(map(to_dense, after)))
-    for i in range(2):
-        expected = dense_circuit(to_dense(a)[i], circuit, circuit.parameters(torch.float64))
-        assert_close(to_dense(after[0])[i], expected)
 
 
 @given(
@@ -398,6 +338,7 @@ def test_circuits_are_linear_and_keep_overlaps(circuit, seed):
     seed=SEEDS,
     one=st.booleans(),
 )
+@settings(max_examples=15)
 def test_operators_give_the_dense_result_for_one_or_one_for_each(state, seed, one):
     generator = source(seed)
     bonds = [
@@ -474,16 +415,3 @@ def test_other_bad_arguments_are_named(generator):
     many = MPO(tuple(site.expand(3, -1, -1, -1, -1) for site in operator.sites))
     with pytest.raises(ValueError, match="batch size must agree: `state` has 2, `operator` has 3"):
         apply_mpo(state, many)
-
-
-@pytest.mark.parametrize(("control", "target"), [(2, 4), (3, 1)])
-def test_a_controlled_gate_truncates_locally_what_the_whole_truncates(control, target, generator):
-    state = random_mps(6, 4, batch_size=2, dtype=torch.complex128, generator=generator)
-    gate = unitary(torch.randn(4, dtype=torch.float64, generator=generator))
-    first, last = sorted((control, target))
-    whole = apply_controlled(state, gate, control, target, Truncation(3))
-    local = apply_controlled(canonicalize(state, 5), gate, control, target, Truncation(3))
-    assert max(local.bond_dims[first:last]) <= 3
-    assert local.center == last
-    assert_close(to_dense(local), to_dense(whole))
-    assert_close(local.fidelity_bound, whole.fidelity_bound)

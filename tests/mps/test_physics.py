@@ -58,6 +58,7 @@ def test_the_hamiltonian_is_that_of_the_textbook():
     assert_close(dense_ising(4, 0.7), expected)
 
 
+@pytest.mark.slow
 def test_imaginary_time_finds_the_ground_state_energy_of_ten_sites_within_1e_6():
     n_sites, field = 10, 1.0  # at the critical point
     exact = torch.linalg.eigvalsh(dense_ising(n_sites, field))[0]

@@ -10,13 +10,7 @@ from mpsheads.ansatz import irredundant_staircase
 from mpsheads.mps import Circuit, to_dense
 from mpsheads.mps.gates import FAMILIES
 from mpsheads.mps.heisenberg import evolve_observable, live_steps, pauli_string
-from mpsheads.mps.products import (
-    _plain,
-    _plain_chain,
-    as_rows,
-    chain_expectation,
-    dense_expectation,
-)
+from mpsheads.mps.products import as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import _PARTS, as_rotations, rotate
 
 ROTATIONS = Circuit(
@@ -83,7 +77,8 @@ def test_expectations_in_product_states_are_sums_over_strings(components, width,
                 term = term * with_one[letter, place[o]]
             expected[o] = expected[o] + term
     assert_close(found, expected)
-    assert_close(_plain(observable, inputs, rows), expected)
+    traced = torch.func.vmap(lambda x: dense_expectation(observable, x, rows))(inputs[None])
+    assert_close(traced[0], expected)
     weights = torch.randn(2, 3, dtype=torch.float64, generator=generator)
     for mine, theirs in zip(
         *(
@@ -95,19 +90,29 @@ def test_expectations_in_product_states_are_sums_over_strings(components, width,
         assert_close(mine, theirs)
 
 
-def test_expectations_do_not_depend_on_what_fits_the_cache(monkeypatch, generator):
-    inputs = torch.randn(2, 30, 5, dtype=torch.float64, generator=generator, requires_grad=True)
-    observable = torch.randn(27, 10, dtype=torch.float64, generator=generator, requires_grad=True)
-    rows = [slice(10 * i, 10 * i + 10, 1) for i in range(3)]
+@pytest.mark.parametrize("kind", ["dense", "chain"])
+def test_expectations_do_not_depend_on_what_fits_the_cache(kind, generator):
+    states = 20_000  # six times what is worked on at once
+    inputs = torch.randn(2, 24, states, dtype=torch.float64, generator=generator)
+    sites = [torch.randn(8, 1, 3, 1, dtype=torch.float64, generator=generator) for _ in range(3)]
+    rows = [slice(8 * i, 8 * i + 8, 1) for i in range(3)]
+    dense = [torch.einsum("oapb,obqc,ocrd->pqro", *sites).flatten(0, 2)]
+    tensors = dense if kind == "dense" else sites
 
-    def value_and_grads():
-        found = dense_expectation(observable, inputs, rows)
-        return found, *torch.autograd.grad(found.square().sum(), (observable, inputs))
+    def value_and_grads(inputs):
+        own = [tensor.detach().requires_grad_() for tensor in (inputs, *tensors)]
+        if kind == "dense":
+            found = dense_expectation(own[1], own[0], rows)
+        else:
+            found = chain_expectation(own[1:], own[0], rows)
+        return found, torch.autograd.grad(found.square().sum(), own)
 
-    whole = value_and_grads()
-    monkeypatch.setattr("mpsheads.mps.products._CACHE", 1000)
-    for mine, theirs in zip(value_and_grads(), whole, strict=True):
-        assert_close(mine, theirs)
+    value, (grad, *grads) = value_and_grads(inputs)
+    parts = [value_and_grads(part) for part in inputs.split(500, dim=2)]
+    assert_close(value, torch.cat([part for part, _ in parts], 1))
+    assert_close(grad, torch.cat([found[0] for _, found in parts], 2))
+    for i, total in enumerate(grads, 1):
+        assert_close(total, sum(found[i] for _, found in parts))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +123,7 @@ def test_rows_are_slices_where_they_rise_evenly(sites, rows):
 
 
 @pytest.mark.parametrize("components", [2, 3])
-def test_chains_are_their_dense_observables_gradients_included(components, monkeypatch, generator):
+def test_chains_are_their_dense_observables_gradients_included(components, generator):
     bonds = [1, 3, 4, 2, 1]
     sites = [
         torch.randn(5, left, components + 1, right, dtype=torch.float64, generator=generator)
@@ -131,15 +136,14 @@ def test_chains_are_their_dense_observables_gradients_included(components, monke
     weights = torch.randn(5, 3, dtype=torch.float64, generator=generator)
     expected = dense_expectation(dense, inputs, rows)
     wanted = torch.autograd.grad((expected * weights).sum(), tensors)
-    assert_close(_plain_chain(sites, inputs, rows), expected)
-    for cache in (1 << 20, 2000):
-        monkeypatch.setattr("mpsheads.mps.products._CACHE", cache)
-        found = chain_expectation(sites, inputs, rows)
-        assert_close(found, expected)
-        for mine, theirs in zip(
-            torch.autograd.grad((found * weights).sum(), tensors), wanted, strict=True
-        ):
-            assert_close(mine, theirs)
+    traced = torch.func.vmap(lambda x: chain_expectation(sites, x, rows))(inputs[None])
+    assert_close(traced[0], expected)
+    found = chain_expectation(sites, inputs, rows)
+    assert_close(found, expected)
+    for mine, theirs in zip(
+        torch.autograd.grad((found * weights).sum(), tensors), wanted, strict=True
+    ):
+        assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize("string", ["111111Z", "Z1X11YZ"])

@@ -79,17 +79,6 @@ def test_no_bond_grows_by_more_than_the_limit_unless_by_one_gate_alone(circuit, 
             assert total <= max(rank, most)
 
 
-@given(circuit=circuits(max_sites=6), rank=RANKS)
-def test_groups_hold_sites_with_the_same_sequence_and_no_site_twice(circuit, rank):
-    for layer in layers(circuit, factors_of(circuit), rank):
-        sites = [site for group in layer for site in group.sites]
-        assert len(set(sites)) == len(sites)
-        sequences = [tuple((step.kind, step.leg) for step in group.steps) for group in layer]
-        assert len(set(sequences)) == len(sequences)
-        for group in layer:
-            assert all(len(step.places) == len(group.sites) for step in group.steps)
-
-
 @given(circuit=circuits(max_sites=7), rank=RANKS, seed=SEEDS)
 def test_layers_in_their_order_are_the_circuit(circuit, rank, seed):
     order = []
