@@ -16,7 +16,7 @@ from mpsheads.training import TrainingConfig
 
 SETTINGS = {
     "mps": ("bond_dim", "depth", "ansatz", "readout", "mixing", "fitted"),
-    "reference": ("normalize", "compact"),
+    "reference": ("normalize",),
     "dense": ("start",),
 }
 """The arguments of `make_head` that a method may choose; the heads in it are trained."""

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from mpsheads.encodings import components
 from mpsheads.heads.base import without_autocast
 from mpsheads.heads.projection import MPSProjectionHead
-from mpsheads.heads.readouts import LocalReadout
 from mpsheads.similarity import Codes
 
 
@@ -58,13 +57,13 @@ class FrozenHead(nn.Module):
         """Compress embeddings, as the head does."""
         sites = (self.get_buffer(f"observable_{n}") for n in range(sum(self._lengths)))
         evolved = [tuple(islice(sites, length)) for length in self._lengths]
-        observables, readout = self._head[0]._observables, self._head[0].readout
+        observables = self._head[0]._observables
         assert observables is not None
-        assert isinstance(readout, LocalReadout)
         with without_autocast(x):
             x = x.to(self.scale.dtype)
             x = x if self.mixing is None else self.mixing(x)
-            return readout.vector(observables.meet(evolved, components(x, self.scale)))
+            z = observables.meet(evolved, components(x, self.scale))
+            return self._head[0].readout.vector(z)
 
 
 def freeze(head: MPSProjectionHead) -> FrozenHead:

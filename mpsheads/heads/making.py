@@ -13,7 +13,7 @@ from mpsheads.heads.projection import MPSProjectionHead
 _SAMPLE = 8192  # documents that a head is fitted to
 _SETTINGS = {
     "mps": ("bond_dim", "depth", "ansatz", "readout", "mixing", "fitted"),
-    "reference": ("normalize", "compact"),
+    "reference": ("normalize",),
     "dense": ("start",),
 }
 
@@ -43,7 +43,7 @@ def make_head(
         device: Where it is put.
         settings: Of a new head; `None` counts as not given. `mps`: `bond_dim`, `depth`, `ansatz`,
             `readout`, `mixing`, `fitted` (to the documents; by default if there is mixing).
-            `reference`: `normalize` (here true by default), `compact`. `dense`: `start`, "random"
+            `reference`: `normalize` (here true by default). `dense`: `start`, "random"
             or "pca".
 
     Raises:

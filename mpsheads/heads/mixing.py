@@ -58,34 +58,10 @@ class Mixing(nn.Module):
         self.register_buffer("orders", _unfitted(features, layers))
 
     @property
-    def layers(self) -> int:
-        """Number of layers."""
-        return len(self.orders) - 1
-
-    @property
-    def pairs(self) -> Tensor:
-        """The features that each angle rotates, `(layers, features // 2, 2)`.
-
-        A rotated feature stays where it was; the last layer is followed by the order `outputs`.
-        """
-        half = self.orders.shape[1] // 2
-        return torch.stack(self._seen()[:-1])[:, : 2 * half].unflatten(1, (2, half)).mT
-
-    @property
-    def outputs(self) -> Tensor:
-        """Which rotated feature becomes each feature of the result."""
-        return self._seen()[-1]
-
-    @property
     def is_fitted(self) -> bool:
         """Whether `fit` has chosen the pairs."""
-        return not torch.equal(self.orders.cpu(), _unfitted(self.orders.shape[1], self.layers))
-
-    def _seen(self) -> list[Tensor]:
-        seen = [torch.arange(self.orders.shape[1], device=self.orders.device)]
-        for order in self.orders:
-            seen.append(seen[-1][order])
-        return seen[1:]
+        layers, features = len(self.angles), self.orders.shape[1]
+        return not torch.equal(self.orders.cpu(), _unfitted(features, layers))
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
         """The embeddings rotated; their norms stay. Cost: O(batch * features * layers)."""
@@ -121,7 +97,7 @@ class Mixing(nn.Module):
         check_finite("covariance", covariance)
         c, half = covariance, len(covariance) // 2
         seen = []
-        for layer in range(self.layers):
+        for layer in range(len(self.angles)):
             order = _strongest_pairs(c)
             first, second = order[:half], order[half : 2 * half]
             variance = c.diagonal()
