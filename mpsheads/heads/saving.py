@@ -178,7 +178,7 @@ def check_config(
         where = ".".join(map(str, first["loc"]))
         reason = f"`{where}`: {first['msg']}, got {str(first['input'])[:60]}"
         raise ValueError(f"{file} does not fit {kinds[name].__name__}: {reason}.") from error
-    if _most_gates(checked) > _MOST_GATES:
+    if _gates_and_angles(checked)[0] > _MOST_GATES:
         raise ValueError(
             f"{file} does not fit {kinds[name].__name__}: a circuit of more than {_MOST_GATES:,} "
             f"gates."
@@ -186,12 +186,14 @@ def check_config(
     return name, checked
 
 
-def _most_gates(config: Mapping[str, Any]) -> int:
-    """A bound on the gates of a head's circuit, from the one of a block where it has one."""
-    ansatz = config.get("ansatz")
+def _gates_and_angles(config: Mapping[str, Any]) -> tuple[int, int]:
+    """The most gates that a head's circuit can have, and the fewest angles."""
+    width, depth, ansatz = config["in_features"], config.get("depth", 0), config.get("ansatz")
     if isinstance(ansatz, Mapping):
-        return config["in_features"] // ansatz["num_sites"] * len(ansatz["operations"])
-    return config["in_features"] * config.get("depth", 0)
+        copies = width // ansatz["num_sites"]
+        return copies * len(ansatz["operations"]), copies * len(ansatz["values"])
+    staircase = ansatz == "staircase"
+    return width * depth, (width - config["out_features"]) * min(depth, 2) * staircase
 
 
 def _shapes(name: str, config: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
@@ -227,12 +229,8 @@ def _check_header(
         floats |= {dtype} - {"I64"}
     if len(floats) > 1:
         raise ValueError(f"its numbers are of several types, {', '.join(sorted(floats))}.")
-    ansatz, needed = config.get("ansatz"), 0
-    if ansatz == "staircase":
-        needed = (config["in_features"] - config["out_features"]) * min(config["depth"], 2)
-    elif isinstance(ansatz, Mapping):
-        needed = config["in_features"] // ansatz["num_sites"] * len(ansatz["values"])
-    if needed and slices["angles"].get_shape()[0] < needed:
+    _, needed = _gates_and_angles(config)
+    if "angles" in slices and slices["angles"].get_shape()[0] < needed:
         raise ValueError(f"`angles` has fewer numbers than the circuit needs, {needed}.")
 
 

@@ -132,18 +132,13 @@ def _tile(product: Product, block: Groups, fd: Groups, overlaps: _Overlaps) -> T
     for start in range(0, len(fd), _RUN):
         run = slice(start, start + _RUN)
         value = overlaps.product(block[run], fd[run])
-        if not value.amin() >= least:  # also where it is NaN
-            return _held_tile(product, block, fd, overlaps)
-        total += value.log_()
-    return total
-
-
-def _held_tile(product: Product, block: Groups, fd: Groups, overlaps: _Overlaps) -> Tensor:
-    total = torch.zeros_like(overlaps.parts[0])
-    for left, right in zip(fd, block, strict=True):
-        for start in range(0, len(left), product.held_run):
-            run = slice(start, start + product.held_run)
-            total += overlaps.product([right[run]], [left[run]], product.floor).log_()
+        if value.amin() >= least:  # not where it is NaN
+            total += value.log_()
+            continue
+        for left, right in zip(fd[run], block[run], strict=True):
+            for first in range(0, len(left), product.held_run):
+                few = slice(first, first + product.held_run)
+                total += overlaps.product([right[few]], [left[few]], product.floor).log_()
     return total
 
 
