@@ -199,10 +199,11 @@ def _gates_and_angles(config: Mapping[str, Any]) -> tuple[int, int]:
 def _shapes(name: str, config: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
     """The tensors of a head, `None` where a length is known only when the head is built."""
     width, out = config["in_features"], config["out_features"]
-    mixing = config.get("mixing", 0)
+    mixing, own = config.get("mixing", 0), isinstance(config.get("ansatz"), Mapping)
+    angles = _gates_and_angles(config)[1] if own else None
     rotations = {"mixing.angles": (mixing, width // 2), "mixing.orders": (mixing + 1, width)}
     return {
-        "mps": {"angles": (None,), "scale": (), **(rotations if mixing else {})},
+        "mps": {"angles": (angles,), "scale": (), **(rotations if mixing else {})},
         "reference": {"angles_raw": (width // out - 1, 3, out, 4)},
         "dense": {"linear.weight": (out, width), "linear.bias": (out,)},
         "pca": {"mean": (width,), "components": (out, width)},

@@ -201,7 +201,8 @@ def jacobian_rank(head, samples, generator):
         ("staircase", 4, 1, 2, "probability", 0),
         ("staircase", 3, 1, 3, "probability", 0),
         ("brickwork", 4, 2, 2, "probability", 0),
-        ("staircase", 6, 2, 1, "direction", 2),
+        ("staircase", 6, 2, 2, "direction", 0),
+        ("staircase", 12, 4, 1, "probability", 2),
     ],
 )
 def test_every_parameter_counts(ansatz, qubits, kept, depth, readout, mixing, generator):

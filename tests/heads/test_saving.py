@@ -108,7 +108,7 @@ CIRCUIT = {"num_sites": 3, "operations": [["ry", [0], 0, False, None]], "values"
         ({"ansatz": "ladder"}, "`ansatz"),
         ({"ansatz": CIRCUIT | {"num_sites": 10**9}}, "`ansatz"),
         ({"ansatz": CIRCUIT | {"values": [float("nan")]}}, "does not fit MPSProjectionHead"),
-        ({"ansatz": CIRCUIT | {"values": [0.0] * 9}}, "angles` has fewer numbers .* needs, 36"),
+        ({"ansatz": CIRCUIT | {"values": [0.0] * 9}}, "`angles` has shape"),
         ({"ansatz": CIRCUIT | {"operations": [["ry", [10**9], 0, False, None]]}}, "`ansatz"),
         ({"ansatz": CIRCUIT | {"operations": [["rm", [0], 0, False, None]] * 32}}, "has shape"),
     ],
