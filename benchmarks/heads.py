@@ -55,12 +55,8 @@ def _compare(in_features: int, out_features: int, options: argparse.Namespace) -
     x = torch.randn(options.batch, in_features, generator=generator).to(options.device)
     reference = ReferenceHead(in_features, out_features, generator=generator)
     raw = reference.angles_raw
-    assert raw is not None
     heads: dict[str, ProjectionHead] = {
         "ReferenceHead": reference,
-        "ReferenceHead, compact": ReferenceHead(
-            in_features, out_features, compact=True, generator=generator
-        ),
         **{
             f"MPSProjectionHead, depth {depth}": MPSProjectionHead(
                 in_features, out_features, 2**depth, depth, generator=generator
@@ -168,7 +164,6 @@ def _peak_bytes(function: Callable[[], object]) -> int:
 def _difference(head: ReferenceHead, x: Tensor) -> float:
     """In float64: the square root of a small probability magnifies rounding errors."""
     head, x = copy.deepcopy(head).double().to(x.device), x.double()
-    assert head.angles_raw is not None
     with torch.no_grad():
         angles = head(x)
         amplitudes = torch.stack([(angles / 2).cos(), (angles / 2).sin()], dim=-1)

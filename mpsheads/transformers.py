@@ -130,7 +130,7 @@ class MPSHeadModel(PreTrainedModel):
         if head is None:
             with torch.device("cpu"):  # also while transformers builds on the meta device
                 kind, arguments = check_config(Path("config.json"), config.head, HEADS)
-                head = HEADS[kind](**arguments.model_dump())
+                head = HEADS[kind](**arguments)
         self.head = head
         check_equal(
             "width", encoder=_number(config.encoder, _WIDTHS, "width"), head=head.in_features

@@ -34,8 +34,6 @@ class ProjectionHead(nn.Module, ABC):
 
     name: ClassVar[str]
     compared_by: ClassVar[Literal["log_fidelity", "cosine"]] = "log_fidelity"
-    in_features: int
-    out_features: int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

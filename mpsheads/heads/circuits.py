@@ -1,19 +1,56 @@
-"""The circuit of a head: from the name of an ansatz, or from a circuit of the user's."""
+"""Where features go, the circuit that acts on them, and what each kept qubit sees of it."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from mpsheads._checks import check_choice
 from mpsheads.ansatz import brickwork_bonds, irredundant, irredundant_staircase
-from mpsheads.heads.register import Register
+from mpsheads.encodings import PAULIS
 from mpsheads.mps import Circuit, Operation
 from mpsheads.mps.gates import FAMILIES
+from mpsheads.mps.lightcone import Observable, evolve_cones, find_cones, meet_inputs
 
-ANSATZE = ("staircase", "brickwork")
+_LARGEST = 1 << 27  # numbers of all evolved observables; above, states are evolved
+
+
+@dataclass(frozen=True)
+class Register:
+    """Blocks of qubits side by side, one feature a qubit; the last qubit of each block is kept.
+
+    Every `num_blocks`-th feature goes to one block, as in the paper, so sizes differ by at most
+    one; those of the kept qubits are the first `num_blocks`.
+    """
+
+    num_sites: int
+    num_blocks: int
+
+    @cached_property
+    def blocks(self) -> list[range]:
+        """The features of each block, far end first."""
+        return [range(self.num_sites)[k :: self.num_blocks][::-1] for k in range(self.num_blocks)]
+
+    @cached_property
+    def sites(self) -> list[range]:
+        """The qubits of each block."""
+        stops = accumulate(map(len, self.blocks))
+        return [range(stop - len(b), stop) for b, stop in zip(self.blocks, stops, strict=True)]
+
+    @cached_property
+    def features(self) -> list[int]:
+        """The feature of each qubit."""
+        return [feature for block in self.blocks for feature in block]
+
+    @cached_property
+    def kept(self) -> list[int]:
+        """The last qubit of each block."""
+        return [sites[-1] for sites in self.sites]
 
 
 def head_circuit(ansatz: str | Circuit, register: Register, depth: int, readout: str) -> Circuit:
@@ -39,21 +76,17 @@ def head_circuit(ansatz: str | Circuit, register: Register, depth: int, readout:
                 f"of a block, the same in each, or on all {register.num_sites} qubits, got one on "
                 f"{ansatz.num_sites}."
             )
-        return _in_each_block({ansatz.num_sites: ansatz}, register)
-    check_choice("ansatz", ansatz, ANSATZE)
-    if ansatz == "brickwork":
-        bonds = brickwork_bonds(register.num_sites) * depth
-        return irredundant(register.num_sites, bonds, register.kept, readout)
-    blocks = {size: irredundant_staircase(size, depth, readout) for size in sizes}
-    return _in_each_block(blocks, register)
-
-
-def _in_each_block(blocks: Mapping[int, Circuit], register: Register) -> Circuit:
-    """A circuit for each size of block, with parameters of its own in each block."""
+        circuits = {ansatz.num_sites: ansatz}
+    else:
+        check_choice("ansatz", ansatz, ("staircase", "brickwork"))
+        if ansatz == "brickwork":
+            bonds = brickwork_bonds(register.num_sites) * depth
+            return irredundant(register.num_sites, bonds, register.kept, readout)
+        circuits = {size: irredundant_staircase(size, depth, readout) for size in sizes}
     operations: list[Operation] = []
     values: list[float] = []
-    for sites in register.sites:
-        block = blocks[len(sites)]
+    for sites in register.sites:  # each block has parameters of its own
+        block = circuits[len(sites)]
         for operation in block:
             moved = tuple(sites[site] for site in operation.sites)
             start = operation.start + len(values)
@@ -71,7 +104,9 @@ def needed_bonds(circuit: Circuit) -> list[int]:
     bonds = [1] * (circuit.num_sites - 1)
     for operation in circuit:
         sites = sorted(operation.sites)
-        for first, last, rank in zip(sites, sites[1:], _ranks(operation), strict=False):
+        own = operation.matrix is not None
+        ranks = operation.kind.bonds if own else _family_ranks(operation.gate)
+        for first, last, rank in zip(sites, sites[1:], ranks, strict=False):
             for cut in range(first, last):
                 bonds[cut] *= rank
     for order in (range(len(bonds)), range(len(bonds) - 1, -1, -1)):
@@ -79,10 +114,6 @@ def needed_bonds(circuit: Circuit) -> list[int]:
         for cut in order:
             before = bonds[cut] = min(bonds[cut], 2 * before)
     return bonds
-
-
-def _ranks(operation: Operation) -> tuple[int, ...]:
-    return operation.kind.bonds if operation.matrix is not None else _family_ranks(operation.gate)
 
 
 @lru_cache
@@ -97,11 +128,8 @@ def circuit_to_config(circuit: Circuit) -> dict[str, Any]:
     for op in circuit:
         matrix = op.matrix and [[[z.real, z.imag] for z in map(complex, row)] for row in op.matrix]
         operations.append([op.gate, list(op.sites), op.start, op.adjoint, matrix])
-    return {
-        "num_sites": circuit.num_sites,
-        "operations": operations,
-        "values": list(circuit.values),
-    }
+    values = list(circuit.values)
+    return {"num_sites": circuit.num_sites, "operations": operations, "values": values}
 
 
 def circuit_from_config(config: Mapping[str, Any]) -> Circuit:
@@ -111,3 +139,43 @@ def circuit_from_config(config: Mapping[str, Any]) -> Circuit:
         rows = matrix and tuple(tuple(complex(*z) for z in row) for row in matrix)
         operations.append(Operation(gate, tuple(sites), start, adjoint, rows))
     return Circuit(config["num_sites"], tuple(operations), tuple(config["values"]))
+
+
+class KeptObservables:
+    """Z of each kept qubit in the Heisenberg picture: light cones, those of one form together.
+
+    Attributes:
+        sizes: How many qubits kept ones depend on, ascending.
+    """
+
+    def __init__(self, circuit: Circuit, register: Register) -> None:
+        self._cones = find_cones(circuit, "Z", tuple((site,) for site in register.kept))
+        self._inputs = [cones.window_rows(register.features) for cones in self._cones]
+        rows = [row for cones in self._cones for row in cones.rows]
+        self._order = sorted(range(len(rows)), key=rows.__getitem__)
+        self.sizes = sorted({len(cones.letters) for cones in self._cones})
+
+    def evolve(self, angles: Float[Tensor, " angles"]) -> list[Observable]:
+        """The observables evolved backwards through the circuit, those of each form of cone."""
+        return [evolve_cones(cones, cones.own(angles), PAULIS) for cones in self._cones]
+
+    def meet(
+        self, observables: Sequence[Observable], components: Float[Tensor, "_ features batch"]
+    ) -> Float[Tensor, "kept batch"]:
+        """Their expectation values in the states of the inputs, `encodings.components`."""
+        values = [
+            meet_inputs(observable, components, rows)
+            for observable, rows in zip(observables, self._inputs, strict=True)
+        ]
+        if len(values) == 1:
+            return values[0]
+        index = torch.tensor(self._order, device=components.device)
+        return torch.cat(values).index_select(0, index)
+
+
+def fits_memory(bonds: Sequence[int]) -> bool:
+    """Whether observables of states that need these bonds are small enough to be evolved.
+
+    The bond of an observable is up to the square of that of the states.
+    """
+    return 4 * (len(bonds) + 1) * max(bonds, default=1) ** 4 <= _LARGEST

@@ -10,17 +10,14 @@ from torch import Tensor, nn
 from mpsheads.encodings import components
 from mpsheads.heads.base import without_autocast
 from mpsheads.heads.projection import MPSProjectionHead
-from mpsheads.heads.readouts import LocalReadout
-from mpsheads.similarity import Codes
 
 
 class FrozenHead(nn.Module):
-    """A head whose observables are evolved already; `freeze` makes it.
+    """A copy of a head whose observables are evolved already; `freeze` makes it.
 
-    It does not follow later changes of the head it was made from, and has no parameters.
+    It compares and codes vectors as the head does, does not follow later changes of it, and has
+    nothing to train.
     """
-
-    scale: Tensor
 
     def __init__(self, head: MPSProjectionHead) -> None:
         super().__init__()
@@ -29,42 +26,25 @@ class FrozenHead(nn.Module):
                 "`head` evolves states, since it truncates, is large, or has the readout "
                 '"state": there are no observables to freeze.'
             )
-        self.in_features, self.out_features = head.in_features, head.out_features
         dtype = torch.promote_types(head.angles.dtype, torch.float32)
-        with torch.no_grad():
-            evolved = head._observables.evolve(head.angles.to(dtype))
+        self.head = copy.deepcopy(head).to(dtype).requires_grad_(False)
+        self.in_features, self.out_features = head.in_features, head.out_features
+        self.similarity, self.quantize = self.head.similarity, self.head.quantize
+        evolved = head._observables.evolve(self.head.angles)
         self._lengths = [len(observable) for observable in evolved]
         for number, tensor in enumerate(site for observable in evolved for site in observable):
             self.register_buffer(f"observable_{number}", tensor.contiguous())
-        self.register_buffer("scale", head.scale.detach().to(dtype).clone())
-        self.mixing = copy.deepcopy(head.mixing)
-        if self.mixing is not None:
-            angles = self.mixing.angles.detach().to(dtype)
-            del self.mixing.angles
-            self.mixing.register_buffer("angles", angles)
-        self._head = [copy.deepcopy(head)]  # in a list: its parameters are none of this module
-
-    def similarity(
-        self, zq: Tensor | Codes, zd: Tensor | Codes, *, pairwise: bool = False
-    ) -> Float[Tensor, "*pairs"]:
-        """As the head compares them."""
-        return self._head[0].similarity(zq, zd, pairwise=pairwise)
-
-    def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
-        """As the head does."""
-        return self._head[0].quantize(z, bits)
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings, as the head does."""
         sites = (self.get_buffer(f"observable_{n}") for n in range(sum(self._lengths)))
         evolved = [tuple(islice(sites, length)) for length in self._lengths]
-        observables, readout = self._head[0]._observables, self._head[0].readout
-        assert observables is not None
-        assert isinstance(readout, LocalReadout)
+        head = self.head
+        assert head._observables is not None
         with without_autocast(x):
-            x = x.to(self.scale.dtype)
-            x = x if self.mixing is None else self.mixing(x)
-            return readout.vector(observables.meet(evolved, components(x, self.scale)))
+            x = x.to(head.scale.dtype)
+            x = x if head.mixing is None else head.mixing(x)
+            return head.readout.vector(head._observables.meet(evolved, components(x, head.scale)))
 
 
 def freeze(head: MPSProjectionHead) -> FrozenHead:

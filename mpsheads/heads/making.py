@@ -13,7 +13,7 @@ from mpsheads.heads.projection import MPSProjectionHead
 _SAMPLE = 8192  # documents that a head is fitted to
 _SETTINGS = {
     "mps": ("bond_dim", "depth", "ansatz", "readout", "mixing", "fitted"),
-    "reference": ("normalize", "compact"),
+    "reference": ("normalize",),
     "dense": ("start",),
 }
 
@@ -43,7 +43,7 @@ def make_head(
         device: Where it is put.
         settings: Of a new head; `None` counts as not given. `mps`: `bond_dim`, `depth`, `ansatz`,
             `readout`, `mixing`, `fitted` (to the documents; by default if there is mixing).
-            `reference`: `normalize` (here true by default), `compact`. `dense`: `start`, "random"
+            `reference`: `normalize` (here true by default). `dense`: `start`, "random"
             or "pca".
 
     Raises:
@@ -66,6 +66,8 @@ def make_head(
     check_choice("start", start, ("random", "pca"))
     if not isinstance(fitted, bool | None):
         raise TypeError(f"`fitted` must be true or false, got {fitted!r}.")
+    if start == "pca" and documents is None:
+        raise ValueError('`start` "pca" needs `documents`, whose principal axes they are.')
     if kind == "reference":
         settings.setdefault("normalize", True)
     if kind in _SETTINGS:
@@ -73,10 +75,8 @@ def make_head(
     make: Any = HEADS[kind]
     head = make(in_features, int(size) if size else out_features or in_features // 3, **settings)
     head = head.to(device).eval()
-    if start == "pca" and documents is None:
-        raise ValueError('`start` "pca" needs `documents`, whose principal axes they are.')
     if documents is not None:
-        _fit(head, documents, seed, fitted, start)
+        _fit(head, documents.to(device, torch.float32), seed, fitted, start)
     return head
 
 
@@ -106,19 +106,16 @@ def _saved_head(
 def _fit(
     head: ProjectionHead, documents: Tensor, seed: int, fitted: bool | None, start: str
 ) -> None:
-    like = next(iter(head.state_dict().values()), documents)
-    documents = documents.to(like.device, torch.float32)
     sample = documents
     if len(documents) > _SAMPLE:
         chosen = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed))
-        sample = documents[chosen[:_SAMPLE].to(like.device)]
+        sample = documents[chosen[:_SAMPLE].to(documents.device)]
     if isinstance(head, PCAHead):
         head.fit(documents)
     elif isinstance(head, MPSProjectionHead):
-        wanted = head.mixing is not None and len(documents) > 1 if fitted is None else fitted
-        if wanted:
+        if fitted if fitted is not None else head.mixing is not None and len(documents) > 1:
             head.fit(sample)
     elif isinstance(head, DenseHead) and start == "pca":
-        axes = PCAHead(head.in_features, head.out_features).to(like.device).fit(sample)
+        axes = PCAHead(head.in_features, head.out_features).to(sample.device).fit(sample)
         head.linear.weight.copy_(axes.components)
         head.linear.bias.zero_()

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from mpsheads._checks import check_finite, is_concrete
+from mpsheads._checks import is_concrete
 
 
 class Mixing(nn.Module):
@@ -58,34 +58,10 @@ class Mixing(nn.Module):
         self.register_buffer("orders", _unfitted(features, layers))
 
     @property
-    def layers(self) -> int:
-        """Number of layers."""
-        return len(self.orders) - 1
-
-    @property
-    def pairs(self) -> Tensor:
-        """The features that each angle rotates, `(layers, features // 2, 2)`.
-
-        A rotated feature stays where it was; the last layer is followed by the order `outputs`.
-        """
-        half = self.orders.shape[1] // 2
-        return torch.stack(self._seen()[:-1])[:, : 2 * half].unflatten(1, (2, half)).mT
-
-    @property
-    def outputs(self) -> Tensor:
-        """Which rotated feature becomes each feature of the result."""
-        return self._seen()[-1]
-
-    @property
     def is_fitted(self) -> bool:
         """Whether `fit` has chosen the pairs."""
-        return not torch.equal(self.orders.cpu(), _unfitted(self.orders.shape[1], self.layers))
-
-    def _seen(self) -> list[Tensor]:
-        seen = [torch.arange(self.orders.shape[1], device=self.orders.device)]
-        for order in self.orders:
-            seen.append(seen[-1][order])
-        return seen[1:]
+        layers, features = len(self.angles), self.orders.shape[1]
+        return not torch.equal(self.orders.cpu(), _unfitted(features, layers))
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
         """The embeddings rotated; their norms stay. Cost: O(batch * features * layers)."""
@@ -108,20 +84,16 @@ class Mixing(nn.Module):
         of their variance, the largest first. The same covariance gives the same rotations.
 
         Args:
-            covariance: Symmetric, `(features, features)`, in float64.
+            covariance: Symmetric, `(features, features)`, finite, in float64.
 
         Returns:
             The variances, descending.
 
-        Raises:
-            ValueError: If `covariance` holds NaN or infinity.
-
         Cost: O(features**2) a layer.
         """
-        check_finite("covariance", covariance)
         c, half = covariance, len(covariance) // 2
         seen = []
-        for layer in range(self.layers):
+        for layer in range(len(self.angles)):
             order = _strongest_pairs(c)
             first, second = order[:half], order[half : 2 * half]
             variance = c.diagonal()

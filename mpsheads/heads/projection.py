@@ -2,44 +2,33 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mpsheads import similarity
 from mpsheads._checks import check_choice, check_finite, check_positive
 from mpsheads.encodings import amplitudes, components, equalise_norm
 from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
 from mpsheads.heads.circuits import (
+    KeptObservables,
+    Register,
     circuit_from_config,
     circuit_to_config,
+    fits_memory,
     head_circuit,
     needed_bonds,
 )
 from mpsheads.heads.mixing import Mixing
-from mpsheads.heads.observables import KeptObservables, fits_memory
-from mpsheads.heads.readouts import READOUTS, LocalReadout, StateReadout
-from mpsheads.heads.register import Register
+from mpsheads.heads.readouts import READOUTS, project_state
 from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors
 from mpsheads.mps.state import product_state
-from mpsheads.similarity import Codes, quantize
+from mpsheads.similarity import Codes
 
 _INITIAL_ANGLE = 0.05
 _INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
-
-
-class Projection(NamedTuple):
-    """What a head makes of a batch.
-
-    Attributes:
-        vectors: `(batch, out_features)`.
-        discarded_weight: What truncation cut off each state, `(batch,)`: the sum over all cuts, 0
-            where the head is exact. Add its mean to the loss to train a circuit that needs less.
-    """
-
-    vectors: Tensor
-    discarded_weight: Tensor
 
 
 class MPSProjectionHead(ProjectionHead):
@@ -106,15 +95,9 @@ class MPSProjectionHead(ProjectionHead):
     ) -> None:
         if isinstance(ansatz, Mapping):
             ansatz = circuit_from_config(ansatz)
-        super().__init__(
-            in_features,
-            out_features,
-            bond_dim=bond_dim,
-            depth=depth,
-            ansatz=circuit_to_config(ansatz) if isinstance(ansatz, Circuit) else ansatz,
-            readout=readout,
-            mixing=mixing,
-        )
+        named = circuit_to_config(ansatz) if isinstance(ansatz, Circuit) else ansatz
+        config = {"bond_dim": bond_dim, "depth": depth, "ansatz": named}
+        super().__init__(in_features, out_features, **config, readout=readout, mixing=mixing)
         check_positive(bond_dim=bond_dim, depth=depth, **{"mixing": mixing} if mixing else {})
         check_choice("readout", readout, tuple(READOUTS))
         self.readout = READOUTS[readout]
@@ -130,9 +113,10 @@ class MPSProjectionHead(ProjectionHead):
         seen = "state" if self.readout.kind == "state" else "probability"
         self.circuit = head_circuit(ansatz, self.register, depth, seen)
         self.bond_dims = self.readout.bond_dims(kept, between)
-        self.needed_bonds = needed_bonds(self.circuit)
-        self.truncates = max(self.needed_bonds, default=1) > bond_dim
-        self._observables = self._find_observables()
+        with torch.device("cpu"), torch.no_grad():
+            self.needed_bonds = needed_bonds(self.circuit)
+            self.truncates = max(self.needed_bonds, default=1) > bond_dim
+            self._observables = self._find_observables()
         start = self.circuit.parameters()
         if not any(self.circuit.values):
             start = _INITIAL_ANGLE * torch.randn(len(start), generator=generator)
@@ -142,16 +126,13 @@ class MPSProjectionHead(ProjectionHead):
         if mixing:
             self.mixing = Mixing(in_features, mixing, spread=_INITIAL_ANGLE, generator=generator)
 
-    @torch.no_grad()
     def _find_observables(self) -> KeptObservables | None:
         """Those that are evolved, used once, so that no tracer is the first to meet a constant."""
-        local = isinstance(self.readout, LocalReadout) and not self.truncates
-        if not local or not fits_memory(self.needed_bonds):
+        if self.readout.kind == "state" or self.truncates or not fits_memory(self.needed_bonds):
             return None
-        with torch.device("cpu"):
-            observables = KeptObservables(self.circuit, self.register)
-            evolved = observables.evolve(torch.zeros(self.circuit.num_parameters))
-            observables.meet(evolved, components(torch.ones(1, self.in_features), torch.ones(())))
+        observables = KeptObservables(self.circuit, self.register)
+        evolved = observables.evolve(torch.zeros(self.circuit.num_parameters))
+        observables.meet(evolved, components(torch.ones(1, self.in_features), torch.ones(())))
         return observables
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
@@ -165,28 +146,19 @@ class MPSProjectionHead(ProjectionHead):
             `(batch, out_features)` in the head's dtype: angles in [0, pi], or site tensors of norm
             1.
         """
-        return self.project(x).vectors
-
-    def project(self, x: Float[Tensor, "batch _"]) -> Projection:
-        """`forward`, with what truncation discarded."""
         check_input(self, x)
         with without_autocast(x):
             x, scale, angles = self._in_working_precision(x)
             if self._observables is not None:
-                assert isinstance(self.readout, LocalReadout)
-                evolved = self._observables.evolve(angles)
-                vectors = self.readout.vector(self._observables.meet(evolved, components(x, scale)))
-                weight = x.new_zeros(x.shape[0])
-            else:
+                z = self._observables.meet(self._observables.evolve(angles), components(x, scale))
+                vectors = self.readout.vector(z)
+            elif self.readout.kind == "state":
                 state = self._state(x, scale, angles)
-                vectors, weight = self._read_out(state), state.discarded_weight.sum(-1)
-        return Projection(vectors.to(self.angles.dtype), weight.to(self.angles.dtype))
-
-    def _read_out(self, state: MPS) -> Tensor:
-        if isinstance(self.readout, StateReadout):
-            return self.readout.vector(state, self.kept_sites, self.bond_dims)
-        assert isinstance(self.readout, LocalReadout)
-        return self.readout.vector(bloch_vectors(state)[:, self.kept_sites, 2].T)
+                vectors = project_state(state, self.kept_sites, self.bond_dims)
+            else:
+                bloch = bloch_vectors(self._state(x, scale, angles))
+                vectors = self.readout.vector(bloch[:, self.kept_sites, 2].T)
+            return vectors.to(self.angles.dtype)
 
     def state(self, x: Float[Tensor, "batch _"]) -> MPS:
         """The states behind the output: the whole register after the circuit, before measurement.
@@ -196,7 +168,8 @@ class MPSProjectionHead(ProjectionHead):
 
         Returns:
             MPS of `batch` states on the qubits of the register, complex, with bonds of at most
-            `bond_dim`. The blocks follow each other; `kept_sites` are the last of each.
+            `bond_dim`. The blocks follow each other; `kept_sites` are the last of each. Add the
+            mean of its `discarded_weight` to the loss to train a circuit that needs less.
 
         Cost: that of `apply_circuit`, O(batch * in_features * bond_dim**2 * depth).
         """
@@ -219,7 +192,7 @@ class MPSProjectionHead(ProjectionHead):
     @property
     def logit_scale(self) -> float:
         """20 for the readout "direction", whose log-fidelities spread like cosines; else 1."""
-        return 20.0 if self.readout.name == "direction" else super().logit_scale
+        return self.readout.logit_scale
 
     def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
         """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.
@@ -229,10 +202,14 @@ class MPSProjectionHead(ProjectionHead):
             bits: 8, 4, 2 or 1; 8 or 4 for the readout "state".
         """
         span = self.readout.span(bits, self.out_features) if bits in (8, 4, 2, 1) else 1.0
-        return quantize(z, bits, kind=self.readout.kind, bond_dims=self.bond_dims, span=span)
+        return similarity.quantize(
+            z, bits, kind=self.readout.kind, bond_dims=self.bond_dims, span=span
+        )
 
     def _compare(self, zq: Any, zd: Any, pairwise: bool) -> Tensor:
-        return self.readout.similarity(zq, zd, self.bond_dims, pairwise=pairwise)
+        if self.readout.kind != "state" or isinstance(zq, Codes) or isinstance(zd, Codes):
+            return similarity.log_fidelity(zq, zd, pairwise=pairwise)
+        return similarity.state_log_fidelity(zq, zd, self.bond_dims, pairwise=pairwise)
 
     @property
     def is_fitted(self) -> bool:

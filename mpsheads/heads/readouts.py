@@ -1,7 +1,6 @@
 """What a head returns of its kept qubits. A new readout is a class and a line in `READOUTS`."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
@@ -14,7 +13,6 @@ from torch.nn.functional import normalize, pad
 from mpsheads import similarity
 from mpsheads.mps import MPS
 from mpsheads.mps.state import trim_bonds
-from mpsheads.similarity import Codes
 
 _NO_DIRECTION = 1e-3  # a vector of expectation values so short is that of rounding
 # by bits: width of the best equal cells, in standard deviations
@@ -22,15 +20,21 @@ _BEST_CELLS = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 
 
 class Readout:
-    """How the kept qubits become a vector, and how two such vectors are compared.
+    """Each kept qubit's probability of 1 as an angle `2 asin(sqrt(p1))` in [0, pi].
 
     Attributes:
-        name: What a head calls it.
         kind: What `mpsheads.similarity.quantize` calls such vectors.
+        logit_scale: See `ProjectionHead.logit_scale`.
+
+    Source: the measurement of Kankeu et al. 2025 (arXiv:2501.04591), from the entangled state.
     """
 
-    name: ClassVar[str]
     kind: ClassVar[str] = "angle"
+    logit_scale: ClassVar[float] = 1.0
+
+    def vector(self, z: Float[Tensor, "kept batch"]) -> Float[Tensor, "batch kept"]:
+        """The vector from the expectation values of Z."""
+        return probability_angle(z).T
 
     def span(self, bits: int, width: int) -> float:
         """The part of their range that codes of `width` numbers with so many bits each fill."""
@@ -48,35 +52,8 @@ class Readout:
         """The bonds between the kept qubits that the vector holds."""
         return ()
 
-    def similarity(
-        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
-    ) -> Tensor:
-        """Log-fidelity of all pairs, or of rows with rows."""
-        return similarity.log_fidelity(zq, zd, pairwise=pairwise)
 
-
-class LocalReadout(Readout):
-    """A readout of the expectation value of Z of each kept qubit."""
-
-    @abstractmethod
-    def vector(self, z: Float[Tensor, "kept batch"]) -> Float[Tensor, "batch kept"]:
-        """The vector from the expectation values."""
-
-
-class ProbabilityReadout(LocalReadout):
-    """Each kept qubit's probability of 1 as an angle `2 asin(sqrt(p1))` in [0, pi].
-
-    Source: the measurement of Kankeu et al. 2025 (arXiv:2501.04591), from the entangled state.
-    """
-
-    name = "probability"
-
-    def vector(self, z: Float[Tensor, "kept batch"]) -> Float[Tensor, "batch kept"]:
-        """`probability_angle` of Z."""
-        return probability_angle(z).T
-
-
-class DirectionReadout(LocalReadout):
+class DirectionReadout(Readout):
     """The direction of the vector z of all `<Z>` as angles `(1 - z / |z|) pi / 2`, in [0, pi].
 
     Each kept qubit is prepared anew at an angle whose distance from pi/2 is its share of z. So all
@@ -86,7 +63,7 @@ class DirectionReadout(LocalReadout):
     have the known spread `pi / (2 sqrt(n))`, to which the cells of codes are fitted.
     """
 
-    name = "direction"
+    logit_scale = 20.0
 
     def vector(self, z: Float[Tensor, "kept batch"]) -> Float[Tensor, "batch kept"]:
         """The normalised values as angles; a vector of zeros gives pi/2."""
@@ -97,13 +74,12 @@ class DirectionReadout(LocalReadout):
 
         Source: Max 1960 (doi:10.1109/TIT.1960.1057548), table II.
         """
-        return min(1.0, _BEST_CELLS[bits] * 2**bits / 2 / math.sqrt(width))
+        return min(1.0, _BEST_CELLS.get(bits, 1.0) * 2**bits / 2 / math.sqrt(width))
 
 
 class StateReadout(Readout):
     """The state of the kept qubits where all others are projected on 0: its site tensors."""
 
-    name = "state"
     kind = "state"
 
     def num_kept(self, out_features: int, bond_dim: int) -> int:
@@ -127,34 +103,28 @@ class StateReadout(Readout):
     def _size(self, kept: int, bond_dim: int) -> int:
         return sum(4 * a * b for a, b in pairwise([1, *self.bond_dims(kept, bond_dim), 1]))
 
-    def vector(
-        self, state: MPS, kept: Sequence[int], bond_dims: Sequence[int]
-    ) -> Float[Tensor, "batch out_features"]:
-        """Project the other sites, join their tensors to those of the kept ones, pack the rest."""
-        sites, carry, last = [], None, set(kept)
-        for place, site in enumerate(state.sites):
-            site = site if place in last else site[:, :, 0]
-            carry = site if carry is None else torch.einsum("blr,br...->bl...", carry, site)
-            if place in last:
-                sites.append(carry)
-                carry = None
-        assert carry is None, "the last site is kept"
-        projected = trim_bonds(MPS(tuple(sites), torch.zeros_like(state.log_norm)))
-        wide = [  # with zeros, so that all vectors are alike
-            pad(site, (0, right - site.shape[3], 0, 0, 0, left - site.shape[1]))
-            for site, (left, right) in zip(
-                projected.sites, pairwise([1, *bond_dims, 1]), strict=True
-            )
-        ]
-        return similarity.pack_state(MPS(tuple(wide), projected.log_norm))
 
-    def similarity(
-        self, zq: Tensor | Codes, zd: Tensor | Codes, bond_dims: Sequence[int], *, pairwise: bool
-    ) -> Tensor:
-        """Squared overlap of the states."""
-        if isinstance(zq, Codes) or isinstance(zd, Codes):
-            return similarity.log_fidelity(zq, zd, pairwise=pairwise)
-        return similarity.state_log_fidelity(zq, zd, tuple(bond_dims), pairwise=pairwise)
+def project_state(
+    state: MPS, kept: Sequence[int], bond_dims: Sequence[int]
+) -> Float[Tensor, "batch out_features"]:
+    """The kept sites of a state where all others are projected on 0, packed.
+
+    The tensors between kept sites are joined to the next; bonds are filled up with zeros.
+    """
+    sites, carry, last = [], None, set(kept)
+    for place, site in enumerate(state.sites):
+        site = site if place in last else site[:, :, 0]
+        carry = site if carry is None else torch.einsum("blr,br...->bl...", carry, site)
+        if place in last:
+            sites.append(carry)
+            carry = None
+    assert carry is None, "the last site is kept"
+    projected = trim_bonds(MPS(tuple(sites), torch.zeros_like(state.log_norm)))
+    wide = [
+        pad(site, (0, right - site.shape[3], 0, 0, 0, left - site.shape[1]))
+        for site, (left, right) in zip(projected.sites, pairwise([1, *bond_dims, 1]), strict=True)
+    ]
+    return similarity.pack_state(MPS(tuple(wide), projected.log_norm))
 
 
 def probability_angle(z: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
@@ -168,6 +138,8 @@ def probability_angle(z: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
 
 
 READOUTS: dict[str, Readout] = {
-    readout.name: readout for readout in (ProbabilityReadout(), DirectionReadout(), StateReadout())
+    "probability": Readout(),
+    "direction": DirectionReadout(),
+    "state": StateReadout(),
 }
 """The readouts that a head can name."""

@@ -20,32 +20,28 @@ class ReferenceHead(ProjectionHead):
     as the real amplitudes `(sqrt(p0), sqrt(p1))` of its measurement. Register 0 is the output. No
     entanglement outlives a gate.
 
-    Half of the paper's angles do nothing: a pair's output depends on three directions on the Bloch
-    sphere, two angles each, those that Z is turned to for the control, for the target, and for the
-    target under the controlled gate. `compact=True` holds those six.
-    (Five of the six are independent: inputs are real, so the first one's length and the difference
-    of the other two only matter as a product.)
+    Of a pair's twelve angles five count: its output depends on three directions on the Bloch
+    sphere, those that Z is turned to for the control, for the target, and for the target under the
+    controlled gate; inputs are real, so the first one's length and the difference of the other two
+    only matter as a product.
 
     Args:
         in_features: Width of the embeddings.
         out_features: Width of the compressed vectors; divides `in_features`.
         normalize: Bring each embedding to norm `sqrt(in_features)` first. The paper does not; with
             sentence embeddings, whose norm differs between queries and passages, it helps.
-        compact: Six angles for each pair of qubits rather than the paper's twelve.
         generator: Source of the initial parameters; torch's default one if `None`.
 
     Attributes:
         angles_raw: `(R-1, 3, n, 4)`: step; gate on the control, on the target, controlled gate;
             qubit; alpha, beta, gamma, delta. Each number t stands for the angle
-            `2 pi (tanh(t) + 1)`. Near zero the circuit is near the identity. `None` if `compact`.
-        directions: `(R-1, 3, n, 2)`: step; control, target, controlled target; qubit; polar angle
-            and azimuth in radians. `None` unless `compact`.
+            `2 pi (tanh(t) + 1)`. Near zero the circuit is near the identity.
 
     Raises:
         ValueError: If `out_features` does not divide `in_features`.
 
-    Source: Kankeu et al. 2025 (arXiv:2501.04591). 12 n (R - 1) parameters: 6,144 at 768 -> 256;
-    half of that if compact. Cost: about ten multiply-adds a feature, beside its sine and cosine.
+    Source: Kankeu et al. 2025 (arXiv:2501.04591). 12 n (R - 1) parameters: 6,144 at 768 ->
+    256. Cost: about ten multiply-adds a feature, beside its sine and cosine.
     """
 
     name = "reference"
@@ -56,10 +52,9 @@ class ReferenceHead(ProjectionHead):
         out_features: int = 256,
         *,
         normalize: bool = False,
-        compact: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, normalize=normalize, compact=compact)
+        super().__init__(in_features, out_features, normalize=normalize)
         if in_features % out_features:
             divisors = [n for n in range(1, in_features + 1) if in_features % n == 0]
             near = sorted(sorted(divisors, key=lambda n: abs(n - out_features))[:2])
@@ -70,10 +65,7 @@ class ReferenceHead(ProjectionHead):
         self.normalize = normalize
         shape = (self.registers - 1, 3, out_features)
         raw = 0.01 * torch.randn(*shape, 4, generator=generator)
-        self.angles_raw: nn.Parameter | None = None if compact else nn.Parameter(raw)
-        self.directions: nn.Parameter | None = None
-        if compact:
-            self.directions = nn.Parameter(_directions(raw))
+        self.angles_raw = nn.Parameter(raw)
 
     @property
     def registers(self) -> int:
@@ -92,12 +84,11 @@ class ReferenceHead(ProjectionHead):
             dtype.
         """
         check_input(self, x)
-        own = next(self.parameters())
+        own = self.angles_raw.dtype
         with without_autocast(x):
-            dtype = torch.promote_types(own.dtype, torch.float32)
-            return self._project(x.to(dtype), dtype).to(own.dtype)
+            return self._project(x.to(torch.promote_types(own, torch.float32))).to(own)
 
-    def _project(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+    def _project(self, x: Tensor) -> Tensor:
         if self.normalize:
             x = equalise_norm(x)
         angles = feature_angles(x).unflatten(1, (self.registers, self.out_features)).unbind(1)
@@ -105,7 +96,7 @@ class ReferenceHead(ProjectionHead):
             return angles[0]
         tiny = torch.finfo(x.dtype).tiny
         bloch_x, bloch_z = -angles[-1].sin(), angles[-1].cos()  # Y vanishes: amplitudes are real
-        for rows, target in zip(self._rows(dtype).unbind(0), angles[-2::-1], strict=True):
+        for rows, target in zip(self._rows(x.dtype).unbind(0), angles[-2::-1], strict=True):
             (control_x, control_z), (plain_x, plain_z), (turned_x, turned_z) = rows
             p1 = (1 - control_x * bloch_x - control_z * bloch_z) / 2
             target_x, target_z = -target.sin(), target.cos()
@@ -122,46 +113,22 @@ class ReferenceHead(ProjectionHead):
         Rows: of the control after its gate; of the target after its gate; of the target after its
         gate and the controlled one. Columns: coefficients of X and of Z; Y is zero.
         """
-        if self.directions is not None:
-            polar, azimuth = self.directions.to(dtype).unbind(-1)
-            return torch.stack([polar.sin() * azimuth.cos(), polar.cos()], dim=2)
-        assert self.angles_raw is not None
         angles = 2 * math.pi * (torch.tanh(self.angles_raw.to(dtype)) + 1)
-        return torch.stack([row[..., ::2, :] for row in _bloch_rows(angles)], dim=1)
-
-
-def _directions(angles_raw: Float[Tensor, "steps 3 n 4"]) -> Float[Tensor, "steps 3 n 2"]:
-    """Polar angle and azimuth of what Z is turned to by the gates of each step."""
-    rows = torch.stack(_bloch_rows(2 * math.pi * (torch.tanh(angles_raw) + 1)), dim=1)
-    x, y, z = rows.unbind(2)  # each: steps 3 n
-    return torch.stack([torch.atan2(torch.hypot(x, y), z), torch.atan2(y, x)], dim=-1)
-
-
-def _bloch_rows(angles: Float[Tensor, "steps 3 n 4"]) -> list[Float[Tensor, "steps 3 n"]]:
-    """The rows (x, y, z) that give Z after the gate on the control, the target, and both on it."""
-    cos, sin = angles[..., 1:].cos().unbind(-1), angles[..., 1:].sin().unbind(-1)
-    (cos_b, cos_g, cos_d), (sin_b, sin_g, sin_d) = cos, sin  # each: steps 3 n
-    # z of R r = row . r
-    row = torch.stack([-sin_g * cos_d, sin_g * sin_d, cos_g], 2)  # steps gate component n
-    control, plain, controlled = row.unbind(1)
-    image = torch.stack(  # of (1, 0, 0), (0, 1, 0), (0, 0, 1) under the target's gate
-        [
-            torch.stack(
-                [
-                    cos_b * cos_g * cos_d - sin_b * sin_d,
-                    sin_b * cos_g * cos_d + cos_b * sin_d,
-                    -sin_g * cos_d,
-                ]
-            ),
-            torch.stack(
-                [
-                    -cos_b * cos_g * sin_d - sin_b * cos_d,
-                    -sin_b * cos_g * sin_d + cos_b * cos_d,
-                    sin_g * sin_d,
-                ]
-            ),
-            torch.stack([cos_b * sin_g, sin_b * sin_g, cos_g]),
-        ]
-    )[:, :, :, 1]  # image component steps n
-    turned = torch.einsum("scn,icsn->sin", controlled, image)
-    return [control, plain, turned]
+        cos, sin = angles[..., 1:].cos().unbind(-1), angles[..., 1:].sin().unbind(-1)
+        (cos_b, cos_g, cos_d), (sin_b, sin_g, sin_d) = cos, sin  # each: steps 3 n
+        row = torch.stack([-sin_g * cos_d, sin_g * sin_d, cos_g], 2)  # z of R r = row . r
+        control, plain, controlled = row.unbind(1)  # each: steps component n
+        image = torch.stack(  # of (1, 0, 0) and (0, 0, 1) under the target's gate
+            [
+                torch.stack(
+                    [
+                        cos_b * cos_g * cos_d - sin_b * sin_d,
+                        sin_b * cos_g * cos_d + cos_b * sin_d,
+                        -sin_g * cos_d,
+                    ]
+                ),
+                torch.stack([cos_b * sin_g, sin_b * sin_g, cos_g]),
+            ]
+        )[:, :, :, 1]  # image component steps n
+        turned = torch.einsum("scn,icsn->sin", controlled, image)
+        return torch.stack([control[:, ::2], plain[:, ::2], turned], dim=1)

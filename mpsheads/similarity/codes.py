@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mpsheads._checks import check_choice, check_finite, is_concrete
+from mpsheads._checks import check_choice, check_equal, check_finite, is_concrete
 from mpsheads._typing import PathLike
 
-KINDS = ("angle", "state")
 _RANGES = {"angle": (0.0, math.pi), "state": (-1.0, 1.0)}
 _BITS = {"angle": (8, 4, 2, 1), "state": (8, 4)}
 _ROUNDING = 1e-2  # of a range: half-precision vectors may lie outside by as much
@@ -43,10 +42,7 @@ class Codes:
     span: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, KINDS)
-        _check_bits(self.bits, self.kind)
-        if not 0 < self.span <= 1:
-            raise ValueError(f"`span` must lie in (0, 1], got {self.span}.")
+        _check_cells(self.kind, self.bits, self.span)
         if self.packed.dtype != torch.uint8 or self.packed.ndim != 2:
             raise ValueError(
                 f"`packed` must be a matrix of uint8, got {self.packed.dtype} with "
@@ -83,26 +79,20 @@ class Codes:
         """Bytes of one vector."""
         return self.packed.shape[1]
 
-    @property
-    def max_error(self) -> float:
-        """Largest error of a number within the span: half a cell, in radians for angles."""
-        low, high = _range(self.kind, self.span)
-        return (high - low) / 2 ** (self.bits + 1)
-
     def to(self, device: torch.device | str) -> "Codes":
         """The same codes on another device."""
         return replace(self, packed=self.packed.to(device))
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "rows width"]:
         """The middles of the cells, `(rows, width)`."""
-        low, high = _range(self.kind, self.span)
-        step = (high - low) / 2**self.bits
-        return (self.numbers().to(dtype) + 0.5) * step + low
+        return self._middles(self.numbers().to(dtype))
 
     def levels(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, " levels"]:
         """The number that each cell stands for, lowest first."""
+        return self._middles(torch.arange(2**self.bits, device=self.device, dtype=dtype))
+
+    def _middles(self, cells: Tensor) -> Tensor:
         low, high = _range(self.kind, self.span)
-        cells = torch.arange(2**self.bits, device=self.device, dtype=dtype)
         return (cells + 0.5) * ((high - low) / 2**self.bits) + low
 
     def numbers(self) -> UInt8[Tensor, "rows width"]:
@@ -179,10 +169,7 @@ def quantize(
         ValueError: If `bits` or `kind` is none of these, or a number is NaN, infinite or out of
             its range by more than rounding.
     """
-    check_choice("kind", kind, KINDS)
-    _check_bits(bits, kind)
-    if not 0 < span <= 1:
-        raise ValueError(f"`span` must lie in (0, 1], got {span}.")
+    _check_cells(kind, bits, span)
     if not z.is_floating_point():
         raise TypeError(f"`z` must be a floating-point tensor, got {z.dtype}.")
     if z.ndim != 2:
@@ -199,26 +186,23 @@ def quantize(
     return Codes(packed, bits, z.shape[1], kind, tuple(bond_dims), span)
 
 
-def state_width(bond_dims: tuple[int, ...]) -> int:
-    """Real numbers of a packed state of qubits with these inner bonds."""
-    return sum(4 * left * right for left, right in pairwise([1, *bond_dims, 1]))
-
-
 def check_state_width(name: str, width: int, bond_dims: tuple[int, ...]) -> None:
     """Raise `ValueError` unless a vector is as long as a packed state of these bonds."""
     if any(bond < 1 for bond in bond_dims):
         raise ValueError(f"`bond_dims` must be at least 1 each, got {tuple(bond_dims)}.")
-    if width != state_width(bond_dims):
+    wanted = sum(4 * left * right for left, right in pairwise([1, *bond_dims, 1]))
+    if width != wanted:
         raise ValueError(
-            f"`{name}` must have {state_width(bond_dims)} columns for {len(bond_dims) + 1} qubits "
-            f"with these `bond_dims`, got {width}."
+            f"`{name}` must have {wanted} columns for {len(bond_dims) + 1} qubits with these "
+            f"`bond_dims`, got {width}."
         )
 
 
 def _range(kind: str, span: float) -> tuple[float, float]:
     """The lower and the upper end of the cells."""
     low, high = _RANGES[kind]
-    return low + (1 - span) * (high - low) / 2, high - (1 - span) * (high - low) / 2
+    edge = (1 - span) * (high - low) / 2
+    return low + edge, high - edge
 
 
 def _pack(cells: UInt8[Tensor, "rows width"], bits: int) -> UInt8[Tensor, "rows bytes"]:
@@ -233,10 +217,13 @@ def _pack(cells: UInt8[Tensor, "rows width"], bits: int) -> UInt8[Tensor, "rows 
     return packed
 
 
-def _check_bits(bits: int, kind: str) -> None:
+def _check_cells(kind: str, bits: int, span: float) -> None:
+    check_choice("kind", kind, tuple(_RANGES))
     if bits not in _BITS[kind] or isinstance(bits, bool):
         listed = ", ".join(map(str, _BITS[kind]))
         raise ValueError(f"`bits` must be one of {listed} for {kind!r} vectors, got {bits!r}.")
+    if not 0 < span <= 1:
+        raise ValueError(f"`span` must lie in (0, 1], got {span}.")
 
 
 def _check_range(z: Tensor, kind: str) -> None:
@@ -254,34 +241,40 @@ def _check_range(z: Tensor, kind: str) -> None:
         )
 
 
-def coding_error(max_difference: float, bits: int, *, coded: int = 2) -> float:
-    """By how much coding can move the log-fidelity, for each angle.
+def check_sides(
+    what: str, zq: Tensor | Codes, zd: Tensor | Codes, *, pairwise: bool = False
+) -> tuple[Any, Any]:
+    """Both sides, vectors in the dtype of the comparison: the wider one, float32 at least.
 
     Args:
-        max_difference: Largest difference of two angles before coding, in radians within [0, pi].
-        bits: Bits of the codes, whose cells fill the whole range: `span=1`.
-        coded: How many of the two sides are codes, 1 or 2.
+        what: What the columns are, for the message.
+        zq: Vectors or codes of the queries.
+        zd: Vectors or codes of the documents.
+        pairwise: Whether row i is compared with row i alone.
 
-    Returns:
-        The largest distance from the log-fidelity of the vectors themselves. Infinite at a
-        difference of pi, where theirs is infinite too.
-
-    A code moves an angle by `pi / 2**(bits + 1)` at most. The slope of log cos^2(D/2) is
-    -tan(D/2), so errors are small where vectors are alike.
+    Raises:
+        TypeError, ValueError: See `log_fidelity`.
     """
-    if not 0 <= max_difference <= math.pi:
-        raise ValueError(f"`max_difference` must lie in [0, pi], got {max_difference}.")
-    if bits not in _BITS["angle"] or coded not in (1, 2):
-        raise ValueError(
-            f"`bits` must be 8, 4, 2 or 1 and `coded` 1 or 2, got {bits!r} and {coded!r}."
-        )
-    shift = coded * math.pi / 2 ** (bits + 1)
-    farthest = math.pi - shift  # no two levels, and no level and angle, differ by more
-    start = min(max_difference, max(0.0, farthest - shift))
-    outwards = _log_factor(start) - _log_factor(min(start + shift, farthest))
-    inwards = _log_factor(max(0.0, max_difference - shift)) - _log_factor(max_difference)
-    return max(outwards, inwards)
+    dtype = torch.float32
+    for name, z in {"zq": zq, "zd": zd}.items():
+        if isinstance(z, Codes):
+            continue
+        if not z.is_floating_point():
+            raise TypeError(f"`{name}` must be a floating-point tensor, got {z.dtype}.")
+        if z.ndim != 2:
+            raise ValueError(f"`{name}` must have two axes, rows and {what}, got {z.ndim}.")
+        dtype = torch.promote_types(dtype, z.dtype)
+    check_equal(f"number of {what}", zq=zq.shape[1], zd=zd.shape[1])
+    check_equal("device", zq=zq.device, zd=zd.device)
+    if pairwise:
+        check_equal("number of rows", zq=zq.shape[0], zd=zd.shape[0])
+    if isinstance(zq, Codes) and isinstance(zd, Codes):
+        for part in ("kind", "bond_dims", "span", "bits"):
+            check_equal(f"{part} of codes", zq=getattr(zq, part), zd=getattr(zd, part))
+    first, second = (z if isinstance(z, Codes) else z.to(dtype) for z in (zq, zd))
+    return first, second
 
 
-def _log_factor(difference: float) -> float:
-    return 2 * math.log(math.cos(difference / 2)) if difference < math.pi else -math.inf
+def as_numbers(z: Tensor | Codes, dtype: torch.dtype) -> Tensor:
+    """What codes stand for, in `dtype`; vectors as they are."""
+    return z.dequantize(dtype) if isinstance(z, Codes) else z

@@ -1,4 +1,4 @@
-"""Logarithms of products of inner products, for all pairs: the kernel that readouts share.
+"""Logarithms of products of inner products, for all pairs: the kernel of product states.
 
 Both sides write each group of qubits as one vector, its features, so that the overlap of a group is
 an inner product; the log-fidelity is `power` times the sum of the logarithms of the overlaps. A
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
 
@@ -20,6 +21,7 @@ _PAIRS = 1 << 17  # of a tile on a CPU, as many as fit a cache of 1 to 2 MiB
 _PAIRS_ON_ACCELERATOR = 1 << 24
 _QUERIES, _DOCUMENTS = 256, 2048  # of a tile at most, on a CPU
 _BATCH = 4  # groups in one batched matrix product
+_RUN = 6  # such batches that are multiplied before a logarithm is taken, where none underflows
 
 Groups = Sequence[Tensor]
 """Features of `_BATCH` groups each."""
@@ -32,16 +34,13 @@ class Product:
     Attributes:
         power: The fidelity of a group is the overlap of its features to this power.
         floor: Overlaps are held at this number from below, so logarithms stay finite.
-        run: Four times as many groups are multiplied before a logarithm is taken, where all of
-            their overlaps lie above the floor and nothing underflows.
-        held_run: Groups, four at most, that are multiplied where overlaps are held at the floor:
-            `floor**held_run` does not underflow.
+        held_run: Groups, `_BATCH` at most, that are multiplied where overlaps are held at the
+            floor: `floor**held_run` does not underflow.
     """
 
     power: int
     floor: float
-    run: int = 6
-    held_run: int = 1
+    held_run: int
 
 
 @dataclass(frozen=True)
@@ -56,44 +55,28 @@ class Side:
 
 
 def log_products(
-    product: Product, queries: Side, documents: Side, chunk: int | None
+    product: Product, queries: Side, documents: Side
 ) -> Float[Tensor, "queries documents"]:
     """`power * sum(log(overlap))` over the groups, for all pairs.
 
-    Args:
-        product: What is multiplied.
-        queries: The rows.
-        documents: The columns.
-        chunk: Documents of a tile; by default as many as fit a cache.
-
-    With gradients, only the vectors are kept, and tiles are computed again on the way back. For
-    second derivatives, and while torch traces or transforms the code, all overlaps are held.
+    With gradients, only the vectors are kept, and tiles are computed again on the way back. While
+    torch traces or transforms the code, all overlaps are held.
     """
     with torch.autocast(queries.rows.device.type, enabled=False):
         if not (is_concrete(queries.rows) and is_concrete(documents.rows)):
-            return _plain(product, queries, documents)
+            fq, fd = queries.features(queries.rows), documents.features(documents.rows)
+            overlaps = fq.mT @ fd  # g q [k] d
+            return product.power * overlaps.abs().clamp_min(product.floor).log().sum(0)
         if torch.is_grad_enabled() and (queries.rows.requires_grad or documents.rows.requires_grad):
-            arguments = (queries.rows, documents.rows, product, queries.features)
-            return _LogProducts.apply(*arguments, documents.features, chunk)  # pyright: ignore
+            return _LogProducts.apply(queries.rows, documents.rows, product, queries, documents)  # pyright: ignore
         with torch.no_grad():
-            return _forward(product, queries, documents, chunk)
+            return _forward(product, queries, documents)
 
 
-def _plain(product: Product, queries: Side, documents: Side) -> Tensor:
-    """All pairs at once. A compiler fuses the sums over elements; nothing else could."""
-    fq, fd = queries.features(queries.rows), documents.features(documents.rows)  # g k q, g k d
-    if torch.compiler.is_compiling():
-        terms = [fq[:, k, :, None] * fd[:, k, None, :] for k in range(fq.shape[1])]
-        overlaps = sum(terms[1:], start=terms[0])
-    else:
-        overlaps = fq.mT @ fd  # g q [k] d
-    return product.power * overlaps.abs().clamp_min(product.floor).log().sum(0)
-
-
-def _forward(product: Product, queries: Side, documents: Side, chunk: int | None) -> Tensor:
+def _forward(product: Product, queries: Side, documents: Side) -> Tensor:
     fq = queries.features(queries.rows)
     out = fq.new_empty(len(queries), len(documents))
-    n_queries, n_documents = _tile_sizes(len(queries), len(documents), chunk, fq.device)
+    n_queries, n_documents = _tile_sizes(len(queries), len(documents), fq.device)
     blocks = [
         (q, fq[:, :, q : q + n_queries].split(_BATCH)) for q in range(0, len(queries), n_queries)
     ]
@@ -108,15 +91,13 @@ def _forward(product: Product, queries: Side, documents: Side, chunk: int | None
     return out.mul_(product.power)
 
 
-def _tile_sizes(
-    n_queries: int, n_documents: int, chunk: int | None, device: torch.device
-) -> tuple[int, int]:
+def _tile_sizes(n_queries: int, n_documents: int, device: torch.device) -> tuple[int, int]:
     """Queries and documents of a tile."""
     if device.type != "cpu":
         width = max(1, min(n_queries, 4 * _QUERIES))
-        return width, chunk or max(1, min(n_documents, _PAIRS_ON_ACCELERATOR // width))
+        return width, max(1, min(n_documents, _PAIRS_ON_ACCELERATOR // width))
     width = max(1, min(n_queries, _QUERIES))
-    return width, min(chunk or min(_DOCUMENTS, _PAIRS // width), max(1, n_documents))
+    return width, max(1, min(n_documents, _DOCUMENTS, _PAIRS // width))
 
 
 class _Overlaps:
@@ -125,6 +106,11 @@ class _Overlaps:
     def __init__(self, like: Tensor, documents: int, queries: int) -> None:
         self.whole = like.new_empty(_BATCH, documents, queries)
         self.parts = self.whole.unbind()
+
+    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        """Overlaps of some groups, `(groups, documents, queries)`."""
+        out = self.whole if len(left) == _BATCH else self.whole[: len(left)]
+        return torch.bmm(left, right, out=out)  # g d [k] q
 
     def product(self, block: Groups, fd: Groups, floor: float | None = None) -> Tensor:
         """Product over the groups of the overlaps, `(documents, queries)`."""
@@ -138,31 +124,21 @@ class _Overlaps:
         assert value is not None
         return value
 
-    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
-        """Overlaps of some groups, `(groups, documents, queries)`."""
-        out = self.whole if len(left) == _BATCH else self.whole[: len(left)]
-        return torch.bmm(left, right, out=out)  # g d [k] q
-
 
 def _tile(product: Product, block: Groups, fd: Groups, overlaps: _Overlaps) -> Tensor:
     """Sums of logarithms `(documents, queries)`; held at the floor only where that is needed."""
     total = torch.zeros_like(overlaps.parts[0])
     least = max(torch.finfo(total.dtype).tiny, product.floor)
-    for start in range(0, len(fd), product.run):
-        run = slice(start, start + product.run)
+    for start in range(0, len(fd), _RUN):
+        run = slice(start, start + _RUN)
         value = overlaps.product(block[run], fd[run])
-        if not value.amin() >= least:  # also where it is NaN
-            return _held_tile(product, block, fd, overlaps)
-        total += value.log_()
-    return total
-
-
-def _held_tile(product: Product, block: Groups, fd: Groups, overlaps: _Overlaps) -> Tensor:
-    total = torch.zeros_like(overlaps.parts[0])
-    for left, right in zip(fd, block, strict=True):
-        for start in range(0, len(left), product.held_run):
-            run = slice(start, start + product.held_run)
-            total += overlaps.product([right[run]], [left[run]], product.floor).log_()
+        if value.amin() >= least:  # not where it is NaN
+            total += value.log_()
+            continue
+        for left, right in zip(fd[run], block[run], strict=True):
+            for first in range(0, len(left), product.held_run):
+                few = slice(first, first + product.held_run)
+                total += overlaps.product([right[few]], [left[few]], product.floor).log_()
     return total
 
 
@@ -171,60 +147,32 @@ class _LogProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        zq: Tensor,
-        zd: Tensor,
-        product: Product,
-        query_features: Callable[[Tensor], Tensor],
-        document_features: Callable[[Tensor], Tensor],
-        chunk: int | None,
+        ctx: Any, zq: Tensor, zd: Tensor, product: Product, queries: Side, documents: Side
     ) -> Tensor:
         ctx.save_for_backward(zq, zd)
-        ctx.rest = (product, query_features, document_features, chunk)
-        return _forward(product, Side(zq, query_features), Side(zd, document_features), chunk)
+        ctx.rest = (product, queries.features, documents.features)
+        return _forward(product, queries, documents)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        zq, zd = ctx.saved_tensors
-        product, query_features, document_features, chunk = ctx.rest
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (zq, zd), (product, query_features, document_features) = ctx.saved_tensors, ctx.rest
+        fq = query_features(zq)
+        dfq, dd = torch.zeros_like(fq), torch.zeros_like(zd)
+        n_queries, n_documents = _tile_sizes(len(zq), len(zd), fq.device)
         with torch.autocast(zq.device.type, enabled=False):
-            if torch.is_grad_enabled():  # someone wants second derivatives
-                zq, zd = zq.view_as(zq), zd.view_as(zd)  # apart, even if they are the same
-            queries, documents = Side(zq, query_features), Side(zd, document_features)
-            if torch.is_grad_enabled():
-                value = _plain(product, queries, documents)
-                wanted = [z for z in (zq, zd) if z.requires_grad]
-                found = iter(torch.autograd.grad(value, wanted, gradients[0], create_graph=True))
-                dq, dd = (next(found) if z.requires_grad else None for z in (zq, zd))
-            else:
-                needed = ctx.needs_input_grad
-                dq, dd = _backward(product, queries, documents, chunk, gradients[0], needed)
-        return dq, dd, None, None, None, None
-
-
-def _backward(
-    product: Product,
-    queries: Side,
-    documents: Side,
-    chunk: int | None,
-    gradient: Tensor,
-    needed: tuple[bool, ...],
-) -> tuple[Tensor | None, Tensor | None]:
-    fq = queries.features(queries.rows)
-    dfq = torch.zeros_like(fq)
-    n_queries, n_documents = _tile_sizes(len(queries), len(documents), chunk, fq.device)
-    dd = torch.zeros_like(documents.rows) if needed[1] else None
-    for d in range(0, len(documents), n_documents):
-        rows = documents.rows[d : d + n_documents]
-        fd = documents.features(rows)
-        dfd = torch.zeros_like(fd)
-        for q in range(0, len(queries), n_queries):
-            columns = slice(q, q + n_queries)
-            weight = product.power * gradient[columns, d : d + n_documents].T.contiguous()
-            _add_gradients(product, fq[:, :, columns], fd, weight, dfq[:, :, columns], dfd)
-        if dd is not None:
-            dd[d : d + n_documents] = _chain(documents.features, rows, dfd)
-    return _chain(queries.features, queries.rows, dfq) if needed[0] else None, dd
+            for d in range(0, len(zd), n_documents):
+                rows = zd[d : d + n_documents]
+                fd = document_features(rows)
+                dfd = torch.zeros_like(fd)
+                for q in range(0, len(zq), n_queries):
+                    part = slice(q, q + n_queries)
+                    weight = product.power * gradients[0][part, d : d + n_documents].T.contiguous()
+                    _add_gradients(product, fq[:, :, part], fd, weight, dfq[:, :, part], dfd)
+                if ctx.needs_input_grad[1]:
+                    dd[d : d + n_documents] = _chain(document_features, rows, dfd)
+            dq = _chain(query_features, zq, dfq) if ctx.needs_input_grad[0] else None
+        return dq, dd if ctx.needs_input_grad[1] else None, None, None, None
 
 
 def _add_gradients(

@@ -11,8 +11,7 @@ from mpsheads._checks import is_concrete
 from mpsheads.mps import MPS
 from mpsheads.mps.contract import log_fidelity as _log_fidelity
 from mpsheads.mps.contract import log_fidelity_matrix
-from mpsheads.similarity.arguments import check_sides
-from mpsheads.similarity.codes import check_state_width
+from mpsheads.similarity.codes import check_sides, check_state_width
 from mpsheads.similarity.products import Product, Side, log_products
 
 
@@ -22,7 +21,6 @@ def state_log_fidelity(
     bond_dims: Sequence[int],
     *,
     pairwise: bool = False,
-    chunk: int | None = None,
 ) -> Float[Tensor, "queries *columns"]:
     """Log-fidelity `log(|<a|b>|^2 / (<a|a> <b|b>))` of packed matrix product states.
 
@@ -31,7 +29,6 @@ def state_log_fidelity(
         zd: States of the documents.
         bond_dims: The inner bonds of all of them, one fewer than qubits.
         pairwise: Compare row i with row i, instead of all pairs.
-        chunk: Documents handled at once.
 
     Returns:
         Natural logarithms, at most 0 up to rounding, `(queries, documents)`, or `(queries,)` if
@@ -41,25 +38,28 @@ def state_log_fidelity(
     Raises:
         TypeError: If a side does not hold floating-point numbers.
         ValueError: If a width does not fit the bonds, devices or, pairwise, numbers of rows
-            differ, a state has norm 0, or `chunk` is less than 1.
+            differ, or a state has norm 0.
 
     Cost: O(qubits * bond**3) a pair, see `mpsheads.mps.log_fidelity_matrix`. Where all bonds are 1,
     the states are products and a factor is an inner product of Bloch vectors: 4 multiply-adds.
     """
     bond_dims = tuple(bond_dims)
-    zq, zd = check_sides("numbers", zq, zd, pairwise=pairwise, chunk=chunk)
+    zq, zd = check_sides("numbers", zq, zd, pairwise=pairwise)
     check_state_width("zq", zq.shape[1], bond_dims)
     if max(bond_dims, default=1) == 1 and not pairwise:
         for name, z in {"zq": zq, "zd": zd}.items():
-            _check_norms(name, z)
+            empty = (z.detach().unflatten(1, (-1, 4)) == 0).all(-1).any(1)
+            if is_concrete(z) and empty.any():
+                row = int(empty.nonzero()[0])
+                raise ValueError(f"`{name}` must have norms above 0, but state {row} has norm 0.")
         sides = Side(zq, _qubit_features), Side(zd, _qubit_features)
-        product = Product(power=1, floor=torch.finfo(zq.dtype).eps, run=4, held_run=4)
-        return log_products(product, *sides, chunk)
+        product = Product(1, torch.finfo(zq.dtype).eps, held_run=4)
+        return log_products(product, *sides)
     with torch.autocast(zq.device.type, enabled=False):
         queries, documents = (unpack_state(z, bond_dims) for z in (zq, zd))
         if pairwise:
             return _log_fidelity(queries, documents)
-        return log_fidelity_matrix(queries, documents, chunk=chunk)
+        return log_fidelity_matrix(queries, documents)
 
 
 def pack_state(state: MPS) -> Float[Tensor, "batch numbers"]:
@@ -108,19 +108,9 @@ def unpack_state(vector: Float[Tensor, "batch _"], bond_dims: Sequence[int]) -> 
 
 
 def _qubit_features(z: Float[Tensor, "rows n"]) -> Float[Tensor, "qubits 4 rows"]:
-    """1 and the Bloch vector of each pure qubit, whose inner products are twice the fidelities."""
+    """1 and the Bloch vector of each pure qubit, scaled so that inner products are fidelities."""
     a, b, c, d = z.T.unflatten(0, (-1, 4)).unbind(1)  # (a + bi)|0> + (c + di)|1>, qubit rows
     zero, one = a * a + b * b, c * c + d * d
     vectors = torch.stack([zero + one, 2 * (a * c + b * d), 2 * (a * d - b * c), zero - one], dim=1)
     scale = (zero + one).clamp_min(torch.finfo(z.dtype).tiny).reciprocal() * 0.5**0.5
     return vectors * scale[:, None]
-
-
-def _check_norms(name: str, z: Tensor) -> None:
-    """Raise `ValueError` where a qubit of a product state has no amplitude at all."""
-    if not is_concrete(z):
-        return
-    empty = (z.detach().unflatten(1, (-1, 4)) == 0).all(-1).any(1)
-    if empty.any():
-        row = int(empty.nonzero()[0])
-        raise ValueError(f"`{name}` must have norms above 0, but state {row} has norm 0.")

@@ -69,7 +69,7 @@ def test_the_benchmark_of_heads_runs_and_its_sides_agree(benchmark, capsys):
     assert max(float(difference) for difference in differences) < 1e-7
     for name in (
         "paper's way",
-        "ReferenceHead, compact",
+        "ReferenceHead",
         "MPSProjectionHead, depth 2",
         "DenseHead",
     ):

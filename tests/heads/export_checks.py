@@ -21,11 +21,10 @@ SMALL = {
     "a circuit with any gates": lambda: MPSProjectionHead(
         6, 2, ansatz=Circuit(3, [("su4", (0, 1)), ("h", 2), ("givens", (1, 2))])
     ),
-    "reference": lambda: ReferenceHead(24, 8),
-    "compact reference": lambda: ReferenceHead(24, 8, compact=True),
-    "pca": lambda: PCAHead(24, 8).fit(torch.randn(50, 24)),
+    "reference": lambda: ReferenceHead(12, 4),
+    "pca": lambda: PCAHead(12, 4).fit(torch.randn(50, 12)),
 }
-ONNX = ("default", "uneven blocks", "a circuit with any gates", "reference")
+ONNX = ("default", "a circuit with any gates", "reference")
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -47,9 +46,9 @@ def test_compiled_in_one_graph_it_is_the_same_gradients_included(name, generator
 
 
 def test_the_default_compiler_takes_it_too(generator):
-    head = MPSProjectionHead(24, 8)
+    head = MPSProjectionHead(9, 3)
     torch._dynamo.reset()
-    x = torch.randn(5, 24, generator=generator)
+    x = torch.randn(5, 9, generator=generator)
     assert_close(torch.compile(head, fullgraph=True)(x), head(x), atol=1e-5, rtol=0)
 
 
@@ -65,9 +64,7 @@ def test_exported_it_takes_any_batch(name, tmp_path, generator):
     assert_close(module(other), head(other), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "name", ["default", "uneven blocks", "a circuit with any gates", "reference"]
-)
+@pytest.mark.parametrize("name", ONNX)
 def test_in_onnx_runtime_it_is_the_same(name, tmp_path, generator):
     onnxruntime = pytest.importorskip("onnxruntime")
     head = SMALL[name]().eval()
@@ -88,7 +85,7 @@ def test_frozen_it_is_the_same_and_compares_and_codes_alike(name, generator):
     x = torch.randn(5, head.in_features, generator=generator)
     z = frozen(x)
     assert_close(z, head(x), atol=0, rtol=0)
-    assert not list(frozen.parameters())
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
     assert_close(frozen.similarity(z, z), head.similarity(z, z))
     assert torch.equal(frozen.quantize(z, 8).packed, head.quantize(z, 8).packed)
     with torch.no_grad():

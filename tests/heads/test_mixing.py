@@ -31,16 +31,26 @@ def covariance(features, generator):
     return torch.cov(data(features, generator).T).view(features, features)
 
 
+def pairs_and_outputs(mixing):
+    """The features that each angle rotates, and which rotated one each of the result is."""
+    half, seen = mixing.orders.shape[1] // 2, [torch.arange(mixing.orders.shape[1])]
+    for order in mixing.orders:
+        seen.append(seen[-1][order])
+    pairs = [order[: 2 * half].unflatten(0, (2, half)).T for order in seen[1:-1]]
+    return torch.stack(pairs), seen[-1]
+
+
 def explicit(mixing):
     """The product of all Givens rotations and of the order at the end, as a matrix."""
+    all_pairs, outputs = pairs_and_outputs(mixing)
     matrix = torch.eye(mixing.orders.shape[1], dtype=torch.float64)
-    for pairs, angles in zip(mixing.pairs.tolist(), mixing.angles.tolist(), strict=True):
+    for pairs, angles in zip(all_pairs.tolist(), mixing.angles.tolist(), strict=True):
         for (a, b), angle in zip(pairs, angles, strict=True):
             gate = torch.eye(len(matrix), dtype=torch.float64)
             gate[a, a] = gate[b, b] = math.cos(angle)
             gate[a, b], gate[b, a] = math.sin(angle), -math.sin(angle)
             matrix = gate @ matrix
-    return matrix[mixing.outputs]
+    return matrix[outputs]
 
 
 @pytest.mark.parametrize(("features", "layers"), [(1, 1), (2, 3), (8, 1), (11, 5), (23, 3)])
@@ -60,13 +70,14 @@ def test_it_is_the_product_of_its_rotations(
 def test_it_is_a_circuit_of_givens_gates_on_one_particle(fitted, generator):
     """Amplitude i of the embedding stands for the particle on site i."""
     mixing = mixed(6, 2, generator, fitted)
-    circuit = Circuit(6, [("givens", tuple(pair)) for pair in mixing.pairs.flatten(0, 1).tolist()])
+    pairs, outputs = pairs_and_outputs(mixing)
+    circuit = Circuit(6, [("givens", tuple(pair)) for pair in pairs.flatten(0, 1).tolist()])
     x = torch.nn.functional.normalize(torch.randn(1, 6, generator=generator).double())
     places = torch.tensor([2 ** (5 - site) for site in range(6)])
     state = torch.zeros(64, dtype=torch.complex128)
     state[places] = x[0].to(torch.complex128)
     found = dense_circuit(state, circuit, mixing.angles.detach().flatten())
-    assert_close(found[places][mixing.outputs].real, mixing(x)[0].detach())
+    assert_close(found[places][outputs].real, mixing(x)[0].detach())
     assert_close(found[places].norm(), found.norm())  # the particle is not lost
 
 
@@ -92,7 +103,8 @@ def test_layers_bring_ever_more_features_together(generator):
 
 @given(features=st.integers(2, 40), layers=st.integers(1, 6), fitted=st.booleans())
 def test_each_feature_comes_once_a_layer(features, layers, fitted):
-    pairs = mixed(features, layers, torch.Generator().manual_seed(features), fitted).pairs
+    generator = torch.Generator().manual_seed(features)
+    pairs, _ = pairs_and_outputs(mixed(features, layers, generator, fitted))
     assert pairs.shape == (layers, features // 2, 2)
     for layer in pairs:
         assert len(layer.unique()) == 2 * (features // 2)
@@ -100,7 +112,8 @@ def test_each_feature_comes_once_a_layer(features, layers, fitted):
 
 @pytest.mark.parametrize(("features", "kept"), [(48, 16), (48, 8), (30, 7)])
 def test_before_fit_a_kept_feature_meets_one_that_is_not(features, kept):
-    for a, b in MPSProjectionHead(features, kept, mixing=1).mixing.pairs[0].tolist():
+    pairs, _ = pairs_and_outputs(MPSProjectionHead(features, kept, mixing=1).mixing)
+    for a, b in pairs[0].tolist():
         assert not (a < kept and b < kept)
 
 
@@ -111,13 +124,14 @@ def test_fit_pairs_the_largest_covariance_and_makes_pairs_uncorrelated(features,
     mixing = Mixing(features, layers).double()
     variance = mixing.fit(c)
     a, b = divmod(int(c.square().fill_diagonal_(-1).argmax()), features)
-    assert {a, b} in [set(pair) for pair in mixing.pairs[0].tolist()]
+    pairs, outputs = pairs_and_outputs(mixing)
+    assert {a, b} in [set(pair) for pair in pairs[0].tolist()]
     matrix = explicit(mixing)
     after = matrix @ c @ matrix.T
     assert_close(after.diagonal(), variance)
     assert variance.diff().le(0).all()
-    place = mixing.outputs.argsort()
-    for first, second in place[mixing.pairs[-1]].tolist():
+    place = outputs.argsort()
+    for first, second in place[pairs[-1]].tolist():
         assert after[first, second].abs() < 1e-9 * c.abs().max()
 
 
@@ -146,7 +160,7 @@ def test_features_of_equal_covariance_are_paired_too():
         mixing = Mixing(7, 3).double()
         mixing.fit(c.double())
         assert mixing.angles.isfinite().all()
-        assert all(len(layer.unique()) == 6 for layer in mixing.pairs)
+        assert all(len(layer.unique()) == 6 for layer in pairs_and_outputs(mixing)[0])
 
 
 def test_a_head_is_fitted_to_what_its_kept_qubits_should_hold(generator):

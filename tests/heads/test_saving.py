@@ -139,7 +139,7 @@ def test_a_claim_of_a_huge_matrix_takes_no_memory(width, tmp_path):
         ("angles", lambda t: t.to(torch.complex64), "`angles` holds numbers of type C64"),
         ("angles", lambda t: t.double(), "of several types, F32, F64"),
         ("angles", lambda t: t[:-1], "does not fit its config.json: .*size mismatch for angles"),
-        ("angles", lambda t: t[:7], "fewer numbers than the circuit has gates, 8"),
+        ("angles", lambda t: t[:7], "fewer numbers than the circuit needs, 8"),
         ("scale", lambda t: t[None], r"`scale` has shape \(1,\), not \(\)"),
         ("mixing.orders", lambda t: t.clamp(max=5), "`mixing.orders` holds a row that is no perm"),
         ("mixing.orders", lambda t: t + 1, "`mixing.orders` holds a row that is no permutation"),

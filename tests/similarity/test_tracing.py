@@ -11,8 +11,7 @@ import math
 import torch
 from torch.testing import assert_close
 
-from mpsheads import approximate_log_fidelity, log_fidelity, quantize
-from mpsheads import state_log_fidelity
+from mpsheads import log_fidelity, quantize
 
 torch.manual_seed(0)
 
@@ -41,9 +40,6 @@ def check(function, zq, zd):
 
 
 check(log_fidelity, math.pi * torch.rand(3, 7), math.pi * torch.rand(5, 7))
-check(approximate_log_fidelity, math.pi * torch.rand(3, 7), math.pi * torch.rand(5, 7))
-products = lambda zq, zd: state_log_fidelity(zq, zd, (1,))
-check(products, torch.rand(3, 8) - 0.5, torch.rand(5, 8) - 0.5)
 
 zq, codes = math.pi * torch.rand(3, 7), quantize(math.pi * torch.rand(5, 7), 2)
 compiled = torch.compile(lambda zq: log_fidelity(zq, codes), fullgraph=True, backend="aot_eager")
