@@ -1,12 +1,14 @@
 """Reading lines of plain or gzipped text with errors that name the place; writing atomically."""
 
 import gzip
+import io
 import os
 import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from mpsheads._typing import PathLike
 
@@ -19,14 +21,19 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
         without its line break.
 
     Raises:
-        ValueError: If the file is empty, not valid gzip or not UTF-8, when that point is reached.
+        FileNotFoundError: If there is no such file, when the first line is asked for.
+        ValueError: If the file has no such line, is not valid gzip or not UTF-8, when that point
+            is reached.
     """
-    number = 0
+    number, empty = 0, True
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no file {file}.")
     try:
         with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
             for number, raw in enumerate(stream, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if line.strip():
+                    empty = False
                     yield f"{file}, line {number}", line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
@@ -34,8 +41,33 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}, line {number}: not UTF-8 text ({error.reason}).") from error
-    if number == 0:
+    if empty:
         raise ValueError(f"{file} is empty.")
+
+
+def read_table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the place and the fields of each line of a tab-separated file, as `read_lines` does.
+
+    A first line with the names of the columns is passed over.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_lines`; or a line has other than that many fields,
+            or an empty one, or there is none.
+    """
+    empty = True
+    for number, (place, line) in enumerate(read_lines(file)):
+        fields = [field.strip() for field in line.split("\t")]
+        if number == 0 and tuple(field.lower() for field in fields) == columns:
+            continue
+        if len(fields) != len(columns) or not all(fields):
+            raise ValueError(
+                f"{place}: must have {len(columns)} tab-separated fields ({', '.join(columns)}), "
+                f"none of them empty, got {line!r}."
+            )
+        empty = False
+        yield place, fields
+    if empty:
+        raise ValueError(f"{file} holds no line below its header.")
 
 
 @contextmanager
@@ -56,3 +88,16 @@ def replacing(path: PathLike) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_text(path: PathLike) -> Iterator[TextIO]:
+    """`replacing`, for UTF-8 text that is written to a stream; gzipped if `path` ends in `.gz`.
+
+    Equal texts give equal bytes: the packed file holds no time and no name.
+    """
+    with replacing(path) as file, file.open("wb") as raw:
+        gz = str(path).endswith(".gz")
+        packer = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if gz else raw
+        with packer, io.TextIOWrapper(packer, "utf-8", newline="\n") as stream:
+            yield stream

@@ -1,11 +1,9 @@
 """Collections by their ir_datasets id; documents stay on disk until they are asked for."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from mpsheads._optional import optional_import
@@ -15,8 +13,16 @@ Parts = tuple[str, Mapping[str, str], dict[str, str], dict[str, dict[str, int]]]
 
 def load_irds(source: str, split: str | None) -> Parts:
     """Name, documents, queries and qrels of an ir_datasets id; see `load_collection`."""
-    irds = _ir_datasets(f"`source` {source!r} is not a folder here.")
-    name, dataset = _choose(irds, source, split)
+    name, dataset = source, _find(source)
+    if dataset is None:
+        raise FileNotFoundError(
+            f"`source` {source!r} is neither a folder here nor an id that ir_datasets knows."
+        )
+    if split is not None or not _is_complete(dataset):
+        parts = [part for part in _parts(source) if _is_complete(_find(part))]
+        splits = sorted(part[len(source) + 1 :] for part in parts)
+        name = f"{source}/{choose_split(f'the ir_datasets id {source!r}', splits, split)}"
+        dataset = _find(name)
     _guard_user_files(name, dataset)
     qrels: dict[str, dict[str, int]] = {}
     for judgment in _records(name, "qrels", dataset.qrels_iter):
@@ -32,73 +38,95 @@ def load_irds(source: str, split: str | None) -> Parts:
 
 def load_docpairs(source: str) -> Iterator[tuple[str, str, str]]:
     """Query, first and second document of each pair of an ir_datasets id; see `load_triples`."""
-    irds = _ir_datasets(f"There is no file of triples {source}.")
-    dataset = _find(irds, source)
+    dataset = _find(source)
     if dataset is None:
         raise FileNotFoundError(
             f"There is neither a file of triples {source} nor such an id in ir_datasets."
         )
     if not dataset.has_docpairs():
-        parts = [part for part in _parts(irds, source) if _find(irds, part).has_docpairs()]
-        listed = f"Of its parts these have: {', '.join(parts)}." if parts else "Nor has a part."
-        raise ValueError(f"The ir_datasets id {source!r} has no pairs of documents. {listed}")
+        parts = [part for part in _parts(source) if _find(part).has_docpairs()]
+        raise ValueError(
+            f"The ir_datasets id {source!r} has no pairs of documents. "
+            f"Of its parts these have: {', '.join(parts) or 'none'}."
+        )
     _guard_user_files(source, dataset)
     records = _records(source, "pairs of documents", dataset.docpairs_iter)
     return ((pair.query_id, pair.doc_id_a, pair.doc_id_b) for pair in records)
 
 
-def _ir_datasets(otherwise: str) -> ModuleType:
+def choose_split(source: str, splits: Sequence[str], split: str | None) -> str:
+    """The split that is asked for; by default the only one, else `test`.
+
+    Raises:
+        ValueError: If there is no such split.
+    """
+    default = splits[0] if len(splits) == 1 else "test"
+    chosen = default if split is None else split
+    if chosen not in splits:
+        listed = ", ".join(splits) or "there are none"
+        raise ValueError(f"`split` {split!r} is not one of those of {source}: {listed}.")
+    return chosen
+
+
+def _find(name: str) -> Any:
     try:
-        return optional_import("ir_datasets", "retrieval")
-    except ImportError as error:
-        raise ImportError(f"{otherwise} {error}") from error
+        return optional_import("ir_datasets", "retrieval").load(name)
+    except KeyError:
+        return None
 
 
-def _records(name: str, what: str, iterate: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-    """The queries or judgments of an id; a malformed one is named by its place."""
-    done = 0
-    with _one_error(name):
-        try:
-            for record in iterate():
-                yield record
-                done += 1
-        except (ValueError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "expected" not in str(error):
-                raise
+def _parts(source: str) -> list[str]:
+    registry = optional_import("ir_datasets", "retrieval").registry
+    return [name for name in registry if name.startswith(f"{source}/")]
+
+
+def _is_complete(dataset: Any) -> bool:
+    return bool(dataset.has_docs() and dataset.has_queries() and dataset.has_qrels())
+
+
+def _records(name: str, what: str, iterate: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """What an id holds; an error says the id, and the place or that files could not be fetched."""
+    place = 1
+    try:
+        for place, record in enumerate(iterate(), start=2):
+            yield record
+    except (OSError, EOFError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, ValueError) or reason.startswith("expected"):
             raise ValueError(
-                f"The {what} of the ir_datasets id {name!r} are malformed at record {done + 1}: "
-                f"{error}."
+                f"The {what} of the ir_datasets id {name!r} are malformed at record {place}: "
+                f"{reason}."
             ) from error
+        home = os.environ.get("IR_DATASETS_HOME", "~/.ir_datasets")
+        raise FileNotFoundError(
+            f"Files of the ir_datasets id {name!r} are not in {home} and could not be fetched: "
+            f"{reason}"
+        ) from error
 
 
 class _Documents(Mapping[str, str]):
     """doc_id -> text from the document store of ir_datasets, which is built on first use."""
 
     def __init__(self, name: str, dataset: Any) -> None:
-        self._name = name
-        self._dataset = dataset
+        self._name, self._dataset = name, dataset
 
     @cached_property
     def _store(self) -> Any:
         return self._dataset.docs_store()
 
     def __getitem__(self, doc_id: str) -> str:
-        with _one_error(self._name):
-            records = self._store.get_many([doc_id])
-        return _text(records[doc_id])
-
-    def __contains__(self, doc_id: object) -> bool:
-        with _one_error(self._name):
-            return isinstance(doc_id, str) and doc_id in self._store.get_many([doc_id])
+        records = _records(self._name, "documents", lambda: [self._store.get_many([doc_id])])
+        return _text(next(records)[doc_id])
 
     def __iter__(self) -> Iterator[str]:
-        with _one_error(self._name):
-            for document in self._dataset.docs_iter():
-                yield document.doc_id
+        documents = _records(self._name, "documents", self._dataset.docs_iter)
+        return (document.doc_id for document in documents)
 
     def __len__(self) -> int:
-        with _one_error(self._name):
-            return int(self._dataset.docs_count() or self._store.count())
+        return next(_records(self._name, "documents", self._counts))
+
+    def _counts(self) -> Iterator[int]:
+        yield int(self._dataset.docs_count() or self._store.count())
 
     def __repr__(self) -> str:
         return f"<documents of {self._name!r}, on disk>"
@@ -106,42 +134,6 @@ class _Documents(Mapping[str, str]):
 
 def _text(record: Any) -> str:
     return str(record.default_text()).strip()
-
-
-def _choose(irds: ModuleType, source: str, split: str | None) -> tuple[str, Any]:
-    """The id that has queries and judgments, `source` or `source/split`, and its data set."""
-    whole = _find(irds, source)
-    if whole is None:
-        raise FileNotFoundError(
-            f"`source` {source!r} is neither a folder here nor an id that ir_datasets knows."
-        )
-    if split is None and _is_complete(whole):
-        return source, whole
-    parts = [part for part in _parts(irds, source) if _is_complete(_find(irds, part))]
-    splits = sorted(part[len(source) + 1 :] for part in parts)
-    if split is None and (len(splits) == 1 or "test" in splits):
-        split = splits[0] if len(splits) == 1 else "test"
-    if split in splits:
-        return f"{source}/{split}", _find(irds, f"{source}/{split}")
-    listed = f"There are: {', '.join(splits)}." if splits else "It has no splits."
-    if split is not None:
-        raise ValueError(f"`split` {split!r} is not one of the ir_datasets id {source!r}. {listed}")
-    raise ValueError(f"The ir_datasets id {source!r} has no judgments. Give `split`. {listed}")
-
-
-def _parts(irds: ModuleType, source: str) -> list[str]:
-    return [name for name in irds.registry if name.startswith(f"{source}/")]
-
-
-def _find(irds: ModuleType, name: str) -> Any:
-    try:
-        return irds.load(name)
-    except KeyError:
-        return None
-
-
-def _is_complete(dataset: Any) -> bool:
-    return bool(dataset.has_docs() and dataset.has_queries() and dataset.has_qrels())
 
 
 def _guard_user_files(name: str, dataset: Any) -> None:
@@ -163,17 +155,3 @@ def _guard_user_files(name: str, dataset: Any) -> None:
             f"hold exactly {version!r}. If these files belong to that version, run: "
             f"printf {version} > {file}; else move them away first."
         )
-
-
-@contextmanager
-def _one_error(name: str) -> Iterator[None]:
-    """Turn the errors of a download, or of files that are not there, into one that says so."""
-    try:
-        yield
-    except (OSError, RuntimeError, EOFError) as error:
-        home = os.environ.get("IR_DATASETS_HOME", "~/.ir_datasets")
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileNotFoundError(
-            f"Files of the ir_datasets id {name!r} are not in {home} and could not be fetched: "
-            f"{reason[:300]}"
-        ) from error

@@ -1,7 +1,6 @@
 """Embeddings kept on disk, so that no text is encoded twice."""
 
 import hashlib
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +56,7 @@ def encode_cached(
     """
     check_positive(shard_size=shard_size)
     check_texts(texts)
-    base = default_cache_dir() if cache_dir is None else Path(cache_dir).expanduser()
+    base = Path(cache_dir or default_cache_dir()).expanduser()
     folder = base / "embeddings" / encoder.fingerprint(kind)[:32]
     result = torch.empty(len(texts), encoder.features)
     rows: dict[bytes, list[int]] = {}
@@ -65,8 +64,6 @@ def encode_cached(
         rows.setdefault(_digest(text), []).append(row)
     missing = _fill_from_shards(folder, rows, result)
     missing.sort(key=lambda digest: (-len(texts[rows[digest][0]]), digest))
-    if missing:
-        _describe(folder, encoder, kind)
     with progress_bar(f"Encoding {kind} texts", len(missing), enabled=progress) as advance:
         for start in range(0, len(missing), shard_size):
             part = missing[start : start + shard_size]
@@ -89,37 +86,35 @@ def _fill_from_shards(folder: Path, rows: dict[bytes, list[int]], result: Tensor
         if not missing:
             break
         try:
-            embeddings = _read_shard(file, missing, result.shape[1])
+            digests, embeddings = _read_shard(file, missing, result.shape[1])
         except FileNotFoundError:  # another process removed it
             continue
         except (SafetensorError, ValueError):
             warnings.warn(f"{file} is damaged; its texts are encoded again.", stacklevel=3)
             file.unlink(missing_ok=True)
             continue
-        for digest, embedding in embeddings.items():
-            result[rows[digest]] = embedding
-        missing.difference_update(embeddings)
+        for digest, embedding in zip(digests, embeddings, strict=True):
+            if digest in missing:
+                result[rows[digest]] = embedding
+        missing.difference_update(digests)
     return list(missing)
 
 
-def _read_shard(file: Path, wanted: set[bytes], features: int) -> dict[bytes, Tensor]:
-    """The embeddings of those of the `wanted` texts that the shard holds.
+def _read_shard(file: Path, wanted: set[bytes], features: int) -> tuple[list[bytes], Tensor]:
+    """Digests and embeddings of the texts of a shard; none if it holds none of those `wanted`.
 
     Raises:
         SafetensorError, ValueError: If the shard is damaged.
     """
     with safe_open(file, framework="pt") as shard:
-        if set(shard.keys()) != {"digests", "embeddings"}:
-            raise ValueError("The shard does not hold the two tensors.")
         digests = [row.tobytes() for row in shard.get_tensor("digests").numpy()]
-        places = {digest: i for i, digest in enumerate(digests) if digest in wanted}
-        if not places:
-            return {}
+        if wanted.isdisjoint(digests):
+            return [], torch.empty(0)
         embeddings = shard.get_tensor("embeddings")
         checksum = (shard.metadata() or {}).get("sha256")
     if embeddings.shape != (len(digests), features) or checksum != _checksum(digests, embeddings):
         raise ValueError("The shard does not fit its checksum.")
-    return {digest: embeddings[i] for digest, i in places.items()}
+    return digests, embeddings
 
 
 def _write_shard(folder: Path, digests: list[bytes], embeddings: Tensor) -> None:
@@ -135,12 +130,3 @@ def _checksum(digests: list[bytes], embeddings: Tensor) -> str:
     content = hashlib.sha256(b"".join(digests))
     content.update(embeddings.contiguous().numpy().data)
     return content.hexdigest()
-
-
-def _describe(folder: Path, encoder: Encoder, kind: TextKind) -> None:
-    """Say in `about.json` which encoder the folder belongs to, for a person who looks."""
-    if (folder / "about.json").exists():
-        return
-    about = {"encoder": repr(encoder), "kind": kind, "prefix": encoder.prefixes[kind]}
-    with replacing(folder / "about.json") as file:
-        file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

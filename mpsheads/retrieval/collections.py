@@ -1,16 +1,17 @@
 """Collections of documents, queries and judgments: BEIR folders and ir_datasets ids."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpsheads._files import read_lines
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mpsheads._files import read_lines, read_table
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._irds import load_irds
+from mpsheads.retrieval._irds import choose_split, load_irds
 from mpsheads.retrieval.runs import read_run
 
-_HEADER = ("query-id", "corpus-id", "score")
+_COLUMNS = ("query-id", "corpus-id", "score")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def has_split(source: PathLike, split: str) -> bool:
     """Whether a BEIR folder or an ir_datasets id has a split of this name."""
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
+        return split in _splits(folder)
     try:
         load_collection(source, split)
     except ValueError:
@@ -155,21 +156,33 @@ def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, 
     return candidates
 
 
+class _Record(BaseModel):
+    """A line of corpus.jsonl or queries.jsonl."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    id: str = Field(alias="_id", min_length=1)
+    title: str | None = None
+    text: str
+
+
 def _load_folder(folder: Path, split: str | None, all_judged: bool) -> Collection:
     corpus_file, queries_file = (_plain_or_gz(folder, f"{n}.jsonl") for n in ("corpus", "queries"))
     splits = _splits(folder)
-    split = _choose_split(folder, splits, split)
+    split = choose_split(str(folder / "qrels"), list(splits), split)
     texts = _read_texts(queries_file)
     qrels: dict[str, dict[str, int]] = {}
     for place, query_id, doc_id, grade in _read_qrels(splits[split]):
         if query_id not in texts:
             raise ValueError(f"{place}: query {query_id!r} is not in {queries_file}.")
         qrels.setdefault(query_id, {})[doc_id] = grade
-    if not qrels:
-        raise ValueError(f"{splits[split]} holds no judgments.")
     if all_judged:
-        others = [splits[s] for s in splits if s != split]
-        _check_all_judged(queries_file, texts, set(qrels), others)
+        judged = {row[1] for file in splits.values() for row in _read_qrels(file)}
+        if unjudged := next((query_id for query_id in texts if query_id not in judged), None):
+            raise ValueError(
+                f"{queries_file}: query {unjudged!r} has no judgments in any split. Remove the "
+                f"query or add its judgments to {folder / 'qrels'}."
+            )
     documents = _read_texts(corpus_file)
     if not any(doc_id in documents for grades in qrels.values() for doc_id in grades):
         raise ValueError(f"{splits[split]} judges no document that {corpus_file} holds.")
@@ -187,25 +200,10 @@ def _plain_or_gz(folder: Path, name: str) -> Path:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    files = sorted((folder / "qrels").glob("*.tsv*"))
-    names = [f.name.removesuffix(".gz").removesuffix(".tsv") for f in files]
-    if not names:
-        raise FileNotFoundError(f"{folder / 'qrels'} holds no SPLIT.tsv or SPLIT.tsv.gz.")
-    return {name: _plain_or_gz(folder / "qrels", f"{name}.tsv") for name in names}
-
-
-def _choose_split(folder: Path, splits: Mapping[str, Path], split: str | None) -> str:
-    if split is None:
-        split = next(iter(splits)) if len(splits) == 1 else "test"
-        if split not in splits:
-            raise ValueError(
-                f"{folder} has several splits; give `split` as one of: {', '.join(splits)}."
-            )
-    if split not in splits:
-        raise ValueError(
-            f"`split` {split!r} is not in {folder / 'qrels'}. There are: {', '.join(splits)}."
-        )
-    return split
+    """Name and file of each split, the plain file where there is also a gzipped one."""
+    files = sorted((folder / "qrels").glob("*.tsv*"), reverse=True)
+    by_name = {file.name.removesuffix(".gz").removesuffix(".tsv"): file for file in files}
+    return dict(sorted(by_name.items()))
 
 
 def _read_texts(file: Path) -> dict[str, str]:
@@ -213,61 +211,21 @@ def _read_texts(file: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for place, line in read_lines(file):
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{place}: not valid JSON: {error.msg} at {error.colno}.") from error
-        if not isinstance(record, dict):
-            raise ValueError(f'{place}: must be an object with "_id" and "text".')
-        key = _string(record, "_id", place)
-        if key in texts:
-            raise ValueError(f'{place}: "_id" {key!r} comes a second time.')
-        title = _string(record, "title", place) if record.get("title") else ""
-        texts[key] = f"{title} {_string(record, 'text', place)}".strip()
-    if not texts:
-        raise ValueError(f"{file} holds nothing but blank lines.")
+            record = _Record.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = "".join(f'"{name}": ' for name in first["loc"])
+            raise ValueError(f"{place}: {field}{first['msg']}.") from error
+        if record.id in texts:
+            raise ValueError(f'{place}: "_id" {record.id!r} comes a second time.')
+        texts[record.id] = f"{record.title or ''} {record.text}".strip()
     return texts
-
-
-def _string(record: Mapping[str, object], field: str, place: str) -> str:
-    value = record.get(field)
-    if field == "_id" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or (field == "_id" and not value):
-        came = "it is missing" if field not in record else f"got {value!r}"
-        raise ValueError(f'{place}: "{field}" must be a string: {came}.')
-    return value
 
 
 def _read_qrels(file: Path) -> Iterator[tuple[str, str, str, int]]:
     """Yield (place, query_id, doc_id, grade)."""
-    for number, (place, line) in enumerate(read_lines(file)):
-        fields = line.split("\t")
-        if number == 0 and tuple(field.strip().lower() for field in fields) == _HEADER:
-            continue
-        if len(fields) != 3:
-            raise ValueError(
-                f"{place}: must have 3 tab-separated fields (query-id, corpus-id, score), "
-                f"got {len(fields)}."
-            )
-        query_id, doc_id, grade = (field.strip() for field in fields)
+    for place, (query_id, doc_id, grade) in read_table(file, _COLUMNS):
         try:
             yield place, query_id, doc_id, int(grade)
         except ValueError:
             raise ValueError(f"{place}: the score must be an integer, got {grade!r}.") from None
-
-
-def _check_all_judged(
-    queries_file: Path, texts: Mapping[str, str], judged: set[str], other_splits: list[Path]
-) -> None:
-    """Raise if a query has judgments in no split."""
-    for file in other_splits:
-        if texts.keys() <= judged:
-            return
-        judged.update(query_id for _, query_id, _, _ in _read_qrels(file))
-    for place, line in read_lines(queries_file):
-        query_id = _string(json.loads(line), "_id", place)
-        if query_id not in judged:
-            raise ValueError(
-                f"{place}: query {query_id!r} has no judgments in any split. Remove the query or "
-                f"add its judgments to {queries_file.parent / 'qrels'}."
-            )

@@ -5,7 +5,7 @@ from typing import Any
 
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval.embedded import EmbeddedCollection
-from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
+from mpsheads.retrieval.evaluation import check_measures, evaluate
 from mpsheads.retrieval.statistics import bootstrap_interval, holm, paired_test
 
 
@@ -47,40 +47,29 @@ def measure_heads(
         for label, head in heads.items()
     }
     base = evaluations[baseline].values(measures[0])
-    tests = {
-        label: paired_test(evaluation.values(measures[0]), base, seed=seed)
-        for label, evaluation in evaluations.items()
-        if label != baseline and len(base) > 1
-    }
-    corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
-    return [
-        {
-            **_size(label, head, embedded.features),
-            "measures": _means(evaluations[label], seed),
-            "difference": tests[label].mean_difference if label in tests else None,
-            "p_value": tests[label].p_value if label in tests else None,
-            "p_value_holm": corrected.get(label),
-        }
-        for label, head in heads.items()
-    ]
-
-
-def _size(label: str, head: ProjectionHead | None, features: int) -> dict[str, Any]:
-    return {
-        "label": label,
-        "head": None if head is None else head.name,
-        "out_features": features if head is None else head.out_features,
-        "parameters": 0 if head is None else head.num_parameters,
-        "bytes_per_vector": 4 * features if head is None else head.bytes_per_vector,
-        "config": None if head is None else head.config,
-    }
-
-
-def _means(evaluation: Evaluation, seed: int) -> dict[str, dict[str, Any]]:
-    return {
-        measure: {
-            "mean": mean,
-            "interval": list(bootstrap_interval(evaluation.values(measure), seed=seed)),
-        }
-        for measure, mean in evaluation.mean.items()
-    }
+    rows: list[dict[str, Any]] = []
+    for label, head in heads.items():
+        evaluation, tested = evaluations[label], label != baseline and len(base) > 1
+        test = paired_test(evaluation.values(measures[0]), base, seed=seed) if tested else None
+        intervals = {m: bootstrap_interval(evaluation.values(m), seed=seed) for m in measures}
+        rows.append(
+            {
+                "label": label,
+                "head": head and head.name,
+                "out_features": head.out_features if head else embedded.features,
+                "parameters": head.num_parameters if head else 0,
+                "bytes_per_vector": head.bytes_per_vector if head else 4 * embedded.features,
+                "config": head and head.config,
+                "measures": {
+                    m: {"mean": evaluation.mean[m], "interval": list(intervals[m])}
+                    for m in measures
+                },
+                "difference": test and test.mean_difference,
+                "p_value": test and test.p_value,
+                "p_value_holm": None,
+            }
+        )
+    compared = [row for row in rows if row["p_value"] is not None]
+    for row, p_value in zip(compared, holm([row["p_value"] for row in compared]), strict=True):
+        row["p_value_holm"] = p_value
+    return rows

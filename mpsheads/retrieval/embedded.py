@@ -1,10 +1,9 @@
 """A collection with its embeddings: what commands and studies pass on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mpsheads._typing import PathLike
@@ -17,7 +16,7 @@ from mpsheads.retrieval.collections import (
     load_collection,
     parse_dataset,
 )
-from mpsheads.retrieval.encoder import Encoder
+from mpsheads.retrieval.encoder import Encoder, TextKind
 from mpsheads.retrieval.evaluation import evaluate
 from mpsheads.retrieval.runs import Run
 from mpsheads.retrieval.search import rank
@@ -72,9 +71,7 @@ class EmbeddedCollection:
                 was before.
         """
         rows = {query_id: row for row, query_id in enumerate(self.query_ids)}
-        unknown = next((query_id for query_id in query_ids if query_id not in rows), None)
-        if unknown is not None:
-            raise ValueError(f"`query_ids` names {unknown!r}, which {self.name} does not hold.")
+        _check_held("`query_ids`", query_ids, rows, f"{self.name}'s queries")
         chosen = set(query_ids)
         collection = replace(
             self.collection,
@@ -170,22 +167,21 @@ def embed(
     query_ids = list(collection.queries)
     if not doc_ids:
         raise ValueError(f"The qrels of {collection.name} name no document that it holds.")
-
-    def vectors(kind: str, ids: list[str], texts: Mapping[str, str], file: PathLike | None):
+    both = []
+    for kind, ids, texts, file in (
+        ("query", query_ids, collection.queries, query_vectors),
+        ("document", doc_ids, collection.documents, document_vectors),
+    ):
         if file is not None:
-            return _rows_of(file, kind, ids, texts)
-        if encoder is None:
-            raise ValueError(f"`encoder` is None, and there is no file with the {kind}' vectors.")
-        return encode_cached(
-            encoder,
-            [texts[identifier] for identifier in ids],
-            kind="query" if kind == "queries" else "document",
-            cache_dir=cache_dir,
-            progress=progress,
-        )
-
-    queries = vectors("queries", query_ids, collection.queries, query_vectors)
-    documents = vectors("documents", doc_ids, collection.documents, document_vectors)
+            both.append(_rows_of(file, kind, ids, texts))
+        elif encoder is not None:
+            wanted = [texts[identifier] for identifier in ids]
+            both.append(
+                encode_cached(encoder, wanted, kind=kind, cache_dir=cache_dir, progress=progress)
+            )
+        else:
+            raise ValueError(f"`encoder` is None, and there is no file of {kind} vectors.")
+    queries, documents = both
     if queries.shape[1] != documents.shape[1]:
         raise ValueError(
             f"Queries and documents must be of one width: those of the queries have "
@@ -245,36 +241,34 @@ def embed_dataset(
 
 def _named_by(triples: Sequence[Triple], collection: Collection) -> tuple[Collection, list[str]]:
     """The collection with the triples' queries, and the documents that are to be embedded."""
-    query_ids = sorted({triple.query_id for triple in triples})
+    query_ids = {triple.query_id for triple in triples}
     document_ids = {doc_id for triple in triples for doc_id in triple[1:]}
-    for what, ids, texts in (
-        ("query", query_ids, collection.queries),
-        ("document", sorted(document_ids), collection.documents),
-    ):
-        absent = next((identifier for identifier in ids if identifier not in texts), None)
-        if absent is not None:
-            raise ValueError(
-                f"`triples` name the {what} {absent!r}, which {collection.name} does not hold."
-            )
-    queries = {q: text for q, text in collection.queries.items() if q in set(query_ids)}
+    _check_held("`triples`", query_ids, collection.queries, f"{collection.name}'s queries")
+    _check_held("`triples`", document_ids, collection.documents, f"{collection.name}'s documents")
+    queries = {q: text for q, text in collection.queries.items() if q in query_ids}
     qrels = {q: collection.qrels[q] for q in queries}
     relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
     document_ids |= {doc_id for doc_id in relevant if doc_id in collection.documents}
     return replace(collection, queries=queries, qrels=qrels), sorted(document_ids)
 
 
-def _rows_of(file: PathLike, kind: str, ids: Sequence[str], texts: Mapping[str, str]) -> Tensor:
+def _check_held(names: str, ids: Iterable[str], held: Container[str], holder: str) -> None:
+    """Raise if an id is not held."""
+    absent = next((identifier for identifier in ids if identifier not in held), None)
+    if absent is not None:
+        raise ValueError(f"{names}: {absent!r} is not one of {holder}.")
+
+
+def _rows_of(file: PathLike, kind: TextKind, ids: list[str], texts: Mapping[str, str]) -> Tensor:
     """The rows of `ids` in a file of vectors."""
-    vectors, file_ids = load_vectors(file, name=kind)
+    vectors, file_ids = load_vectors(file, name="queries" if kind == "query" else "documents")
     if file_ids is None:
         file_ids = list(texts)
         if len(vectors) != len(texts):
             raise ValueError(
-                f"{file} holds {len(vectors)} rows, but the collection has {len(texts)} {kind}. "
-                f"A file without ids must hold one row for each, in the collection's order."
+                f"{file} holds {len(vectors)} rows, but the collection has {len(texts)} texts of "
+                f"this kind. A file without ids must hold one row for each, in their order."
             )
     rows = {identifier: row for row, identifier in enumerate(file_ids)}
-    missing = next((identifier for identifier in ids if identifier not in rows), None)
-    if missing is not None:
-        raise ValueError(f"{file} has no row with the id {missing!r}, which is one of the {kind}.")
-    return vectors[torch.tensor([rows[identifier] for identifier in ids])]
+    _check_held(f"The {kind} vectors", ids, rows, f"the ids in {file}")
+    return vectors[[rows[identifier] for identifier in ids]]

