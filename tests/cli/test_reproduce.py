@@ -2,15 +2,12 @@
 
 import json
 import re
-import runpy
 from pathlib import Path
 
 import pytest
 
 from mpsheads.experiments import key_of, read_results
 from mpsheads.retrieval import Encoder
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -84,18 +81,6 @@ def test_options_change_sizes_bits_fractions_and_epochs(command, own, data, beir
     assert (line["settings"]["triples"], line["settings"]["max_triples"]) == ("t.tsv", 100)
 
 
-def test_the_experiment_of_the_page_runs_and_its_results_are_read(command, data, capsys):
-    text = (ROOT / "examples" / "depth.toml").read_text()
-    small = text.replace("[128, 64]", "[8]").replace("seeds = 5", "seeds = 1")
-    Path("depth.toml").write_text(small)
-    options = [*data, "--fraction", "20"]  # too few for the default batch, which is cut
-    assert command("reproduce", "depth.toml", *options).code == 0
-    runpy.run_path(str(ROOT / "examples" / "read_an_experiment.py"))
-    printed = capsys.readouterr().out.splitlines()
-    for row in ("dense head 8 32 ", "mps, one layer head 8 8 ", "mps, two layers head 8 32 "):
-        assert any(line.startswith(row) for line in printed)
-
-
 def test_bad_usage_is_one_line_before_anything_is_encoded(fails, own, data, tmp_path):
     for message, options in {
         "There is no file of results 'reproduction/results.jsonl'": ["--report-only"],
@@ -105,12 +90,12 @@ def test_bad_usage_is_one_line_before_anything_is_encoded(fails, own, data, tmp_
         "`--seeds` must be at least 1": ["--seeds", "0"],
         "`--epochs` must be at least 1": ["--epochs", "0"],
         "holds 49, but the embeddings have 48": ["--size", "49"],
-        "no file of triples": ["--triples", "nosuch.tsv"],
         "either `--report-only` or `--dry-run`": ["--report-only", "--dry-run"],
     }.items():
         assert message in fails("reproduce", own, *data, *options)
+        assert not (tmp_path / "cache").exists(), options
     assert "There is no experiment 'compresion'" in fails("reproduce", "compresion")
-    assert not (tmp_path / "cache").exists()
+    assert "no file of triples" in fails("reproduce", own, *data, "--triples", "nosuch.tsv")
     assert not Path("reproduction").exists()
 
 

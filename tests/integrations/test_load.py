@@ -1,8 +1,6 @@
 """`mpsheads.load` takes what mpsheads saved, and refuses foreign code."""
 
 import json
-import subprocess
-import sys
 
 import huggingface_hub
 import pytest
@@ -209,15 +207,3 @@ def test_other_folders_are_named(tmp_path, encoder_folder, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(FileNotFoundError, match="nor to be had from the hub"):
         mpsheads.load("owner/name")
-
-
-@pytest.mark.slow
-def test_importing_mpsheads_with_load_imports_neither_package():
-    code = "import sys, mpsheads; mpsheads.load; print({'transformers', 'sentence_transformers'}"
-    ran = subprocess.run(
-        [sys.executable, "-c", f"{code} & set(sys.modules))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ran.stdout == "set()\n"

@@ -199,7 +199,7 @@ def test_4096_sites_neither_overflow_nor_underflow():
     state = product_state(torch.stack([angle.cos(), angle.sin()], dim=-1) * 5)
     energy = expectation(state, ising_hamiltonian(4096, 1.0, 1.0, dtype=torch.float32))
     exact = -4095 * math.cos(0.6) ** 2 - 4096 * math.sin(0.6)
-    assert_close(energy, torch.tensor([exact]), rtol=1e-4, atol=0)  # 4096 steps in float32
+    assert_close(energy, torch.tensor([exact]), rtol=3e-4, atol=0)  # 4096 steps in float32
     assert expectation(state, "Z" * 4096).item() < 1e-40  # cos(0.6)**4096
     loud = pauli_sum({"Z" * 4096: 1.0}, 4096, dtype=torch.float32)
     loud = type(loud)(tuple(site / math.cos(0.6) for site in loud.sites))

@@ -91,9 +91,9 @@ def test_part_of_a_ghz_state_is_an_even_mixture():
 
 
 def test_far_apart_sites_of_long_chains(generator):
-    state = random_mps(4096, 3, dtype=torch.float64, generator=generator)
+    state = random_mps(1024, 3, dtype=torch.float64, generator=generator)
     quiet = MPS(tuple(site / 7 for site in state.sites), state.log_norm)
-    sites = (5, 6, 2000, 4090)
+    sites = (5, 6, 500, 1020)
     rho = partial_trace(quiet, sites)
     assert max(rho.kraus_dims) <= 2 * 9
     assert_close(mixed_purity(rho), purity(state, sites))
@@ -125,7 +125,7 @@ def test_gradients_agree_with_finite_differences_also_from_product_states(keep, 
         ghz_state(4, 2, dtype=dtype),
     ):
         tensors = [site.clone().requires_grad_() for site in state.sites]
-        assert torch.autograd.gradcheck(value, tensors)
+        assert torch.autograd.gradcheck(value, tensors, fast_mode=True)
 
 
 def test_mixed_states_are_pytrees_and_can_be_vmapped(generator):

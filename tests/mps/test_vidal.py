@@ -42,5 +42,5 @@ def test_the_form_multiplies_to_the_normalised_state(which, generator):
 def test_a_zero_state_has_no_form():
     zero = basis_state(torch.tensor([0, 1]))
     zero = zero.with_sites({0: torch.zeros_like(zero.sites[0])})
-    with pytest.raises(ValueError, match="must have a norm above zero"):
+    with pytest.raises(ValueError, match="with a norm above zero"):
         to_vidal(zero)

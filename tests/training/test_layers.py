@@ -132,7 +132,7 @@ def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, da
 def test_the_last_layers_and_the_head_learn_and_nothing_else(kind, loss, new_model, data, tmp_path):
     model = new_model(kind, layers=2, dropout=0.0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    config = replace(CONFIG, epochs=12, learning_rate=0.005, loss=loss)
+    config = replace(CONFIG, epochs=20, learning_rate=0.003, loss=loss)
     result = run(model, data, config, tmp_path)
     losses = [line["loss"] for line in result.history]
     assert losses[-1] < 0.95 * losses[0]
