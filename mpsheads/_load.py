@@ -12,7 +12,6 @@ import torch
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.heads import load_head
-from mpsheads.heads.saving import local_folder
 
 _MODULES, _CONFIG = "modules.json", "config.json"
 _OURS = ("mpsheads.sentence_transformers.Projection",)
@@ -60,6 +59,8 @@ def load(
         ValueError: If the folder holds none of the three, or asks for foreign code.
         ImportError: If the package that the model needs is missing.
     """
+    from mpsheads.heads.saving import local_folder  # which needs pydantic
+
     _check_options(options)
     other = ["*.onnx", "*.ot", "*.h5"]  # formats of weights that are not read
     folder = local_folder(path, revision=revision, token=token, ignore_patterns=other).resolve()
