@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 from mpsheads.experiments.results import Line, key_of, read_results
 from mpsheads.experiments.running import Runner, with_relevant
@@ -59,9 +60,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         for label in self.methods:
-            if label not in FRONTIER_METHODS:
-                known = "; ".join(FRONTIER_METHODS)
-                raise ValueError(f"`method` {label!r} is unknown; there are {known}.")
+            check_choice("method", label, tuple(FRONTIER_METHODS))
             if self.untrained and FRONTIER_METHODS[label].is_trained:
                 raise ValueError(
                     f"`method` {label!r} is trained, but `untrained` leaves training out."
