@@ -131,41 +131,14 @@ def plan_frontier(grid: Grid, runner: Runner, budget: int = BYTES[1]) -> Frontie
             tests are what heads are trained on.
         ImportError: If product quantisers alone are asked for, and faiss is missing.
     """
-    train, select, features = grid.train_dataset, "last", runner.encoder.features
-    source, split, pool = parse_dataset(train)
-    training = load_collection(source, split)
-    candidates = candidate_pool(training, pool or "judged")
-    documents = set(training.documents)
-    if candidates is not None:
-        documents = {doc_id for ids in candidates.values() for doc_id in ids}
-    if not grid.untrained:
-        for test in grid.tests:
-            other = load_collection(*parse_dataset(test)[:2])
-            if (training.name, training.folder) == (other.name, other.folder):
-                raise ValueError(
-                    f"`dataset` {test} is what heads are trained on. Measure on another split, as "
-                    f"in FOLDER:test, or give another `train`."
-                )
-        if len(with_relevant(training.qrels, documents)) >= _LEAST_QUERIES:
-            select = "best"
-    base = Experiment(
-        EXPERIMENT,
-        (FRONTIER_METHODS[UNCOMPRESSED],),
-        train=train,
-        tests=grid.tests,
-        sizes=(features,),
-        bits=grid.bits or BITS,
-        seeds=grid.seeds,
-        select=select,
-        training=TRAINING,
-        bytes=BYTES,
-    )
+    features = runner.encoder.features
+    base, n_documents = _base(grid, features)
     if grid.methods and set(grid.methods) <= set(QUANTISERS):
         optional_import("faiss", "experiments")
     notes, experiments = [], []
     for label in grid.labels:
         method, bits = FRONTIER_METHODS[label], base.bits
-        sizes, note = _sizes(grid, method, features, len(documents))
+        sizes, note = _sizes(grid, method, features, n_documents)
         notes += [note] if note else []
         if method.is_quantiser:
             bits = (8,)
@@ -188,7 +161,7 @@ def plan_frontier(grid: Grid, runner: Runner, budget: int = BYTES[1]) -> Frontie
             f"Nothing fits `budget` {budget}, in bytes a vector: the smallest vector to be "
             f"measured has {least}. Give a larger one, or fewer numbers with `size` or `bits`."
         )
-    return FrontierPlan(train, tuple(experiments), tuple(notes))
+    return FrontierPlan(base.train, tuple(experiments), tuple(notes))
 
 
 def run_frontier(
@@ -259,6 +232,37 @@ def quantiser_notes(lines: Iterable[Line]) -> list[str]:
         f"found less well. Their parameters, up to {numbers:,} numbers, are as much as "
         f"{-(-4 * numbers // count):,} bytes for each of the vectors."
     ]
+
+
+def _base(grid: Grid, features: int) -> tuple[Experiment, int]:
+    """What the experiments of a grid have in common, and the number of training documents."""
+    source, split, pool = parse_dataset(grid.train_dataset)
+    training = load_collection(source, split)
+    candidates = candidate_pool(training, pool or "judged")
+    documents = set(training.documents)
+    if candidates is not None:
+        documents = {doc_id for ids in candidates.values() for doc_id in ids}
+    for test in grid.tests if not grid.untrained else ():
+        other = load_collection(*parse_dataset(test)[:2])
+        if (training.name, training.folder) == (other.name, other.folder):
+            raise ValueError(
+                f"`dataset` {test} is what heads are trained on. Measure on another split, as in "
+                f"FOLDER:test, or give another `train`."
+            )
+    enough = len(with_relevant(training.qrels, documents)) >= _LEAST_QUERIES
+    base = Experiment(
+        EXPERIMENT,
+        (FRONTIER_METHODS[UNCOMPRESSED],),
+        train=grid.train_dataset,
+        tests=grid.tests,
+        sizes=(features,),
+        bits=grid.bits or BITS,
+        seeds=grid.seeds,
+        select="best" if enough and not grid.untrained else "last",
+        training=TRAINING,
+        bytes=BYTES,
+    )
+    return base, len(documents)
 
 
 def _sizes(
