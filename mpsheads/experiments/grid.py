@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 from mpsheads.experiments.results import Line, key_of, read_results
 from mpsheads.experiments.running import Runner, with_relevant
@@ -59,9 +60,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         for label in self.methods:
-            if label not in FRONTIER_METHODS:
-                known = "; ".join(FRONTIER_METHODS)
-                raise ValueError(f"`method` {label!r} is unknown; there are {known}.")
+            check_choice("method", label, tuple(FRONTIER_METHODS))
             if self.untrained and FRONTIER_METHODS[label].is_trained:
                 raise ValueError(
                     f"`method` {label!r} is trained, but `untrained` leaves training out."
@@ -132,41 +131,14 @@ def plan_frontier(grid: Grid, runner: Runner, budget: int = BYTES[1]) -> Frontie
             tests are what heads are trained on.
         ImportError: If product quantisers alone are asked for, and faiss is missing.
     """
-    train, select, features = grid.train_dataset, "last", runner.encoder.features
-    source, split, pool = parse_dataset(train)
-    training = load_collection(source, split)
-    candidates = candidate_pool(training, pool or "judged")
-    documents = set(training.documents)
-    if candidates is not None:
-        documents = {doc_id for ids in candidates.values() for doc_id in ids}
-    if not grid.untrained:
-        for test in grid.tests:
-            other = load_collection(*parse_dataset(test)[:2])
-            if (training.name, training.folder) == (other.name, other.folder):
-                raise ValueError(
-                    f"`dataset` {test} is what heads are trained on. Measure on another split, as "
-                    f"in FOLDER:test, or give another `train`."
-                )
-        if len(with_relevant(training.qrels, documents)) >= _LEAST_QUERIES:
-            select = "best"
-    base = Experiment(
-        EXPERIMENT,
-        (FRONTIER_METHODS[UNCOMPRESSED],),
-        train=train,
-        tests=grid.tests,
-        sizes=(features,),
-        bits=grid.bits or BITS,
-        seeds=grid.seeds,
-        select=select,
-        training=TRAINING,
-        bytes=BYTES,
-    )
+    features = runner.encoder.features
+    base, n_documents = _base(grid, features)
     if grid.methods and set(grid.methods) <= set(QUANTISERS):
         optional_import("faiss", "experiments")
     notes, experiments = [], []
     for label in grid.labels:
         method, bits = FRONTIER_METHODS[label], base.bits
-        sizes, note = _sizes(grid, method, features, len(documents))
+        sizes, note = _sizes(grid, method, features, n_documents)
         notes += [note] if note else []
         if method.is_quantiser:
             bits = (8,)
@@ -189,7 +161,7 @@ def plan_frontier(grid: Grid, runner: Runner, budget: int = BYTES[1]) -> Frontie
             f"Nothing fits `budget` {budget}, in bytes a vector: the smallest vector to be "
             f"measured has {least}. Give a larger one, or fewer numbers with `size` or `bits`."
         )
-    return FrontierPlan(train, tuple(experiments), tuple(notes))
+    return FrontierPlan(base.train, tuple(experiments), tuple(notes))
 
 
 def run_frontier(
@@ -260,6 +232,37 @@ def quantiser_notes(lines: Iterable[Line]) -> list[str]:
         f"found less well. Their parameters, up to {numbers:,} numbers, are as much as "
         f"{-(-4 * numbers // count):,} bytes for each of the vectors."
     ]
+
+
+def _base(grid: Grid, features: int) -> tuple[Experiment, int]:
+    """What the experiments of a grid have in common, and the number of training documents."""
+    source, split, pool = parse_dataset(grid.train_dataset)
+    training = load_collection(source, split)
+    candidates = candidate_pool(training, pool or "judged")
+    documents = set(training.documents)
+    if candidates is not None:
+        documents = {doc_id for ids in candidates.values() for doc_id in ids}
+    for test in grid.tests if not grid.untrained else ():
+        other = load_collection(*parse_dataset(test)[:2])
+        if (training.name, training.folder) == (other.name, other.folder):
+            raise ValueError(
+                f"`dataset` {test} is what heads are trained on. Measure on another split, as in "
+                f"FOLDER:test, or give another `train`."
+            )
+    enough = len(with_relevant(training.qrels, documents)) >= _LEAST_QUERIES
+    base = Experiment(
+        EXPERIMENT,
+        (FRONTIER_METHODS[UNCOMPRESSED],),
+        train=grid.train_dataset,
+        tests=grid.tests,
+        sizes=(features,),
+        bits=grid.bits or BITS,
+        seeds=grid.seeds,
+        select="best" if enough and not grid.untrained else "last",
+        training=TRAINING,
+        bytes=BYTES,
+    )
+    return base, len(documents)
 
 
 def _sizes(

@@ -227,9 +227,8 @@ class Runner:
                 pooling="cls" if self.encoder.pooling == "cls" else "mean",
                 trainable_layers=trial.method.layers,
             )
-        usable = len(data)
-        if config.loss == "paper":
-            usable = len(data.with_negatives(config.hard_negatives))
+        negatives = config.hard_negatives
+        usable = len(data.with_negatives(negatives) if config.loss == "paper" else data)
         validate = ranking_validation(held, experiment.measure) if held else None
         saved = (folder / CHECKPOINT).exists()
         epochs = itertools.count(1 + (len(read_checkpoint(folder)["history"]) if saved else 0))
