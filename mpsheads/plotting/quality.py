@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.plotting.style import (
@@ -242,10 +244,12 @@ def _area(parameters: int, most: int) -> float:
 
 def _name_points(axes: Any, named: Mapping[float, QualityPoint], colours: Sequence[str]) -> None:
     """Labels beside their points, where they cover neither points nor each other."""
+    pixels = axes.transData.transform([(x, point.mean) for x, point in named.items()])
+    to_data = axes.transData.inverted().transform
+    above = to_data(pixels + np.array([-66, 66]))  # the front leaves room there
     texts = [
         axes.text(
-            x,
-            point.mean,
+            *place,
             point.label,
             ha="center",
             fontsize=_SMALL,
@@ -254,11 +258,10 @@ def _name_points(axes: Any, named: Mapping[float, QualityPoint], colours: Sequen
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
             zorder=5,
         )
-        for (x, point), colour in zip(named.items(), colours, strict=True)
+        for place, point, colour in zip(above, named.values(), colours, strict=True)
     ]
-    pixels = axes.transData.transform([(x, point.mean) for x, point in named.items()])
     around = [(right, up) for right in (-20, 0, 20) for up in (-20, 0, 20)]
-    rings = axes.transData.inverted().transform([p + move for p in pixels for move in around])
+    rings = to_data([pixel + move for pixel in pixels for move in around])
     optional_import("adjustText", "retrieval").adjust_text(
         texts,
         *rings.T,
