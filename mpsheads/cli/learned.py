@@ -73,7 +73,9 @@ def codes_of(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
 
 
 @torch.no_grad()
-def entropies_of(head: ProjectionHead, documents: Tensor, texts: int, seed: int):
+def entropies_of(
+    head: ProjectionHead, documents: Tensor, texts: int, seed: int
+) -> tuple[EntropyProfile | None, float]:
     """The profile of the states of at most so many documents, and the mean weight truncated away.
 
     `None` and 0 if the head has no states, or no bond that can carry entanglement.
