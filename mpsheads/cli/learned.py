@@ -2,9 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,136 +11,60 @@ from torch import Tensor
 from mpsheads import plotting
 from mpsheads.experiments import code
 from mpsheads.heads import MPSProjectionHead, ProjectionHead, compress_vectors, make_head
-from mpsheads.plotting import EntropyProfile, PairDistances, code_entropy, entropy_profile
-from mpsheads.plotting.learned import too_few
+from mpsheads.plotting import EntropyProfile, PairDistances, QualityPoint
 from mpsheads.plotting.quality import UNCOMPRESSED
 from mpsheads.retrieval import EmbeddedCollection, bootstrap_interval
 from mpsheads.similarity import Codes, cosine
 
-_FLOAT = 32  # bits of a number that is not in codes
-_TOP_K = 1000
 _STATES = 32  # texts whose states are held at once
 _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
 
 
-@dataclass
-class Learned:
-    """What texts show of a head.
-
-    Attributes:
-        head: The head.
-        z: Its outputs for the documents.
-        codes: The same in 8 bits a number and fewer, where the head gives codes.
-        profile: Entropies of its states of some documents; `None` if it has no states.
-        discarded: Mean weight that truncation cut off these states.
-        distances: Of pairs, before and after compression; none without judgments.
-        rows: Quality by bytes, likewise.
-    """
-
-    head: ProjectionHead
-    z: Tensor
-    codes: list[Codes]
-    profile: EntropyProfile | None = None
-    discarded: float = 0.0
-    distances: list[PairDistances] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def numbers(self) -> dict[str, Any]:
-        """All of it in a few numbers; entropies in bits."""
-        z = self.z.double()
-        outputs = {
-            "texts": len(z),
-            "range": [float(z.min()), float(z.max())],
-            "mean": float(z.mean()),
-            "std": float(z.std(dim=0, correction=0).mean()),
-            "bits_in_use": {code.bits: float(code_entropy(code).mean()) for code in self.codes},
-            "too_few_texts_for": [code.bits for code in self.codes if too_few(code)],
-        }
-        report: dict[str, Any] = {"outputs": outputs}
-        if self.profile is not None:
-            discarded = {"discarded_weight": self.discarded}
-            report["entanglement"] = {**_entropies(self.profile), **discarded}
-        names = ("overlap", "threshold", "auc", "auc_within_queries")
-        for when, pairs in zip(("before", "after"), self.distances, strict=False):
-            counts = {"relevant_pairs": len(pairs.relevant), "other_pairs": len(pairs.other)}
-            values = {name: getattr(pairs, name) for name in names}
-            report.setdefault("distances", {})[when] = {"distance": pairs.name, **counts, **values}
-        return {**report, "quality": self.rows} if self.rows else report
-
-    def left_out(self) -> dict[str, str]:
-        """Figure -> why it cannot be drawn."""
-        reasons = {}
-        if self.profile is None:
-            reasons["entanglement"] = f"a {self.head.name} head has no quantum states"
-        elif not self.profile.limits.any():
-            reasons["entanglement"] = "no bond of this head can carry any"
-        if not self.rows:
-            reasons["distances"] = reasons["quality"] = "there are no judgments to search by"
-        return reasons
-
-    def draw(self, folder: Path, ending: str, dataset: str, measure: str) -> dict[str, str]:
-        """Draw a figure of each, and an overview, into a folder; returns name -> path."""
-        head = self.head
-        what = f"{head.name} head, {head.in_features} to {head.out_features} numbers; {dataset}"
-        figures: dict[str, Any] = {}
-        panels: list[Any] = []
-        if self.profile is not None and self.profile.limits.any():
-            figures["entanglement"] = partial(plotting.entanglement_entropy, self.profile)
-            by = "place" if len(self.profile.blocks) > 1 else "bond"
-            panels.append(partial(plotting.entanglement_entropy_on, self.profile, by=by))
-        figures["angles"] = partial(plotting.angle_histogram, self.z, codes=self.codes)
-        panels.append(partial(plotting.angle_histogram_on, self.z))
-        panels += [partial(plotting.code_bits_on, self.codes)] if self.codes else []
-        if self.rows:
-            points = plotting.quality_points(self.rows, measure)
-            figures["distances"] = partial(plotting.distance_distributions, self.distances)
-            figures["quality"] = partial(plotting.quality_vs_bytes, points, measure=measure)
-            panels += [partial(plotting.distance_distributions_on, d) for d in self.distances]
-            panels.append(partial(plotting.quality_vs_bytes_on, points, measure=measure))
-        title = "What the head has learned"
-        figures["overview"] = partial(plotting.draw_panels, panels, title=title)
-        return {
-            name: str(draw(path=folder / f"{name}.{ending}", subtitle=what))
-            for name, draw in figures.items()
-        }
-
-
-def look(
+def draw(
     head: ProjectionHead,
-    documents: Tensor,
-    embedded: EmbeddedCollection | None = None,
+    profile: EntropyProfile | None,
+    z: Tensor,
+    pairs: list[PairDistances],
+    points: list[QualityPoint],
     *,
-    measure: str = "nDCG@10",
-    texts: int = 256,
-    seed: int = 0,
-) -> Learned:
-    """Measure what a head has learned.
+    measure: str,
+    subtitle: str,
+) -> dict[str, Any]:
+    """The figures of a head, and an overview of their main panels: name -> draws to a path.
 
-    Args:
-        head: The head.
-        documents: Embeddings `(n, in_features)`.
-        embedded: Where they are from, with judgments for distances and quality.
-        measure: Of quality.
-        texts: Most documents whose states are computed.
-        seed: Of what is sampled.
+    `profile`: of its states, if a bond carries entanglement; `z`: its outputs for documents;
+    `pairs`, `points`: distances and quality by bytes, empty without judgments.
     """
-    z = compress_vectors(head, documents)
-    learned = Learned(head, z, list(_codes(head, z)))
-    if isinstance(head, MPSProjectionHead):
-        some = documents[_sample(len(documents), texts, seed)]
-        learned.profile, learned.discarded = _entanglement(head, some)
-    if embedded is not None:
-        learned.distances = sample_distances(head, embedded, seed)
-        learned.rows = measure_sizes(head, embedded, measure, seed)
-    return learned
+    entropies, distances = [], [partial(plotting.distances_on, each) for each in pairs]
+    if profile is not None:
+        by = ("place", "block") if len(profile.blocks) > 1 else ("bond",)
+        entropies = [partial(plotting.entropy_on, profile, by=each) for each in by]
+    codes = list(codes_of(head, z))
+    overview: list[Any] = [*entropies[:1], partial(plotting.angle_histogram_on, z)]
+    overview += [partial(plotting.code_bits_on, codes)] if codes else []
+    overview += distances
+    figures: dict[str, Any] = {
+        "angles": partial(plotting.angle_histogram, z, codes=codes, subtitle=subtitle)
+    }
+    if points:
+        figures["quality"] = partial(
+            plotting.quality_vs_bytes, points, measure=measure, subtitle=subtitle
+        )
+        overview.append(partial(plotting.quality_vs_bytes_on, points, measure=measure))
+    for name, title, panels, high in (
+        ("entanglement", "Entanglement inside the head", entropies, 4.9),
+        ("distances", "Distances of relevant and of other pairs", distances, 4.9),
+        ("overview", "What the head has learned", overview, 3.9),
+    ):
+        if panels:
+            look = {"title": title, "subtitle": subtitle, "high": high}
+            wide = 4.7 if len(panels) > 2 else 11.4 / len(panels)
+            figures[name] = partial(plotting.draw_panels, panels, wide=wide, **look)
+    return figures
 
 
-def _sample(count: int, most: int, seed: int) -> list[int]:
-    rows = range(count)
-    return list(rows) if count <= most else sorted(random.Random(seed).sample(rows, most))
-
-
-def _codes(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
+def codes_of(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
+    """Outputs in codes of 8, 4, 2 and 1 bits, as far as the head gives such codes."""
     for bits in (8, 4, 2, 1):
         try:
             yield head.quantize(z, bits)
@@ -151,29 +73,21 @@ def _codes(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
 
 
 @torch.no_grad()
-def _entanglement(head: MPSProjectionHead, vectors: Tensor) -> tuple[EntropyProfile, float]:
-    """Of the states of some embeddings, and the mean weight truncated away."""
-    vectors = vectors.to(head.angles.device, head.angles.dtype)
+def entropies_of(
+    head: ProjectionHead, documents: Tensor, texts: int, seed: int
+) -> tuple[EntropyProfile | None, float]:
+    """The profile of the states of at most so many documents, and the mean weight truncated away.
+
+    `None` and 0 if the head has no states, or no bond that can carry entanglement.
+    """
+    if not isinstance(head, MPSProjectionHead):
+        return None, 0.0
+    some = documents[_sample(len(documents), texts, seed)]
+    vectors = some.to(head.angles.device, head.angles.dtype)
     states = [head.state(part) for part in vectors.split(_STATES)]
+    profile = plotting.entropy_profile(states)
     discarded = torch.cat([state.discarded_weight.sum(dim=1) for state in states])
-    return entropy_profile(states, kept_sites=head.kept_sites), float(discarded.mean())
-
-
-def _entropies(profile: EntropyProfile) -> dict[str, Any]:
-    inside = profile.limits > 0
-    entropies, limits = profile.entropies[:, inside], profile.limits[inside]
-    if not inside.any():
-        return {"texts": len(profile.entropies), "mean_bits": 0.0}
-    return {
-        "texts": len(profile.entropies),
-        "mean_bits": float(entropies.mean()),
-        "largest_bits": float(entropies.max()),
-        "share_of_possible": float((entropies.mean(dim=0) / limits).mean()),
-        "by_distance_from_kept": {
-            distance: float(profile.entropies[:, bonds].mean())
-            for distance, bonds in profile.bonds_by_distance.items()
-        },
-    }
+    return profile if profile.limits.any() else None, float(discarded.mean())
 
 
 @torch.no_grad()
@@ -191,26 +105,18 @@ def sample_distances(
     if not pairs:
         raise ValueError("No query has a relevant document among its candidates and another one.")
     zq, zd = (compress_vectors(head, x) for x in (embedded.queries, embedded.documents))
-    name, highest = ("1 − cosine", 1.0) if head.compared_by == "cosine" else ("−log fidelity", 0.0)
-    sides: list[tuple[Any, ...]] = [
-        ("before", cosine, embedded.queries, embedded.documents, "1 − cosine", 1.0),
-        ("after", head.similarity, zq, zd, name, highest),
-    ]
     distances = []
-    for when, similarity, queries, documents, name, highest in sides:
-        near, far = [], []
-        for row, relevant, others in pairs:
-            some = documents[relevant + others]
-            values = highest - similarity(queries[row : row + 1], some)[0].cpu()
-            near.append(values[: len(relevant)])
-            far.append(values[len(relevant) :])
-        numbers = torch.arange(len(pairs))
-        owners = [
-            numbers.repeat_interleave(torch.tensor([len(part) for part in parts]))
-            for parts in (near, far)
-        ]
+    for when, similarity, queries, documents, is_cosine in (
+        ("before", cosine, embedded.queries, embedded.documents, True),
+        ("after", head.similarity, zq, zd, head.compared_by == "cosine"),
+    ):
+        parts = []
+        for row, near, far in pairs:
+            values = similarity(queries[row : row + 1], documents[near + far])[0].cpu()
+            parts.append((float(is_cosine) - values).split([len(near), len(far)]))
+        name = "1 − cosine" if is_cosine else "−log fidelity"
         title = f"{when}: {documents.shape[1]} numbers"
-        distances.append(PairDistances(name, torch.cat(near), torch.cat(far), title, *owners))
+        distances.append(PairDistances(name, *zip(*parts, strict=True), title=title))
     return distances
 
 
@@ -230,16 +136,18 @@ def _pairs(embedded: EmbeddedCollection, seed: int) -> Iterator[tuple[int, list[
             yield row, relevant, others
 
 
+def _sample(count: int, most: int, seed: int) -> list[int]:
+    rows = range(count)
+    return list(rows) if count <= most else sorted(random.Random(seed).sample(rows, most))
+
+
 def measure_sizes(
     head: ProjectionHead, embedded: EmbeddedCollection, measure: str, seed: int
-) -> list[dict[str, Any]]:
+) -> list[QualityPoint]:
     """Quality by bits a number: of the uncompressed embeddings, the head, truncation and PCA.
 
     Documents are stored as codes, queries stay as they are. Truncation and PCA, fitted on the
     documents, get as many numbers as the head, where they can.
-
-    Returns:
-        Rows like those of `mpsheads.retrieval.measure_heads`, with "bits".
     """
     documents, size = embedded.documents, head.out_features
     heads: list[ProjectionHead | None] = [None, head]
@@ -247,32 +155,18 @@ def measure_sizes(
         fits = size < embedded.features and (kind != "pca" or size < len(documents))
         if fits and kind != head.name:
             heads.append(make_head(kind, embedded.features, size, documents=documents))
-    rows = []
-    for made in heads:
-        zd = compress_vectors(made, documents)
-        for bits in (_FLOAT, 8, 4, 2, 1) if made else (_FLOAT,):
+    points = []
+    for each in heads:
+        zd, name = compress_vectors(each, documents), each.name if each else UNCOMPRESSED
+        for bits in (32, 8, 4, 2, 1) if each else (32,):
             try:
-                stored = zd if made is None or bits == _FLOAT else code(made, zd, zd, bits)
+                stored = zd if each is None or bits == 32 else code(each, zd, zd, bits)
             except ValueError:  # states take 8 and 4 bits alone
                 continue
-            scores = embedded.scores(measure, made, documents=stored, top_k=_depth(measure))
-            low, high = bootstrap_interval(list(scores.values()), seed=seed)
-            mean = {"mean": sum(scores.values()) / len(scores), "interval": [low, high]}
-            rows.append(
-                {
-                    "label": f"{made.name}, {bits} bit{'s' * (bits > 1)}" if made else UNCOMPRESSED,
-                    "head": made.name if made else None,
-                    "out_features": zd.shape[1],
-                    "parameters": made.num_parameters if made else 0,
-                    "bits": bits,
-                    "bytes_per_vector": -(-zd.shape[1] * bits // 8),
-                    "measures": {measure: mean},
-                }
-            )
-    return rows
-
-
-def _depth(measure: str) -> int:
-    """How many documents a measure looks at."""
-    cut = measure.partition("@")[2]
-    return int(cut) if cut.isdecimal() else _TOP_K
+            scores = list(embedded.scores(measure, each, documents=stored).values())
+            interval = bootstrap_interval(scores, seed=seed)
+            parameters = each.num_parameters if each else 0
+            size = -(-zd.shape[1] * bits // 8)
+            mean = sum(scores) / len(scores)
+            points.append(QualityPoint(name, size, mean, interval, parameters, bits))
+    return points

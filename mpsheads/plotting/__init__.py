@@ -9,11 +9,11 @@ from mpsheads.plotting.angles import (
     angle_histogram_on,
     angle_map_on,
     code_bits_on,
+    code_entropy,
 )
 from mpsheads.plotting.circuits import draw_circuit, draw_circuit_on, draw_head
-from mpsheads.plotting.distances import distance_distributions, distance_distributions_on
-from mpsheads.plotting.entanglement import entanglement_entropy, entanglement_entropy_on
-from mpsheads.plotting.learned import EntropyProfile, PairDistances, code_entropy, entropy_profile
+from mpsheads.plotting.distances import PairDistances, distances_on
+from mpsheads.plotting.entanglement import EntropyProfile, entropy_on, entropy_profile
 from mpsheads.plotting.quality import (
     QualityPoint,
     pareto_front,
@@ -21,14 +21,7 @@ from mpsheads.plotting.quality import (
     quality_vs_bytes,
     quality_vs_bytes_on,
 )
-from mpsheads.plotting.style import (
-    check_format,
-    colour_of,
-    draw_panels,
-    new_figure,
-    save_figure,
-    tidy,
-)
+from mpsheads.plotting.style import check_format, draw_panels
 
 __all__ = [
     "EntropyProfile",
@@ -40,21 +33,15 @@ __all__ = [
     "check_format",
     "code_bits_on",
     "code_entropy",
-    "colour_of",
-    "distance_distributions",
-    "distance_distributions_on",
+    "distances_on",
     "draw_circuit",
     "draw_circuit_on",
     "draw_head",
     "draw_panels",
-    "entanglement_entropy",
-    "entanglement_entropy_on",
+    "entropy_on",
     "entropy_profile",
-    "new_figure",
     "pareto_front",
     "quality_points",
     "quality_vs_bytes",
     "quality_vs_bytes_on",
-    "save_figure",
-    "tidy",
 ]

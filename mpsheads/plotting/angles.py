@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mpsheads._typing import PathLike
-from mpsheads.plotting.learned import code_entropy, too_few
 from mpsheads.plotting.style import (
     BLUE,
     COLOUR_MAP,
@@ -95,10 +95,11 @@ def code_bits_on(codes: Sequence[Codes], axes: "Axes") -> None:
     tidy(axes, title="bits in use", xlabel="bits of a code")
     for place, code in enumerate(codes):
         used = code_entropy(code).numpy()
+        few = len(code) < 4 * 2**code.bits  # cells may be empty by chance
         axes.bar(place, code.bits, width=0.72, color="#ECEEF1", edgecolor=QUIET, linewidth=1)
         axes.bar(place, used.mean(), width=0.72, color=BLUE, linewidth=0)
         axes.vlines(place, *np.quantile(used, (0.05, 0.95)), color=INK, linewidth=1.6)
-        words = f"{'≥' if too_few(code) else ''}{used.mean():.1f}"
+        words = f"{'≥' * few}{used.mean():.1f}"
         look = {"ha": "center", "va": "bottom", "fontsize": FONT, "color": INK}
         axes.text(place, code.bits + 0.12, words, **look)
     axes.set_xticks(range(len(codes)), [str(code.bits) for code in codes])
@@ -125,3 +126,24 @@ def _ticks(edges: np.ndarray) -> tuple[list[float], list[str]]:
     if (low, high) == (0.0, math.pi):
         return places, ["0", "π/2", "π"]
     return places, [f"{place:.3g}" for place in places]
+
+
+def code_entropy(codes: Codes) -> Tensor:
+    """How many bits the codes of each output carry.
+
+    The entropy of how often each of the 2**bits cells is hit, per output: `bits` if all are hit
+    equally, 0 if it is always the same one. Corrected for the finite sample (Miller 1955), since
+    few texts hit few cells; still too low for fewer than about 4 * 2**bits texts.
+
+    Args:
+        codes: Of a head's outputs for some texts: `head.quantize(z, bits)`.
+
+    Returns:
+        `(outputs,)`, in bits, from 0 to `codes.bits`.
+    """
+    cells = codes.numbers().cpu().long().T
+    counts = torch.zeros(codes.width, 2**codes.bits, dtype=torch.float64)
+    counts.scatter_add_(1, cells, torch.ones_like(cells, dtype=torch.float64))
+    missed = ((counts > 0).sum(dim=1) - 1) / (2 * len(codes))
+    entropy = torch.special.entr(counts / len(codes)).sum(dim=1) + missed
+    return (entropy / math.log(2)).clamp(max=codes.bits)

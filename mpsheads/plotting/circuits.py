@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, block_circuit
 from mpsheads.mps import Circuit, Operation
@@ -18,13 +17,18 @@ _WIRE = "#9AA0A6"
 _FIXED = ("#ECEEF1", "#5F6670")  # fill and edge of gates without parameters
 _TRAINED = ("#D6E6F5", "#0072B2")  # of those with parameters
 _JOINED = ("#D7EEE5", "#008060")  # of those with parameters that join sites
+_MARKS = {
+    CONTROL: {"marker": "o", "ms": 6},
+    NOT: {"marker": r"$\oplus$", "ms": 15},
+    SWAP: {"marker": "x", "ms": 9, "mew": 1.4},
+}
 _TEXT = {"va": "center", "fontsize": 12, "color": INK, "zorder": 4}
-_BOX = 0.62  # height of a box; wires are 1 apart
-_GAP = 0.34  # between columns
+_GAP = 0.34  # between columns; wires are 1 apart
+_WIDTH = 24.0  # of a line; longer circuits go on below
 _INCH = 0.48  # one unit
 
 
-def draw_circuit(circuit: Circuit, path: PathLike, *, width: float = 24.0) -> Path:
+def draw_circuit(circuit: Circuit, path: PathLike) -> Path:
     """Draw a circuit: wires from top to bottom, time from left to right.
 
     Blue boxes are gates of one site with parameters, green ones join sites, grey ones are fixed.
@@ -32,46 +36,32 @@ def draw_circuit(circuit: Circuit, path: PathLike, *, width: float = 24.0) -> Pa
     Args:
         circuit: What to draw.
         path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format.
-        width: Length of a line in distances between wires; longer circuits go on below.
 
     Raises:
-        ValueError: If the format is unknown, or `width` is not positive.
+        ValueError: If the format is unknown.
         ImportError: If matplotlib is missing.
     """
     check_format(path)
     figure = new_figure("", "")
     axes = figure.add_axes((0, 0, 1, 1))
-    draw_circuit_on(circuit, axes, width=width)
+    draw_circuit_on(circuit, axes)
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     figure.set_size_inches(_INCH * (right - left), _INCH * (top - bottom))
     return save_figure(figure, path)
 
 
 def draw_head(head: MPSProjectionHead, path: PathLike, block: int = 0) -> Path:
-    """Draw the gates that the readout of one block of a head depends on.
-
-    Args:
-        head: The head.
-        path: As in `draw_circuit`, and so are the errors.
-        block: Which block.
-    """
+    """Draw the gates that the readout of one block of a head depends on; see `draw_circuit`."""
     return draw_circuit(block_circuit(head, block), path)
 
 
-def draw_circuit_on(circuit: Circuit, axes: "Axes", *, width: float = 24.0) -> None:
-    """Draw a circuit into axes of matplotlib, as `draw_circuit` does.
-
-    Args:
-        circuit: What to draw.
-        axes: Where; their limits and aspect are set, their frame is removed.
-        width: Length of a line in distances between wires; longer circuits go on below.
-
-    Raises:
-        ValueError: If `width` is not positive.
-    """
-    if not width > 0:
-        raise ValueError(f"`width` must be positive, got {width}.")
-    lines = _break(moments(circuit), width)
+def draw_circuit_on(circuit: Circuit, axes: "Axes") -> None:
+    """Draw a circuit into axes of matplotlib: sets their limits and aspect, removes their frame."""
+    lines: list[list[list[Operation]]] = [[]]
+    for column in moments(circuit):
+        if lines[-1] and sum(map(_step, [*lines[-1], column])) > _WIDTH:
+            lines.append([])
+        lines[-1].append(column)
     end = max(sum(map(_step, line)) for line in lines) + _GAP
     high = circuit.num_sites + 0.6
     for row, line in enumerate(lines):
@@ -90,54 +80,25 @@ def draw_circuit_on(circuit: Circuit, axes: "Axes", *, width: float = 24.0) -> N
     axes.axis("off")
 
 
-def _break(columns: list[list[Operation]], width: float) -> list[list[list[Operation]]]:
-    """Columns in lines of at most that width, and at least one column."""
-    lines: list[list[list[Operation]]] = [[]]
-    for column in columns:
-        if lines[-1] and sum(map(_step, [*lines[-1], column])) > width:
-            lines.append([])
-        lines[-1].append(column)
-    return lines
-
-
 def _step(column: Sequence[Operation]) -> float:
     """Width of a column, which is that of its widest symbol, and the gap after it."""
     return _GAP + max(_width(symbol) for operation in column for symbol in symbols(operation))
 
 
 def _width(symbol: str) -> float:
-    if symbol in (CONTROL, NOT, SWAP):
-        return 0.4
     narrow = sum(character in "†₀₁₂" for character in symbol)
-    return max(_BOX, 0.26 + 0.235 * (len(symbol) - narrow) + 0.13 * narrow)
+    return 0.4 if symbol in _MARKS else 0.4 + 0.23 * (len(symbol) - narrow) + 0.13 * narrow
 
 
 def _draw_operation(axes: Any, operation: Operation, x: float, top: float) -> None:
     """One gate, its middle at `x`, on wires below `top`."""
-    patches = optional_import("matplotlib.patches", "retrieval")
     joined = len(operation.sites) > 1
     fill, edge = (_JOINED if joined else _TRAINED) if operation.num_parameters else _FIXED
-    line = {"color": edge, "linewidth": 1.4}
-    if joined:
-        ends = (top - min(operation.sites), top - max(operation.sites))
-        axes.plot([x, x], ends, zorder=2, **line)
+    ends = (top - min(operation.sites), top - max(operation.sites))
+    axes.plot([x, x], ends, color=edge, linewidth=1.4, zorder=2)
+    box = {"boxstyle": "round,pad=0.3", "facecolor": fill, "edgecolor": edge, "linewidth": 1.2}
     for site, symbol in zip(operation.sites, symbols(operation), strict=True):
-        y = top - site
-        if symbol == CONTROL:
-            axes.add_patch(patches.Circle((x, y), 0.1, color=edge, zorder=3))
-        elif symbol == NOT:
-            look = {"facecolor": "white", "edgecolor": edge, "linewidth": 1.4, "zorder": 3}
-            axes.add_patch(patches.Circle((x, y), 0.2, **look))
-            axes.plot([x - 0.2, x + 0.2], [y, y], zorder=4, **line)
-            axes.plot([x, x], [y - 0.2, y + 0.2], zorder=4, **line)
-        elif symbol == SWAP:
-            for sign in (1, -1):
-                ends = (y - sign * 0.13, y + sign * 0.13)
-                axes.plot([x - 0.13, x + 0.13], ends, zorder=4, **line)
+        if symbol in _MARKS:
+            axes.plot(x, top - site, color=edge, zorder=3, **_MARKS[symbol])
         else:
-            left, wide = x - _width(symbol) / 2 + 0.06, _width(symbol) - 0.12
-            look = {"facecolor": fill, "edgecolor": edge, "linewidth": 1.2, "zorder": 3}
-            corner, size = (left, y - _BOX / 2 + 0.06), (wide, _BOX - 0.12)
-            box = patches.FancyBboxPatch(corner, *size, boxstyle="round,pad=0.06", **look)
-            axes.add_patch(box)
-            axes.text(x, y - 0.015, symbol, ha="center", **_TEXT)
+            axes.text(x, top - site, symbol, ha="center", bbox=box, **_TEXT)

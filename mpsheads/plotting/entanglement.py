@@ -1,17 +1,16 @@
-"""Entanglement of a head's states, bond by bond."""
+"""Entanglement of a head's states, bond by bond: its numbers and its panels."""
 
-from collections.abc import Iterable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from mpsheads._checks import check_choice
-from mpsheads._typing import PathLike
-from mpsheads.mps import MPS
-from mpsheads.plotting.learned import EntropyProfile, entropy_profile
-from mpsheads.plotting.style import BLUE, DOTTED, FONT, INK, QUIET, draw_panels, tidy, whole_numbers
+from mpsheads.mps import MPS, entanglement_entropy
+from mpsheads.plotting.style import BLUE, DOTTED, FONT, INK, QUIET, tidy, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,54 +21,70 @@ _TITLES = {
     "block": ("the strongest bond of each block", "block"),
     "bond": ("entanglement along the register", "bond"),
 }
-States = MPS | Iterable[MPS] | EntropyProfile
-"""What `head.state(x)` returns for some texts, several such batches, or their profile."""
 
 
-def entanglement_entropy(
-    states: States, path: PathLike, *, kept_sites: Sequence[int] = (), subtitle: str = ""
-) -> Path:
-    """Draw the entanglement entropy of the bonds: by their place in a block, and by block.
+@dataclass(frozen=True)
+class EntropyProfile:
+    """Entanglement of every bond of a register, over a sample of texts.
 
-    A register without bonds of dimension 1 is one chain: then the one panel has all its bonds.
+    Attributes:
+        entropies: `(texts, bonds)`: von Neumann entropy of the two sides of each bond, in bits.
+        limits: `(bonds,)`: the most that the bond dimension allows, in bits.
+    """
+
+    entropies: Tensor
+    limits: Tensor
+
+    @property
+    def blocks(self) -> list[list[int]]:
+        """The bonds of each block of two qubits or more; between blocks, limits are 0."""
+        limits = enumerate(self.limits.tolist())
+        groups = groupby(limits, key=lambda bond_and_limit: bond_and_limit[1] > 0)
+        return [[bond for bond, _ in bonds] for inside, bonds in groups if inside]
+
+    def groups(self, by: str) -> dict[int, list[int]]:
+        """Places on the horizontal axis of a panel -> the bonds that are shown there."""
+        if by == "bond":
+            return {bond: [bond] for bond in range(len(self.limits))}
+        if by == "block":
+            mean = self.entropies.mean(dim=0).tolist()
+            return {i: [max(block, key=mean.__getitem__)] for i, block in enumerate(self.blocks)}
+        longest = max(map(len, self.blocks))
+        return {
+            place: [block[-place] for block in self.blocks if len(block) >= place]
+            for place in range(1, longest + 1)  # the kept qubit is the last of its block
+        }
+
+
+def entropy_profile(states: MPS | Iterable[MPS]) -> EntropyProfile:
+    """The entanglement entropy of every bond of a batch of states, or of several batches.
 
     Args:
-        states: What `head.state(x)` returns for some texts, several such batches, or the profile
-            that `entropy_profile` makes of them.
-        path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format.
-        kept_sites: The sites that are read out: `head.kept_sites`.
-        subtitle: A quiet line, such as the name of the collection.
+        states: What `head.state(x)` returns, or several of them for many texts.
 
-    Raises:
-        ValueError: If there is no state, no bond that can be entangled, or the format is unknown.
-        ImportError: If matplotlib is missing.
+    Cost: that of `mpsheads.mps.entanglement_entropy`, one batch at a time.
     """
-    profile = _profile(states, kept_sites)
-    by = ("place", "block") if len(profile.blocks) > 1 else ("bond",)
-    panels = [partial(entanglement_entropy_on, profile, by=each) for each in by]
-    look = {"title": "Entanglement inside the head", "wide": 11 / len(by), "high": 4.9}
-    return draw_panels(panels, path, subtitle=subtitle, **look)
+    batches = [states] if isinstance(states, MPS) else list(states)
+    entropies = [entanglement_entropy(batch, base=2).detach().cpu() for batch in batches]
+    dims = torch.tensor([batch.bond_dims for batch in batches]).amax(dim=0)
+    return EntropyProfile(torch.cat(entropies), dims.double().log2())
 
 
-def entanglement_entropy_on(
-    states: States, axes: "Axes", *, by: str = "bond", kept_sites: Sequence[int] = ()
-) -> None:
+def entropy_on(profile: EntropyProfile, axes: "Axes", *, by: str = "bond") -> None:
     """Draw entropies into axes of matplotlib: bars of half, lines of 90% of the texts.
 
     Args:
-        states: As in `entanglement_entropy`, and so are `kept_sites` and the errors.
+        profile: What `entropy_profile` makes of states.
         axes: Where.
         by: "place" in the block, over all blocks; "block", each at the bond that is most entangled
             on average; or "bond".
-        kept_sites: The sites that are read out.
+
+    Raises:
+        ValueError: If no bond can be entangled.
     """
-    check_choice("by", by, tuple(_TITLES))
-    profile = _profile(states, kept_sites)
-    groups: dict[int, list[int]] = {bond: [bond] for bond in range(len(profile.limits))}
-    if by == "place":
-        groups = profile.bonds_by_distance
-    elif by == "block":
-        groups = {block: [bond] for block, bond in enumerate(profile.strongest)}
+    if not profile.limits.any():
+        raise ValueError("`profile` is that of products: no bond can carry entanglement.")
+    groups = profile.groups(by)
     title, xlabel = _TITLES[by]
     tidy(axes, title=title, xlabel=xlabel, ylabel="entropy (bits)")
     wide = min(9.0, 300 / len(groups))
@@ -82,17 +97,8 @@ def entanglement_entropy_on(
         most = float(profile.limits[bonds].max())
         line = {"color": QUIET, "linewidth": 1.5, "linestyle": DOTTED}
         axes.hlines(most, place - 0.4, place + 0.4, **line)
-    most = float(profile.limits.max())
     words = "bar 50%, line 90% of texts; dotted: limit"
     axes.text(0, 1, words, transform=axes.transAxes, va="top", fontsize=FONT - 2, color=INK)
-    axes.set_ylim(0, 1.17 * most)
+    axes.set_ylim(0, 1.17 * float(profile.limits.max()))
     axes.set_xlim(min(groups) - 0.6, max(groups) + 0.6)
     whole_numbers(axes.xaxis, 7)
-
-
-def _profile(states: States, kept_sites: Sequence[int]) -> EntropyProfile:
-    if not isinstance(states, EntropyProfile):
-        states = entropy_profile(states, kept_sites=kept_sites)
-    if not states.limits.any():
-        raise ValueError("`states` are products: no bond can carry entanglement.")
-    return states

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.plotting.style import (
@@ -29,6 +31,7 @@ _MARKERS = {32: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 _DODGE = 0.15  # octaves, at most, that points of equal bytes are moved to stand side by side
 _SMALL = FONT - 2
 _LEGEND = {
+    "loc": "upper left",
     "frameon": False,
     "fontsize": _SMALL,
     "labelcolor": "linecolor",
@@ -66,27 +69,17 @@ class QualityPoint:
 def quality_points(
     rows: Iterable[Mapping[str, Any]], measure: str = "nDCG@10"
 ) -> list[QualityPoint]:
-    """Points of the rows that `mpsheads.retrieval.measure_heads` returns.
-
-    Raises:
-        ValueError: If a row lacks a field or the measure.
-    """
-    points = []
-    for number, row in enumerate(rows):
-        try:
-            values = row["measures"][measure]
-            point = QualityPoint(
-                row["head"] or UNCOMPRESSED,
-                row["bytes_per_vector"],
-                values["mean"],
-                tuple(values["interval"]),
-                row["parameters"],
-                row.get("bits") or 32,
-            )
-        except KeyError as error:
-            raise ValueError(f"`rows`[{number}] lacks {error}.") from error
-        points.append(point)
-    return points
+    """Points of the rows that `mpsheads.retrieval.measure_heads` returns."""
+    return [
+        QualityPoint(
+            row["head"] or UNCOMPRESSED,
+            row["bytes_per_vector"],
+            row["measures"][measure]["mean"],
+            tuple(row["measures"][measure]["interval"]),
+            row["parameters"],
+        )
+        for row in rows
+    ]
 
 
 def pareto_front(points: Iterable[Any]) -> list[Any]:
@@ -139,10 +132,10 @@ def quality_vs_bytes(
     figure = new_figure(title, subtitle, width=width, height=height)
     size = (1 - 3.2 / width, 1 - 2.35 / height)
     axes = figure.add_axes((0.85 / width, 0.85 / height, *size))
-    quality_vs_bytes_on(points, axes, measure=measure, budget=budget, front=front, legend=False)
+    quality_vs_bytes_on(points, axes, measure=measure, budget=budget, front=front)
+    axes.get_legend().remove()
     anchor = (1 - 2.2 / width, 1 - 1.45 / height)
-    handles = _handles(points, front=front)
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=anchor, **_LEGEND)
+    figure.legend(handles=_handles(points, front), bbox_to_anchor=anchor, **_LEGEND)
     return save_figure(figure, path)
 
 
@@ -153,26 +146,28 @@ def quality_vs_bytes_on(
     measure: str = "nDCG@10",
     budget: int | None = None,
     front: bool = False,
-    legend: bool = True,
 ) -> None:
     """Draw a measure against bytes a vector into axes of matplotlib, as `quality_vs_bytes` does.
-
-    With `legend` the methods are named inside the axes.
 
     Raises:
         ValueError: If there is nothing to draw.
     """
-    methods = _methods(points)
+    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
     if not methods:
         raise ValueError("`points` must hold at least one method besides uncompressed vectors.")
-    x = _places(points, methods)
+    x = _places(points, [UNCOMPRESSED, *methods])
     on_front = pareto_front(points) if front else []
-    _scales(axes, points, measure, budget)
-    _levels(axes, points, budget)
     most = max(point.parameters for point in points)
+    _scales(axes, points, measure, budget)
     for point in sorted(points, key=lambda point: -point.parameters):
-        faded = front and point not in on_front and not point.emphasis
-        _mark(axes, point, x[point], colour_of(point.method, methods), most, faded=faded)
+        _mark(
+            axes,
+            point,
+            x[point],
+            colour=colour_of(point.method, methods),
+            area=_area(point.parameters, most),
+            faded=front and point not in on_front and not point.emphasis,
+        )
     if front:
         on_front.sort(key=lambda point: (point.bytes, x[point]))
         places, means = [x[p] for p in on_front], [p.mean for p in on_front]
@@ -183,19 +178,15 @@ def quality_vs_bytes_on(
         own = sorted((p for p in points if p.method == method), key=lambda point: x[point])
         line = {"color": colour_of(method, methods), "lw": 2, "alpha": 0.5, "zorder": 2}
         axes.plot([x[p] for p in own], [p.mean for p in own], **line)
-    named = [p for p in points if p.label and (p in on_front or p.emphasis)]
-    _name_points(axes, named, x, methods)
-    if legend:
-        axes.legend(handles=_method_handles(methods), loc="lower right", **_LEGEND)
+    named = {x[p]: p for p in points if p.label and (p in on_front or p.emphasis)}
+    if named:
+        _name_points(axes, named, [colour_of(p.method, methods) for p in named.values()])
+    handles = _method_handles(points)
+    axes.legend(handles=handles, **{**_LEGEND, "loc": "lower right"})
 
 
-def _methods(points: Iterable[QualityPoint]) -> list[str]:
-    return list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
-
-
-def _places(points: Sequence[QualityPoint], methods: Sequence[str]) -> dict[QualityPoint, float]:
+def _places(points: Sequence[QualityPoint], order: Sequence[str]) -> dict[QualityPoint, float]:
     """Where the points stand: at their bytes, moved a little where several have as many."""
-    order = [UNCOMPRESSED, *methods]
     places = {}
     for size in {point.bytes for point in points}:
         members = [point for point in points if point.bytes == size]
@@ -207,33 +198,22 @@ def _places(points: Sequence[QualityPoint], methods: Sequence[str]) -> dict[Qual
 
 
 def _scales(axes: Any, points: Sequence[QualityPoint], measure: str, budget: int | None) -> None:
+    """The axes, with a band for each number of bytes, the budget, and the uncompressed quality."""
     tidy(axes, title=measure, xlabel="bytes a vector (log scale)")
     sizes = sorted({point.bytes for point in points} | ({budget} if budget else set()))
-    low = min(point.interval[0] for point in points)
-    high = max(point.interval[1] for point in points)
-    margin = 0.06 * (high - low) or 0.01
+    half = 2 ** (_DODGE + 0.07)
+    for size in sizes:
+        axes.axvspan(size / half, size * half, color="#000000", alpha=0.03, linewidth=0, zorder=0)
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 2**0.6, sizes[-1] * 2**0.45)
-    axes.set_ylim(low - margin, high + 2 * margin)
     if len(sizes) > 6:
         powers = range(math.ceil(math.log2(sizes[0])), math.floor(math.log2(sizes[-1])) + 1)
         sizes = [2**power for power in powers]
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
+    axes.margins(y=0.08)
     axes.locator_params(axis="y", nbins=8, steps=[1, 2, 5, 10])
-
-
-def _levels(axes: Any, points: Sequence[QualityPoint], budget: int | None) -> None:
-    """A band for each number of bytes, the budget, and the uncompressed quality."""
-    half = 2 ** (_DODGE + 0.07)
-    for size in {point.bytes for point in points}:
-        axes.axvspan(size / half, size * half, color="#000000", alpha=0.03, linewidth=0, zorder=0)
-    text: dict[str, Any] = {
-        "textcoords": "offset points",
-        "fontsize": _SMALL,
-        "color": INK,
-        "zorder": 6,
-    }
+    text = {"textcoords": "offset points", "fontsize": _SMALL, "color": INK, "zorder": 6}
     if budget:  # points of as many bytes stand left of the line
         axes.axvline(budget * half, color=INK, linewidth=1.2, zorder=1.5)
         at = {"xy": (budget * half, 0), "xycoords": ("data", "axes fraction"), "xytext": (5, 6)}
@@ -246,21 +226,15 @@ def _levels(axes: Any, points: Sequence[QualityPoint], budget: int | None) -> No
         axes.annotate(f"uncompressed {level:.3f}", **at, **text)
 
 
-def _mark(axes: Any, point: QualityPoint, x: float, colour: str, most: int, *, faded: bool) -> None:
+def _mark(
+    axes: Any, point: QualityPoint, x: float, *, colour: str, area: float, faded: bool
+) -> None:
     """A point and its interval."""
-    bar = (0.6, 0.25, 2) if faded else (1.4, 0.8, 2.5)
-    axes.vlines(x, *point.interval, color=colour, linewidth=bar[0], alpha=bar[1], zorder=bar[2])
-    axes.scatter(
-        x,
-        point.mean,
-        s=_area(point.parameters, most),
-        marker=_MARKERS.get(point.bits, "P"),
-        color=colour,
-        edgecolors="white",
-        linewidths=0.8,
-        alpha=0.4 if faded else 1.0,
-        zorder=3 if faded else 4,
-    )
+    width, alpha, zorder = (0.6, 0.25, 2) if faded else (1.4, 0.8, 2.5)
+    axes.vlines(x, *point.interval, color=colour, linewidth=width, alpha=alpha, zorder=zorder)
+    look = {"color": colour, "edgecolors": "white", "linewidths": 0.8}
+    look |= {"alpha": 0.4, "zorder": 3} if faded else {"alpha": 1.0, "zorder": 4}
+    axes.scatter(x, point.mean, s=area, marker=_MARKERS.get(point.bits, "P"), **look)
 
 
 def _area(parameters: int, most: int) -> float:
@@ -268,24 +242,11 @@ def _area(parameters: int, most: int) -> float:
     return 40 + 150 * (parameters / most if most else 0.0) ** 0.5
 
 
-def _name_points(
-    axes: Any,
-    named: Sequence[QualityPoint],
-    x: dict[QualityPoint, float],
-    methods: Sequence[str],
-) -> None:
+def _name_points(axes: Any, named: Mapping[float, QualityPoint], colours: Sequence[str]) -> None:
     """Labels beside their points, where they cover neither points nor each other."""
-    if not named:
-        return
-    points = [(x[point], point.mean) for point in named]
-    pixel = axes.figure.dpi / 72
-
-    def moved(right: float, up: float) -> list[tuple[float, float]]:
-        """Places so many points of print from the points."""
-        shifted = axes.transData.transform(points)
-        shifted += (right * pixel, up * pixel)
-        return axes.transData.inverted().transform(shifted).tolist()
-
+    pixels = axes.transData.transform([(x, point.mean) for x, point in named.items()])
+    to_data = axes.transData.inverted().transform
+    above = to_data(pixels + np.array([-66, 66]))  # the front leaves room there
     texts = [
         axes.text(
             *place,
@@ -293,19 +254,19 @@ def _name_points(
             ha="center",
             fontsize=_SMALL,
             fontweight="bold" if point.emphasis else "normal",
-            color=colour_of(point.method, methods),
+            color=colour,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
             zorder=5,
         )
-        for place, point in zip(moved(-30, 30), named, strict=True)  # the front leaves room there
+        for place, point, colour in zip(above, named.values(), colours, strict=True)
     ]
-    rings = [place for right in (-9, 0, 9) for up in (-9, 0, 9) for place in moved(right, up)]
+    around = [(right, up) for right in (-20, 0, 20) for up in (-20, 0, 20)]
+    rings = to_data([pixel + move for pixel in pixels for move in around])
     optional_import("adjustText", "retrieval").adjust_text(
         texts,
-        *zip(*rings, strict=True),
-        target_x=[place for place, _ in points],
-        target_y=[height for _, height in points],
-        avoid_self=False,
+        *rings.T,
+        target_x=list(named),
+        target_y=[point.mean for point in named.values()],
         ax=axes,
         expand=(1.05, 1.3),
         iter_lim=300,  # and no limit of time: the same points give the same picture
@@ -313,33 +274,29 @@ def _name_points(
     )
 
 
-def _handles(points: Sequence[QualityPoint], *, front: bool) -> list[Any]:
+def _handles(points: Sequence[QualityPoint], front: bool) -> list[Any]:
     """What the legend explains, under headings: methods, bits, parameters and the rest."""
-    lines = optional_import("matplotlib.lines", "retrieval")
-
-    def dot(label: str, **look: Any) -> Any:
-        return lines.Line2D([], [], linestyle="none", label=label, **look)
-
-    methods, most = _methods(points), max(point.parameters for point in points)
-    handles = [dot("method", color=INK), *_method_handles(methods)]
+    most = max(point.parameters for point in points)
+    handles = [_dot("method", color=INK), *_method_handles(points)]
     bits = sorted({point.bits for point in points}, reverse=True)
     if len(bits) > 1:
-        handles += [dot(""), dot("bits a number", color=INK)]
-        handles += [dot(str(b), marker=_MARKERS.get(b, "P"), color=QUIET, ms=8) for b in bits]
+        handles += [_dot(""), _dot("bits a number", color=INK)]
+        handles += [_dot(str(b), marker=_MARKERS.get(b, "P"), color=QUIET, ms=8) for b in bits]
     if most:
         counts = dict.fromkeys(int(float(f"{n:.0e}")) for n in (0, most / 50, most / 5, most))
         look = {"marker": "o", "color": "#BDBDBD"}
-        handles += [dot(""), dot("parameters", color=INK)]
-        handles += [dot(f"{n:,}", ms=_area(n, most) ** 0.5, **look) for n in counts]
-    handles += [dot(""), dot("95% interval", marker="|", color=QUIET, ms=14)]
-    ring = dot("Pareto front", marker="o", color=INK, mfc="none", ms=12)
+        handles += [_dot(""), _dot("parameters", color=INK)]
+        handles += [_dot(f"{n:,}", ms=_area(n, most) ** 0.5, **look) for n in counts]
+    handles += [_dot(""), _dot("95% interval", marker="|", color=QUIET, ms=14)]
+    ring = _dot("Pareto front", marker="o", color=INK, mfc="none", ms=12)
     return [*handles, ring] if front else handles
 
 
-def _method_handles(methods: Sequence[str]) -> list[Any]:
+def _method_handles(points: Sequence[QualityPoint]) -> list[Any]:
+    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
+    return [_dot(_NAMES.get(m, m), color=colour_of(m, methods), marker="o", ms=8) for m in methods]
+
+
+def _dot(label: str, **look: Any) -> Any:
     lines = optional_import("matplotlib.lines", "retrieval")
-    look = {"linestyle": "none", "marker": "o", "ms": 8}
-    return [
-        lines.Line2D([], [], label=_NAMES.get(m, m), color=colour_of(m, methods), **look)
-        for m in methods
-    ]
+    return lines.Line2D([], [], linestyle="none", label=label, **look)

@@ -1,9 +1,8 @@
-"""Figures of what a head has learned: they show the numbers, fit, and leave nothing behind."""
+"""Panels of what a head has learned, and their numbers: against laws and plain loops."""
 
 import math
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -14,8 +13,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
+from torch.testing import assert_close
 
-from mpsheads.mps import product_state, random_mps
+from mpsheads.heads import MPSProjectionHead
+from mpsheads.mps import entanglement_entropy, ghz_state, product_state, random_mps
 from mpsheads.plotting import (
     EntropyProfile,
     PairDistances,
@@ -24,22 +25,19 @@ from mpsheads.plotting import (
     angle_map_on,
     code_bits_on,
     code_entropy,
-    distance_distributions,
-    distance_distributions_on,
+    distances_on,
     draw_panels,
-    entanglement_entropy,
-    entanglement_entropy_on,
+    entropy_on,
+    entropy_profile,
 )
 from mpsheads.similarity import quantize
 
 LIMITS = torch.tensor([1.0, 1.0, 0.0] * 8 + [1.0, 1.0])
-DOCX = r"must end in one of .*\.png"
 
 
 @pytest.fixture
 def profile(generator):
-    entropies = torch.rand(40, len(LIMITS), generator=generator) ** 2 * LIMITS
-    return EntropyProfile(entropies, LIMITS, tuple(range(2, 27, 3)))
+    return EntropyProfile(torch.rand(40, len(LIMITS), generator=generator) ** 2 * LIMITS, LIMITS)
 
 
 @pytest.fixture
@@ -48,51 +46,14 @@ def z(generator):
 
 
 @pytest.fixture
-def pairs(generator):
-    near, far = torch.rand(200, generator=generator), torch.rand(900, generator=generator) + 0.7
-    queries = {"relevant_queries": torch.arange(200), "other_queries": torch.arange(900) // 5}
-    return [
-        PairDistances("1 − cosine", near, far, "before: 384 numbers"),
-        PairDistances("−log fidelity", 20 * near, 20 * far, "after: 128 numbers", **queries),
-    ]
-
-
-@pytest.fixture
 def codes(z):
     return [quantize(z, bits) for bits in (8, 4, 2, 1)]
 
 
 @pytest.fixture
-def drawings(profile, z, codes, pairs):
-    """Name -> a function that draws to a path."""
-    panels = [
-        partial(entanglement_entropy_on, profile, by="place"),
-        partial(angle_histogram_on, z),
-        partial(code_bits_on, codes),
-        *(partial(distance_distributions_on, pair) for pair in pairs),
-    ]
-    return {
-        "entanglement": partial(entanglement_entropy, profile),
-        "angles": partial(angle_histogram, z, codes=codes),
-        "distances": partial(distance_distributions, pairs),
-        "panels": partial(draw_panels, panels, title="A heading"),
-    }
-
-
-@pytest.fixture
-def saved(monkeypatch, tmp_path):
-    """A function that draws and returns the figure as it was saved."""
-    figures = []
-    save = Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1]
-    )
-
-    def draw(function, **options):
-        function(tmp_path / "plot.png", **options)
-        return figures[-1]
-
-    return draw
+def pairs(generator):
+    near, far = torch.rand(20, 10, generator=generator), torch.rand(20, 45, generator=generator)
+    return PairDistances("−log fidelity", [*20 * near], [*20 * far + 14], "after: 128 numbers")
 
 
 @pytest.fixture
@@ -104,94 +65,82 @@ def shown(figure) -> list[Text]:
     """All texts of a figure but tick labels outside the limits, which matplotlib keeps unseen."""
     texts = [*figure.texts]
     for axes in figure.axes:
-        texts += [*axes.texts, axes.xaxis.label, axes.yaxis.label]
-        texts += [axes.title, axes._left_title, axes._right_title]
-        texts += axes.get_legend().get_texts() if axes.get_legend() else []
+        texts += [*axes.texts, axes.xaxis.label, axes.yaxis.label, axes._left_title]
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             ticks = zip(axis.get_ticklocs(), axis.get_majorticklabels(), strict=False)
-            there = axis.get_tick_params().get("labelleft", True)
-            texts += [label for at, label in ticks if there and low <= at <= high]
-    return texts
+            texts += [label for at, label in ticks if low <= at <= high]
+    return [text for text in texts if text.get_text()]
 
 
-NAMES = ["entanglement", "angles", "distances", "panels"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_texts_lie_within_the_picture_and_do_not_overlap(name, drawings, saved):
-    figure = saved(drawings[name], subtitle="mps head, 384 to 128 numbers; d")
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    boxes = {
-        text: Text.get_window_extent(text, renderer) for text in shown(figure) if text.get_text()
-    }
-    assert "mps head, 384 to 128 numbers; d" in {t.get_text() for t in boxes}
-    outside = [
-        t.get_text()
-        for t, box in boxes.items()
-        if box.x0 < 0 or box.y0 < 0 or box.x1 > figure.bbox.x1 or box.y1 > figure.bbox.y1
+def test_texts_lie_within_the_picture_and_do_not_overlap(
+    profile, z, codes, pairs, tmp_path, monkeypatch
+):
+    figures, save, before = [], Figure.savefig, dict(matplotlib.rcParams)
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1]
+    )
+    panels = [
+        *(partial(entropy_on, profile, by=by) for by in ("place", "block", "bond")),
+        partial(angle_histogram_on, z),
+        partial(code_bits_on, codes),
+        partial(distances_on, pairs),
     ]
-    assert not outside
-    together = [
-        (a.get_text(), b.get_text())
-        for a, b in combinations(boxes, 2)
-        if boxes[a].overlaps(boxes[b])
-    ]
-    assert not together
-    assert min(text.get_fontsize() for text in boxes) >= 12
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("ending", ["png", "svg"])
-def test_every_format_can_be_written(name, ending, drawings, tmp_path):
-    path = tmp_path / "new" / f"plot.{ending}"
-    assert drawings[name](path) == path
-    start = path.read_bytes()[:300]
-    assert {"png": b"\x89PNG", "svg": b"<svg"}[ending] in start
-    if ending == "png":
-        assert imread(path).std() > 0.05
+    path = draw_panels(panels, tmp_path / "new" / "plot.png", title="A heading", subtitle="mps")
+    assert imread(path).std() > 0.05
     assert list(path.parent.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_format_leaves_no_file_and_settings_stay(name, drawings, tmp_path):
-    before = dict(matplotlib.rcParams)
-    with pytest.raises(ValueError, match=DOCX):
-        drawings[name](tmp_path / "plot.docx")
-    drawings[name](tmp_path / "plot.svg")
-    assert [file.name for file in tmp_path.iterdir()] == ["plot.svg"]
+    angle_histogram(z, tmp_path / "angles.svg", codes=codes)
     assert dict(matplotlib.rcParams) == before
+    for figure in figures:
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        boxes = {text: Text.get_window_extent(text, renderer) for text in shown(figure)}
+        for box in boxes.values():
+            assert min(box.x0, box.y0) >= 0
+            assert box.x1 <= figure.bbox.x1
+            assert box.y1 <= figure.bbox.y1
+        for a, b in combinations(boxes, 2):
+            assert not boxes[a].overlaps(boxes[b]), (a, b)
+        assert min(text.get_fontsize() for text in boxes) >= 12
+    with pytest.raises(ValueError, match=r"must end in one of .*\.png"):
+        draw_panels(panels, tmp_path / "plot.docx", title="")
 
 
 def medians(axes):
     return [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "_"]
 
 
-def test_entropies_show_their_medians_by_place_and_by_block(profile, axes):
-    entanglement_entropy_on(profile, axes, by="place")
-    values = {d: profile.entropies[:, b] for d, b in profile.bonds_by_distance.items()}
-    np.testing.assert_allclose(medians(axes), [[d, np.median(v)] for d, v in values.items()])
-    other = Figure().add_subplot()
-    entanglement_entropy_on(profile, other, by="block")
-    strongest = profile.entropies[:, profile.strongest]
-    np.testing.assert_allclose(medians(other), list(enumerate(np.median(strongest, axis=0))))
-    with pytest.raises(ValueError, match=r"`by` must be one of"):
-        entanglement_entropy_on(profile, other, by="text")
-
-
-def test_a_chain_without_blocks_is_one_panel_with_every_bond(saved, generator):
-    state = random_mps(9, 4, batch_size=12, generator=generator)
-    (axes,) = saved(lambda path: entanglement_entropy(state, path)).axes
+def test_entropies_show_their_medians_by_place_block_and_bond(profile):
+    places = {1: range(1, 26, 3), 2: range(0, 26, 3)}
+    strongest = [max(3 * i, 3 * i + 1, key=profile.entropies.mean(0).__getitem__) for i in range(9)]
+    for by, groups in {"place": places, "block": dict(enumerate([b] for b in strongest))}.items():
+        axes = Figure().add_subplot()
+        entropy_on(profile, axes, by=by)
+        values = [[x, np.median(profile.entropies[:, list(bonds)])] for x, bonds in groups.items()]
+        np.testing.assert_allclose(medians(axes), values)
+    entropy_on(profile, axes)
     assert axes.get_xlabel() == "bond"
-    assert [x for x, _ in medians(axes)] == list(range(8))
+    with pytest.raises(ValueError, match=r"no bond can carry entanglement"):
+        entropy_on(entropy_profile(product_state(torch.tensor([[[1.0, 0.0]] * 4]))), axes)
 
 
-def test_products_cannot_be_drawn(tmp_path):
-    state = product_state(torch.tensor([[[1.0, 0.0]] * 4]))
-    with pytest.raises(ValueError, match=r"`states` are products: no bond can carry"):
-        entanglement_entropy(state, tmp_path / "plot.png")
-    assert not list(tmp_path.iterdir())
+def test_the_profile_holds_the_entropies_of_all_batches_in_bits(generator):
+    states = [random_mps(6, 3, batch_size=n, generator=generator) for n in (2, 3)]
+    profile = entropy_profile(iter(states))
+    expected = torch.cat([entanglement_entropy(state, base=2) for state in states])
+    assert_close(profile.entropies, expected)
+    assert (profile.entropies <= profile.limits + 1e-6).all()
+    ghz = entropy_profile(ghz_state(5))
+    assert_close(ghz.entropies[0].double(), ghz.limits)
+
+
+def test_a_head_has_one_block_for_each_kept_qubit(generator):
+    head = MPSProjectionHead(11, 4, generator=generator)
+    with torch.no_grad():
+        head.angles.uniform_(-1, 1, generator=generator)
+        profile = entropy_profile(head.state(torch.randn(5, 11, generator=generator)))
+    assert profile.blocks == [[0, 1], [3, 4], [6, 7], [9]]
+    assert profile.groups("place") == {1: [1, 4, 7, 9], 2: [0, 3, 6]}
 
 
 def test_the_histogram_shares_add_up_and_the_map_has_a_column_an_output(z, axes):
@@ -213,7 +162,6 @@ def test_low_values_are_at_the_bottom_of_the_map(axes):
     assert axes.images[0].origin == "lower"
     assert (picture[0, 0], picture[-1, 1]) == (10, 10)
     assert extent == [-0.5, 1.5, -1, 1]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["-1", "0", "1"]
     angle_map_on(torch.ones(5, 2), Figure().add_subplot())  # equal values can be drawn
     with pytest.raises(ValueError, match=r"`z` must have shape \(texts, outputs\)"):
         angle_map_on(torch.zeros(0, 3), axes)
@@ -227,31 +175,47 @@ def test_the_bars_are_the_bits_in_use(codes, axes):
     assert [text.get_text() for text in axes.texts] == [f"≥{used[0]:.1f}", f"{used[1]:.1f}"]
 
 
+def test_code_entropy_is_that_of_the_frequencies_with_its_correction():
+    cells = (torch.arange(16) + 0.5) * math.pi / 16
+    z = torch.stack([cells.repeat(50), torch.full((800,), 1.0)], dim=1)
+    for bits in (1, 2, 4):
+        expected = torch.tensor([bits, 0.0], dtype=torch.float64)
+        assert_close(code_entropy(quantize(z, bits)), expected)
+    z = torch.tensor([[0.1]] * 300 + [[3.0]] * 100)
+    p = torch.tensor([0.75, 0.25], dtype=torch.float64)
+    corrected = -(p * p.log2()).sum() + 1 / (2 * 400 * math.log(2))
+    assert_close(code_entropy(quantize(z, 8)), corrected[None])
+
+
 def test_both_distributions_have_the_same_area_and_the_numbers_are_stated(pairs, axes):
-    after = pairs[1]
-    distance_distributions_on(after, axes)
-    outlines = {
-        s.get_label(): s for s in axes.patches if s.get_label() in ("relevant pairs", "other pairs")
-    }
-    assert set(outlines) == {"relevant pairs", "other pairs"}
-    for outline in outlines.values():
-        density, edges, _ = outline.get_data()
-        assert (density * np.diff(edges)).sum() == pytest.approx(1)
-    (said,) = axes.texts
-    assert said.get_text() == (
-        f"overlap {after.overlap:.3f}\nAUC {after.auc:.3f}\n"
-        f"within queries {after.auc_within_queries:.3f}"
-    )
-    assert after.threshold in [line.get_xdata()[0] for line in axes.lines]
+    distances_on(pairs, axes)
+    threshold, overlap = pairs.separation
+    words = [text.get_text() for text in axes.texts]
+    assert f"overlap {overlap:.3f}\nAUC {pairs.auc:.3f}" in words[-1]
+    assert {"relevant pairs", "other pairs"} < set(words)
+    assert threshold in [line.get_xdata()[0] for line in axes.lines]
+    same = PairDistances("d", [torch.ones(3)], [torch.ones(4)])
+    other = Figure().add_subplot()
+    distances_on(same, other)
+    assert other.get_xlim() == (0.5, 1.5)
+    assert (same.auc, same.separation[1]) == (0.5, 1.0)
 
 
-def test_equal_distances_can_be_drawn(axes):
-    distance_distributions_on(PairDistances("d", torch.ones(3), torch.ones(4)), axes)
-    assert axes.get_xlim() == (0.5, 1.5)
-    assert all(np.isfinite(outline.get_data()[0]).all() for outline in axes.patches)
+def test_distances_are_told_apart_as_by_plain_loops(generator):
+    near = torch.randn(30, generator=generator).mul(3).round()
+    far = torch.randn(70, generator=generator).mul(4).round() + 3
+    pairs = PairDistances("d", [near[:10], near[10:]], [far[:40], far[40:]])
 
+    def in_order(x, y):
+        return float(((x[:, None] < y).float() + (x[:, None] == y).float() / 2).mean())
 
-def test_nothing_to_compare_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"`distances` must hold at least one"):
-        distance_distributions([], tmp_path / "plot.png")
-    assert not Path(tmp_path / "plot.png").exists()
+    assert pairs.auc == pytest.approx(in_order(near, far))
+    within = [in_order(near[:10], far[:40]), in_order(near[10:], far[40:])]
+    assert pairs.auc_within_queries == pytest.approx(sum(within) / 2)
+
+    def errors(threshold):
+        return float((near > threshold).float().mean() + (far <= threshold).float().mean())
+
+    threshold, overlap = pairs.separation
+    assert errors(threshold) == pytest.approx(overlap)
+    assert all(errors(t) >= overlap - 1e-6 for t in torch.linspace(-4, 6, 300))
