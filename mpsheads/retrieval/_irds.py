@@ -88,8 +88,9 @@ def _records(name: str, what: str, iterate: Callable[[], Iterable[Any]]) -> Iter
     """What an id holds; an error says the id, and the place or that files could not be fetched."""
     place = 1
     try:
-        for place, record in enumerate(iterate(), start=2):
+        for record in iterate():
             yield record
+            place += 1
     except (OSError, EOFError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, ValueError) or reason.startswith("expected"):
