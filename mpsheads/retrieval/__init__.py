@@ -10,12 +10,17 @@ from mpsheads.retrieval.collections import (
     load_collection,
     parse_dataset,
 )
-from mpsheads.retrieval.comparison import measure_heads
 from mpsheads.retrieval.docstrings import docstring_collection
-from mpsheads.retrieval.embedded import EmbeddedCollection, Pool, embed, embed_dataset
+from mpsheads.retrieval.embedded import (
+    EmbeddedCollection,
+    Pool,
+    embed,
+    embed_dataset,
+    measure_heads,
+)
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
-from mpsheads.retrieval.models import NAMED_MODELS, NamedModel, default_cache_dir, fetch_model
+from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_model
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.search import rank
 from mpsheads.retrieval.statistics import PairedTest, bootstrap_interval, holm, paired_test
@@ -29,7 +34,6 @@ __all__ = [
     "EmbeddedCollection",
     "Encoder",
     "Evaluation",
-    "NamedModel",
     "PairedTest",
     "Pool",
     "Run",

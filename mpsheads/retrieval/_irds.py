@@ -86,16 +86,16 @@ def _is_complete(dataset: Any) -> bool:
 
 def _records(name: str, what: str, iterate: Callable[[], Iterable[Any]]) -> Iterator[Any]:
     """What an id holds; an error says the id, and the place or that files could not be fetched."""
-    place = 1
+    done = 0
     try:
         for record in iterate():
             yield record
-            place += 1
+            done += 1
     except (OSError, EOFError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, ValueError) or reason.startswith("expected"):
             raise ValueError(
-                f"The {what} of the ir_datasets id {name!r} are malformed at record {place}: "
+                f"The {what} of the ir_datasets id {name!r} are malformed at record {done + 1}: "
                 f"{reason}."
             ) from error
         home = os.environ.get("IR_DATASETS_HOME", "~/.ir_datasets")

@@ -21,7 +21,7 @@ _SKIPPED = re.compile(  # mpsheads, since its docstrings change too often to mea
     r"_.*|test_.*|.*_test|tests?|testing|conftest|idlelib|lib2to3|turtledemo|(site|dist)-packages"
     r"|vendor(ed)?|extern(als)?|third_?party|mpsheads"
 )
-_CHARACTERS_A_DOCSTRING = 5_000  # a file with fewer docstrings is not worth its parsing
+_CHARACTERS_A_DOCSTRING = 2_500  # a file with fewer docstrings is not worth its parsing
 _LARGEST_FILE = 300_000
 _MOST_OF_A_PACKAGE = 400  # so that none dominates
 _QUERY_WORDS = range(4, 31)

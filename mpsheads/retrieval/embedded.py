@@ -1,4 +1,4 @@
-"""A collection with its embeddings: what commands and studies pass on."""
+"""A collection with its embeddings: what commands and studies pass on, and measure heads on."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,10 @@ from mpsheads.retrieval.collections import (
     parse_dataset,
 )
 from mpsheads.retrieval.encoder import Encoder, TextKind
-from mpsheads.retrieval.evaluation import evaluate
+from mpsheads.retrieval.evaluation import check_measures, evaluate
 from mpsheads.retrieval.runs import Run
 from mpsheads.retrieval.search import rank
+from mpsheads.retrieval.statistics import bootstrap_interval, holm, paired_test
 from mpsheads.retrieval.triples import Triple, load_triples
 from mpsheads.retrieval.vectors import load_vectors
 from mpsheads.similarity import Codes, cosine
@@ -137,7 +138,6 @@ def embed(
     name: str | None = None,
     query_vectors: PathLike | None = None,
     document_vectors: PathLike | None = None,
-    cache_dir: PathLike | None = None,
     progress: bool = False,
 ) -> EmbeddedCollection:
     """Embed a collection: encode its texts, or read embeddings from the cache or from files.
@@ -152,7 +152,6 @@ def embed(
         query_vectors: A file as `load_vectors` reads, with the ids of its rows. One without ids
             must hold one row for each query, in the collection's order.
         document_vectors: The same for documents.
-        cache_dir: Folder of the cache; see `encode_cached`.
         progress: Show a bar on stderr for what is encoded.
 
     Raises:
@@ -167,18 +166,17 @@ def embed(
     query_ids = list(collection.queries)
     if not doc_ids:
         raise ValueError(f"The qrels of {collection.name} name no document that it holds.")
-    both = []
-    for kind, ids, texts, file in (
+    both: list[Tensor] = []
+    inputs: list[tuple[TextKind, list[str], Mapping[str, str], PathLike | None]] = [
         ("query", query_ids, collection.queries, query_vectors),
         ("document", doc_ids, collection.documents, document_vectors),
-    ):
+    ]
+    for kind, ids, texts, file in inputs:
         if file is not None:
             both.append(_rows_of(file, kind, ids, texts))
         elif encoder is not None:
             wanted = [texts[identifier] for identifier in ids]
-            both.append(
-                encode_cached(encoder, wanted, kind=kind, cache_dir=cache_dir, progress=progress)
-            )
+            both.append(encode_cached(encoder, wanted, kind=kind, progress=progress))
         else:
             raise ValueError(f"`encoder` is None, and there is no file of {kind} vectors.")
     queries, documents = both
@@ -199,7 +197,6 @@ def embed_dataset(
     default_pool: str = "all",
     triples: PathLike | None = None,
     max_triples: int | None = None,
-    cache_dir: PathLike | None = None,
     progress: bool = False,
 ) -> EmbeddedCollection:
     """Load and embed `FOLDER|ID[:SPLIT][@POOL]`, such as `data/trec-dl-mini:dl19@judged`.
@@ -212,7 +209,6 @@ def embed_dataset(
             are embedded, with the documents that they name and those judged relevant for the
             queries; there is no pool.
         max_triples: Most triples, the first ones.
-        cache_dir: Folder of the cache; see `encode_cached`.
         progress: Show a bar on stderr for what is encoded.
 
     Raises:
@@ -234,7 +230,6 @@ def embed_dataset(
         document_ids=doc_ids,
         triples=rows,
         name=dataset_name(dataset),
-        cache_dir=cache_dir,
         progress=progress,
     )
 
@@ -272,3 +267,69 @@ def _rows_of(file: PathLike, kind: TextKind, ids: list[str], texts: Mapping[str,
     rows = {identifier: row for row, identifier in enumerate(file_ids)}
     _check_held(f"The {kind} vectors", ids, rows, f"the ids in {file}")
     return vectors[[rows[identifier] for identifier in ids]]
+
+
+def measure_heads(
+    heads: Mapping[str, ProjectionHead | None],
+    embedded: EmbeddedCollection,
+    measures: Sequence[str],
+    *,
+    baseline: str,
+    top_k: int = 1000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """One row a head: its size, its measures, and a paired test against the baseline.
+
+    Args:
+        heads: Label to head; `None` stands for uncompressed embeddings.
+        embedded: What the heads compress, with the judgments.
+        measures: Names as `evaluate` takes them; the first one is tested.
+        baseline: The label that the others are tested against.
+        top_k: Documents ranked for each query; no measure may look deeper.
+        seed: Seed of intervals and tests.
+
+    Returns:
+        Rows in the order of `heads`: "label", "head" (its name, `None` if uncompressed),
+        "out_features", "parameters", "bytes_per_vector", "config", and under "measures" for each
+        measure "mean" and "interval" (the 95% bootstrap interval). "difference", "p_value" and
+        "p_value_holm" hold mean difference and randomisation test of the first measure; the last
+        is corrected for the number of rows by Holm's method. `None` for the baseline itself.
+
+    Raises:
+        ImportError: If ir_measures or SciPy is missing.
+        ValueError: If `baseline` is not a label, a measure is unknown, or a head does not fit.
+    """
+    check_measures(measures)
+    if baseline not in heads:
+        raise ValueError(f"`baseline` must be one of {list(heads)}, got {baseline!r}.")
+    evaluations = {
+        label: evaluate(embedded.rank(head, top_k=top_k), embedded.qrels, measures)
+        for label, head in heads.items()
+    }
+    base = evaluations[baseline].values(measures[0])
+    rows: list[dict[str, Any]] = []
+    for label, head in heads.items():
+        evaluation, tested = evaluations[label], label != baseline and len(base) > 1
+        test = paired_test(evaluation.values(measures[0]), base, seed=seed) if tested else None
+        intervals = {m: bootstrap_interval(evaluation.values(m), seed=seed) for m in measures}
+        rows.append(
+            {
+                "label": label,
+                "head": head and head.name,
+                "out_features": head.out_features if head else embedded.features,
+                "parameters": head.num_parameters if head else 0,
+                "bytes_per_vector": head.bytes_per_vector if head else 4 * embedded.features,
+                "config": head and head.config,
+                "measures": {
+                    m: {"mean": evaluation.mean[m], "interval": list(intervals[m])}
+                    for m in measures
+                },
+                "difference": test and test.mean_difference,
+                "p_value": test and test.p_value,
+                "p_value_holm": None,
+            }
+        )
+    compared = [row for row in rows if row["p_value"] is not None]
+    for row, p_value in zip(compared, holm([row["p_value"] for row in compared]), strict=True):
+        row["p_value_holm"] = p_value
+    return rows

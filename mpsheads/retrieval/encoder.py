@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._optional import optional_import
 from mpsheads._pooling import pooled_batches, token_limit
-from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
 from mpsheads.retrieval.models import TOKENIZER_FILES, model_folder, weight_files
@@ -49,7 +47,6 @@ class Encoder:
             that there is, else the CPU.
         dtype: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`: bfloat16 where the CPU has
             instructions for it (avx512_bf16 or amx) or the CUDA device supports it, else float32.
-            The pooling is done in float32.
         query_prefix: Put before every query, as E5 and BGE models ask for.
         document_prefix: Put before every document.
 
@@ -118,14 +115,12 @@ class Encoder:
         }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
-    @torch.no_grad()
     def encode(
         self,
         texts: Sequence[str],
         *,
         kind: TextKind = "document",
-        progress: bool = False,
-        advance: Callable[[int], None] | None = None,
+        advance: Callable[[int], None] = lambda _: None,
     ) -> Tensor:
         """Embeddings of texts, in their order.
 
@@ -135,8 +130,7 @@ class Encoder:
         Args:
             texts: Any number of texts; an empty one is encoded as its special tokens.
             kind: `"document"` or `"query"`: which prefix is put before each text.
-            progress: Show a bar on stderr.
-            advance: Called after each batch with its number of texts, for a bar of your own.
+            advance: Called after each batch with its number of texts, as for a progress bar.
 
         Returns:
             `(len(texts), features)`, float32, on the CPU, not normalised.
@@ -149,8 +143,7 @@ class Encoder:
         check_texts(texts)
         result = torch.empty(len(texts), self.features)
         if texts:
-            with progress_bar(f"Encoding {kind} texts", len(texts), enabled=progress) as bar:
-                self._fill(result, texts, self.prefixes[kind], advance or bar)
+            self._fill(result, [self.prefixes[kind] + text for text in texts], advance)
         bad = ~torch.isfinite(result).all(dim=1)
         if bad.any():
             raise ValueError(
@@ -159,12 +152,11 @@ class Encoder:
             )
         return result
 
-    def _fill(
-        self, result: Tensor, texts: Sequence[str], prefix: str, advance: Callable[[int], None]
-    ) -> None:
+    def _fill(self, result: Tensor, texts: list[str], advance: Callable[[int], None]) -> None:
         """Encode texts into the rows of `result`, by threads that take chunks of like length."""
         tokenizer, network = self._model
         limit = token_limit(network.config, tokenizer, self.max_length)
+        options = (limit, self.pooling, self.batch_size)
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
         threads = torch.get_num_threads()
@@ -173,8 +165,7 @@ class Encoder:
 
         @torch.no_grad()  # which holds for one thread
         def work(chunk: list[int]) -> None:
-            own, part = idle.pop(), [prefix + texts[row] for row in chunk]
-            options = (limit, self.pooling, self.batch_size)
+            own, part = idle.pop(), [texts[row] for row in chunk]
             try:
                 for rows, pooled in pooled_batches(network, own, part, *options):
                     result[[chunk[row] for row in rows]] = pooled.float().cpu()
@@ -187,9 +178,13 @@ class Encoder:
 
     @cached_property
     def _file_hashes(self) -> dict[str, str]:
-        names = ("config.json", *TOKENIZER_FILES)
-        files = [*(self.folder / name for name in names), *weight_files(self.folder)]
-        return {file.name: _sha256(file) for file in files if file.is_file()}
+        hashes = {}
+        names = [*TOKENIZER_FILES, "config.json", *(f.name for f in weight_files(self.folder))]
+        for name in names:
+            if (self.folder / name).is_file():
+                with (self.folder / name).open("rb") as file:
+                    hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashes
 
     @cached_property
     def _model(self) -> tuple[Any, Any]:
@@ -246,8 +241,3 @@ def _fastest_dtype(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if device.type == "cpu" and has else torch.float32
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

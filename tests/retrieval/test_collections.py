@@ -62,29 +62,33 @@ def test_no_header_is_needed_and_of_several_judgments_of_a_pair_the_last_counts(
 
 MALFORMED = [
     ("corpus.jsonl", "", r"corpus\.jsonl is empty"),
-    ("corpus.jsonl", "\n \n", r"corpus\.jsonl holds nothing but blank lines"),
+    ("corpus.jsonl", "\n \n", r"corpus\.jsonl is empty"),
     (
         "corpus.jsonl",
         jsonl(CORPUS) + '{"_id": "d4", "text',
-        r"corpus\.jsonl, line 4: not valid JSON",
+        r"corpus\.jsonl, line 4: Invalid JSON",
     ),
-    ("corpus.jsonl", jsonl(CORPUS) + "[1]\n", r"corpus\.jsonl, line 4: must be an object"),
+    ("corpus.jsonl", jsonl(CORPUS) + "[1]\n", r"corpus\.jsonl, line 4: .*object"),
     ("corpus.jsonl", jsonl([*CORPUS, CORPUS[0]]), r"line 4: \"_id\" 'd1' comes a second time"),
-    ("corpus.jsonl", jsonl([{"text": "a"}]), r"corpus\.jsonl, line 1: \"_id\" .*missing"),
-    ("corpus.jsonl", jsonl([{"_id": "", "text": "a"}]), r"line 1: \"_id\" must be a string"),
-    ("corpus.jsonl", jsonl([{"_id": "a"}]), r"line 1: \"text\" must be a string: it is missing"),
-    ("corpus.jsonl", jsonl([{"_id": "a", "text": 3}]), r"line 1: \"text\" must be a string: got 3"),
-    ("corpus.jsonl", jsonl([{"_id": "a", "title": 3, "text": ""}]), r"\"title\" must be a string"),
+    ("corpus.jsonl", jsonl([{"text": "a"}]), r"corpus\.jsonl, line 1: \"_id\": Field required"),
+    (
+        "corpus.jsonl",
+        jsonl([{"_id": "", "text": "a"}]),
+        r"line 1: \"_id\": String should",
+    ),
+    ("corpus.jsonl", jsonl([{"_id": "a"}]), r"line 1: \"text\": Field required"),
+    ("corpus.jsonl", jsonl([{"_id": "a", "text": [3]}]), r"line 1: \"text\": Input should be a"),
+    ("corpus.jsonl", jsonl([{"_id": "a", "title": [3], "text": ""}]), r"\"title\": Input should"),
     ("corpus.jsonl", b'{"_id": "d1", "text": "\xff"}\n', r"corpus\.jsonl, line 1: not UTF-8"),
     ("corpus.jsonl", jsonl([{"_id": "x", "text": "a"}]), r"judges no document that .*corpus"),
     ("queries.jsonl", "", r"queries\.jsonl is empty"),
     ("queries.jsonl", jsonl([*QUERIES, QUERIES[1]]), r"queries\.jsonl, line 4: .*'q2' comes a sec"),
     ("queries.jsonl", jsonl(QUERIES[1:]), r"test\.tsv, line 2: query 'q1' is not in .*queries"),
     ("qrels/test.tsv", "", r"test\.tsv is empty"),
-    ("qrels/test.tsv", tsv([]), r"test\.tsv holds no judgments"),
-    ("qrels/test.tsv", tsv([]) + "q1\td1\n", r"test\.tsv, line 2: must have 3 tab.* got 2"),
-    ("qrels/test.tsv", tsv([]) + "q1\t0\td1\t1\n", r"test\.tsv, line 2: must have 3 tab.* got 4"),
-    ("qrels/test.tsv", tsv([]) + "q1 d1 1\n", r"test\.tsv, line 2: must have 3 tab.* got 1"),
+    ("qrels/test.tsv", tsv([]), r"test\.tsv holds no line below"),
+    ("qrels/test.tsv", tsv([]) + "q1\td1\n", r"test\.tsv, line 2: must have 3 tab.*"),
+    ("qrels/test.tsv", tsv([]) + "q1\t0\td1\t1\n", r"test\.tsv, line 2: must have 3 tab.*"),
+    ("qrels/test.tsv", tsv([]) + "q1 d1 1\n", r"test\.tsv, line 2: must have 3 tab.*"),
     ("qrels/test.tsv", tsv([]) + "q1\td1\t1.5\n", r"line 2: the score must be an integer.*'1.5'"),
     ("qrels/test.tsv", tsv([("q8", "d1", 1)]), r"test\.tsv, line 2: query 'q8' is not in"),
 ]
@@ -106,7 +110,7 @@ def test_a_query_without_judgments_is_left_out_unless_all_must_be_judged(beir: B
     load_collection(folder, all_judged=True)
     write(folder / "queries.jsonl", jsonl([*QUERIES, {"_id": "q9", "text": "?"}]))
     assert "q9" not in load_collection(folder).queries
-    message = r"queries\.jsonl, line 4: query 'q9' has no judgments in any split"
+    message = r"queries\.jsonl: query 'q9' has no judgments in any split"
     with pytest.raises(ValueError, match=message):
         load_collection(folder, all_judged=True)
 
@@ -131,14 +135,14 @@ def test_a_broken_gzip_file_is_named(beir: BeirWriter, damage) -> None:
 
 def test_what_is_missing_is_named(beir: BeirWriter) -> None:
     folder = beir()
-    with pytest.raises(ValueError, match=r"`split` 'dev' is not in .*There are: test, train"):
+    with pytest.raises(ValueError, match=r"`split` 'dev' is not one of those of .*: test, train"):
         load_collection(folder, split="dev")
     (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dl19.tsv")
-    with pytest.raises(ValueError, match="several splits; give `split` as one of: dl19, train"):
+    with pytest.raises(ValueError, match=r"`split` None is not one of those of .*: dl19, train"):
         load_collection(folder)
     for file in (folder / "qrels").iterdir():
         file.unlink()
-    with pytest.raises(FileNotFoundError, match="qrels holds no SPLIT"):
+    with pytest.raises(ValueError, match="there are none"):
         load_collection(folder)
     write(folder / "corpus.jsonl", None)
     with pytest.raises(FileNotFoundError, match=r"corpus\.jsonl is missing, and so is corp"):
@@ -170,7 +174,7 @@ def test_the_pool_is_all_the_judged_or_those_of_a_run(beir: BeirWriter, tmp_path
     [
         ("q1 Q0 d9 1 0.5 x\n", "ranks document 'd9' for query 'q1', which tiny/test does not hold"),
         ("q7 Q0 d1 1 0.5 x\n", "ranks none of the queries of tiny/test"),
-        ("q1 d1 0.5\n", "run.trec, line 1: a run has 6 fields.* got 3"),
+        ("q1 d1 0.5\n", "run.trec, line 1: needs 6 fields.* got 3"),
         ("", "run.trec is empty"),
     ],
 )

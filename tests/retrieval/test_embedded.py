@@ -108,7 +108,7 @@ def test_fewer_queries_rank_all_embedded_documents_unless_a_pool_is_given(folder
     assert two.documents is embedded.documents
     assert {len(row) for row in two.rank().values()} == {12}
     assert embedded.only(["q2"], pool=embedded.pool).rank()["q2"].keys() == {"d2", "d8"}
-    with pytest.raises(ValueError, match="`query_ids` names 'q9', which tiny/test does not hold"):
+    with pytest.raises(ValueError, match="`query_ids`: 'q9' is not one of tiny/test's queries"):
         embedded.only(["q9"])
 
 
@@ -126,8 +126,8 @@ def test_of_triples_only_what_they_name_and_what_is_relevant_is_embedded(folder,
 @pytest.mark.parametrize(
     ("triple", "message"),
     [
-        (("q1", "d1", "d77"), "name the document 'd77', which tiny/train does not hold"),
-        (("q77", "d1", "d2"), "name the query 'q77', which tiny/train does not hold"),
+        (("q1", "d1", "d77"), "`triples`: 'd77' is not one of tiny/train's documents"),
+        (("q77", "d1", "d2"), "`triples`: 'q77' is not one of tiny/train's queries"),
     ],
 )
 def test_triples_of_another_collection_are_named(folder, encoder, tmp_path, triple, message):
@@ -149,8 +149,8 @@ def test_vectors_of_files_take_the_place_of_an_encoder(folder, tmp_path):
     save_vectors(tmp_path / "short.npy", documents=documents[:3])
     wrong = {
         "holds 3 rows, but the collection has 12": {"document_vectors": tmp_path / "short.npy"},
-        "no row with the id 'd0'": {"document_vectors": tmp_path / "other.safetensors"},
-        "`encoder` is None, and there is no file with the queries'": {"query_vectors": None},
+        "vectors: 'd0' is not one of": {"document_vectors": tmp_path / "other.safetensors"},
+        "`encoder` is None, and there is no file of query vectors": {"query_vectors": None},
         "of one width: .* 4 numbers, .* 3": {"document_vectors": tmp_path / "narrow.npy"},
     }
     save_vectors(tmp_path / "other.safetensors", ids={"documents": ["x"]}, documents=documents[:1])

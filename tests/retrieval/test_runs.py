@@ -49,8 +49,8 @@ def test_scores_and_any_white_space_are_read(tmp_path: Path) -> None:
     ("content", "match"),
     [
         ("", r"run\.trec is empty"),
-        ("\n\n", r"run\.trec ranks nothing"),
-        ("q1 Q0 d1 1 0.5 x\nq1 d2 0.4\n", r"run\.trec, line 2: a run has 6 fields .* got 3"),
+        ("\n\n", r"run\.trec is empty"),
+        ("q1 Q0 d1 1 0.5 x\nq1 d2 0.4\n", r"run\.trec, line 2: needs 6 fields .* got 3"),
         ("q1 Q0 d1 1 high x\n", r"line 1: the score must be a number, got 'high'"),
         ("q1 Q0 d1 1 nan x\n", r"line 1: the score must be a number, got 'nan'"),
         ("q1 Q0 d1 1 2 x\nq1 Q0 d1 2 1 x\n", r"line 2: query 'q1' ranks document 'd1' twice"),
@@ -63,7 +63,7 @@ def test_a_malformed_run_is_named_with_its_line(tmp_path: Path, content: str, ma
 
 
 def test_a_run_that_is_missing_or_broken_gzip_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"There is no run file .*none\.trec"):
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*none\.trec"):
         read_run(tmp_path / "none.trec")
     lines = "".join(f"q1 Q0 d{i} 1 2 x\n" for i in range(99))
     (tmp_path / "x.gz").write_bytes(gzip.compress(lines.encode())[:-9])

@@ -41,8 +41,8 @@ def test_a_file_without_a_header_is_read(tmp_path: Path) -> None:
         ("q d e\n", "line 1: must have 3 tab-separated fields"),
         (f"{HEADER}q\t\te\n", "line 2: must have 3 .* none of them empty"),
         (f"{HEADER}q\td\td\n", "line 2: document 'd' cannot be the positive and the negative"),
-        (HEADER, "holds no triples"),
-        ("\n\n", "holds no triples"),
+        (HEADER, "holds no line below its header"),
+        ("\n\n", "is empty"),
         ("", "is empty"),
     ],
 )
@@ -52,10 +52,10 @@ def test_what_is_malformed_is_named_by_its_line(tmp_path: Path, content: str, me
         list(read_triples(tmp_path / "bad.tsv"))
 
 
-def test_a_missing_file_is_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for load in (read_triples, load_triples):
-        with pytest.raises(FileNotFoundError, match=r"no file of triples .*nosuch\.tsv"):
-            load(tmp_path / "nosuch.tsv")
+        with pytest.raises(FileNotFoundError, match=r"no file .*nosuch\.tsv"):
+            list(load(tmp_path / "nosuch.tsv"))
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_objects_in_an_array_are_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"x\.npy is not a complete \.npy file of numbers"):
         load_vectors(tmp_path / "x.npy")
     np.save(tmp_path / "y.npy", np.array([["a"]]))
-    with pytest.raises(ValueError, match=r"y\.npy must hold floating-point numbers"):
+    with pytest.raises(ValueError, match=r"y\.npy is not a complete \.npy file of numbers"):
         load_vectors(tmp_path / "y.npy")
 
 
@@ -117,7 +117,7 @@ def test_missing_files_names_and_ids_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none is called 'docs'"):
         load_vectors(file, name="docs")
     for ids, match in (
-        ("[", "not valid JSON"),
+        ("[", "not a list of strings in JSON"),
         ('{"a": 1}', "not a list"),
         ('["a"]', "1 ids for 2"),
     ):
