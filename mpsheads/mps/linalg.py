@@ -67,7 +67,7 @@ def singular_values(matrix: Inexact[Tensor, "*b m n"]) -> Float[Tensor, "*b k"]:
     """
     cleared, size = _prepare(matrix.detach())
     cleared = matrix / size + (cleared - matrix.detach() / size)  # with the gradient of `matrix`
-    return torch.linalg.svdvals(cleared) * size[..., 0]
+    return torch.linalg.svd(cleared, full_matrices=False)[1] * size[..., 0]
 
 
 def kept_space(

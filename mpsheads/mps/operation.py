@@ -98,7 +98,7 @@ class Operation:
             matrix = FAMILIES[self.gate].matrix(angles)
         else:
             matrix = constant_matrix(self.matrix, angles)
-        return matrix.mH if self.adjoint else matrix
+        return matrix.mH.resolve_conj() if self.adjoint else matrix
 
     def inverse(self) -> "Operation":
         """The inverse, with the same parameters."""

@@ -61,8 +61,9 @@ def chain_expectation(
 def as_rows(sites: Sequence[int]) -> Rows:
     """Site numbers, as a slice where they rise evenly."""
     stride = sites[1] - sites[0] if len(sites) > 1 else 1
-    run = range(sites[0], sites[-1] + 1, stride) if stride > 0 else range(0)
-    return slice(run.start, run.stop, run.step) if list(run) == list(sites) else list(sites)
+    if stride > 0 and list(sites) == list(range(sites[0], sites[-1] + 1, stride)):
+        return slice(sites[0], sites[-1] + 1, stride)
+    return list(sites)
 
 
 def _run(
@@ -73,19 +74,25 @@ def _run(
     *observables: Tensor,
 ) -> Tensor:
     """The fused function where numbers are at hand, the plain one where torch traces the code."""
+    if not is_concrete(components):
+        return plain([_pick(components, row) for row in rows], *observables)
     everything = range(components.shape[1])
     places = [everything[row] if isinstance(row, slice) else row for row in rows]
     flat = [site for sites in places for site in sites]
     slices = [row for row in rows if isinstance(row, slice)]
     if len(slices) < len(rows) or sorted(flat) != list(everything):  # seen by several, or by none
-        components = components.index_select(1, torch.tensor(flat, device=components.device))
-        count = len(places[0])
+        count, components = len(places[0]), _pick(components, flat)
         slices = [slice(i * count, (i + 1) * count) for i in range(len(rows))]
-    if not is_concrete(components):
-        return plain(_picked(components, slices), *observables)
     value = fused.apply(components, slices, *observables)
     assert isinstance(value, Tensor)
     return value
+
+
+def _pick(components: Tensor, rows: Rows) -> Tensor:
+    """The components of some sites, a view where they are evenly spaced."""
+    if isinstance(rows, slice):
+        return components[:, rows]
+    return components.index_select(1, torch.tensor(rows, device=components.device))
 
 
 def _picked(components: Tensor, rows: Sequence[slice]) -> list[Tensor]:

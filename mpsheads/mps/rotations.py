@@ -73,45 +73,60 @@ def rotate(
 
     Cost: O(batch * 4**sites) and two calls for each rotation.
     """
-    start = torch.zeros(4 ** len(string))
-    start[int("".join(str(PAULI.index(letter)) for letter in string), 4)] = 1
-    observable = start.to(parameters)[:, None].expand(-1, len(parameters))
-    places = torch.tensor([place for _, place, _ in rotations], dtype=torch.long)
-    factors = torch.tensor([factor for _, _, factor in rotations]).to(parameters)
-    angles = parameters.T[places.to(parameters.device)] * factors[:, None]  # rotations batch
-    if not is_concrete(parameters):
-        return _rotated(observable, rotations, angles.cos(), angles.sin())[0]
-    evolved = _Rotate.apply(observable, rotations, angles)
-    assert isinstance(evolved, Tensor)
-    return evolved
-
-
-def _rotated(
-    observable: Tensor, rotations: Rotations, cos: Tensor, sin: Tensor
-) -> tuple[Tensor, list[Tensor]]:
-    """The evolved observable, and the two groups of strings that each rotation leaves."""
-    turned: list[Tensor] = []
-    find = _rows if is_concrete(cos) else _rows.__wrapped__  # a traced tensor must not be kept
+    place, num_sites = 0, len(string)
+    for letter in string:
+        place = 4 * place + PAULI.index(letter)
+    if is_concrete(parameters):
+        evolved = _Rotate.apply(parameters, place, num_sites, rotations)
+        assert isinstance(evolved, Tensor)
+        return evolved
+    cos, sin = _angles(rotations, parameters)
+    observable = parameters.new_zeros(4**num_sites, len(parameters))
+    observable = torch.cat([observable[:place], observable[:1] + 1, observable[place + 1 :]])
     for number in range(len(rotations) - 1, -1, -1):
-        rows = find(rotations[number][0], observable.device)
-        pair = _turn(*(observable.index_select(0, r) for r in rows), cos[number], sin[number])
-        observable = observable.index_copy(0, rows[0], pair[0]).index_copy(0, rows[1], pair[1])
-        turned += pair
-    return observable, turned
+        partners, signs = _whole(rotations[number][0], len(observable))
+        partner = observable[torch.tensor(partners, device=observable.device)]
+        sign = torch.tensor(signs, dtype=observable.dtype, device=observable.device)[:, None]
+        observable = (
+            observable * (1 + sign.abs() * (cos[number] - 1)) + partner * sign * sin[number]
+        )
+    return observable
 
 
-def _turn(first: Tensor, second: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.addcmul(first * cos, second, sin, value=-1), (second * cos).addcmul(first, sin)
+def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of all rotations, `(rotations, batch)`."""
+    places = torch.tensor([r[1] for r in rotations], dtype=torch.long, device=parameters.device)
+    factors = torch.tensor(
+        [r[2] for r in rotations], dtype=parameters.dtype, device=parameters.device
+    )
+    angles = parameters.T[places] * factors[:, None]
+    return angles.cos(), angles.sin()
+
+
+def _whole(pairs: _Pairs, size: int) -> tuple[list[int], list[float]]:
+    """For each string its partner, itself if it has none, and the sign of what comes from there."""
+    partner, sign = list(range(size)), [0.0] * size
+    for a, b in zip(*pairs, strict=True):
+        partner[a], partner[b] = b, a
+        sign[a], sign[b] = -1.0, 1.0
+    return partner, sign
 
 
 class _Rotate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, observable: Tensor, rotations: Rotations, angles: Tensor) -> Tensor:
-        cos, sin = angles.cos(), angles.sin()
-        evolved, turned = _rotated(observable, rotations, cos, sin)
+    def forward(
+        ctx, parameters: Tensor, place: int, num_sites: int, rotations: Rotations
+    ) -> Tensor:
+        cos, sin = _angles(rotations, parameters)
+        observable = parameters.new_zeros(4**num_sites, len(parameters))
+        observable[place] = 1
+        turned: list[Tensor] = []
+        for number in range(len(rotations) - 1, -1, -1):
+            rows = _rows(rotations[number][0], parameters.device)
+            turned += _turn(observable, rows, cos[number], sin[number])
         ctx.save_for_backward(cos, sin, *turned)
-        ctx.rotations = rotations
-        return evolved
+        ctx.rotations, ctx.num_parameters = rotations, parameters.shape[1]
+        return observable
 
     @staticmethod
     @once_differentiable
@@ -120,14 +135,27 @@ class _Rotate(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         cos, sin, *turned = ctx.saved_tensors
         grad, grad_angles = grads[0].clone(), torch.empty_like(cos)
-        for number, (pairs, _, _) in enumerate(ctx.rotations):
+        total = cos.new_zeros(ctx.num_parameters, cos.shape[1])
+        for number, (pairs, _, factor) in enumerate(ctx.rotations):
             rows = _rows(pairs, grad.device)
             other, after = turned.pop(), turned.pop()
             first, second = (grad.index_select(0, strings) for strings in rows)
             torch.sum((second * after).addcmul_(first, other, value=-1), 0, out=grad_angles[number])
-            pair = _turn(first, second, cos[number], -sin[number])
-            grad.index_copy_(0, rows[0], pair[0]).index_copy_(0, rows[1], pair[1])
-        return None, None, grad_angles
+            grad_angles[number] *= factor
+            _turn(grad, rows, cos[number], -sin[number])
+        places = torch.tensor([r[1] for r in ctx.rotations], dtype=torch.long, device=grad.device)
+        return total.index_add_(0, places, grad_angles).T, None, None, None
+
+
+def _turn(
+    observable: Tensor, rows: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Turn pairs of strings in place; returns what they are then."""
+    first, second = (observable.index_select(0, strings) for strings in rows)
+    after = (first * cos).addcmul_(second, sin, value=-1)
+    other = (second * cos).addcmul_(first, sin)
+    observable.index_copy_(0, rows[0], after).index_copy_(0, rows[1], other)
+    return after, other
 
 
 @lru_cache(maxsize=4096)

@@ -75,8 +75,12 @@ class MPS(Chain):
         sites = list(self.sites)
         for i, tensor in tensors.items():
             sites[i] = tensor
-        names = ("log_norm", "discarded_weight", "truncation_angle")
-        return MPS.unchecked(sites, **{name: getattr(self, name) for name in names} | fields)
+        records = {
+            "log_norm": self.log_norm,
+            "discarded_weight": self.discarded_weight,
+            "truncation_angle": self.truncation_angle,
+        }
+        return MPS.unchecked(sites, **{**records, **fields})
 
     @property
     def fidelity_bound(self) -> Float[Tensor, " batch"]:
