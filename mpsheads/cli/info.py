@@ -61,7 +61,9 @@ def info(
     if path is None:
         report = _machine(device)
         rows = [[name, str(value)] for name, value in report.items()]
-        print_json(report) if run.as_json else console().print(table(["mpsheads", ""], rows))
+        print_json(report) if run.as_json else console().print(
+            table(["mpsheads", ""], rows, left=2)
+        )
         return
     head = load_head(path, device=device)
     report = _describe(head, path)

@@ -39,7 +39,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
     made = rich.Table(box=boxes.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, name in enumerate(columns):
         made.add_column(
-            name, justify="left" if place < left else "right", no_wrap=place > 0, overflow="fold"
+            name,
+            justify="left" if place < left else "right",
+            no_wrap=place >= left,
+            overflow="fold",
         )
     for row in rows:
         made.add_row(*row) if row and row[0] else made.add_section()

@@ -155,7 +155,9 @@ class _LogProducts(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, ...]:
         (zq, zd), (product, query_features, document_features) = ctx.saved_tensors, ctx.rest
         fq = query_features(zq)
         dfq, dd = torch.zeros_like(fq), torch.zeros_like(zd)

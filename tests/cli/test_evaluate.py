@@ -182,7 +182,7 @@ def test_a_gzipped_folder_works_as_a_plain_one_does(command, data, beir):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--split", "dl19"], r"`--split` 'dl19' is not in .*There are: test, train"),
+        (["--split", "dl19"], r"`--split` 'dl19' is not one of those of .*: test, train"),
         (["--split", "test", "--pool", "nosuch.trec"], r"`--pool` 'nosuch.trec' is neither"),
         (["--split", "test", "--measure", "GCD"], r"`--measure` holds 'GCD'"),
         (["--split", "test", "--head", "nosuch"], r"'nosuch' is not a folder.* New heads are"),
@@ -220,7 +220,7 @@ def test_a_head_of_another_width_is_refused(fails, data):
 def test_vectors_that_do_not_fit_are_refused(fails, beir, vectors):
     options = ["evaluate", "--dataset", beir, "--split", "test"]
     files = ["--query-vectors", vectors["both"], "--document-vectors", vectors["test_queries"]]
-    assert "holds 10 rows, but the collection has 60 documents" in fails(*options, *files)
+    assert "holds 10 rows, but the collection has 60 texts of this kind" in fails(*options, *files)
     files = ["--query-vectors", vectors["both"], "--document-vectors", "nosuch.npy"]
     assert "There is no file of vectors nosuch.npy" in fails(*options, *files)
 

@@ -87,7 +87,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(fails, texts, beir):
         "at most the 48 numbers": ["--size", "49"],
         "`--bits`": ["--bits", "3"],
         "must end in one of": ["--plot", "plot.doc"],
-        "is trained; `--untrained`": ["--untrained", "--method", "mps"],
+        "is trained, but `--untrained`": ["--untrained", "--method", "mps"],
         "either `--train` or `--untrained`": ["--untrained", "--train", beir],
     }.items():
         assert message in fails(*texts, *options)

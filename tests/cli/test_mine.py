@@ -83,7 +83,7 @@ def test_a_pool_bounds_what_is_taken(command, data):
         (["--language", "klingon"], "`--language` must be one of"),
         (["--sampling", "best"], "`--sampling` must be one of"),
         (["--margin", "1.9"], "No pair of tiny/train has a negative: of"),
-        (["--split", "nosuch"], "'nosuch' is not in"),
+        (["--split", "nosuch"], "'nosuch' is not one of"),
         (["--output", "."], "`--output` . is a folder"),
     ],
 )
@@ -124,9 +124,17 @@ def test_the_queries_of_the_triples_alone_are_trained_on(command, data, texts):
     [
         ("q0\td0\td1\n", [], "`--triples` needs `--hard-negatives`"),
         ("q0\td0\n", ["--hard-negatives", "1"], "t.tsv, line 1: must have 3 tab-separated"),
-        ("q0\td0\tx\n", ["--hard-negatives", "1"], "`--triples` name the document 'x', which"),
-        ("x\td0\td1\n", ["--hard-negatives", "1"], "`--triples` name the query 'x', which"),
-        ("q31\td0\td1\n", ["--hard-negatives", "1"], "name the query 'q31', which tiny/train"),
+        (
+            "q0\td0\tx\n",
+            ["--hard-negatives", "1"],
+            "'x' is not one of tiny/train's documents",
+        ),
+        (
+            "x\td0\td1\n",
+            ["--hard-negatives", "1"],
+            "'x' is not one of tiny/train's queries",
+        ),
+        ("q31\td0\td1\n", ["--hard-negatives", "1"], "'q31' is not one of tiny/train's queries"),
         ("q0\td0\td1\n", ["--hard-negatives", "1", "--max-triples", "0"], "`--max-triples` must"),
         (None, ["--hard-negatives", "1"], "There is no file of triples t.tsv"),
     ],

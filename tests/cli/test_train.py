@@ -117,8 +117,8 @@ def test_judgments_of_documents_that_are_not_there_are_passed_over(command, beir
     [
         ("corpus.jsonl", None, r"corpus\.jsonl is missing"),
         ("qrels/train.tsv", "", r"qrels/train\.tsv is empty"),
-        ("corpus.jsonl", '{"_id": "d0"}\n', r'corpus\.jsonl, line 1: "text" must be'),
-        ("queries.jsonl", "{broken\n", r"queries\.jsonl, line 1: not valid JSON"),
+        ("corpus.jsonl", '{"_id": "d0"}\n', r'corpus\.jsonl, line 1: "text": Field required'),
+        ("queries.jsonl", "{broken\n", r"queries\.jsonl, line 1: Invalid JSON"),
         (
             "qrels/train.tsv",
             "query-id\tcorpus-id\tscore\nq0\td0\tmuch\n",
@@ -157,7 +157,7 @@ def test_vectors_that_are_not_finite_are_named(fails, beir, vectors):
         (["--loss", "hinge"], '`--loss` must be one of "both"'),
         (["--learning-rate", "-1"], "`--learning-rate` must be a positive finite number"),
         (["--validation-pool", "all"], "`--validation-pool` needs `--validation-split`"),
-        (["--validation-split", "nosuch"], "'nosuch' is not in"),
+        (["--validation-split", "nosuch"], "'nosuch' is not one of"),
     ],
 )
 def test_bad_settings_are_named_and_leave_nothing(fails, data, options, message):

@@ -21,11 +21,13 @@ from mpsheads.mps import (
 )
 from mpsheads.mps.gates import unitary
 from mpsheads.mps.heisenberg import evolve_observable, pauli_string
+from tests.heads.test_mixing import pairs_and_outputs
 
 PAULIS = torch.tensor(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]],
     dtype=torch.complex128,
 )
+
 ONE, X, Y, Z = PAULIS
 P0, P1 = (ONE + Z) / 2, (ONE - Z) / 2
 
@@ -89,12 +91,13 @@ def test_the_head_is_the_circuit_of_the_page(sites, depth, generator):
         head.scale.fill_(0.7)
     x = x[:2]
     rotated = x.clone()
-    for pairs, phis in zip(head.mixing.pairs, head.mixing.angles.detach(), strict=True):
+    all_pairs, outputs = pairs_and_outputs(head.mixing)
+    for pairs, phis in zip(all_pairs, head.mixing.angles.detach(), strict=True):
         for (a, b), phi in zip(pairs, phis, strict=True):
             both = rotated[:, [a, b]]
             rotated[:, a] = phi.cos() * both[:, 0] + phi.sin() * both[:, 1]
             rotated[:, b] = -phi.sin() * both[:, 0] + phi.cos() * both[:, 1]
-    rotated = rotated[:, head.mixing.outputs]
+    rotated = rotated[:, outputs]
     theta = (torch.tanh(0.7 * equalise_norm(rotated)) + 1) * math.pi / 2
     kept = kron(torch.eye(2 ** (sites - 1)).to(torch.complex128), Z)
     for text in range(2):

@@ -296,7 +296,7 @@ def test_wrong_texts_are_named(encoder: Encoder) -> None:
 def test_an_embedding_that_is_not_finite_is_named(encoder: Encoder) -> None:
     encoder.encode(["a"])
     with torch.no_grad():
-        encoder._network.encoder.layer[0].output.dense.weight.fill_(float("inf"))
+        encoder._model[1].encoder.layer[0].output.dense.weight.fill_(float("inf"))
     with pytest.raises(ValueError, match=r"`texts`\[0\] has an embedding with NaN or infinity"):
         encoder.encode(["the gate"])
 
