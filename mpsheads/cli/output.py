@@ -10,6 +10,7 @@ from typing import Any
 from mpsheads._optional import optional_import
 
 _WIDTH = 110  # of a page that is not a terminal
+_NAME = 12  # columns that the first of a table has at least, if its texts need them
 
 
 def console() -> Any:
@@ -37,12 +38,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
     rich = optional_import("rich.table", "retrieval")
     boxes = optional_import("rich.box", "retrieval")
     made = rich.Table(box=boxes.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    longest = max((len(row[0]) for row in rows if row), default=0)
     for place, name in enumerate(columns):
         made.add_column(
             name,
             justify="left" if place < left else "right",
             no_wrap=place >= left,
             overflow="fold",
+            min_width=None if place else min(_NAME, longest),
         )
     for row in rows:
         made.add_row(*row) if row and row[0] else made.add_section()

@@ -213,6 +213,13 @@ class Circuit:
     def __len__(self) -> int:
         return len(self.operations)
 
+    def __str__(self) -> str:
+        lines = [
+            f"{op.gate}{' adjoint' * op.adjoint} on {', '.join(map(str, op.sites))}"
+            for op in self.operations
+        ]
+        return "\n".join([f"{self.num_sites} sites, {self.num_parameters} parameters", *lines])
+
 
 @lru_cache(maxsize=8)
 def _places_on_sites(circuit: Circuit) -> list[list[int]]:
