@@ -51,7 +51,9 @@ def test_a_head_in_a_sentence_transformer(run):
 
 
 def test_a_folder_of_docstrings_is_compressed(run):
-    printed = run("docstrings", "docstrings", "--limit", "24", "--package", "pydantic")
+    printed = run(
+        "docstrings", "docstrings", "--limit", "24", "--package", "pydantic", "--package", "rich"
+    )
     assert printed.endswith("docstrings in docstrings\n")
     before, after = run("compress_a_search", "docstrings").splitlines()
     assert re.fullmatch(r"1536 bytes a vector: nDCG@10 [01]\.\d{3}", before)
