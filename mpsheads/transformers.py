@@ -10,8 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from mpsheads._checks import check_choice, check_equal, check_positive
+from mpsheads._encoders import (
+    last_layers,
+    pool_tokens,
+    pooled_batches,
+    token_limit,
+    width_of,
+)
 from mpsheads._optional import installed_by
-from mpsheads._pooling import pool_tokens, pooled_batches, token_limit
 from mpsheads._typing import PathLike
 from mpsheads.heads import HEADS, MPSProjectionHead, ProjectionHead
 from mpsheads.heads.mixing import Mixing
@@ -23,8 +29,6 @@ with installed_by("transformers", "transformers"):
 
 __all__ = ["MPSHeadConfig", "MPSHeadModel", "MPSHeadOutput"]
 
-_WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
-_DEPTHS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 _BATCH_SIZE, _ROWS = 64, 1024  # texts that the encoder, and embeddings that the head takes at once
 
 
@@ -59,7 +63,7 @@ class MPSHeadConfig(PretrainedConfig):
         if isinstance(encoder, dict):
             encoder = AutoConfig.for_model(**encoder)
         self.encoder = AutoConfig.for_model("bert") if encoder is None else encoder
-        width = _number(self.encoder, _WIDTHS, "width")
+        width = width_of(self.encoder)
         default = {"head": MPSProjectionHead.name, "in_features": width, "out_features": width // 3}
         self.head = default if head is None else head
         self.pooling = pooling
@@ -132,9 +136,7 @@ class MPSHeadModel(PreTrainedModel):
                 kind, arguments = check_config(Path("config.json"), config.head, HEADS)
                 head = HEADS[kind](**arguments)
         self.head = head
-        check_equal(
-            "width", encoder=_number(config.encoder, _WIDTHS, "width"), head=head.in_features
-        )
+        check_equal("width", encoder=width_of(config.encoder), head=head.in_features)
         self.config.encoder = self.encoder.config  # one object, which keeps its attention
         self.model_tags = ["mpsheads", "matrix-product-states", "sentence-similarity"]
         self.post_init()
@@ -173,7 +175,7 @@ class MPSHeadModel(PreTrainedModel):
         if encoder.config.is_encoder_decoder:
             encoder = cast(PreTrainedModel, encoder.get_encoder())
         if head is None:
-            width = _number(encoder.config, _WIDTHS, "width")
+            width = width_of(encoder.config)
             head = MPSProjectionHead(width, width // 3)
         config = MPSHeadConfig(
             encoder=encoder.config.to_dict(),  # a copy: transformers resets attributes of its parts
@@ -312,7 +314,7 @@ class MPSHeadModel(PreTrainedModel):
         for name, parameter in self.encoder.named_parameters():  # nothing reads the pooler
             parameter.requires_grad_(count is None and "pooler" not in name.split("."))
         if count:
-            for layer in _last_layers(self.encoder, count):
+            for layer in last_layers(self.encoder, count):
                 layer.requires_grad_(True)
 
     def train(self, mode: bool = True) -> "MPSHeadModel":
@@ -321,7 +323,7 @@ class MPSHeadModel(PreTrainedModel):
         count = self.config.trainable_layers
         if mode and count is not None:
             self.encoder.eval()
-            for layer in _last_layers(self.encoder, count) if count else []:
+            for layer in last_layers(self.encoder, count) if count else []:
                 layer.train()
         return self
 
@@ -375,38 +377,10 @@ class MPSHeadModel(PreTrainedModel):
         """Nothing: the encoder initialises itself, and heads are built with their first values."""
 
 
-def _last_layers(encoder: PreTrainedModel, count: int) -> list[nn.Module]:
-    """The last layers of an encoder: of its one list that has as many as its configuration says."""
-    depth = _number(encoder.config, _DEPTHS, "number of layers")
-    lists = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
-    if len(lists) != 1:
-        raise ValueError(
-            f"The layers of {type(encoder).__name__} were not found: {len(lists)} lists have "
-            f"{depth} modules. Use trainable_layers=0 or None, and set `requires_grad` yourself."
-        )
-    if not 0 < count <= depth:
-        raise ValueError(
-            f"`trainable_layers` must be None or from 0 to {depth}, the layers of the encoder, "
-            f"got {count}."
-        )
-    return list(lists[0])[-count:]
-
-
 def _hub_name(encoder: PreTrainedModel) -> str | None:
     """What the encoder is called on the hub, unless it came from a folder or from no file."""
     name = str(getattr(encoder.config, "_name_or_path", ""))
     return name if name and name.count("/") <= 1 and not Path(name).exists() else None
-
-
-def _number(config: PretrainedConfig, names: tuple[str, ...], what: str) -> int:
-    found = [getattr(config, name, None) for name in names]
-    numbers = [n for n in found if isinstance(n, int)]
-    if not numbers:
-        raise ValueError(
-            f"The {what} of a {config.model_type} encoder is not known: its configuration has none "
-            f"of {', '.join(names)}."
-        )
-    return numbers[0]
 
 
 AutoConfig.register(MPSHeadConfig.model_type, MPSHeadConfig, exist_ok=True)

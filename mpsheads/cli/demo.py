@@ -42,7 +42,7 @@ def demo(
     [cyan]mpsheads demo --output demo-out[/cyan]
     """
     from mpsheads.cli.data import pick_device, show_progress
-    from mpsheads.retrieval import Encoder, embed, measure_heads
+    from mpsheads.retrieval import Encoder, embed
 
     began = time.perf_counter()
     say = _teller(began)
@@ -68,10 +68,7 @@ def demo(
             heads[f"{kind} {size}"] = _make(kind, size, embedded, run.seed, device, cache, say)
     say("Measuring on the test split")
     test = embedded["test"]
-    rows = measure_heads(heads, test, [_MEASURE], baseline="uncompressed", top_k=10, seed=run.seed)
-    for row in rows:
-        head = heads[row["label"]]
-        row["encode_microseconds"] = None if head is None else _microseconds(head, test.documents)
+    rows = _measure(heads, test, run.seed)
     best = heads[f"mps {sizes[0]}"]
     assert best is not None
     report: dict[str, Any] = {
@@ -82,10 +79,20 @@ def demo(
         "samples": _samples(test, best),
     }
     _write(report, output, best)
-    if run.as_json:
-        print_json(report)
-    else:
-        _print(report, output, best)
+    print_json(report) if run.as_json else _print(report, output, best)
+
+
+def _measure(
+    heads: "dict[str, ProjectionHead | None]", test: "EmbeddedCollection", seed: int
+) -> list[dict[str, Any]]:
+    """A row for each head: its quality, and how long it takes for a vector."""
+    from mpsheads.retrieval import measure_heads
+
+    rows = measure_heads(heads, test, [_MEASURE], baseline="uncompressed", top_k=10, seed=seed)
+    for row in rows:
+        head = heads[row["label"]]
+        row["encode_microseconds"] = None if head is None else _microseconds(head, test.documents)
+    return rows
 
 
 def _teller(began: float) -> Callable[[str], None]:

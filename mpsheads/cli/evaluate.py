@@ -1,10 +1,13 @@
 """`mpsheads evaluate`: how good rankings are, with heads or without, and which differ."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpsheads.cli.options import DataOptions, RunOptions, ShapeOptions
 from mpsheads.cli.output import console, print_json, probability, table, with_interval
+
+if TYPE_CHECKING:
+    from mpsheads.retrieval import EmbeddedCollection
 
 _UNCOMPRESSED = "uncompressed"
 _MEASURES = ["nDCG@10", "RR@10", "R@100"]
@@ -57,33 +60,31 @@ def evaluate(
     for name in names:
         heads[name] = inputs.head_from(name, features, shape, run.seed, device, embedded.documents)
     rows = measure_heads(heads, embedded, measures, baseline=baseline, top_k=top_k, seed=run.seed)
-    report: dict[str, Any] = {
-        "dataset": collection.name,
-        "pool": data.pool or "all",
-        "encoder": None if encoder is None else data.encoder,
-        "queries": len(embedded.query_ids),
-        "documents": len(embedded.document_ids),
-        "baseline": baseline,
-        "results": rows,
-    }
+    report = {**_report(data, embedded), "baseline": baseline, "results": rows}
+    report["encoder"] = None if encoder is None else data.encoder
     if run_output is not None:
         last = list(heads)[-1]
         write_run(embedded.rank(heads[last], top_k=top_k), run_output, tag=last.split("/")[-1])
     if per_query:
+        rankings = {label: embedded.rank(made, top_k=top_k) for label, made in heads.items()}
         report["per_query"] = {
-            label: evaluate_run(
-                embedded.rank(made, top_k=top_k), embedded.qrels, measures
-            ).per_query
-            for label, made in heads.items()
+            label: evaluate_run(ranking, embedded.qrels, measures).per_query
+            for label, ranking in rankings.items()
         }
     if plot is not None:
         subtitle = f"{collection.name}, {len(embedded.query_ids):,} queries"
         points = quality_points(rows, measures[0])
         quality_vs_bytes(points, plot, measure=measures[0], subtitle=subtitle)
-    if run.as_json:
-        print_json(report)
-    else:
-        _print(report, measures)
+    print_json(report) if run.as_json else _print(report, measures)
+
+
+def _report(data: DataOptions, embedded: "EmbeddedCollection") -> dict[str, Any]:
+    return {
+        "dataset": embedded.collection.name,
+        "pool": data.pool or "all",
+        "queries": len(embedded.query_ids),
+        "documents": len(embedded.document_ids),
+    }
 
 
 def _check(heads: list[str], plot: Path | None, run_output: Path | None) -> None:

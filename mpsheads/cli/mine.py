@@ -2,12 +2,14 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpsheads.cli.options import DataOptions, RunOptions
 from mpsheads.cli.output import console, print_json, table
 
-_MINING = "Mining"
+if TYPE_CHECKING:
+    from mpsheads.training import MinedTriples
+
 _FEW = 0.01  # of pairs without negatives that are not worth a word
 
 
@@ -72,27 +74,31 @@ def mine(
         device=device,
         progress=inputs.show_progress(),
     )
+    _check_some(mined, collection.name)
+    write_triples(mined.triples, output)
+    encoded = None if encoder is None else data.encoder
+    report = {"dataset": collection.name, "encoder": encoded, **_report(mined, mining, output)}
+    print_json(report) if run.as_json else _print(report)
+
+
+def _check_some(mined: "MinedTriples", name: str) -> None:
     if not mined.triples:
         raise ValueError(
-            f"No pair of {collection.name} has a negative: of {mined.candidates:,} candidates "
+            f"No pair of {name} has a negative: of {mined.candidates:,} candidates "
             f"{mined.filtered:,} are too near to the relevant document. Lower `margin`, or raise "
             f"`depth`."
         )
-    write_triples(mined.triples, output)
-    report = {
-        "dataset": collection.name,
+
+
+def _report(mined: "MinedTriples", mining: MiningOptions, output: Path) -> dict[str, Any]:
+    return {
         "by": mining.by,
-        "encoder": None if encoder is None else data.encoder,
         "count": mining.count,
         "margin": None if mining.no_filter else mining.margin,
         **{name: value for name, value in asdict(mined).items() if name != "triples"},
         "negatives": len(mined.triples),
         "output": str(output),
     }
-    if run.as_json:
-        print_json(report)
-    else:
-        _print(report)
 
 
 def _print(report: dict[str, Any]) -> None:

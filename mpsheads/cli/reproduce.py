@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpsheads.cli.options import PrintOptions
 from mpsheads.cli.output import console, print_json, table
+
+if TYPE_CHECKING:
+    from mpsheads.experiments import Experiment
 
 _WHAT = "What is run"
 _BASELINE = "dense"
@@ -57,21 +60,7 @@ def reproduce(
     if report_only and dry_run:
         raise ValueError("Give either `report_only` or `dry_run`.")
     pick_device(device)
-    chosen = room.select(
-        room.find_experiments(name or ["all"]),
-        methods=options.method or (),
-        trained=options.trained or (),
-        seeds=options.seeds,
-        epochs=options.epochs,
-        train=options.train,
-        triples=options.triples,
-        max_triples=options.max_triples,
-        tests=options.test,
-        encoders=options.encoder,
-        sizes=options.size,
-        bits=options.bits,
-        fractions=options.fraction,
-    )
+    chosen = _chosen(name or ["all"], options)
     file = output / "results.jsonl"
     if report_only:
         expected = room.expected_keys(chosen, room.read_results(file))
@@ -99,6 +88,27 @@ def reproduce(
     out = console()
     out.print(Path(written[0]).read_text(encoding="utf-8"), markup=False, soft_wrap=True)
     out.print(f"{len(lines):,} results in {file}; report in {' and '.join(written)}")
+
+
+def _chosen(names: list[str], options: ExperimentOptions) -> "list[Experiment]":
+    """The experiments of these names, as the options ask for them."""
+    from mpsheads.experiments import find_experiments, select
+
+    return select(
+        find_experiments(names),
+        methods=options.method or (),
+        trained=options.trained or (),
+        seeds=options.seeds,
+        epochs=options.epochs,
+        train=options.train,
+        triples=options.triples,
+        max_triples=options.max_triples,
+        tests=options.test,
+        encoders=options.encoder,
+        sizes=options.size,
+        bits=options.bits,
+        fractions=options.fraction,
+    )
 
 
 def _print_plan(plan: list[dict[str, Any]], file: Path, *, as_json: bool) -> None:

@@ -84,18 +84,11 @@ def train(
         progress=inputs.show_progress(),
         device=device,
     )
-    report = _report(result, collection.name, len(pairs))
     uncompressed = held_out.scores(_MEASURE)
-    report["validation"] = {
-        "on": name,
-        "measure": _MEASURE,
-        "uncompressed": sum(uncompressed.values()) / len(uncompressed),
-        "best": result.best_validation,
-    }
-    if run.as_json:
-        print_json(report)
-    else:
-        _print(report)
+    validation = {"on": name, "measure": _MEASURE, "best": result.best_validation}
+    validation["uncompressed"] = sum(uncompressed.values()) / len(uncompressed)
+    report = {**_report(result, collection.name, len(pairs)), "validation": validation}
+    print_json(report) if run.as_json else _print(report)
 
 
 def _check(data: DataOptions, training: TrainingOptions) -> None:

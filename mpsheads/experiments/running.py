@@ -227,8 +227,7 @@ class Runner:
                 pooling="cls" if self.encoder.pooling == "cls" else "mean",
                 trainable_layers=trial.method.layers,
             )
-        negatives = config.hard_negatives
-        usable = len(data.with_negatives(negatives) if config.loss == "paper" else data)
+        pairs = data.with_negatives(config.hard_negatives) if config.loss == "paper" else data
         validate = ranking_validation(held, experiment.measure) if held else None
         saved = (folder / CHECKPOINT).exists()
         epochs = itertools.count(1 + (len(read_checkpoint(folder)["history"]) if saved else 0))
@@ -246,7 +245,7 @@ class Runner:
         result = train(
             model,
             data,
-            replace(config, batch_size=max(2, min(config.batch_size, usable))),
+            replace(config, batch_size=max(2, min(config.batch_size, len(pairs)))),
             folder,
             validation=after_epoch,
             resume=True,

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mpsheads._checks import check_choice, check_positive
+from mpsheads._encoders import WIDTHS, pooled_batches, token_limit
 from mpsheads._optional import optional_import
-from mpsheads._pooling import pooled_batches, token_limit
 from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
 from mpsheads.retrieval.models import TOKENIZER_FILES, model_folder, weight_files
@@ -22,7 +22,6 @@ TextKind = Literal["document", "query"]
 
 _CHUNK = 128  # texts that a thread takes at once
 _MOST_THREADS = 8
-_WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 
 
 class Encoder:
@@ -94,9 +93,9 @@ class Encoder:
         file = self.folder / "config.json"
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
-            return next(config[key] for key in _WIDTHS if config.get(key))
+            return next(config[key] for key in WIDTHS if config.get(key))
         except (ValueError, AttributeError, StopIteration) as error:
-            raise ValueError(f"{file} is not JSON that says the width ({_WIDTHS[0]}).") from error
+            raise ValueError(f"{file} is not JSON that says the width ({WIDTHS[0]}).") from error
 
     def fingerprint(self, kind: TextKind = "document") -> str:
         """Hash of all that decides the embeddings of texts of one kind: 64 hexadecimal digits.

@@ -158,7 +158,7 @@ def test_wrong_states_are_refused_by_name(send, fetch, generator):
         fetch([three[0], "state"])
     with pytest.raises(ValueError, match="`states` must hold at least one"):
         fetch([])
-    with pytest.raises(ValueError, match="physical dimensions of states 0 and 1 must agree"):
+    with pytest.raises(ValueError, match="physical dimensions must agree"):
         fetch([three[0], four[0]])
 
 

@@ -75,7 +75,7 @@ def test_gradients_of_matrix_and_factors_agree_with_finite_differences(family, g
     for scale in (0.0, 1.0):  # also at the identity
         angles = (scale * angles_of(family, 2, generator=generator)).requires_grad_()
         assert torch.autograd.gradcheck(FAMILIES[family].matrix, (angles,), fast_mode=True)
-        assert torch.autograd.gradcheck(FAMILIES[family].factors, (angles,), fast_mode=True)
+        assert torch.autograd.gradcheck(FAMILIES[family].factors, (angles,))  # some are constant
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

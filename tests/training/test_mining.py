@@ -1,15 +1,13 @@
 """Mined triples against loops that do what the docstring says."""
 
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 from torch.testing import assert_close
 
-from mpsheads.retrieval import BM25, Collection, EmbeddedCollection, read_triples
+from mpsheads.retrieval import BM25, Collection, EmbeddedCollection
 from mpsheads.training import mine_hard_negatives, mine_triples, training_data
 
 WORDS = ["red", "blue", "green", "fish", "bird", "stone", "river", "cloud", "seven", "eight"]
@@ -203,10 +201,3 @@ def test_embeddings_that_are_needed_and_missing_or_broken_are_named(embedded):
         mine_triples(broken)
     with pytest.raises(TypeError, match="`data` must hold embeddings, got texts"):
         mine_hard_negatives(training_data(embedded, texts=True))
-
-
-def test_the_example_mines_the_other_cats(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    example = Path(__file__).resolve().parents[2] / "examples" / "mine_negatives.py"
-    runpy.run_path(str(example))
-    assert list(read_triples("triples.tsv.gz")) == [("q1", "d1", "d2")]

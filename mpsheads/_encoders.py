@@ -1,10 +1,14 @@
-"""From texts to one vector each: tokens, batches of like length, and pooling."""
+"""What transformers encoders have in common: width, layers, token limit, batches and pooling."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
+"""What configurations call the width of the embeddings."""
+_DEPTHS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
 
 
 def pool_tokens(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -61,3 +65,40 @@ def pooled_batches(
         ).to(encoder.device)
         hidden = encoder(**batch).last_hidden_state
         yield rows, pool_tokens(hidden, batch["attention_mask"], pooling)
+
+
+def width_of(config: Any) -> int:
+    """The width of the embeddings, by a configuration.
+
+    Raises:
+        ValueError: If it does not say.
+    """
+    return _number(config, WIDTHS, "width")
+
+
+def last_layers(encoder: Any, count: int) -> list[nn.Module]:
+    """The last layers of an encoder: of its one list that has as many as its configuration says."""
+    depth = _number(encoder.config, _DEPTHS, "number of layers")
+    lists = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    if len(lists) != 1:
+        raise ValueError(
+            f"The layers of {type(encoder).__name__} were not found: {len(lists)} lists have "
+            f"{depth} modules. Use trainable_layers=0 or None, and set `requires_grad` yourself."
+        )
+    if not 0 < count <= depth:
+        raise ValueError(
+            f"`trainable_layers` must be None or from 0 to {depth}, the layers of the encoder, "
+            f"got {count}."
+        )
+    return list(lists[0])[-count:]
+
+
+def _number(config: Any, names: tuple[str, ...], what: str) -> int:
+    found = [getattr(config, name, None) for name in names]
+    numbers = [n for n in found if isinstance(n, int)]
+    if not numbers:
+        raise ValueError(
+            f"The {what} of a {config.model_type} encoder is not known: its configuration has none "
+            f"of {', '.join(names)}."
+        )
+    return numbers[0]
