@@ -44,6 +44,7 @@ def pairs(circuit):
     return [op.sites for op in circuit if len(op.sites) == 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sites", [1, 2, 3, 6, 7])
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def tracked_files() -> list[Path]:
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "unwanted"),
     [
@@ -57,6 +58,7 @@ def test_an_import_loads_no_package_before_it_is_needed(code, unwanted):
     assert loaded.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_importing_heads_sets_no_global_default_of_torch():
     state = "torch.get_default_dtype(), torch.get_default_device(), torch.initial_seed()"
     code = (

@@ -116,6 +116,7 @@ def test_what_the_help_says_of_other_rooms_is_true():
         assert name in options["evaluate", "head"].help
 
 
+@pytest.mark.slow
 def test_the_script_fails_with_one_line_and_code_2(tmp_path):
     ran = script("evaluate", "--dataset", "./nosuch")
     assert (ran.returncode, ran.stdout) == (2, "")

@@ -49,6 +49,7 @@ def test_what_is_printed_holds_the_front_and_how_to_follow_it(command, texts):
     assert json.loads(Path("mps-16/config.json").read_text())["out_features"] == 16
 
 
+@pytest.mark.slow
 def test_the_report_alone_needs_no_model_and_no_data(command, texts, monkeypatch, fails):
     whole = command(*texts, *FEW, "--seeds", "2", "--seed", "5", "--json").json
     assert {line["seed"] for line in read_results(Path("frontier/results.jsonl"))} == {

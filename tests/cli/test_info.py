@@ -121,6 +121,7 @@ def test_a_sample_of_texts_shows_entanglement_and_outputs(command, saved, data, 
     assert found["largest_bits"] == pytest.approx(float(entropies.max()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_all_figures_and_their_numbers_are_written(command, data, saved, embedded):
     options = ["--split", "test", "--figures", "a/b", "--measure", "nDCG@10"]
     sample = command("info", "my-head", *data, *options, "--json").json["head"]["sample"]

@@ -134,6 +134,7 @@ def test_a_trial_stopped_between_its_results_measures_what_is_missing(experiment
     assert runner().run(plan) == 0
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_order_of_what_is_run(experiment, runner):
     methods = (Method("mps", "mps"), Method("dense", "dense"), Method("old", "reference"))
     one = replace(experiment, methods=methods, fractions=(0.5, 1.0))

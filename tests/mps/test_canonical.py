@@ -255,6 +255,7 @@ def test_single_precision_is_as_good_as_double_up_to_1e_5(single, double, center
     assert_close(log_norm(found).double(), log_norm(expected), atol=atol, rtol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_sites", "dtype", "scale"),
     [

@@ -226,6 +226,7 @@ torch.testing.assert_close(compiled(values), circuit.factors(values))
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_a_circuit_survives_pickling_and_has_a_hash_of_this_process():
     code = (
         "import pickle, sys; from mpsheads.mps import Circuit\n"
@@ -248,6 +249,7 @@ def test_gates_and_operations_number_their_parameters_alike():
         Circuit(3, [("ry", 0), ("rz", 1)], [1.0])
 
 
+@pytest.mark.slow
 def test_importing_the_core_does_not_import_the_compiler():
     code = "import sys, mpsheads.mps; print({'torch._dynamo', 'sympy'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -283,6 +283,7 @@ def test_functions_are_mapped(function):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.slow
 def test_functions_are_compiled_into_one_graph():
     code = """
 import torch

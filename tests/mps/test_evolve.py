@@ -366,6 +366,7 @@ def test_operators_give_the_dense_result_for_one_or_one_for_each(state, seed, on
         assert_close(cut.discarded_weight[i], dropped, atol=1e-9, rtol=0)
 
 
+@pytest.mark.slow
 def test_gradients_through_a_truncated_circuit_agree_with_finite_differences(generator):
     circuit = Circuit(
         4,

@@ -75,6 +75,7 @@ def test_pauli_strings_and_matrices_agree_with_the_oracle(n_sites, bond, dtype, 
     assert_close(found, as_dtype(expected, dtype), atol=10 * tolerance(dtype), rtol=0)  # sizes to 5
 
 
+@pytest.mark.slow
 @given(
     case=sums(),
     bond=st.integers(1, 5),
@@ -131,6 +132,7 @@ def test_real_states_see_only_the_real_part_of_an_operator(generator):
     assert_close(expectation(state, "YY", (0, 2)), torch.stack(both).real)
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 6),
     bond=st.integers(1, 5),
@@ -217,6 +219,7 @@ def test_gradients_reach_the_coefficients_of_an_mpo(generator):
     assert torch.autograd.gradcheck(energy, coupling)
 
 
+@pytest.mark.slow
 def test_readouts_compile_into_one_graph():
     """In an interpreter of its own: shapes are not checked there, which torch cannot trace."""
     code = """

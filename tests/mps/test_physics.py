@@ -72,6 +72,7 @@ def test_imaginary_time_finds_the_ground_state_energy_of_ten_sites_within_1e_6()
     assert state.max_bond <= 16
 
 
+@pytest.mark.slow
 def test_norms_of_states_cooled_for_long_stay_in_range():
     plus = torch.full((1, 6, 2), 0.5**0.5, dtype=torch.float32)
     state = canonicalize(product_state(plus), 0)

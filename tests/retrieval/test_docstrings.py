@@ -72,6 +72,7 @@ def test_a_document_holds_neither_the_name_of_its_object_nor_the_summary(real):
             assert real[split].queries[f"q:{name}"] not in document
 
 
+@pytest.mark.slow
 def test_the_collection_is_the_same_again_and_the_seed_changes_it(real):
     assert docstring_collection(STDLIB) == real
     other = docstring_collection(STDLIB, seed=1)

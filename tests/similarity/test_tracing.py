@@ -73,6 +73,7 @@ print("all named")
 """
 
 
+@pytest.mark.slow
 def test_types_and_axes_are_named():
     command = [sys.executable, "-c", ERRORS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
