@@ -17,6 +17,7 @@ from mpsheads._encoders import (
     token_limit,
     width_of,
 )
+from mpsheads._files import replacing_text
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import HEADS, MPSProjectionHead, ProjectionHead
@@ -342,7 +343,8 @@ class MPSHeadModel(PreTrainedModel):
             self._tokenizer.save_pretrained(save_directory)
         card = Path(save_directory) / "README.md"
         if not card.exists():
-            card.write_text(self.model_card(), encoding="utf-8")
+            with replacing_text(card) as stream:
+                stream.write(self.model_card())
 
     def model_card(self, repo_id: str = "path/to/model") -> str:
         """The text of `README.md`: what the model is, its numbers, and how to use it.

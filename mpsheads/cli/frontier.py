@@ -10,8 +10,6 @@ from mpsheads.cli.output import console, print_json, table
 if TYPE_CHECKING:
     from mpsheads.experiments import Frontier
 
-_WHAT = "What is measured"
-
 
 @dataclass(frozen=True)
 class FrontierOptions:

@@ -10,7 +10,6 @@ from mpsheads.cli.output import console, print_json, table
 if TYPE_CHECKING:
     from mpsheads.experiments import Experiment
 
-_WHAT = "What is run"
 _BASELINE = "dense"
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from mpsheads.training import TrainingResult
 
 _MEASURE = "nDCG@10"
-_TRAINING, _VALIDATION = "Training", "Validation"
 
 
 @dataclass(frozen=True)
