@@ -33,7 +33,7 @@ class ProjectionHead(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    compared_by: ClassVar[Literal["log_fidelity", "cosine"]] = "log_fidelity"
+    compared_by: Literal["log_fidelity", "cosine"] = "log_fidelity"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

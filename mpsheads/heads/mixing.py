@@ -2,19 +2,21 @@
 
 An embedding of n features is the state of one particle on n sites, its features the amplitudes. A
 Givens gate on two sites conserves the particle: it rotates the two amplitudes and touches no other.
-So layers of such gates are an orthogonal matrix, exactly, at n/2 angles a layer; after l of them
-each feature depends on 2**l of the embedding's.
+So layers of such gates are an orthogonal matrix, at one angle a gate, and the state stays a matrix
+product of bond dimension 2 at any depth (`mpsheads.mps.one_particle_state`).
 
-Which features meet is fitted on data: those of largest covariance, turned to the principal axes of
-each pair. That is Jacobi's method for eigenvectors, all pairs at once, stopped after a few layers:
-a principal component analysis at l*n/2 parameters in place of n**2.
+Only rotations of a kept with a dropped feature change what is kept: those among kept ones, or among
+dropped ones, change no cosine. `fit` chooses the pairs, and turns each to its principal axes: this
+is Jacobi's method for eigenvectors, all pairs at once, stopped after a few layers.
 
 Source: Jacobi 1846 (doi:10.1515/crll.1846.30.51); stopped early as a fast transform: Le Magoarou,
 Gribonval and Tremblay 2018 (arXiv:1612.04542); as a circuit: Kerenidis et al. 2021
-(arXiv:2106.07198).
+(arXiv:2106.07198), Cherrat et al. 2022 (arXiv:2209.08167).
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,24 +24,27 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
+from mpsheads.mps import Circuit
+
+_FEW_LAYERS = 4  # up to which rotating a large batch is faster than making the matrix first
 
 
 class Mixing(nn.Module):
-    """Layers of Givens rotations of pairs of features.
+    """Layers of Givens rotations, each of pairs of a kept and a dropped feature.
 
-    Before `fit`, layers pair features as those of a fast Fourier transform do, half of them apart,
-    then a quarter: each kept one with others that are not.
+    Before `fit`, kept features meet ever other ones in turn.
 
     Args:
-        features: How many there are; those of the kept qubits are the first.
+        features: How many there are; the kept ones are the first of the result.
+        kept: How many of them are kept.
         layers: Number of layers.
         spread: Standard deviation of the angles at the start.
         generator: Source of the angles.
 
     Attributes:
-        angles: In radians `(layers, features // 2)`.
+        angles: In radians `(layers, pairs)`, with `min(kept, features - kept)` pairs.
         orders: `(layers + 1, features)`: where each row comes from before each layer, which rotates
-            the first half with the second, and at the end.
+            the first `pairs` rows with the next as many, and at the end.
     """
 
     orders: Tensor
@@ -47,81 +52,175 @@ class Mixing(nn.Module):
     def __init__(
         self,
         features: int,
+        kept: int,
         layers: int,
         *,
         spread: float = 0.05,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        start = spread * torch.randn(layers, features // 2, generator=generator)
-        self.angles = nn.Parameter(start)
-        self.register_buffer("orders", _unfitted(features, layers))
+        self.kept, pairs = kept, min(kept, features - kept)
+        self.angles = nn.Parameter(spread * torch.randn(layers, pairs, generator=generator))
+        self.register_buffer("orders", _unfitted(features, kept, layers))
 
     @property
     def is_fitted(self) -> bool:
         """Whether `fit` has chosen the pairs."""
         layers, features = len(self.angles), self.orders.shape[1]
-        return not torch.equal(self.orders.cpu(), _unfitted(features, layers))
+        return not torch.equal(self.orders.cpu(), _unfitted(features, self.kept, layers))
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
         """The embeddings rotated; their norms stay. Cost: O(batch * features * layers)."""
-        angles = self.angles.to(x.dtype)
-        if is_concrete(x):
-            rotated = _Rotations.apply(x, self.orders, angles)
-            assert isinstance(rotated, Tensor)
-            return rotated
-        y = x.T
-        for order, angle in zip(self.orders[:-1], angles, strict=True):
-            y = _rotated(y, order, angle)
-        return y.index_select(0, self.orders[-1]).T
+        if len(self.angles) > _FEW_LAYERS and len(x) > x.shape[1]:
+            return x @ self.matrix().to(x.dtype).T
+        return _apply(x, self.orders, self.angles.to(x.dtype))
 
-    @torch.no_grad()
-    def fit(self, covariance: Float[Tensor, "features features"]) -> Float[Tensor, " features"]:
-        """Choose pairs, angles and the order of the result by the features' covariance.
+    def matrix(self, rows: int | None = None) -> Float[Tensor, "rows features"]:
+        """The first rows of the orthogonal matrix, all by default.
 
-        Each layer pairs the two features of largest covariance, then of those left the two of
-        largest, and so on, and makes each pair uncorrelated. At the end features come in the order
-        of their variance, the largest first. The same covariance gives the same rotations.
+        Cost: O(rows * features * layers).
+        """
+        eye = torch.eye(rows or self.orders.shape[1], self.orders.shape[1]).to(self.angles)
+        back = self.orders.argsort(1).flip(0)
+        return _apply(eye, back, -self.angles.flip(0))
 
-        Args:
-            covariance: Symmetric, `(features, features)`, finite, in float64.
+    def circuit(self) -> tuple[Circuit, list[int]]:
+        """The rotations as a circuit of Givens gates, a site for each feature.
 
         Returns:
-            The variances, descending.
+            The circuit with the angles as its values, and for each output the site that holds it at
+            the end.
+        """
+        pairs, place = self.angles.shape[1], torch.arange(self.orders.shape[1])
+        gates: list[tuple[str, tuple[int, ...]]] = []
+        for order in self.orders[:-1].cpu():
+            place = place[order]
+            couples = place[: 2 * pairs].view(2, pairs).T.tolist()
+            gates += [("givens", tuple(couple)) for couple in couples]
+        values = tuple(self.angles.detach().flatten().tolist())
+        return Circuit(len(place), gates, values), place[self.orders[-1].cpu()].tolist()
+
+    @torch.no_grad()
+    def fit(self, matrix: Float[Tensor, "features features"]) -> Float[Tensor, " features"]:
+        """Choose pairs, angles and the order of the result by what is to be kept.
+
+        Each layer takes the pair of a kept and a dropped feature that gains the kept one most,
+        then the best of those left, and so on, and turns each pair to its principal axes. At the
+        end features come in the order of what they hold, the largest first. The same matrix gives
+        the same rotations.
+
+        Args:
+            matrix: What each direction holds, as a quadratic form: the covariance of the features,
+                or of queries with their documents. Symmetric, finite, in float64.
+
+        Returns:
+            What each of the rotated features holds, descending.
 
         Cost: O(features**2) a layer.
         """
-        c, half = covariance, len(covariance) // 2
+        c = matrix
+        by_size = c.diagonal().argsort(descending=True, stable=True)
+        kept, dropped = by_size[: self.kept].sort().values, by_size[self.kept :].sort().values
         seen = []
         for layer in range(len(self.angles)):
-            order = _strongest_pairs(c)
-            first, second = order[:half], order[half : 2 * half]
-            variance = c.diagonal()
-            angle = torch.atan2(2 * c[first, second], variance[first] - variance[second]) / 2
+            first, second = _best_pairs(c, kept, dropped)
+            own = c.diagonal()
+            angle = torch.atan2(2 * c[first, second], own[first] - own[second]) / 2
+            rest = torch.ones_like(own, dtype=torch.bool)
+            rest[first] = rest[second] = False
+            order = torch.cat([first, second, rest.nonzero()[:, 0]])
             back = order.argsort()
             for _ in range(2):  # rows, then columns
                 c = _rotated(c, order, angle)[back].T
             self.angles[layer] = angle
             seen.append(order)
-        variance, ranked = c.diagonal().sort(descending=True, stable=True)
+        held, ranked = c.diagonal().sort(descending=True, stable=True)
         self.orders.copy_(_relative([*seen, ranked]))
-        return variance
+        return held
+
+    def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """Heads of version 0.1 have half of the features as pairs."""
+        saved = state.get(f"{prefix}angles")
+        if saved is not None and saved.shape != self.angles.shape:
+            self.angles = nn.Parameter(torch.empty_like(saved, device=self.angles.device))
+        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[arg-type]
 
 
-def _unfitted(features: int, layers: int) -> Tensor:
-    """The orders before `fit`."""
-    seen = [_butterfly(features, features >> (layer + 1)) for layer in range(layers)]
+class Rotation(nn.Module):
+    """Any rotation of the features, of which some rows are kept: as deep a circuit as there is.
+
+    On paper it is a triangle of `features * (features - 1) / 2` Givens gates. It is computed as one
+    matrix product, and stays orthogonal in training: its rows are those of `weight` brought to an
+    orthonormal basis, from the first on.
+
+    Args:
+        features: How many there are.
+        rows: How many rows of the matrix are kept.
+        generator: Source of the rotation at the start.
+
+    Attributes:
+        weight: `(rows, features)`, of full rank.
+    """
+
+    def __init__(
+        self, features: int, rows: int, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        square = torch.randn(features, rows, generator=generator)
+        self.weight = nn.Parameter(torch.linalg.qr(square)[0].T.contiguous())
+
+    is_fitted = True  # there are no pairs to choose
+
+    def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch rows"]:
+        """The kept coordinates of embeddings. Cost: O(batch * features * rows)."""
+        return x @ self.matrix().to(x.dtype).T
+
+    def matrix(self, rows: int | None = None) -> Float[Tensor, "rows features"]:
+        """The first rows of the matrix, orthonormal; all by default."""
+        weight = self.weight[:rows]
+        lower = torch.linalg.cholesky(weight @ weight.T)
+        return torch.linalg.solve_triangular(lower, weight, upper=False)
+
+    @torch.no_grad()
+    def fit(self, matrix: Float[Tensor, "features features"]) -> Float[Tensor, " rows"]:
+        """Turn to the leading eigenvectors of a quadratic form, as `Mixing.fit`; in closed form."""
+        held, axes = torch.linalg.eigh(matrix)  # ascending
+        axes = axes.flip(1)[:, : len(self.weight)].T
+        largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+        self.weight.copy_(axes * largest.sign())
+        return held.flip(0)[: len(self.weight)]
+
+
+def scrambler(width: int, seed: int) -> Mixing:
+    """A fixed circuit that mixes features until all have one spread and look Gaussian.
+
+    Each of its `2 ceil(log2(width))` layers pairs the features at random and turns each pair by
+    45 or 135 degrees, to one side or the other: half of each goes to each. So every entry of its
+    matrix tends to `+-1 / sqrt(width)` with signs as good as random, at O(width log width).
+
+    Args:
+        width: Number of features.
+        seed: Of the pairs and the signs.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    layers, pairs = 2 * max(1, math.ceil(math.log2(width))), width // 2
+    mixing = Mixing(width, pairs, layers, generator=generator)
+    seen = [torch.randperm(width, generator=generator) for _ in range(layers)]
+    mixing.orders.copy_(_relative([*seen, torch.arange(width)]))
+    quarters = torch.randint(4, (layers, pairs), generator=generator)
+    with torch.no_grad():
+        mixing.angles = nn.Parameter((2 * quarters + 1) * (math.pi / 4), requires_grad=False)
+    return mixing
+
+
+def _unfitted(features: int, kept: int, layers: int) -> Tensor:
+    """The orders before `fit`: kept feature i meets another dropped one in each layer."""
+    pairs, seen = min(kept, features - kept), []
+    for layer in range(layers):
+        first = [(i + layer * pairs) % kept for i in range(pairs)]
+        second = [kept + (i + layer * (pairs + 1)) % (features - kept) for i in range(pairs)]
+        seen.append([*first, *second, *sorted(set(range(features)) - {*first, *second})])
     return _relative([*seen, list(range(features))])
-
-
-def _butterfly(count: int, stride: int) -> list[int]:
-    """The features of one layer: the first of each pair, then the second, then who has none."""
-    stride = max(1, stride)
-    first = [i for i in range(count) if i % (2 * stride) < stride and i + stride < count]
-    second = [i + stride for i in first]
-    alone = sorted(set(range(count)) - {*first, *second})
-    half = len(alone) // 2
-    return first + alone[:half] + second + alone[half:]
 
 
 def _relative(seen: Sequence[Sequence[int] | Tensor]) -> Tensor:
@@ -131,27 +230,41 @@ def _relative(seen: Sequence[Sequence[int] | Tensor]) -> Tensor:
     return torch.stack([b.argsort()[order] for b, order in zip(before, table, strict=True)])
 
 
-def _strongest_pairs(covariance: Tensor) -> Tensor:
-    """Features: the first of each pair, the second, and one that is left of an odd number.
+def _best_pairs(c: Tensor, kept: Tensor, dropped: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of a kept and a dropped feature, those first whose rotation gains the kept one most.
 
-    Two features whose covariance is the largest of both are a pair; so among those left, until
-    there are none: the greedy matching, many pairs at a time.
+    Two that are each other's best are a pair; so among those left, until one side has none: the
+    greedy matching, many pairs at a time.
     """
-    weight = covariance.square()
-    weight = weight + weight.T  # exactly symmetric: the first of the largest is a pair
-    weight.fill_diagonal_(-1)
-    free = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    own = c.diagonal()
+    half = (own[kept][:, None] - own[dropped]) / 2
+    gain = torch.hypot(half, c[kept][:, dropped]) - half
     first, second = [], []
-    while free.sum() > 1:
-        rows = free.nonzero()[:, 0]
-        best = rows[weight[rows][:, rows].argmax(1)]
-        partner = torch.full_like(free, -1, dtype=torch.long)
-        partner[rows] = best
-        mutual = rows[(partner[best] == rows) & (rows < best)]
-        first.append(mutual)
-        second.append(partner[mutual])
-        free[mutual] = free[partner[mutual]] = False
-    return torch.cat([*first, *second, free.nonzero()[:, 0]])
+    for _ in range(min(gain.shape)):
+        rows = torch.arange(len(gain), device=gain.device)
+        best = gain.argmax(1)
+        mutual = rows[(gain.argmax(0)[best] == rows) & (gain[rows, best] >= 0)]
+        if not len(mutual):
+            break
+        first.append(kept[mutual])
+        second.append(dropped[best[mutual]])
+        gain[mutual] = -torch.inf
+        gain[:, best[mutual]] = -torch.inf
+    return torch.cat(first or [kept[:0]]), torch.cat(second or [kept[:0]])
+
+
+def _apply(
+    x: Float[Tensor, "batch features"], orders: Tensor, angles: Float[Tensor, "layers pairs"]
+) -> Float[Tensor, "batch features"]:
+    """All layers on each row of `x`."""
+    if is_concrete(x):
+        rotated = _Rotations.apply(x, orders, angles)
+        assert isinstance(rotated, Tensor)
+        return rotated
+    y = x.T
+    for order, angle in zip(orders[:-1], angles, strict=True):
+        y = _rotated(y, order, angle)
+    return y.index_select(0, orders[-1]).T
 
 
 def _rotated(

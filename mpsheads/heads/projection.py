@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from mpsheads import similarity
-from mpsheads._checks import check_choice, check_finite, check_positive
+from mpsheads._checks import check_choice, check_equal, check_finite, check_positive
 from mpsheads.encodings import amplitudes, components, equalise_norm
-from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
+from mpsheads.heads.amplitudes import Amplitudes, code_layout
+from mpsheads.heads.base import ProjectionHead, check_input, compress_vectors, without_autocast
 from mpsheads.heads.circuits import (
     KeptObservables,
     Register,
@@ -21,10 +23,11 @@ from mpsheads.heads.circuits import (
     head_circuit,
     needed_bonds,
 )
-from mpsheads.heads.mixing import Mixing
+from mpsheads.heads.mixing import Mixing, Rotation
 from mpsheads.heads.readouts import READOUTS, project_state
 from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors
-from mpsheads.mps.state import product_state
+from mpsheads.mps.state import one_particle_state, product_state
+from mpsheads.mps.trellis import RATES
 from mpsheads.similarity import Codes
 
 _INITIAL_ANGLE = 0.05
@@ -54,16 +57,24 @@ class MPSProjectionHead(ProjectionHead):
             qubits of a block or on all of them, which starts from its own angles.
         readout: "probability": each kept qubit's probability of 1 as an angle in [0, pi].
             "direction": the direction of the vector of all of these, as angles. "state": the kept
-            qubits' state where all others are projected on 0.
-        mixing: Layers of Givens rotations of pairs of features before they are encoded: after l
-            layers a feature depends on 2**l of the embedding's, at `in_features / 2` angles a
-            layer. `fit` chooses the pairs from data.
+            qubits' state where all others are projected on 0. "amplitude": the embedding is one
+            particle on all sites, the circuit is that of `mixing` alone, and the particle's
+            amplitudes on the kept sites are returned, compared by cosine; `bond_dim`, `depth` and
+            `ansatz` do not matter.
+        mixing: Layers of Givens rotations, each of pairs of a kept and a dropped feature, before
+            features are encoded, at `min(out_features, in_features - out_features)` angles a layer;
+            or "full" for any rotation of all features. `fit` chooses pairs and angles from data.
+        bits: With the readout "amplitude": bits a number of codes, 1, 1.5, 2, 3, 4 or 8. Training
+            then goes through the codes: in training mode `similarity` takes documents as theirs.
+        scramble: Seed of the circuit that scrambles amplitudes for codes; drawn from the generator
+            by default if there are `bits`.
         generator: Source of the initial parameters; torch's default one if `None`.
 
     Attributes:
         angles: Gate parameters, block after block, in radians, small at first: the untrained head
             nearly passes on the kept features.
         mixing: The rotations of the features, `None` without any.
+        amplitudes: What the readout "amplitude" needs besides them; `None` with another.
         scale: What multiplies embeddings brought to norm `sqrt(in_features)`, one number.
         circuit: The circuit on all qubits.
         kept_sites: The qubits that are read out, in the order of the output.
@@ -89,17 +100,29 @@ class MPSProjectionHead(ProjectionHead):
         depth: int = 1,
         ansatz: str | Circuit | Mapping[str, Any] = "staircase",
         readout: str = "direction",
-        mixing: int = 2,
+        mixing: int | str = 2,
         *,
+        bits: float | None = None,
+        scramble: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         if isinstance(ansatz, Mapping):
             ansatz = circuit_from_config(ansatz)
         named = circuit_to_config(ansatz) if isinstance(ansatz, Circuit) else ansatz
         config = {"bond_dim": bond_dim, "depth": depth, "ansatz": named}
-        super().__init__(in_features, out_features, **config, readout=readout, mixing=mixing)
-        check_positive(bond_dim=bond_dim, depth=depth, **{"mixing": mixing} if mixing else {})
+        config |= {"readout": readout, "mixing": mixing}
+        if bits is not None and scramble is None:
+            scramble = int(torch.randint(1 << 31, (), generator=generator))
+        if readout == "amplitude":
+            config |= {"bits": bits, "scramble": scramble}
+        super().__init__(in_features, out_features, **config)
+        check_positive(bond_dim=bond_dim, depth=depth)
+        if mixing not in (0, "full"):
+            check_positive(mixing=mixing)
         check_choice("readout", readout, tuple(READOUTS))
+        if bits is not None:
+            check_choice("readout", readout, ("amplitude",))
+            check_choice("bits", bits, RATES)
         self.readout = READOUTS[readout]
         between = 1 if ansatz == "staircase" else min(bond_dim, 2**depth)
         kept = self.readout.num_kept(out_features, between)
@@ -111,6 +134,11 @@ class MPSProjectionHead(ProjectionHead):
         self.register = Register(in_features, kept)
         self.kept_sites = self.register.kept
         seen = "state" if self.readout.kind == "state" else "probability"
+        self.amplitudes: Amplitudes | None = None
+        if readout == "amplitude":
+            self.amplitudes = Amplitudes(in_features, out_features, bits, scramble)
+            self.compared_by = "cosine"
+            ansatz = Circuit(in_features, ())
         self.circuit = head_circuit(ansatz, self.register, depth, seen)
         self.bond_dims = self.readout.bond_dims(kept, between)
         with torch.device("cpu"), torch.no_grad():
@@ -122,13 +150,18 @@ class MPSProjectionHead(ProjectionHead):
             start = _INITIAL_ANGLE * torch.randn(len(start), generator=generator)
         self.angles = nn.Parameter(start)
         self.scale = nn.Parameter(torch.full((), _INITIAL_SCALE))
-        self.mixing: Mixing | None = None
-        if mixing:
-            self.mixing = Mixing(in_features, mixing, spread=_INITIAL_ANGLE, generator=generator)
+        self.mixing: Mixing | Rotation | None = None
+        if mixing == "full":
+            rows = kept if self.amplitudes else in_features
+            self.mixing = Rotation(in_features, rows, generator=generator)
+        elif mixing:
+            spread = {"spread": _INITIAL_ANGLE, "generator": generator}
+            self.mixing = Mixing(in_features, kept, int(mixing), **spread)
 
     def _find_observables(self) -> KeptObservables | None:
         """Those that are evolved, used once, so that no tracer is the first to meet a constant."""
-        if self.readout.kind == "state" or self.truncates or not fits_memory(self.needed_bonds):
+        states = self.amplitudes or self.readout.kind == "state" or self.truncates
+        if states or not fits_memory(self.needed_bonds):
             return None
         observables = KeptObservables(self.circuit, self.register)
         evolved = observables.evolve(torch.zeros(self.circuit.num_parameters))
@@ -143,11 +176,15 @@ class MPSProjectionHead(ProjectionHead):
                 precision is the least that is computed in, also under autocast.
 
         Returns:
-            `(batch, out_features)` in the head's dtype: angles in [0, pi], or site tensors of norm
-            1.
+            `(batch, out_features)` in the head's dtype: angles in [0, pi], site tensors of norm 1,
+            or amplitudes of norm 1 at most.
         """
         check_input(self, x)
         with without_autocast(x):
+            if self.amplitudes is not None:
+                dtype = torch.promote_types(self.angles.dtype, torch.float32)
+                kept = normalize(x.to(dtype)) @ self._kept_rows().to(dtype).T
+                return kept.to(self.angles.dtype)
             x, scale, angles = self._in_working_precision(x)
             if self._observables is not None:
                 z = self._observables.meet(self._observables.evolve(angles), components(x, scale))
@@ -169,11 +206,14 @@ class MPSProjectionHead(ProjectionHead):
         Returns:
             MPS of `batch` states on the qubits of the register, complex, with bonds of at most
             `bond_dim`. The blocks follow each other; `kept_sites` are the last of each. Add the
-            mean of its `discarded_weight` to the loss to train a circuit that needs less.
+            mean of its `discarded_weight` to the loss to train a circuit that needs less. With the
+            readout "amplitude" the particle on the kept sites alone, real, with bonds of 2.
 
         Cost: that of `apply_circuit`, O(batch * in_features * bond_dim**2 * depth).
         """
         check_input(self, x)
+        if self.amplitudes is not None:
+            return one_particle_state(self(x))
         with without_autocast(x):
             return self._state(*self._in_working_precision(x))
 
@@ -184,6 +224,11 @@ class MPSProjectionHead(ProjectionHead):
         x = x if self.mixing is None else self.mixing(x)
         return x, self.scale.to(dtype), self.angles.to(dtype)
 
+    def _kept_rows(self) -> Float[Tensor, "{self.out_features} {self.in_features}"]:
+        """The matrix from embeddings to amplitudes."""
+        assert self.amplitudes is not None
+        return self.amplitudes.matrix(self.mixing, self.out_features)
+
     def _state(self, x: Tensor, scale: Tensor, angles: Tensor) -> MPS:
         start = product_state(amplitudes(x, scale)[:, self.register.features])
         truncation = Truncation(self.config["bond_dim"]) if self.truncates else None
@@ -191,22 +236,70 @@ class MPSProjectionHead(ProjectionHead):
 
     @property
     def logit_scale(self) -> float:
-        """20 for the readout "direction", whose log-fidelities spread like cosines; else 1."""
+        """20 for "direction" and "amplitude", whose similarities spread like cosines; else 1."""
         return self.readout.logit_scale
 
-    def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
+    def quantize(
+        self, z: Float[Tensor, "batch {self.out_features}"], bits: float | None = None
+    ) -> Codes:
         """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.
 
         Args:
             z: Compressed vectors `(batch, out_features)`.
-            bits: 8, 4, 2 or 1; 8 or 4 for the readout "state".
+            bits: 8, 4, 2 or 1; 8 or 4 for the readout "state". For "amplitude" 1, 1.5, 2, 3, 4 or 8
+                on a trellis, as the head was made for by default.
         """
-        span = self.readout.span(bits, self.out_features) if bits in (8, 4, 2, 1) else 1.0
+        if self.amplitudes is not None:
+            return self.amplitudes.quantize(z, bits, self._kept_rows())
+        if bits is None:
+            raise ValueError("Give `bits`, one of 8, 4, 2 and 1.")
+        span = self.readout.span(int(bits), self.out_features) if bits in (8, 4, 2, 1) else 1.0
         return similarity.quantize(
-            z, bits, kind=self.readout.kind, bond_dims=self.bond_dims, span=span
+            z, int(bits), kind=self.readout.kind, bond_dims=self.bond_dims, span=span
+        )
+
+    def code(self, x: Float[Tensor, "batch _"]) -> Codes:
+        """Embeddings in the bytes that the head was made for, `quantize` of what it returns.
+
+        Args:
+            x: Any number of embeddings `(batch, in_features)`; some thousand are taken at a time.
+        """
+        return self.quantize(compress_vectors(self, x))
+
+    @classmethod
+    def for_bytes(
+        cls,
+        in_features: int,
+        bytes: int,
+        *,
+        mixing: int | str = "full",
+        generator: torch.Generator | None = None,
+    ) -> "MPSProjectionHead":
+        """The head that keeps most of embeddings in so many bytes a vector; `fit` it.
+
+        It selects the amplitudes that matter, scrambles them, and codes them on a trellis.
+
+        Args:
+            in_features: Width of the embeddings.
+            bytes: Most bytes a vector, 8 or more. Past one byte a feature nothing is gained.
+            mixing: "full", or how many layers of Givens rotations select: fewer parameters.
+            generator: Source of the seed that scrambles, and of the initial parameters.
+        """
+        out_features, bits = code_layout(in_features, bytes)
+        return cls(
+            in_features,
+            out_features,
+            readout="amplitude",
+            mixing=mixing if out_features < in_features else 0,
+            bits=bits,
+            generator=generator,
         )
 
     def _compare(self, zq: Any, zd: Any, pairwise: bool) -> Tensor:
+        if self.amplitudes is not None:
+            if self.training and self.amplitudes.bits is not None and isinstance(zd, Tensor):
+                zd = self.amplitudes.through_codes(zd, self._kept_rows())
+            return similarity.cosine(zq, zd, pairwise=pairwise)
         if self.readout.kind != "state" or isinstance(zq, Codes) or isinstance(zd, Codes):
             return similarity.log_fidelity(zq, zd, pairwise=pairwise)
         return similarity.state_log_fidelity(zq, zd, self.bond_dims, pairwise=pairwise)
@@ -217,33 +310,52 @@ class MPSProjectionHead(ProjectionHead):
         return self.mixing is not None and self.mixing.is_fitted
 
     @torch.no_grad()
-    def fit(self, x: Float[Tensor, "samples _"]) -> "MPSProjectionHead":
-        """Start from data: let the kept qubits hold what varies most; returns the head itself.
+    def fit(
+        self,
+        x: Float[Tensor, "samples _"],
+        queries: Float[Tensor, "samples _"] | None = None,
+    ) -> "MPSProjectionHead":
+        """Start from data: let what is kept hold what matters most; returns the head itself.
 
-        Each layer of `mixing` pairs the features of largest covariance and turns each pair to its
-        principal axes; the features of largest variance that come of it are those of the kept
-        qubits, in the order of the output. The scale is set so that the first of them stays where
-        tanh is nearly straight. Gates keep their angles. A fitted head compresses well before any
-        training, and trains at a smaller rate.
+        Without queries that is what varies most: the mixing turns to the principal axes of the
+        documents, in as many layers as it has. With queries it is what queries and their documents
+        have in common: the axes of M = (Q^T D + D^T Q) / 2 of both centred, which maximise the mean
+        inner product of pairs less that of strangers. Features of kept qubits come in this order.
+        The scale is set so that the first of them stays where tanh is nearly straight; gates keep
+        their angles. A fitted head compresses well before any training, and trains at a smaller
+        rate.
 
         Args:
             x: Embeddings `(samples, in_features)` of documents, some thousand or more; no labels
                 are needed.
+            queries: Embeddings of queries, row i of one that row i of `x` answers.
 
         Raises:
-            ValueError: If `x` has fewer than two rows, NaN or infinity.
+            ValueError: If `x` has fewer than two rows, NaN or infinity, or `queries` other rows.
 
-        Source: see `mpsheads.heads.mixing`. Cost: O(samples * in_features**2), in float64.
+        Source: see `mpsheads.heads.mixing`. Cost: O(samples * in_features**2), in float64, and
+        O(in_features**3) for a "full" mixing.
         """
-        check_input(self, x)
-        check_finite("x", x)
-        if len(x) < 2:
-            raise ValueError(f"`x` must hold two rows, better some thousand, got {len(x)}.")
-        centred = equalise_norm(x.to(self.angles.device).double())
-        centred -= centred.mean(0)
+        sides = [self._sample("x", x)]
+        if queries is not None:
+            sides.append(self._sample("queries", queries))
+            check_equal("number of rows", x=len(x), queries=len(queries))
+        centred = [side - side.mean(0) for side in sides]
+        held = centred[0].T @ centred[-1] / len(x)
+        held = (held + held.T) / 2
         if self.mixing is None:
-            largest = centred[:, : len(self.kept_sites)].var(0).max()
+            largest = held.diagonal()[: len(self.kept_sites)].max()
         else:
-            largest = self.mixing.fit(centred.T @ centred / len(x))[0]
-        self.scale.fill_(_INITIAL_SCALE / max(1.0, math.sqrt(float(largest))))
+            largest = self.mixing.fit(held)[0]
+        if self.amplitudes is not None:
+            self.amplitudes.fit(sides[0] / math.sqrt(self.in_features), self._kept_rows())
+        self.scale.fill_(_INITIAL_SCALE / math.sqrt(max(1.0, float(largest))))
         return self
+
+    def _sample(self, name: str, x: Tensor) -> Tensor:
+        """Embeddings to fit to, checked, of one norm, in float64 on the head's device."""
+        check_input(self, x)
+        check_finite(name, x)
+        if len(x) < 2:
+            raise ValueError(f"`{name}` must hold two rows, better some thousand, got {len(x)}.")
+        return equalise_norm(x.to(self.angles.device).double())

@@ -137,9 +137,17 @@ def probability_angle(z: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     return torch.acos(z.clamp(-limit, limit))
 
 
+class AmplitudeReadout(Readout):
+    """The amplitudes of one particle on the kept sites; see `mpsheads.heads.amplitudes`."""
+
+    kind = "trellis"
+    logit_scale = 20.0
+
+
 READOUTS: dict[str, Readout] = {
     "probability": Readout(),
     "direction": DirectionReadout(),
+    "amplitude": AmplitudeReadout(),
     "state": StateReadout(),
 }
 """The readouts that a head can name."""

@@ -172,6 +172,35 @@ def product_state(amplitudes: Inexact[Tensor, "batch sites phys"]) -> MPS:
     return MPS.unchecked(sites, amplitudes.real.new_zeros(len(amplitudes)))
 
 
+def one_particle_state(amplitudes: Inexact[Tensor, "batch sites"]) -> MPS:
+    """One particle that is on site i with amplitude i: `sum_i x_i |0 .. 1_i .. 0>`.
+
+    Its bond dimension is 2, whatever the amplitudes: a bond says whether the particle is to its
+    left. Gates that conserve the particle, such as Givens rotations, keep it so at any depth.
+
+    Args:
+        amplitudes: `(batch, sites)`, real or complex; the norm of a row is that of its state.
+
+    Raises:
+        ValueError: If there is no state or no site, or an amplitude is NaN or infinite.
+    """
+    if 0 in amplitudes.shape:
+        raise ValueError(
+            f"`amplitudes` must hold at least one state and site, got shape "
+            f"{tuple(amplitudes.shape)}."
+        )
+    check_finite("amplitudes", amplitudes)
+    one = torch.ones_like(amplitudes[:, 0])
+    zero = torch.zeros_like(one)
+    sites = [
+        torch.stack([one, zero, zero, x, zero, one, zero, zero], 1).view(-1, 2, 2, 2)
+        for x in amplitudes.unbind(1)
+    ]  # batch left phys right
+    sites[0] = sites[0][:, :1]
+    sites[-1] = sites[-1][..., 1:]
+    return MPS.unchecked(sites, amplitudes.real.new_zeros(len(amplitudes)))
+
+
 def basis_state(
     bits: Int[Tensor, " sites"] | Sequence[int],
     batch_size: int = 1,

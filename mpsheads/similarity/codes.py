@@ -1,8 +1,10 @@
-"""Codes: vectors whose range is known, in 8, 4, 2 or 1 bits a number, without calibration."""
+"""Codes: vectors in few bits a number, rounded one by one or on a trellis, without codebooks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,36 +12,50 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mpsheads._checks import check_choice, check_equal, check_finite, is_concrete
+from mpsheads._files import replacing
 from mpsheads._typing import PathLike
+from mpsheads.mps.trellis import (
+    RATES,
+    decode_bytes,
+    nearest_codewords,
+    pack_words,
+    ring_steps,
+    standard_trellis,
+)
 
+_FORMAT = "mpsheads.codes.1"
 _RANGES = {"angle": (0.0, math.pi), "state": (-1.0, 1.0)}
-_BITS = {"angle": (8, 4, 2, 1), "state": (8, 4)}
+_BITS = {"angle": (8, 4, 2, 1), "state": (8, 4), "trellis": RATES}
 _ROUNDING = 1e-2  # of a range: half-precision vectors may lie outside by as much
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Codes:
-    """A batch of vectors in few bits; `quantize` makes it.
+    """A batch of vectors in few bits; `quantize` and `quantize_trellis` make it.
 
-    The range of a number is cut into 2**bits equal cells, and a number becomes the middle of its
-    cell. Byte i of a row holds the numbers i, i + b, i + 2b, ... with b the bytes of a row, the
-    first in its lowest bits.
+    Of kind "angle" or "state" the range of a number is cut into 2**bits equal cells, and a number
+    becomes the middle of its cell. Byte i of a row holds the numbers i, i + b, i + 2b, ... with b
+    the bytes of a row, the first in its lowest bits. Of kind "trellis" a row is a word of
+    `standard_trellis(bits)`, the first step in the highest bits of the first byte.
 
     Attributes:
-        packed: `(rows, bytes)`, what is stored.
-        bits: Bits a number: 8, 4, 2 or 1.
+        packed: `(rows, bytes)`, what is stored, contiguous.
+        bits: Bits a number: 8, 4, 2 or 1; on a trellis one of `mps.trellis.RATES`.
         width: Numbers a vector.
-        kind: `"angle"` or `"state"`, as for `quantize`.
+        kind: `"angle"`, `"state"` or `"trellis"`.
         bond_dims: Inner bonds of states; empty for the others.
-        span: Part of the range, in its middle, that the cells fill.
+        span: Part of the range, in its middle, that the cells fill; on a trellis the size of a
+            number, by which words are multiplied.
+        centre: What is added to every word, `(width,)`; for a trellis alone.
     """
 
     packed: UInt8[Tensor, "rows bytes"]
-    bits: int
+    bits: float
     width: int
     kind: str = "angle"
     bond_dims: tuple[int, ...] = ()
     span: float = 1.0
+    centre: Float[Tensor, " width"] | None = None
 
     def __post_init__(self) -> None:
         _check_cells(self.kind, self.bits, self.span)
@@ -48,21 +64,38 @@ class Codes:
                 f"`packed` must be a matrix of uint8, got {self.packed.dtype} with "
                 f"{self.packed.ndim} axes."
             )
-        needed = -(-self.width * self.bits // 8)
+        needed = code_bytes(self.width, self.bits, trellis=self.kind == "trellis")
         if self.packed.shape[1] != needed:
             raise ValueError(
                 f"`packed` must have {needed} bytes a row for {self.width} numbers of {self.bits} "
                 f"bits, got {self.packed.shape[1]}."
             )
+        object.__setattr__(self, "packed", self.packed.contiguous())
 
     def __len__(self) -> int:
         return len(self.packed)
+
+    def __repr__(self) -> str:
+        return f"Codes({len(self):,} x {self.packed.shape[1]} bytes, {self.kind}, {self.bits} bits)"
 
     def __getitem__(self, rows: Any) -> "Codes":
         """Codes of some rows: a slice, or a tensor or list of indices."""
         if isinstance(rows, int):
             raise TypeError("Index codes with a slice or several rows, such as `codes[i : i + 1]`.")
         return replace(self, packed=self.packed[rows])
+
+    @staticmethod
+    def cat(parts: "Sequence[Codes]") -> "Codes":
+        """One batch from several that were made alike, in their order.
+
+        Raises:
+            ValueError: If there is none, or they differ in anything but their rows.
+        """
+        if not parts:
+            raise ValueError("`parts` must hold at least one batch of codes.")
+        for part in parts[1:]:
+            check_alike(parts[0], part)
+        return replace(parts[0], packed=torch.cat([part.packed for part in parts]))
 
     @property
     def device(self) -> torch.device:
@@ -79,32 +112,42 @@ class Codes:
         """Bytes of one vector."""
         return self.packed.shape[1]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows."""
+        return self.packed.numel()
+
     def to(self, device: torch.device | str) -> "Codes":
         """The same codes on another device."""
-        return replace(self, packed=self.packed.to(device))
+        centre = self.centre if self.centre is None else self.centre.to(device)
+        return replace(self, packed=self.packed.to(device), centre=centre)
 
     def dequantize(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "rows width"]:
-        """The middles of the cells, `(rows, width)`."""
-        return self._middles(self.numbers().to(dtype))
+        """What the codes stand for, `(rows, width)`: middles of cells, or words in their place."""
+        if self.kind != "trellis":
+            return self._middles(self.numbers().to(dtype))
+        assert self.centre is not None
+        words = decode_bytes(self.packed, self.width, standard_trellis(self.bits)).to(dtype)
+        return torch.add(self.centre.to(words), words, alpha=self.span)
 
     def levels(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, " levels"]:
-        """The number that each cell stands for, lowest first."""
-        return self._middles(torch.arange(2**self.bits, device=self.device, dtype=dtype))
+        """The number that each cell stands for, lowest first; not on a trellis."""
+        return self._middles(torch.arange(2 ** int(self.bits), device=self.device, dtype=dtype))
 
     def _middles(self, cells: Tensor) -> Tensor:
         low, high = _range(self.kind, self.span)
         return (cells + 0.5) * ((high - low) / 2**self.bits) + low
 
     def numbers(self) -> UInt8[Tensor, "rows width"]:
-        """The cell of each number, from 0 to 2**bits - 1."""
+        """The cell of each number, from 0 to 2**bits - 1; not on a trellis."""
         if self.bits == 8:
             return self.packed
-        mask = 2**self.bits - 1
-        planes = [(self.packed >> shift) & mask for shift in range(0, 8, self.bits)]
+        bits = int(self.bits)
+        planes = [(self.packed >> shift) & (2**bits - 1) for shift in range(0, 8, bits)]
         return torch.cat(planes, dim=1)[:, : self.width]
 
     def save(self, path: PathLike) -> None:
-        """Write a safetensors file, which `load_codes` reads."""
+        """Write a safetensors file, which `load_codes` reads; under a temporary name first."""
         from safetensors.torch import save_file
 
         about = {
@@ -113,9 +156,13 @@ class Codes:
             "kind": self.kind,
             "bond_dims": ",".join(map(str, self.bond_dims)),
             "span": repr(self.span),
-            "format": "mpsheads.codes.1",
+            "format": _FORMAT,
         }
-        save_file({"packed": self.packed.contiguous()}, path, metadata=about)
+        tensors = {"packed": self.packed.cpu()}
+        if self.centre is not None:
+            tensors["centre"] = self.centre.detach().cpu().contiguous()
+        with replacing(path) as file:
+            save_file(tensors, file, metadata=about)
 
 
 def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
@@ -127,17 +174,71 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
     """
     from safetensors import SafetensorError, safe_open
 
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file of codes {str(path)!r}.")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             about = file.metadata() or {}
-            if about.get("format") != "mpsheads.codes.1":
+            if about.get("format") != _FORMAT:
                 raise ValueError(f"{path} does not hold codes that `Codes.save` wrote.")
-            packed = file.get_tensor("packed")
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file: {error}.") from error
-    bonds = tuple(int(bond) for bond in about["bond_dims"].split(",") if bond)
-    span = float(about.get("span", 1.0))
-    return Codes(packed, int(about["bits"]), int(about["width"]), about["kind"], bonds, span)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        bonds = tuple(int(bond) for bond in about["bond_dims"].split(",") if bond)
+        bits = float(about["bits"])
+        return Codes(
+            tensors["packed"],
+            bits if about["kind"] == "trellis" else int(bits),
+            int(about["width"]),
+            about["kind"],
+            bonds,
+            float(about.get("span", 1.0)),
+            tensors.get("centre"),
+        )
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path} does not hold codes that `Codes.save` wrote: {error}.") from error
+
+
+def code_bytes(width: int, bits: float, *, trellis: bool = False) -> int:
+    """Bytes of a vector of so many numbers."""
+    if not trellis:
+        return -(-width * int(bits) // 8)
+    chain = standard_trellis(bits)
+    return -(-ring_steps(width, chain) * chain.shift // 8)
+
+
+def quantize_trellis(
+    z: Float[Tensor, "rows width"],
+    bits: float,
+    *,
+    centre: Float[Tensor, " width"],
+    span: float,
+) -> Codes:
+    """Vectors as words of the library's trellis: of all words the one nearest in direction.
+
+    Of each vector the direction from `centre` is coded, so all words lie at about one distance from
+    it. The numbers are to be of one spread and to look Gaussian, as after a random rotation. Of
+    such numbers 2 bits leave .077 of the variance, where rounding one by one leaves .1175, and no
+    code leaves less than .0625.
+
+    Args:
+        z: Vectors, one a row. One that is `centre` itself gets some word.
+        bits: Bits a number, one of `mps.trellis.RATES`.
+        centre: The mean of such vectors.
+        span: The usual size of a number after the mean is taken off.
+
+    Raises:
+        TypeError: If `z` does not hold floating-point numbers.
+        ValueError: If `bits` is none of these, a number is NaN or infinite, or shapes do not fit.
+
+    Source and cost: see `mpsheads.mps.trellis`.
+    """
+    _check_cells("trellis", bits, span)
+    _check_matrix(z)
+    check_finite("z", z)
+    check_equal("number of features", z=z.shape[1], centre=len(centre))
+    trellis = standard_trellis(bits).to(z.device)
+    away = torch.nn.functional.normalize((z.detach() - centre).float()) * math.sqrt(z.shape[1])
+    packed = pack_words(nearest_codewords(away, trellis), trellis)
+    return Codes(packed, bits, z.shape[1], "trellis", (), span, centre.detach().float())
 
 
 def quantize(
@@ -170,10 +271,7 @@ def quantize(
             its range by more than rounding.
     """
     _check_cells(kind, bits, span)
-    if not z.is_floating_point():
-        raise TypeError(f"`z` must be a floating-point tensor, got {z.dtype}.")
-    if z.ndim != 2:
-        raise ValueError(f"`z` must have two axes, rows and numbers, got {z.ndim}.")
+    _check_matrix(z)
     if kind == "state":
         check_state_width("z", z.shape[1], bond_dims)
     elif bond_dims:
@@ -217,8 +315,15 @@ def _pack(cells: UInt8[Tensor, "rows width"], bits: int) -> UInt8[Tensor, "rows 
     return packed
 
 
-def _check_cells(kind: str, bits: int, span: float) -> None:
-    check_choice("kind", kind, tuple(_RANGES))
+def _check_matrix(z: Tensor) -> None:
+    if not z.is_floating_point():
+        raise TypeError(f"`z` must be a floating-point tensor, got {z.dtype}.")
+    if z.ndim != 2:
+        raise ValueError(f"`z` must have two axes, rows and numbers, got {z.ndim}.")
+
+
+def _check_cells(kind: str, bits: float, span: float) -> None:
+    check_choice("kind", kind, tuple(_BITS))
     if bits not in _BITS[kind] or isinstance(bits, bool):
         listed = ", ".join(map(str, _BITS[kind]))
         raise ValueError(f"`bits` must be one of {listed} for {kind!r} vectors, got {bits!r}.")
@@ -269,10 +374,21 @@ def check_sides(
     if pairwise:
         check_equal("number of rows", zq=zq.shape[0], zd=zd.shape[0])
     if isinstance(zq, Codes) and isinstance(zd, Codes):
-        for part in ("kind", "bond_dims", "span", "bits"):
-            check_equal(f"{part} of codes", zq=getattr(zq, part), zd=getattr(zd, part))
+        check_alike(zq, zd)
     first, second = (z if isinstance(z, Codes) else z.to(dtype) for z in (zq, zd))
     return first, second
+
+
+def check_alike(first: Codes, second: Codes) -> None:
+    """Raise `ValueError` if two batches of codes were not made alike."""
+    for part in ("kind", "bits", "width", "bond_dims", "span"):
+        check_equal(f"{part} of codes", zq=getattr(first, part), zd=getattr(second, part))
+    if first.centre is not second.centre:
+        assert first.centre is not None
+        assert second.centre is not None
+        same = torch.equal(first.centre, second.centre)
+        if not same:
+            raise ValueError("The centres of codes must agree: they come from different heads.")
 
 
 def as_numbers(z: Tensor | Codes, dtype: torch.dtype) -> Tensor:

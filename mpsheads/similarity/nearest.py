@@ -10,19 +10,24 @@ from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal, check_positive
 from mpsheads.similarity.angles import log_fidelity
-from mpsheads.similarity.codes import Codes
+from mpsheads.similarity.codes import Codes, as_numbers
 
 _QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
+_DECODED = 1024  # codes, so that what they stand for stays in the cache
+_TINY = 1e-12
 
 
 def cosine(
-    zq: Float[Tensor, "queries n"], zd: Float[Tensor, "documents _"], *, pairwise: bool = False
+    zq: Float[Tensor, "queries _"] | Codes,
+    zd: Float[Tensor, "documents _"] | Codes,
+    *,
+    pairwise: bool = False,
 ) -> Float[Tensor, "*pairs"]:
     """Cosine of all pairs of vectors, in [-1, 1]; 0 where a vector is zero.
 
     Args:
-        zq: Vectors of the queries.
-        zd: Vectors of the documents.
+        zq: Vectors of the queries, or codes.
+        zd: Vectors of the documents, or codes, which are decoded some thousand at a time.
         pairwise: Compare each query with the document in the same row.
 
     Returns:
@@ -32,10 +37,18 @@ def cosine(
         ValueError: If widths differ, or numbers of rows if `pairwise`.
     """
     check_equal("number of features", zq=zq.shape[1], zd=zd.shape[1])
+    dtype = next((z.dtype for z in (zq, zd) if isinstance(z, Tensor)), torch.float32)
+    queries = normalize(as_numbers(zq, dtype))
     if pairwise:
         check_equal("number of rows", zq=len(zq), zd=len(zd))
-        return (normalize(zq) * normalize(zd)).sum(1)
-    return normalize(zq) @ normalize(zd).T
+        return (queries * normalize(as_numbers(zd, dtype))).sum(1)
+    if isinstance(zd, Tensor):
+        return queries @ normalize(zd).T
+    columns = []
+    for start in range(0, max(1, len(zd)), _DECODED):
+        part = zd[start : start + _DECODED].dequantize(dtype)
+        columns.append(queries @ part.T / part.norm(dim=1).clamp_min(_TINY))
+    return torch.cat(columns, dim=1)
 
 
 @torch.no_grad()

@@ -1,0 +1,108 @@
+"""Embeddings as one particle: the amplitudes on the kept sites, and their codes on a trellis.
+
+The circuit is that of `mixing` alone, so it is an orthogonal matrix: it selects what is kept.
+Where codes are made, a fixed circuit scrambles the kept amplitudes among each other, so that each
+bit says equally much. Neither changes a cosine of kept vectors.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mpsheads._checks import check_positive
+from mpsheads.heads.mixing import Mixing, Rotation, scrambler
+from mpsheads.mps.trellis import RATES
+from mpsheads.similarity import Codes, quantize_trellis
+from mpsheads.similarity.codes import code_bytes
+
+_LEAST_BYTES = 8
+_PART = 2 / 3  # of the features: with more numbers than these, fewer bits of each say less
+
+
+class Amplitudes(nn.Module):
+    """What is behind the readout "amplitude" besides the mixing.
+
+    Args:
+        in_features: Width of the embeddings.
+        out_features: Number of amplitudes.
+        bits: Bits a number of codes; `None` without.
+        scramble: Seed of the circuit that scrambles; `None` for none.
+
+    Attributes:
+        mean: That of the fitted documents, brought to norm 1; `(in_features,)`.
+        span: The usual size of an amplitude of a document after the mean is taken off.
+        scrambler: `(out_features, out_features)`, orthogonal, made from the seed; else `None`.
+    """
+
+    mean: Tensor
+    span: Tensor
+    scrambler: Tensor | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bits: float | None, scramble: int | None
+    ) -> None:
+        super().__init__()
+        self.bits = bits
+        self.register_buffer("mean", torch.zeros(in_features))
+        self.register_buffer("span", torch.full((), in_features**-0.5))
+        matrix = None if scramble is None else scrambler(out_features, scramble).matrix()
+        self.register_buffer("scrambler", matrix, persistent=False)
+
+    def matrix(self, mixing: Mixing | Rotation | None, kept: int) -> Float[Tensor, "kept features"]:
+        """From embeddings to what is kept: the first rows of the mixing, scrambled."""
+        like = self.mean
+        rows = torch.eye(kept, len(like)).to(like) if mixing is None else mixing.matrix(kept)
+        return rows if self.scrambler is None else self.scrambler @ rows
+
+    def quantize(self, z: Tensor, bits: float | None, matrix: Tensor) -> Codes:
+        """Vectors as words of a trellis."""
+        bits = self.bits if bits is None else bits
+        if bits is None:
+            raise ValueError(f"Give `bits`, one of {', '.join(f'{rate:g}' for rate in RATES)}.")
+        centre = (self.mean @ matrix.T).detach()
+        return quantize_trellis(z, float(bits), centre=centre, span=float(self.span))
+
+    def through_codes(self, z: Tensor, matrix: Tensor) -> Tensor:
+        """What codes leave of vectors, with the gradient of the vectors (straight through)."""
+        centre = self.mean @ matrix.T
+        size = self.span * math.sqrt(z.shape[1])
+        smooth = centre + size * normalize(z - centre)
+        words = self.quantize(z, None, matrix).dequantize(z.dtype)
+        return smooth + (words - smooth).detach()
+
+    @torch.no_grad()
+    def fit(self, documents: Float[Tensor, "samples features"], matrix: Tensor) -> None:
+        """Set mean and span by documents of norm 1."""
+        mean = documents.mean(0)
+        kept = (documents - mean) @ matrix.to(documents).T
+        self.mean.copy_(mean)
+        self.span.copy_(kept.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
+
+
+def code_layout(in_features: int, bytes: int) -> tuple[int, float]:
+    """How many numbers, in how many bits each, are best kept of embeddings in so many bytes.
+
+    The fewest bits of which no more than two thirds of the features are needed to fill the bytes;
+    past 8 bits of each feature nothing is gained, so fewer bytes are taken.
+
+    Args:
+        in_features: Width of the embeddings.
+        bytes: At most so many a vector, 8 or more.
+
+    Raises:
+        ValueError: If there are fewer bytes.
+    """
+    check_positive(in_features=in_features, bytes=bytes)
+    if bytes < _LEAST_BYTES:
+        raise ValueError(f"`bytes` must be at least {_LEAST_BYTES}, got {bytes}.")
+    for bits in RATES:
+        numbers = int(8 * bytes / bits)
+        if numbers <= _PART * in_features or bits == RATES[-1]:
+            numbers = min(numbers, in_features)
+            while code_bytes(numbers, bits, trellis=True) > bytes:
+                numbers -= 1
+            return numbers, bits
+    raise AssertionError("the last rate always fits")
