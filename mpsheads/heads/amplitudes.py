@@ -42,7 +42,7 @@ class Amplitudes(nn.Module):
     scrambler: Tensor | None
 
     def __init__(
-        self, in_features: int, out_features: int, bits: float | None, scramble: int | None
+        self, in_features: int, out_features: int, bits: int | float | None, scramble: int | None
     ) -> None:
         super().__init__()
         self.bits = bits
@@ -57,7 +57,7 @@ class Amplitudes(nn.Module):
         rows = torch.eye(kept, len(like)).to(like) if mixing is None else mixing.matrix(kept)
         return rows if self.scrambler is None else self.scrambler @ rows
 
-    def quantize(self, z: Tensor, bits: float | None, matrix: Tensor) -> Codes:
+    def quantize(self, z: Tensor, bits: int | float | None, matrix: Tensor) -> Codes:
         """Vectors as words of a trellis."""
         bits = self.bits if bits is None else bits
         if bits is None:

@@ -24,7 +24,7 @@ class FrozenHead(nn.Module):
         if head._observables is None:
             raise ValueError(
                 "`head` evolves states, since it truncates, is large, or has the readout "
-                '"state": there are no observables to freeze.'
+                '"state" or "amplitude": there are no observables to freeze.'
             )
         dtype = torch.promote_types(head.angles.dtype, torch.float32)
         self.head = copy.deepcopy(head).to(dtype).requires_grad_(False)

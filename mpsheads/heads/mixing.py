@@ -141,7 +141,7 @@ class Mixing(nn.Module):
     def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         """Heads of version 0.1 have half of the features as pairs."""
         saved = state.get(f"{prefix}angles")
-        if saved is not None and saved.shape != self.angles.shape:
+        if saved is not None and saved.shape[1] == self.orders.shape[1] // 2:
             self.angles = nn.Parameter(torch.empty_like(saved, device=self.angles.device))
         super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[arg-type]
 

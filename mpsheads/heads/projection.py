@@ -102,7 +102,7 @@ class MPSProjectionHead(ProjectionHead):
         readout: str = "direction",
         mixing: int | str = 2,
         *,
-        bits: float | None = None,
+        bits: int | float | None = None,
         scramble: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -240,7 +240,7 @@ class MPSProjectionHead(ProjectionHead):
         return self.readout.logit_scale
 
     def quantize(
-        self, z: Float[Tensor, "batch {self.out_features}"], bits: float | None = None
+        self, z: Float[Tensor, "batch {self.out_features}"], bits: int | float | None = None
     ) -> Codes:
         """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.
 
@@ -313,7 +313,7 @@ class MPSProjectionHead(ProjectionHead):
     def fit(
         self,
         x: Float[Tensor, "samples _"],
-        queries: Float[Tensor, "samples _"] | None = None,
+        queries: Float[Tensor, "_samples _"] | None = None,
     ) -> "MPSProjectionHead":
         """Start from data: let what is kept hold what matters most; returns the head itself.
 

@@ -52,8 +52,10 @@ _BOUNDS: dict[str, Any] = {
     "bond_dim": Annotated[int, Field(ge=1, le=1 << 10)],
     "depth": Annotated[int, Field(ge=1, le=64)],
     "ansatz": Literal["staircase", "brickwork"] | _Circuit,
-    "readout": Literal["probability", "direction", "state"],
-    "mixing": Annotated[int, Field(ge=0, le=64)],
+    "readout": Literal["probability", "direction", "state", "amplitude"],
+    "mixing": Annotated[int, Field(ge=0, le=64)] | Literal["full"],
+    "bits": Annotated[float, Field(gt=0, le=8)] | None,
+    "scramble": Annotated[int, Field(ge=0, lt=1 << 31)] | None,
     "normalize": bool,
 }
 """What an argument of a head's constructor may be in `config.json`."""
@@ -158,7 +160,7 @@ def check_config(
     config = {**config}
     name = config.pop("head")
     if name == "mps":
-        config.setdefault("mixing", 0)
+        config = {"mixing": 0, "bits": None, "scramble": None, **config}
     if not isinstance(name, str) or name not in kinds:
         raise ValueError(f"{file} names the head {name!r}; known are {', '.join(sorted(kinds))}.")
     values = {key: config.pop(key, value) for key, value in _REMOVED.items()}
@@ -175,7 +177,7 @@ def check_config(
         checked = schema.model_validate_json(json.dumps(config)).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(str(place) for place in first["loc"] if "-" not in str(place))
         reason = f"`{where}`: {first['msg']}, got {str(first['input'])[:60]}"
         raise ValueError(f"{file} does not fit {kinds[name].__name__}: {reason}.") from error
     if _gates_and_angles(checked)[0] > _MOST_GATES:
@@ -189,6 +191,8 @@ def check_config(
 def _gates_and_angles(config: Mapping[str, Any]) -> tuple[int, int]:
     """The most gates that a head's circuit can have, and the fewest angles."""
     width, depth, ansatz = config["in_features"], config.get("depth", 0), config.get("ansatz")
+    if config.get("readout") == "amplitude":  # the circuit is that of the mixing alone
+        return 0, 0
     if isinstance(ansatz, Mapping):
         copies = width // ansatz["num_sites"]
         return copies * len(ansatz["operations"]), copies * len(ansatz["values"])
@@ -199,11 +203,18 @@ def _gates_and_angles(config: Mapping[str, Any]) -> tuple[int, int]:
 def _shapes(name: str, config: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
     """The tensors of a head, `None` where a length is known only when the head is built."""
     width, out = config["in_features"], config["out_features"]
-    mixing, own = config.get("mixing", 0), isinstance(config.get("ansatz"), Mapping)
-    angles = _gates_and_angles(config)[1] if own else None
-    rotations = {"mixing.angles": (mixing, width // 2), "mixing.orders": (mixing + 1, width)}
+    mixing, amplitude = config.get("mixing", 0), config.get("readout") == "amplitude"
+    known = amplitude or isinstance(config.get("ansatz"), Mapping)
+    angles = _gates_and_angles(config)[1] if known else None
+    extra: dict[str, tuple[int | None, ...]] = {}
+    if amplitude:
+        extra |= {"amplitudes.mean": (width,), "amplitudes.span": ()}
+    if mixing == "full":
+        extra["mixing.weight"] = (out if amplitude else width, width)
+    elif mixing:  # heads of version 0.1 have half of the features as pairs
+        extra |= {"mixing.angles": (mixing, None), "mixing.orders": (mixing + 1, width)}
     return {
-        "mps": {"angles": (angles,), "scale": (), **(rotations if mixing else {})},
+        "mps": {"angles": (angles,), "scale": (), **extra},
         "reference": {"angles_raw": (width // out - 1, 3, out, 4)},
         "dense": {"linear.weight": (out, width), "linear.bias": (out,)},
         "pca": {"mean": (width,), "components": (out, width)},

@@ -62,7 +62,7 @@ class Trellis:
 
 
 @lru_cache
-def standard_trellis(bits: float) -> Trellis:
+def standard_trellis(bits: int | float) -> Trellis:
     """The library's trellis for Gaussian numbers of variance 1.
 
     Its table is a constant, the same for all data: windows of 10 bits, but 8 for 8 bits a value,
@@ -107,7 +107,7 @@ def nearest_codewords(
     steps = ring_steps(x.shape[1], trellis)
     x = _filled(x.float(), trellis)
     words = x.new_empty(len(x), steps, dtype=torch.uint8)
-    sites = x.T.reshape(steps, -1, len(x))  # values of a step, side by side for all vectors
+    sites = x.T.reshape(steps, trellis.values.shape[1], len(x))  # values of a step, side by side for all vectors
     near = min(steps // 2, _SETTLED * -(-trellis.window // trellis.shift))
     for part, out in zip(sites.split(_ROWS, 2), words.split(_ROWS), strict=True):
         shared = None
@@ -222,8 +222,8 @@ def _close(
     sites = x.T.reshape(-1, trellis.values.shape[1], len(x)) / temperature**0.5
     scaled = replace(trellis, values=trellis.values / temperature**0.5)
     bond, fan = trellis.bond_dim, 2**trellis.shift
-    infinite = torch.full((bond, bond), torch.inf, dtype=x.dtype, device=x.device)
-    begin = infinite.fill_diagonal_(0)[:, :, None]  # bits before, bits that close the ring, batch
+    far = torch.full((bond, bond), _FAR, dtype=x.dtype, device=x.device)
+    begin = far.fill_diagonal_(0)[:, :, None]  # bits before, bits that close the ring, batch
     total = begin.expand(-1, -1, len(x))
     for site in sites:
         costs = _costs(site, scaled).view(bond, fan, 1, -1)

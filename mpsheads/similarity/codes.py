@@ -50,7 +50,7 @@ class Codes:
     """
 
     packed: UInt8[Tensor, "rows bytes"]
-    bits: float
+    bits: int | float
     width: int
     kind: str = "angle"
     bond_dims: tuple[int, ...] = ()
@@ -197,7 +197,7 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
         raise ValueError(f"{path} does not hold codes that `Codes.save` wrote: {error}.") from error
 
 
-def code_bytes(width: int, bits: float, *, trellis: bool = False) -> int:
+def code_bytes(width: int, bits: int | float, *, trellis: bool = False) -> int:
     """Bytes of a vector of so many numbers."""
     if not trellis:
         return -(-width * int(bits) // 8)
@@ -207,7 +207,7 @@ def code_bytes(width: int, bits: float, *, trellis: bool = False) -> int:
 
 def quantize_trellis(
     z: Float[Tensor, "rows width"],
-    bits: float,
+    bits: int | float,
     *,
     centre: Float[Tensor, " width"],
     span: float,
@@ -322,7 +322,7 @@ def _check_matrix(z: Tensor) -> None:
         raise ValueError(f"`z` must have two axes, rows and numbers, got {z.ndim}.")
 
 
-def _check_cells(kind: str, bits: float, span: float) -> None:
+def _check_cells(kind: str, bits: int | float, span: float) -> None:
     check_choice("kind", kind, tuple(_BITS))
     if bits not in _BITS[kind] or isinstance(bits, bool):
         listed = ", ".join(map(str, _BITS[kind]))
@@ -373,6 +373,8 @@ def check_sides(
     check_equal("device", zq=zq.device, zd=zd.device)
     if pairwise:
         check_equal("number of rows", zq=zq.shape[0], zd=zd.shape[0])
+    if any(isinstance(z, Codes) and z.kind == "trellis" for z in (zq, zd)):
+        raise TypeError("Codes on a trellis stand for amplitudes: compare them by `cosine`.")
     if isinstance(zq, Codes) and isinstance(zd, Codes):
         check_alike(zq, zd)
     first, second = (z if isinstance(z, Codes) else z.to(dtype) for z in (zq, zd))

@@ -96,7 +96,7 @@ def test_files_that_hold_something_else_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"does not hold codes that `Codes\.save` wrote"):
         load_codes(tmp_path / "other.safetensors")
     (tmp_path / "text").write_text("no codes at all")
-    with pytest.raises(ValueError, match="is not a safetensors file"):
+    with pytest.raises(ValueError, match="does not hold codes"):
         load_codes(tmp_path / "text")
     with pytest.raises(FileNotFoundError):
         load_codes(tmp_path / "none")
