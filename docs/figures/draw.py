@@ -257,11 +257,66 @@ def _pauli_vector(ax: Axes, xs: tuple[float, ...], ys: tuple[float, float]) -> N
         tensor(ax, x, ys[0], "$c$", AMBER, AMBER_FILL, 0.55)
 
 
+def draw_one_particle() -> Axes:
+    """A particle on a chain of sites: what a bond knows of it, and a gate that lets it hop."""
+    ax = canvas(17.0, 8.3)
+    xs = [2.0 + 2.6 * i for i in range(6)]
+    write(ax, 8.5, 7.85, "Givens gates let the particle hop, and never make a second one", 11)
+    for x in xs:
+        wire(ax, (x, x), (4.1, 7.2), color=FAINT)
+    hops = [(0, 1, 6.6), (2, 3, 6.6), (4, 5, 6.6), (1, 4, 5.65), (0, 2, 4.7), (3, 5, 4.7)]
+    for a, b, y in hops:
+        wire(ax, (xs[a], xs[b]), (y, y), color=TEAL, lw=1.6, zorder=2)
+        dot(ax, xs[a], y)
+        dot(ax, xs[b], y)
+    wire(ax, (xs[0], xs[-1]), (2.4, 2.4), lw=3.0)
+    for i, x in enumerate(xs):
+        wire(ax, (x, x), (2.4, 3.6))
+        write(ax, x, 3.8, f"$x_{i + 1}$", 12, BLUE)
+        tensor(ax, x, 2.4, "$A$", radius=0.5)
+    for left, right in zip(xs, xs[1:], strict=False):
+        write(ax, (left + right) / 2, 2.75, "2", 11, AMBER)
+    write(ax, 8.5, 1.25, "each bond: the particle is to the left, or it is not", 11, MUTED)
+    write(ax, 8.5, 0.5, "two states, so a bond dimension of 2 at any depth", 11, AMBER)
+    return ax
+
+
+def draw_trellis() -> Axes:
+    """Bits of a word with the windows over them, and the chain of tensors that is the codebook."""
+    ax = canvas(17.0, 7.6)
+    bits, left, step = "0110100111010010", 1.2, 0.92
+    places = [left + step * i for i in range(len(bits))]
+    for x, bit in zip(places, bits, strict=True):
+        box(ax, x, 5.5, bit, w=0.72, h=0.72, edge=INK, fill=GREY_FILL)
+    write(ax, 8.2, 7.2, "windows of a ring of bits: each moves on by the bits of a step", 11)
+    rows = ((4, 12, 6.35, TEAL), (6, 14, 4.65, AMBER))
+    for first, last, y, colour in rows:
+        ends = places[first] - 0.36, places[last - 1] + 0.36
+        wire(ax, ends, (y, y), color=colour, lw=2.4)
+        for x in ends:
+            wire(ax, (x, x), (y - 0.14, y + 0.14), color=colour, lw=2.4)
+    xs = [2.6 + 2.5 * i for i in range(6)]
+    wire(ax, (xs[0] - 1.4, xs[-1] + 1.4), (2.2, 2.2), lw=3.0)
+    for i, x in enumerate(xs):
+        wire(ax, (x, x), (2.2, 3.5))
+        edge, fill = {2: (TEAL, TEAL_FILL), 3: (AMBER, AMBER_FILL)}.get(i, (BLUE, BLUE_FILL))
+        tensor(ax, x, 2.2, "$T$", edge, fill, 0.55)
+        write(ax, x, 3.7, f"values {i + 1}", 9.5, MUTED)
+    write(ax, (xs[2] + xs[3]) / 2, 2.65, "shared bits", 9, INK)
+    write(
+        ax, 8.85, 0.95, "one table for all steps; a bond holds the bits that two windows share", 11
+    )
+    write(ax, 8.85, 0.3, "(+, ×): all words        (min, +): the nearest word", 11, MUTED)
+    return ax
+
+
 FIGURES = {
     "block": draw_block,
     "rank-two-gate": draw_rank_two_gate,
     "light-cone": draw_light_cone,
     "heisenberg": draw_heisenberg,
+    "one-particle": draw_one_particle,
+    "trellis": draw_trellis,
 }
 
 

@@ -30,7 +30,7 @@ RATES = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
 _TABLES = Path(__file__).with_name("trellis.safetensors")
 _ROWS = 128  # vectors at once, so that the costs of all windows stay in the cache
 _BIT = torch.arange(7, -1, -1, dtype=torch.uint8)
-_FAR = 1e30  # cost of a path that is not allowed; finite, as its last bits are used
+_FAR = 1e30  # cost of a path that is not allowed; finite, so that gradients are
 _SETTLED = 5  # windows after which a path no longer depends on where it began
 
 
@@ -234,26 +234,33 @@ def _close(
 def _best_path(
     sites: Float[Tensor, "steps values batch"], trellis: Trellis, shared: Tensor | None
 ) -> Tensor:
-    """The windows of the cheapest path, `(steps, batch)`; `shared` are the bits that close it."""
+    """The windows of the cheapest path, `(steps, batch)`; `shared` are the bits that close it.
+
+    From the left only the least cost of each bond is kept. From the right a step then tries the
+    windows that lead to the next one: `2**shift` of them for each vector.
+    """
     fan, bond, count = 2**trellis.shift, trellis.bond_dim, sites.shape[2]
-    window = torch.arange(fan * bond, device=sites.device)[:, None]
-    label = torch.arange(fan, dtype=torch.int32, device=sites.device)[:, None, None]
-    cost = _costs(sites[0], trellis)
+    table = trellis.values.to(sites)
+    square = table.square().sum(1, keepdim=True)
+    factors = torch.cat([-2 * table, square], 1)
+    before = sites.new_zeros(bond, count)
     if shared is not None:
-        cost.masked_fill_(window >> trellis.shift != shared, _FAR)
-    origins = []
-    for site in sites[1:]:
-        # The last bits of each cost say which bits leave the window, so one minimum finds both.
-        labelled = cost.view(torch.int32).view(fan, bond, count)
-        labelled.bitwise_and_(-fan).bitwise_or_(label)
-        least = labelled.view(torch.float32).amin(0)
-        origins.append((least.view(torch.int32) & (fan - 1)).to(torch.uint8))
-        cost = _costs(site, trellis)
-        cost.view(bond, fan, count).add_(least[:, None])
-    if shared is not None:
-        cost.masked_fill_(window % bond != shared, _FAR)
-    path = [cost.argmin(0)]
-    for origin in reversed(origins):
-        before = path[-1] >> trellis.shift
-        path.append(origin.gather(0, before[None])[0].long() * bond + before)
+        before.fill_(_FAR).scatter_(0, shared[None], 0.0)
+    least, cost = [before], sites.new_empty(fan * bond, count)
+    rows = torch.cat([sites, torch.ones_like(sites[:, :1])], 1)
+    for row in rows:
+        torch.mm(factors, row, out=cost)
+        cost.view(bond, fan, count).add_(least[-1][:, None])
+        least.append(cost.view(fan, bond, count).amin(0))
+    last = least.pop()
+    into = last.argmin(0) if shared is None else shared  # bits that the next step would see
+    columns = factors.T.contiguous()
+    first, path = torch.arange(fan, device=sites.device)[:, None] * bond, []
+    for row, before in zip(rows.flip(0), reversed(least), strict=True):
+        windows = first + into
+        cost = before.gather(0, windows >> trellis.shift)
+        for factor, value in zip(columns, row, strict=True):
+            cost.addcmul_(factor[windows], value)
+        path.append(windows.gather(0, cost.argmin(0)[None])[0])
+        into = path[-1] >> trellis.shift
     return torch.stack(path[::-1])
