@@ -62,16 +62,8 @@ def rotate(
 ) -> Float[Tensor, "strings batch"]:
     """The observable `U^dagger O U` of a Pauli string O, over all Pauli strings, U the rotations.
 
-    Args:
-        string: One letter of `1XYZ` for each site.
-        rotations: The rotations, which are done last to first.
-        parameters: `(batch, num_parameters)` of the circuit.
-
-    Returns:
-        `(4**sites, batch)`, site 0 most significant, letters in the order of `1XYZ`. First
-        derivatives only, except where torch traces the code.
-
-    Cost: O(batch * 4**sites) and two calls for each rotation.
+    `(4**sites, batch)`, site 0 most significant, letters in the order of `1XYZ`. First derivatives
+    only, except where torch traces the code. Cost: O(batch * 4**sites) for each rotation.
     """
     place, num_sites = 0, len(string)
     for letter in string:
