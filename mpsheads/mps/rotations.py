@@ -76,12 +76,11 @@ def rotate(
     observable = parameters.new_zeros(4**num_sites, len(parameters))
     observable = torch.cat([observable[:place], observable[:1] + 1, observable[place + 1 :]])
     for number in range(len(rotations) - 1, -1, -1):
-        partners, signs = _whole(rotations[number][0], len(observable))
-        partner = observable[torch.tensor(partners, device=observable.device)]
-        sign = torch.tensor(signs, dtype=observable.dtype, device=observable.device)[:, None]
-        observable = (
-            observable * (1 + sign.abs() * (cos[number] - 1)) + partner * sign * sin[number]
-        )
+        rows = [torch.tensor(strings, device=observable.device) for strings in rotations[number][0]]
+        first, second = (observable[strings] for strings in rows)
+        after = first * cos[number] - second * sin[number]
+        other = second * cos[number] + first * sin[number]
+        observable = observable.index_copy(0, torch.cat(rows), torch.cat([after, other]))
     return observable
 
 
@@ -93,15 +92,6 @@ def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
     )
     angles = parameters.T[places] * factors[:, None]
     return angles.cos(), angles.sin()
-
-
-def _whole(pairs: _Pairs, size: int) -> tuple[list[int], list[float]]:
-    """For each string its partner, itself if it has none, and the sign of what comes from there."""
-    partner, sign = list(range(size)), [0.0] * size
-    for a, b in zip(*pairs, strict=True):
-        partner[a], partner[b] = b, a
-        sign[a], sign[b] = -1.0, 1.0
-    return partner, sign
 
 
 class _Rotate(torch.autograd.Function):
