@@ -281,19 +281,6 @@ def test_gradients_through_truncation_agree_with_finite_differences(max_bond, dt
     assert gradcheck(loss, tensors)
 
 
-@pytest.mark.parametrize("max_bond", [1, 2, 3])
-def test_gradients_from_product_states_through_sums_agree_with_finite_differences(
-    max_bond, generator
-):
-    a, b = (random_product(2, 3, torch.complex128, generator).requires_grad_() for _ in range(2))
-
-    def loss(x, y):
-        state = add(product_state(x), product_state(y * 0.5))
-        return visible(compress(state, Truncation(max_bond)))
-
-    assert gradcheck(loss, (a, b))
-
-
 TURNS = Circuit(
     4,
     [("rx", (i,)) for i in range(4)]
