@@ -42,11 +42,8 @@ def apply_matrix(vector: Tensor, matrix: Tensor, sites: Sequence[int], phys_dim:
     Raises:
         ValueError: If a site is named twice or does not exist.
     """
-    n_sites = _count_sites(vector.numel(), phys_dim)
-    _check_sites(sites, n_sites)
-    k = len(sites)
+    tensor, k = _legs(vector, phys_dim, sites), len(sites)
     gate = matrix.to(torch.complex128).reshape([phys_dim] * (2 * k))
-    tensor = vector.to(torch.complex128).reshape([phys_dim] * n_sites)
     tensor = torch.tensordot(gate, tensor, ([*range(k, 2 * k)], [*sites]))  # type: ignore[arg-type]
     return torch.movedim(tensor, list(range(k)), list(sites)).reshape(-1)
 
@@ -72,10 +69,7 @@ def partial_trace(vector: Tensor, keep: Sequence[int], phys_dim: int = 2) -> Ten
     Raises:
         ValueError: If a site is named twice or does not exist.
     """
-    n_sites = _count_sites(vector.numel(), phys_dim)
-    _check_sites(keep, n_sites)
-    tensor = vector.to(torch.complex128).reshape([phys_dim] * n_sites)
-    rows = torch.movedim(tensor, list(keep), list(range(len(keep))))
+    rows = torch.movedim(_legs(vector, phys_dim, keep), list(keep), list(range(len(keep))))
     rows = rows.reshape(phys_dim ** len(keep), -1)
     return rows @ rows.conj().T
 
@@ -145,15 +139,11 @@ def _square_root(matrix: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.conj().T
 
 
-def _count_sites(size: int, phys_dim: int) -> int:
-    n_sites = 0
-    while phys_dim**n_sites < size:
-        n_sites += 1
-    if phys_dim**n_sites != size:
-        raise ValueError(f"`vector` must have {phys_dim}**n numbers, got {size}.")
-    return n_sites
-
-
-def _check_sites(sites: Sequence[int], n_sites: int) -> None:
+def _legs(vector: Tensor, phys_dim: int, sites: Sequence[int]) -> Tensor:
+    """The vector with one axis a site, once `sites` are found to be some of them."""
+    n_sites = round(math.log(vector.numel(), phys_dim))
+    if phys_dim**n_sites != vector.numel():
+        raise ValueError(f"`vector` must have {phys_dim}**n numbers, got {vector.numel()}.")
     if len(set(sites)) != len(sites) or not all(0 <= site < n_sites for site in sites):
         raise ValueError(f"`sites` must be distinct and within 0..{n_sites - 1}, got {sites}.")
+    return vector.to(torch.complex128).reshape([phys_dim] * n_sites)

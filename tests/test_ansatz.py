@@ -44,8 +44,7 @@ def pairs(circuit):
     return [op.sites for op in circuit if len(op.sites) == 2]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n_sites", [1, 2, 3, 6, 7])
+@pytest.mark.parametrize("n_sites", [1, 2, 5])
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(
     ("ansatz", "count"),
@@ -74,7 +73,7 @@ def test_bonds_come_in_the_order_of_the_docstrings():
     assert pairs(tree(7)) == [(1, 2), (3, 4), (5, 6), (0, 2), (4, 6), (2, 6)]
 
 
-@pytest.mark.parametrize("n_sites", range(1, 20))
+@pytest.mark.parametrize("n_sites", [1, 2, 3, 5, 8, 13, 19])
 def test_a_tree_leads_from_every_site_to_the_last(n_sites):
     circuit = tree(n_sites)
     assert circuit.light_cone([n_sites - 1])[1] == tuple(range(n_sites))

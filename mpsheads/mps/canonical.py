@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mpsheads._checks import check_equal, check_finite
 from mpsheads.mps.arguments import check_alike, check_weights
-from mpsheads.mps.chain import alike
 from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, to_unit, wide
 from mpsheads.mps.state import MPS, trim_bonds
 
@@ -137,8 +136,7 @@ def truncate_window(
         return state
     overlaps = _right_overlaps(state, start, stop)
     tensors: dict[int, Tensor] = {}
-    spectra: dict[int, Tensor] = {}
-    ranks: dict[int, Tensor | int] = {}
+    losses: dict[int, Tensor] = {}
     log_norm, carry = state.log_norm, None
     for i in range(start, cut[-1] + 1):
         _, left, phys, right = state.sites[i].shape
@@ -148,7 +146,7 @@ def truncate_window(
                 len(rows), -1, right
             )
         if i in cut:
-            kept, spectra[i], ranks[i] = _keep(rows, *overlaps[i], truncation)
+            kept, losses[i] = _keep(rows, *overlaps[i], truncation)
             carry = kept.mH @ rows
         elif rows.shape[1] <= rows.shape[2]:
             kept = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device).expand(
@@ -162,37 +160,24 @@ def truncate_window(
             carry, log_norm = _rescale(carry, log_norm)
     end = cut[-1] + 1
     tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])  # b x [l] p r
-    losses = _dropped(spectra, ranks)
     return _with_losses(state, tensors, losses, log_norm, end if end == stop else None)
 
 
 def _keep(
     rows: Tensor, gram: Tensor, factor: Tensor | None, truncation: Truncation
-) -> tuple[Tensor, Tensor, Tensor | int]:
-    """Orthonormal columns of the space that is kept, all weights, and how many each state keeps."""
+) -> tuple[Tensor, Tensor]:
+    """Orthonormal columns of the space that is kept, and the share of the weight that is not."""
     most = min(rows.shape[1:])
     keep = min(most, truncation.max_bond or most)
     columns, weights = kept_space(rows, gram, factor, keep)
     if truncation.cutoff == 0.0:
-        return columns, weights, keep
+        return columns, weights[:, keep:].sum(-1) / weights.sum(-1)
     tails = weights.flip(-1).cumsum(-1).flip(-1)  # what dropping all from here on would cost
     ranks = (tails > truncation.cutoff * tails[:, :1]).sum(dim=-1).clamp(1, keep)
     columns = columns[..., : int(ranks.max())]
-    used = torch.arange(columns.shape[2], device=rows.device) < ranks[:, None]
-    return columns * used[:, None], weights, ranks
-
-
-def _dropped(spectra: dict[int, Tensor], ranks: dict[int, Tensor | int]) -> dict[int, Tensor]:
-    """The share of the weight that each bond dropped, for all bonds of one size at once."""
-    losses, all_bonds = {}, list(spectra)
-    for size, places in alike(weights.shape[1] for weights in spectra.values()).items():
-        bonds = [all_bonds[place] for place in places]
-        weights = torch.stack([spectra[bond] for bond in bonds])  # bonds b size
-        kept = [torch.as_tensor(ranks[bond], device=weights.device) for bond in bonds]
-        kept = torch.stack([rank.expand(weights.shape[1]) for rank in kept])
-        beyond = torch.arange(size, device=weights.device) >= kept[..., None]
-        losses |= zip(bonds, ((weights * beyond).sum(-1) / weights.sum(-1)).unbind(), strict=True)
-    return {bond: losses[bond] for bond in spectra}
+    used = torch.arange(weights.shape[1], device=rows.device) < ranks[:, None]
+    dropped = (weights * ~used).sum(-1) / weights.sum(-1)
+    return columns * used[:, None, : columns.shape[2]], dropped
 
 
 def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor, Tensor | None]]:

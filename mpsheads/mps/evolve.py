@@ -188,14 +188,7 @@ def apply_mpo(state: MPS, operator: MPO, truncation: Truncation | None = None) -
 def apply_layer(
     state: MPS, layer: Layer, factors: Factors, truncation: Truncation | None = None
 ) -> MPS:
-    """Apply one layer of a circuit, trim what no bond needs, and truncate; no checks.
-
-    Args:
-        state: The states, of any physical dimension that the factors have.
-        layer: Which factors meet which site.
-        factors: All factors of the circuit, by kind.
-        truncation: What to keep of each bond.
-    """
+    """Apply one layer of a circuit, trim what no bond needs, and truncate; no checks."""
     tensors: dict[int, Tensor] = {}
     for group in layer:
         for members in alike(state.sites[site].shape for site in group.sites).values():
@@ -356,6 +349,5 @@ def _is_unitary(matrix: Tensor) -> bool:
 
 
 def _fit_gate(state: MPS, matrix: Tensor, levels: int) -> Inexact[Tensor, "_b _out _in"]:
-    """The gate as `(batch or 1, out, in)` in the states' dtype."""
     check_complex("`matrix` is", matrix.dtype, state)
     return fitting_matrix("matrix", matrix, state, levels)

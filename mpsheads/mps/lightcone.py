@@ -14,9 +14,9 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from mpsheads._checks import check_equal
+from mpsheads.mps.arguments import check_sites
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
-from mpsheads.mps.operation import Operation
 from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import Rotations, as_rotations, rotate
 from mpsheads.mps.state import MPS, trim_bonds
@@ -59,11 +59,7 @@ class Cones:
         return parameters[torch.tensor(self.parameters, device=parameters.device)]
 
     def window_rows(self, row_of: Sequence[int] | None = None) -> list[Rows]:
-        """For each site of the window, which site of the register it is for each cone.
-
-        Args:
-            row_of: The row that stands for each site, where these are in another order.
-        """
+        """For each site of the window, which site of the register, or its row, each cone has."""
         columns = zip(*self.sites, strict=True)
         return [as_rows([row_of[s] if row_of else s for s in column]) for column in columns]
 
@@ -77,11 +73,8 @@ def evolve_cones(
 ) -> Observable:
     """The observables of light cones of the same form, evolved backwards through their circuits.
 
-    Args:
-        cones: The cones.
-        parameters: Those of each cone, `Cones.own`.
-        paulis: The Pauli matrices, as places in `1XYZ`, that the inputs have values of, the
-            identity first; the others vanish. Real product states see nothing of Y: `(0, 1, 3)`.
+    `paulis` are the Pauli matrices, as places in `1XYZ`, that the inputs have values of, the
+    identity first; the others vanish. Real product states see nothing of Y: `(0, 1, 3)`.
     """
     if cones.rotations is not None:
         observable = rotate(cones.letters, cones.rotations, parameters)
@@ -103,13 +96,10 @@ def meet_inputs(
     components: Float[Tensor, "_components sites states"],
     rows: Sequence[Rows],
 ) -> Float[Tensor, "cones states"]:
-    """Expectation values of the observables of light cones in product states.
+    """Expectation values of what `evolve_cones` gives in product states.
 
-    Args:
-        observable: What `evolve_cones` gives.
-        components: Expectation values of the Pauli matrices `paulis` but the identity in each
-            input qubit.
-        rows: For each site of the window which rows of `components` it is, `Cones.window_rows`.
+    `components` are the values of `paulis` but the identity in each input qubit; `rows` are those
+    of `Cones.window_rows`.
     """
     if observable[0].ndim == 2:
         return dense_expectation(observable[0], components, rows)
@@ -199,20 +189,16 @@ def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:
 
 @lru_cache(maxsize=64)
 def find_cones(circuit: Circuit, pauli: str, places: Places) -> tuple[Cones, ...]:
-    """Light cones of local observables, grouped by their form; the last 64 results are kept.
-
-    Args:
-        circuit: The circuit.
-        pauli: Letters of `XYZ`, one for each site of an observable.
-        places: The sites of each observable.
-
-    Cost: O(gates in all cones).
-    """
+    """Light cones of local observables, grouped by their form; the last 64 results are kept."""
     by_form: dict[object, Cones] = {}
     for row, sites in enumerate(places):
         operations, window = circuit.influences(sites)
         new = {site: i for i, site in enumerate(window)}
-        cone, used = _own_parameters(operations, new)
+        cone, used = [], []  # operations with parameters of their own, and where these come from
+        for op in operations:
+            moved = tuple(new[site] for site in op.sites)
+            cone.append(replace(op, sites=moved, start=len(used)))
+            used += range(op.start, op.stop)
         letters = dict(zip(sites, pauli, strict=True))
         form = ("".join(letters.get(site, "1") for site in window), tuple(cone))
         if form not in by_form:
@@ -227,18 +213,6 @@ def find_cones(circuit: Circuit, pauli: str, places: Places) -> tuple[Cones, ...
     return tuple(by_form.values())
 
 
-def _own_parameters(
-    operations: Sequence[Operation], new: dict[int, int]
-) -> tuple[list[Operation], list[int]]:
-    """Operations on new sites with parameters of their own, and where these come from."""
-    moved, used = [], []
-    for operation in operations:
-        sites = tuple(new[site] for site in operation.sites)
-        moved.append(replace(operation, sites=sites, start=len(used)))
-        used += range(operation.start, operation.stop)
-    return moved, used
-
-
 def _check_places(
     circuit: Circuit, pauli: str, sites: Sequence[int | Sequence[int]] | None
 ) -> Places:
@@ -248,13 +222,12 @@ def _check_places(
         sites = [range(i, i + len(pauli)) for i in range(circuit.num_sites - len(pauli) + 1)]
     places = tuple((place,) if isinstance(place, int) else tuple(place) for place in sites)
     for place in places:
-        if len(place) != len(pauli) or len(set(place)) != len(place):
+        if len(place) != len(pauli):
             raise ValueError(
-                f"`sites` must name {len(pauli)} different sites for each observable, as many as "
-                f"`pauli` has letters, got {place}."
+                f"`sites` must name {len(pauli)} sites for each observable, as many as `pauli` has "
+                f"letters, got {place}."
             )
-        if not all(0 <= site < circuit.num_sites for site in place):
-            raise ValueError(f"`sites` must lie within 0..{circuit.num_sites - 1}, got {place}.")
+        check_sites(place, circuit.num_sites)
     if not places:
         raise ValueError(f"`sites` must name at least one observable; {pauli!r} fits nowhere.")
     return places

@@ -104,12 +104,8 @@ def pulled_gram(
 ) -> Inexact[Tensor, "batch left left"]:
     """The overlaps (Gram matrix) of a right part of states that has one more site.
 
-    `sum_p site_p gram site_p^dagger`, in the dtype of `gram`; the gradient is computed in that of
-    `site`.
-
-    Args:
-        site: The site tensors that join.
-        gram: Overlaps so far, Hermitian, in the `wide` dtype.
+    `sum_p site_p gram site_p^dagger`, in the dtype of `gram`, which is the `wide` one; the gradient
+    is computed in that of `site`.
     """
     return _run(_Pulled, site, gram)
 
@@ -182,7 +178,9 @@ class _KeptSpace(torch.autograd.Function):
         grad_vectors, grad_weights = grads
         s, size = to_unit(weights.sqrt(), -1)
         size = size[..., None]  # everything but the results is brought to size 1
-        gaps = _inverse_gaps(s[..., None, :k], s[..., k:, None])
+        kept, dropped, width = s[..., None, :k], s[..., k:, None], _broadening(s)
+        gap = kept - dropped  # 1 / (kept**2 - dropped**2) is wanted, finite where the two agree
+        gaps = gap / (gap**2 + width**2) / (kept + dropped + width)
         turned = gaps * (vectors[..., k:].mH @ grad_vectors[..., :k])
         # the gradient of rows gram rows^dagger is vectors core vectors^dagger / size**2; from here
         # on the precision of the states is enough
@@ -231,13 +229,6 @@ def _prepare(matrix: Tensor) -> tuple[Tensor, Tensor]:
         parts = torch.view_as_real(scaled)
         return torch.view_as_complex(torch.where(parts.abs() < floor, 0.0, parts)), size
     return torch.where(scaled.abs() < floor, 0.0, scaled), size
-
-
-def _inverse_gaps(kept: Tensor, dropped: Tensor) -> Tensor:
-    """`1 / (kept**2 - dropped**2)` of values of at most 1, finite where the two agree."""
-    width = _broadening(kept)
-    gap = kept - dropped
-    return gap / (gap**2 + width**2) / (kept + dropped + width)
 
 
 def _broadening(s: Tensor) -> float:

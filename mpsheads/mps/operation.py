@@ -102,7 +102,8 @@ class Operation:
 
     def inverse(self) -> "Operation":
         """The inverse, with the same parameters."""
-        if self.gate in CONSTANTS and _is_hermitian(CONSTANTS[self.gate]):
+        matrix = np.array(CONSTANTS.get(self.gate, [[1j]]))
+        if (matrix == matrix.conj().T).all():
             return self
         return replace(self, adjoint=not self.adjoint)
 
@@ -113,14 +114,14 @@ class OperationBatch:
 
     Attributes:
         kind: Their kind.
-        places: Their places in the circuit.
+        count: How many they are.
         index: One array `(count, num_parameters of the family)`: which parameters each takes.
         constants: Where they take none, the factors `(count or 1, 1, left, out, in, right)`. All
             stay in NumPy, which no transform of torch sees.
     """
 
     kind: Kind
-    places: tuple[int, ...]
+    count: int
     index: tuple[np.ndarray, ...] = ()
     constants: tuple[np.ndarray, ...] = ()
     _cache: dict[object, tuple[Tensor, ...]] = field(default_factory=dict)
@@ -129,30 +130,29 @@ class OperationBatch:
     def all_of(cls, operations: tuple[Operation, ...]) -> "tuple[OperationBatch, ...]":
         """The operations of a circuit, one batch for each kind."""
         kinds = alike(operation.kind for operation in operations)
-        return tuple(cls._of(operations, kind, places) for kind, places in kinds.items())
+        return tuple(
+            cls._of(kind, [operations[place] for place in places]) for kind, places in kinds.items()
+        )
 
     @classmethod
-    def _of(
-        cls, operations: tuple[Operation, ...], kind: Kind, places: list[int]
-    ) -> "OperationBatch":
-        members = [operations[place] for place in places]
+    def _of(cls, kind: Kind, members: list[Operation]) -> "OperationBatch":
         count = members[0].num_parameters
         if count:
             starts = np.array([member.start for member in members])
-            return cls(kind, tuple(places), index=(starts[:, None] + np.arange(count),))
+            return cls(kind, len(members), index=(starts[:, None] + np.arange(count),))
         rows = [member.matrix for member in members if member.matrix is not None]
         rows = rows or [CONSTANTS[kind.gate]]
         factors = [constant_factors(_sorted_rows(matrix, kind.order)) for matrix in rows]
         stacked = tuple(np.stack(column)[:, None] for column in zip(*factors, strict=True))
         if kind.adjoint:
             stacked = tuple(factor.conj().swapaxes(-3, -2).copy() for factor in stacked)
-        return cls(kind, tuple(places), constants=stacked)
+        return cls(kind, len(members), constants=stacked)
 
     def factors(self, parameters: Float[Tensor, "b parameters"]) -> tuple[Tensor, ...]:
         """One tensor `(count, b or 1, left, out, in, right)` for each site, from left to right."""
         if not self.index:
             constants = self._load("constants", parameters)
-            return tuple(c.expand(len(self.places), *c.shape[1:]) for c in constants)
+            return tuple(c.expand(self.count, *c.shape[1:]) for c in constants)
         family, order = FAMILIES[self.kind.gate], self.kind.order
         (index,) = self._load("index", parameters)
         angles = parameters.index_select(1, index.flatten())  # faster than parameters[:, index]
@@ -198,8 +198,3 @@ def _check_unitary(rows: Rows) -> int:
             f"{deviation:.3g}."
         )
     return size.bit_length() - 1
-
-
-def _is_hermitian(rows: Rows) -> bool:
-    matrix = np.array(rows)
-    return bool((matrix == matrix.conj().T).all())

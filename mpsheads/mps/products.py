@@ -28,14 +28,9 @@ def dense_expectation(
 ) -> Float[Tensor, "observables states"]:
     """Expectation value of each observable in each product state.
 
-    Args:
-        observable: Over products of (1, component, ...) of its sites, the first most significant:
-            `((components + 1)**len(rows), observables)`.
-        components: What each site of each state gives for each component; 1 is left out.
-        rows: For each site of the observables which sites of the states they are.
-
-    Cost: O(observables * states * (components + 1)**len(rows)), as one batched matrix product of
-    the two halves of the sites. First derivatives only, except where torch traces the code.
+    Strings are products of (1, component, ...) over the observables' sites, the first most
+    significant; `rows` says for each of these which sites of the states they are. First derivatives
+    only, except where torch traces the code. Cost: O(observables * strings * states).
     """
     return _run(_Dense, _dense, components, rows, observable)
 
@@ -45,15 +40,9 @@ def chain_expectation(
     components: Float[Tensor, "components sites states"],
     rows: Sequence[Rows],
 ) -> Float[Tensor, "observables states"]:
-    """`dense_expectation` of observables that are matrix product operators.
+    """`dense_expectation` of observables that are matrix product operators, outer bonds 1.
 
-    Args:
-        sites: Tensors over (left bond, 1 and components, right bond), outer bonds 1.
-        components: What each site of each state gives for each component; 1 is left out.
-        rows: For each site of the observables which sites of the states they are.
-
-    Cost: O(observables * states * components * bond**2) a site, one batched matrix product each.
-    First derivatives only, except where torch traces the code.
+    Cost: O(observables * states * components * bond**2) a site.
     """
     return _run(_Chain, _chain, components, rows, *sites)
 

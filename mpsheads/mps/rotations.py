@@ -62,16 +62,8 @@ def rotate(
 ) -> Float[Tensor, "strings batch"]:
     """The observable `U^dagger O U` of a Pauli string O, over all Pauli strings, U the rotations.
 
-    Args:
-        string: One letter of `1XYZ` for each site.
-        rotations: The rotations, which are done last to first.
-        parameters: `(batch, num_parameters)` of the circuit.
-
-    Returns:
-        `(4**sites, batch)`, site 0 most significant, letters in the order of `1XYZ`. First
-        derivatives only, except where torch traces the code.
-
-    Cost: O(batch * 4**sites) and two calls for each rotation.
+    `(4**sites, batch)`, site 0 most significant, letters in the order of `1XYZ`. First derivatives
+    only, except where torch traces the code. Cost: O(batch * 4**sites) for each rotation.
     """
     place, num_sites = 0, len(string)
     for letter in string:
@@ -84,12 +76,11 @@ def rotate(
     observable = parameters.new_zeros(4**num_sites, len(parameters))
     observable = torch.cat([observable[:place], observable[:1] + 1, observable[place + 1 :]])
     for number in range(len(rotations) - 1, -1, -1):
-        partners, signs = _whole(rotations[number][0], len(observable))
-        partner = observable[torch.tensor(partners, device=observable.device)]
-        sign = torch.tensor(signs, dtype=observable.dtype, device=observable.device)[:, None]
-        observable = (
-            observable * (1 + sign.abs() * (cos[number] - 1)) + partner * sign * sin[number]
-        )
+        rows = [torch.tensor(strings, device=observable.device) for strings in rotations[number][0]]
+        first, second = (observable[strings] for strings in rows)
+        after = first * cos[number] - second * sin[number]
+        other = second * cos[number] + first * sin[number]
+        observable = observable.index_copy(0, torch.cat(rows), torch.cat([after, other]))
     return observable
 
 
@@ -101,15 +92,6 @@ def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
     )
     angles = parameters.T[places] * factors[:, None]
     return angles.cos(), angles.sin()
-
-
-def _whole(pairs: _Pairs, size: int) -> tuple[list[int], list[float]]:
-    """For each string its partner, itself if it has none, and the sign of what comes from there."""
-    partner, sign = list(range(size)), [0.0] * size
-    for a, b in zip(*pairs, strict=True):
-        partner[a], partner[b] = b, a
-        sign[a], sign[b] = -1.0, 1.0
-    return partner, sign
 
 
 class _Rotate(torch.autograd.Function):

@@ -80,13 +80,8 @@ Layer = tuple[SiteGroup, ...]
 def layers(circuit: Circuit, factors: Factors, max_rank: int, reverse: bool = False) -> list[Layer]:
     """The circuit in layers that multiply no bond by more than `max_rank`, first to last.
 
-    A gate of a larger rank has a layer to itself. The last 256 results are kept.
-
-    Args:
-        circuit: The circuit.
-        factors: What `circuit.factors` gives, or anything of the same kinds.
-        max_rank: Largest product of the ranks of the gates that cross a bond within a layer.
-        reverse: Last gate first.
+    A gate of a larger rank has a layer to itself. `factors` are what `circuit.factors` gives, or
+    anything of the same kinds; `reverse` is last gate first. The last 256 results are kept.
     """
     ranks = tuple([(k, tuple([f.shape[5] for f in gate[:-1]])) for k, gate in factors.items()])
     traced = torch.compiler.is_compiling()  # which looks through caches, and warns of them

@@ -6,47 +6,52 @@ from datasets import Dataset, DatasetDict
 
 from mpsheads import log_fidelity
 from tests.integrations.tiny import QUERIES, TEXTS
+from tests.later import Later
 
-mteb = pytest.importorskip("mteb")
-
-from mteb.abstasks import AbsTaskPairClassification, AbsTaskRetrieval  # noqa: E402
-from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
-
-from mpsheads.mteb import mteb_model  # noqa: E402
-
-COMMON = {
-    "description": "A few sentences.",
-    "dataset": {"path": "none", "revision": "none"},
-    "eval_splits": ["test"],
-    "eval_langs": ["eng-Latn"],
-}
+pytestmark = pytest.mark.slow  # importing `mteb` takes seconds
+mteb = Later("mteb")
+ours = Later("mpsheads.mteb")
 
 
-class Search(AbsTaskRetrieval):
-    metadata = TaskMetadata(name="Search", type="Retrieval", main_score="mrr_at_10", **COMMON)
+@pytest.fixture(scope="module")
+def tasks():
+    """Two tasks, made where `mteb` is needed first: importing it takes seconds."""
+    from mteb.abstasks import AbsTaskPairClassification, AbsTaskRetrieval
+    from mteb.abstasks.task_metadata import TaskMetadata
 
-    def load_data(self, num_proc=None, **kwargs):
-        self.queries = {"test": {f"q{i}": text for i, text in enumerate(QUERIES)}}
-        self.corpus = {"test": {f"d{i}": {"title": "", "text": t} for i, t in enumerate(TEXTS)}}
-        self.relevant_docs = {"test": {f"q{i}": {f"d{i}": 1} for i in range(len(QUERIES))}}
-        self.convert_v1_dataset_format_to_v2(num_proc)
-        self.data_loaded = True
+    COMMON = {
+        "description": "A few sentences.",
+        "dataset": {"path": "none", "revision": "none"},
+        "eval_splits": ["test"],
+        "eval_langs": ["eng-Latn"],
+    }
 
+    class Search(AbsTaskRetrieval):
+        metadata = TaskMetadata(name="Search", type="Retrieval", main_score="mrr_at_10", **COMMON)
 
-class Pairs(AbsTaskPairClassification):
-    metadata = TaskMetadata(
-        name="Pairs", type="PairClassification", main_score="similarity_ap", **COMMON
-    )
+        def load_data(self, num_proc=None, **kwargs):
+            self.queries = {"test": {f"q{i}": text for i, text in enumerate(QUERIES)}}
+            self.corpus = {"test": {f"d{i}": {"title": "", "text": t} for i, t in enumerate(TEXTS)}}
+            self.relevant_docs = {"test": {f"q{i}": {f"d{i}": 1} for i in range(len(QUERIES))}}
+            self.convert_v1_dataset_format_to_v2(num_proc)
+            self.data_loaded = True
 
-    def load_data(self, num_proc=None, **kwargs):
-        other = TEXTS[1:] + TEXTS[:1]
-        columns = {
-            "sentence1": QUERIES * 2,
-            "sentence2": TEXTS + other,
-            "labels": [1] * 5 + [0] * 5,
-        }
-        self.dataset = DatasetDict({"test": Dataset.from_dict(columns)})
-        self.data_loaded = True
+    class Pairs(AbsTaskPairClassification):
+        metadata = TaskMetadata(
+            name="Pairs", type="PairClassification", main_score="similarity_ap", **COMMON
+        )
+
+        def load_data(self, num_proc=None, **kwargs):
+            other = TEXTS[1:] + TEXTS[:1]
+            columns = {
+                "sentence1": QUERIES * 2,
+                "sentence2": TEXTS + other,
+                "labels": [1] * 5 + [0] * 5,
+            }
+            self.dataset = DatasetDict({"test": Dataset.from_dict(columns)})
+            self.data_loaded = True
+
+    return {"search": Search, "pairs": Pairs}
 
 
 def scores(encoder, task):
@@ -55,44 +60,49 @@ def scores(encoder, task):
 
 
 @pytest.mark.parametrize("prompts", [{}, {"query": "why ", "document": "the "}])
-def test_retrieval_ranks_by_log_fidelity_of_prompted_texts(model, prompts):
+def test_retrieval_ranks_by_log_fidelity_of_prompted_texts(model, tasks, prompts):
     model.prompts = prompts
     zq, zd = torch.tensor(model.encode_query(QUERIES)), torch.tensor(model.encode_document(TEXTS))
     fidelity = log_fidelity(zq, zd)
     ranks = 1 + (fidelity > fidelity.diagonal()[:, None]).sum(1)
     expected = (1 / ranks).mean().item()
-    assert scores(mteb_model(model), Search())["mrr_at_10"] == pytest.approx(expected, abs=1e-4)
+    assert scores(ours.mteb_model(model), tasks["search"]())["mrr_at_10"] == pytest.approx(
+        expected, abs=1e-4
+    )
 
 
-def test_pairs_are_classified_by_log_fidelity(model):
-    encoder, z = mteb_model(model), model.encode(TEXTS)
-    assert 0 < scores(encoder, Pairs())["similarity_ap"] <= 1
+def test_pairs_are_classified_by_log_fidelity(model, tasks):
+    encoder, z = ours.mteb_model(model), model.encode(TEXTS)
+    assert 0 < scores(encoder, tasks["pairs"]())["similarity_ap"] <= 1
     expected = log_fidelity(torch.tensor(z), torch.tensor(z).flip(0)).diagonal()
     torch.testing.assert_close(encoder.similarity_pairwise(z, z[::-1].copy()), expected)
 
 
 def test_the_metadata_are_filled_and_the_revision_is_of_the_weights(model):
-    meta, vocabulary = mteb_model(model).mteb_model_meta, model.transformers_model.config.vocab_size
+    meta, vocabulary = (
+        ours.mteb_model(model).mteb_model_meta,
+        model.transformers_model.config.vocab_size,
+    )
     assert (meta.name, meta.embed_dim, meta.max_tokens) == ("mpsheads/mps-16", 16, 32)
     assert meta.n_parameters == sum(p.numel() for p in model.state_dict().values())
     assert meta.n_embedding_parameters == vocabulary * 48
     assert meta.experiment_kwargs["head"] == "mps"
-    named = mteb_model(model, name="me/model", revision="1", languages=["eng-Latn"])
+    named = ours.mteb_model(model, name="me/model", revision="1", languages=["eng-Latn"])
     chosen = named.mteb_model_meta
     assert (chosen.name, chosen.revision, chosen.languages) == ("me/model", "1", ["eng-Latn"])
-    assert mteb_model(model).mteb_model_meta.revision == meta.revision
+    assert ours.mteb_model(model).mteb_model_meta.revision == meta.revision
     with torch.no_grad():
         next(model[-1].parameters()).add_(0.1)
-    assert mteb_model(model).mteb_model_meta.revision != meta.revision
+    assert ours.mteb_model(model).mteb_model_meta.revision != meta.revision
 
 
 def test_a_similarity_that_the_user_names_is_used(model):
     model.similarity_fn_name = "cosine"
-    encoder, z = mteb_model(model), model.encode(TEXTS)
+    encoder, z = ours.mteb_model(model), model.encode(TEXTS)
     assert encoder.similarity(z, z).max() <= 1 + 1e-6
     assert encoder.similarity_pairwise(z, z).tolist() == pytest.approx([1.0] * len(TEXTS))
 
 
 def test_a_model_without_a_head_is_refused(base):
     with pytest.raises(ValueError, match="one projection head"):
-        mteb_model(base)
+        ours.mteb_model(base)

@@ -7,7 +7,6 @@ from torch.testing import assert_close
 from mpsheads import oracle
 from mpsheads.mps import (
     MPS,
-    ghz_state,
     one_site_density_matrices,
     random_mps,
     reduced_density_matrix,
@@ -75,14 +74,6 @@ def test_sites_of_different_dimensions(generator):
     psi = psi / psi.flatten(1).norm(dim=1)[:, None, None, None]
     expected = torch.einsum("bijk,bxjz->bkizx", psi, psi.conj()).reshape(2, 8, 8)
     assert_close(reduced_density_matrix(state, (2, 0)), expected)
-
-
-def test_any_site_of_a_ghz_state_is_fully_mixed():
-    state = ghz_state(12, dtype=torch.float64)
-    half = torch.eye(2, dtype=torch.float64) / 2
-    assert_close(one_site_density_matrices(state), half.expand(1, 12, 2, 2))
-    pair = torch.diag(torch.tensor([0.5, 0, 0, 0.5], dtype=torch.float64))
-    assert_close(reduced_density_matrix(state, [11, 0])[0], pair)
 
 
 def test_long_chains_keep_unit_trace_in_single_precision(generator):

@@ -9,7 +9,6 @@ from torch.testing import assert_close
 from mpsheads import oracle
 from mpsheads.mps import (
     MPS,
-    concatenate,
     entanglement_entropy,
     ghz_state,
     product_state,
@@ -158,13 +157,6 @@ def test_a_single_site_has_no_bond():
     assert_close(purity(state, 0), torch.ones(3))
 
 
-def test_a_batch_equals_its_members(generator):
-    states = [random_mps(5, bond, dtype=torch.float64, generator=generator) for bond in (1, 2, 4)]
-    together = concatenate(states)
-    for measure in (entanglement_entropy, lambda state: purity(state, (1, 3))):
-        assert_close(measure(together), torch.cat([measure(state) for state in states]))
-
-
 def test_512_sites_in_single_precision(generator):
     state = random_mps(512, 2, dtype=torch.float32, generator=generator)
     quiet = MPS(tuple(site / 9 for site in state.sites), state.log_norm)
@@ -193,16 +185,6 @@ def test_gradients_agree_with_finite_differences_wherever_they_start(kind, gener
 
     tensors = [site.clone().requires_grad_() for site in state.sites]
     assert torch.autograd.gradcheck(value, tensors, fast_mode=True)
-
-
-def test_entropies_of_product_states_can_be_trained(generator):
-    """The gradient vanishes there, in single precision too, and is never NaN."""
-    amplitudes = torch.randn(50, 6, 2, generator=generator)
-    tensors = [site.clone().requires_grad_() for site in product_state(amplitudes).sites]
-    state = MPS(tuple(tensors), torch.zeros(50))
-    total = sum(renyi_entropy(state, alpha).sum() for alpha in (0.7, 1, 2, math.inf))
-    for grad in torch.autograd.grad(total, tensors):
-        assert_close(grad, torch.zeros_like(grad), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -382,7 +382,7 @@ def test_gradients_through_a_truncated_circuit_agree_with_finite_differences(gen
         return overlap(phi, state).abs().sum() + state.discarded_weight.sum()
 
     assert torch.autograd.gradcheck(
-        loss, (parameters.requires_grad_(), amplitudes.requires_grad_())
+        loss, (parameters.requires_grad_(), amplitudes.requires_grad_()), fast_mode=True
     )
 
 

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,11 +9,9 @@ from torch.testing import assert_close
 from mpsheads import oracle
 from mpsheads.mps import (
     MPS,
-    basis_state,
     bloch_vectors,
     correlation,
     expectation,
-    ghz_state,
     heisenberg_hamiltonian,
     ising_hamiltonian,
     one_site_density_matrices,
@@ -112,15 +108,6 @@ def test_an_mpo_for_each_state(generator):
             assert_close(measure(state, batched)[i : i + 1], measure(state[i], alone))
 
 
-def test_the_variance_vanishes_for_eigenstates_and_is_known_for_others():
-    zeros = basis_state(torch.zeros(6, dtype=torch.int64), 2, dtype=torch.float64)
-    classical = ising_hamiltonian(6, 1.0, 0.0, dtype=torch.float64)
-    assert_close(variance(zeros, classical), torch.zeros(2, dtype=torch.float64))
-    assert_close(expectation(zeros, classical), torch.full((2,), -5.0, dtype=torch.float64))
-    field = ising_hamiltonian(6, 1.0, 0.5, dtype=torch.float64)  # six fields of 1/2, squared
-    assert_close(variance(zeros, field), torch.full((2,), 1.5, dtype=torch.float64))
-
-
 def test_real_states_see_only_the_real_part_of_an_operator(generator):
     state = random_mps(3, 2, batch_size=2, dtype=torch.float64, generator=generator)
     zeros = torch.zeros(2, dtype=torch.float64)
@@ -160,16 +147,6 @@ def test_correlations_agree_with_the_oracle(n_sites, bond, phys, dtype, seed):
     assert_close(correlation(state[1], a, b), found[1:], atol=10 * tolerance(dtype), rtol=0)
     each = torch.stack([a, b])
     assert_close(correlation(state, each, each)[1:], correlation(state[1], b, b))
-
-
-def test_correlations_of_known_states():
-    ghz = correlation(ghz_state(5, 2, dtype=torch.float64), "Z", "Z")
-    assert_close(ghz, torch.ones(2, 5, 5, dtype=torch.float64))
-    pair = ghz_state(2, dtype=torch.float64)
-    assert_close(correlation(pair, "Y", "Y")[0, 0, 1].item(), -1.0)
-    product = basis_state(torch.tensor([0, 1, 1]), dtype=torch.complex128)
-    spread = correlation(product, "X", "X")
-    assert_close(spread[0], torch.eye(3, dtype=torch.complex128))
 
 
 def test_correlations_far_below_rounding_keep_their_digits():
@@ -217,33 +194,6 @@ def test_gradients_reach_the_coefficients_of_an_mpo(generator):
         return expectation(state, heisenberg_hamiltonian(4, coupling, dtype=torch.float64))
 
     assert torch.autograd.gradcheck(energy, coupling)
-
-
-@pytest.mark.slow
-def test_readouts_compile_into_one_graph():
-    """In an interpreter of its own: shapes are not checked there, which torch cannot trace."""
-    code = """
-import torch
-from mpsheads.mps import *
-
-sites = [torch.randn(2, *shape) for shape in [(1, 2, 2), (2, 2, 2), (2, 2, 1)]]
-shots = torch.zeros(2, 3, 3, dtype=torch.int64)
-
-def readouts(*sites):
-    state = MPS.unchecked(sites, sites[0].new_zeros(2))
-    operator = ising_hamiltonian(3, sites[0].mean(), dtype=torch.float32)
-    return (
-        one_site_density_matrices(state), expectation(state, "X1Z"), expectation(state, operator),
-        correlation(state, "X", "Z"), entanglement_entropy(state), purity(state, (0, 2)),
-        mixed_purity(partial_trace(state, (0, 2))), log_probability(state, shots),
-        to_dense(project(state, {1: 1})), sample(state, 5) * 0,
-    )
-
-compiled = torch.compile(readouts, backend="eager", fullgraph=True)
-torch.testing.assert_close(compiled(*sites), readouts(*sites))
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize(

@@ -115,13 +115,6 @@ def test_expectations_do_not_depend_on_what_fits_the_cache(kind, generator):
         assert_close(total, sum(found[i] for _, found in parts))
 
 
-@pytest.mark.parametrize(
-    ("sites", "rows"), [((3, 5, 7), slice(3, 8, 2)), ((4,), slice(4, 5, 1)), ((2, 1), [2, 1])]
-)
-def test_rows_are_slices_where_they_rise_evenly(sites, rows):
-    assert as_rows(sites) == rows
-
-
 @pytest.mark.parametrize("components", [2, 3])
 def test_chains_are_their_dense_observables_gradients_included(components, generator):
     bonds = [1, 3, 4, 2, 1]

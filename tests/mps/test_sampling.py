@@ -175,13 +175,6 @@ def test_a_measured_state_is_normalised_and_answers_the_same_again(generator):
     assert_close(chance, weight[:, None].expand(-1, 20))
 
 
-def test_measuring_one_qubit_of_a_ghz_state_decides_all():
-    outcomes, after = measure(ghz_state(12, 30, dtype=torch.float64), 6, generator=seeded(0))
-    assert 0 < outcomes.sum() < 30
-    shots = sample(after, 3, generator=seeded(1))
-    assert torch.equal(shots, outcomes[:, :, None].expand(-1, 3, 12))
-
-
 def test_the_bound_on_the_fidelity_stays_one_through_a_projection(generator):
     exact = random_mps(4, 4, batch_size=40, dtype=torch.float64, generator=generator)
     near = exact.with_sites(

@@ -4,13 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.testing import assert_close
 
-from mpsheads import oracle
 from mpsheads.ansatz import brickwork, staircase
-from mpsheads.mps import Circuit
 from mpsheads.mps.schedule import layers
-from tests.strategies import SEEDS, circuits, dense_circuit, random_product, source
+from tests.strategies import circuits
 
 RANKS = st.sampled_from([1, 2, 4, 16, 10**9])
 
@@ -79,23 +76,6 @@ def test_no_bond_grows_by_more_than_the_limit_unless_by_one_gate_alone(circuit, 
             assert total <= max(rank, most)
 
 
-@given(circuit=circuits(max_sites=7), rank=RANKS, seed=SEEDS)
-def test_layers_in_their_order_are_the_circuit(circuit, rank, seed):
-    order = []
-    for layer in layers(circuit, factors_of(circuit), rank):
-        by_site, _ = events(circuit, [layer])
-        order += sorted({index for site in by_site for index, _ in site})
-    assert sorted(order) == list(range(len(circuit)))
-    sorted_circuit = Circuit(
-        circuit.num_sites, tuple(circuit.operations[i] for i in order), circuit.values
-    )
-    amplitudes = random_product(1, circuit.num_sites, torch.complex128, source(seed))[0]
-    start, parameters = oracle.product_vector(amplitudes), circuit.parameters(torch.float64)
-    assert_close(
-        dense_circuit(start, sorted_circuit, parameters), dense_circuit(start, circuit, parameters)
-    )
-
-
 @pytest.mark.parametrize(("depth", "rank", "count"), [(1, 4, 1), (2, 4, 1), (3, 4, 2), (4, 2, 4)])
 @pytest.mark.parametrize("ansatz", [staircase, brickwork])
 def test_layers_of_an_ansatz_are_joined_up_to_the_limit(ansatz, depth, rank, count):
@@ -104,27 +84,3 @@ def test_layers_of_an_ansatz_are_joined_up_to_the_limit(ansatz, depth, rank, cou
     assert len(found) == count
     assert sum(len(layer) for layer in found) < 12 * count  # sites in the bulk are one group
     assert layers(circuit, factors_of(circuit), rank) is found
-
-
-def test_a_wire_passes_between_the_sites_of_a_distant_gate():
-    circuit = Circuit(4, [("cx", (0, 3)), ("swap", (1, 2))])
-    factors = factors_of(circuit)
-    (layer,) = layers(circuit, factors, 100)
-    steps = {site: group.steps for group in layer for site in group.sites}
-    assert [(step.kind is None, step.leg) for step in steps[1]] == [(True, 2), (False, 0)]
-    wire = steps[1][0].factor(factors, 2)[0, 0]
-    assert wire.shape == (2, 2, 2, 2)
-    eye = torch.eye(2, dtype=wire.dtype)
-    assert_close(wire, torch.einsum("ac,qp->aqpc", eye, eye))
-
-
-def test_part_of_a_group_keeps_the_places_of_its_sites():
-    circuit = Circuit(5, [("rx", i) for i in (3, 1, 4, 0, 2)])
-    (layer,) = layers(circuit, factors_of(circuit), 4)
-    (group,) = layer
-    assert group.sites == (0, 1, 2, 3, 4)
-    assert list(group.steps[0].places) == [3, 1, 4, 0, 2]
-    part = group.part([1, 3])
-    assert part.sites == (1, 3)
-    assert list(part.steps[0].places) == [1, 0]
-    assert group.part(range(5)) is group

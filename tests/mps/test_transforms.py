@@ -1,7 +1,4 @@
-"""The free functions under `torch.func`, `torch.compile` and `torch.utils._pytree`."""
-
-import subprocess
-import sys
+"""The free functions under `torch.func` and `torch.utils._pytree`."""
 
 import pytest
 import torch
@@ -142,58 +139,3 @@ def test_observables_evolve_under_vmap(generator):
     )(batch)
     together = evolve_observable(pauli_string("X1YZ", 3, dtype=torch.float64), CIRCUIT, batch)
     assert_close(mapped, to_dense(together))
-
-
-COMPILED = """
-import torch
-from mpsheads.ansatz import brickwork
-from mpsheads.mps import (
-    Circuit, Truncation, apply_circuit, apply_gate, log_fidelity, log_norm, overlap, product_state,
-    random_mps, to_dense,
-)
-from mpsheads.mps.canonical import add, canonicalize, compress
-
-generator = torch.Generator().manual_seed(1)
-circuit = brickwork(4, 2) + Circuit(4, [("ccx", (3, 0, 2)), ("su4", (2, 0)), ("cp", (0, 3))])
-fixed = random_mps(4, 2, batch_size=2, dtype=torch.complex128, generator=generator)
-amplitudes = torch.randn(2, 4, 2, dtype=torch.complex128, generator=generator)
-parameters = torch.randn(2, circuit.num_parameters, dtype=torch.float64, generator=generator)
-gate = torch.randn(2, 4, 4, dtype=torch.complex128, generator=generator)
-cut = Truncation(max_bond=2)
-
-
-def grown(amplitudes, parameters):
-    return apply_circuit(product_state(amplitudes), circuit, parameters)
-
-
-def loss(amplitudes, parameters):
-    state = apply_circuit(product_state(amplitudes), circuit, parameters, cut)
-    return (log_fidelity(state, fixed) + state.discarded_weight.sum(1)).sum()
-
-
-def others(amplitudes, parameters):
-    state = compress(canonicalize(add(grown(amplitudes, parameters), fixed), 2), cut)
-    state = apply_gate(state, gate, (3, 1), cut)
-    return to_dense(state), overlap(fixed, state), log_norm(state)
-
-
-for function in (lambda *x: to_dense(grown(*x)), loss, others):
-    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
-    inputs = [[x.clone().requires_grad_() for x in (amplitudes, parameters)] for _ in range(2)]
-    values = [f(*x) for f, x in zip((compiled, function), inputs)]
-    torch.testing.assert_close(*values)
-    flat = [v if isinstance(v, tuple) else (v,) for v in values]
-    grads = [
-        torch.autograd.grad(sum(part.abs().sum() for part in v), x) for v, x in zip(flat, inputs)
-    ]
-    torch.testing.assert_close(*grads)
-"""
-
-
-@pytest.mark.slow
-def test_free_functions_compile_into_one_graph():
-    """In an interpreter of its own: shapes are not checked there, which torch cannot trace."""
-    run = subprocess.run(
-        [sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr

@@ -121,14 +121,6 @@ def test_codes_of_states_compare_as_what_they_stand_for(bits, bond):
         assert_close(rows, state_log_fidelity(*plain, bonds, pairwise=True))
 
 
-def test_eight_bits_keep_the_fidelity():
-    a = states(6, 2, 4, 0)
-    vector = pack_state(a)
-    codes = quantize(vector, 8, kind="state", bond_dims=a.bond_dims)
-    value = log_fidelity(vector, codes, pairwise=True)
-    assert (value > -0.01).all()
-
-
 def test_bad_arguments_are_named():
     vector = pack_state(states(3, 2, 2, 0))
     with pytest.raises(ValueError, match="`zq` must have 32 columns for 3 qubits"):

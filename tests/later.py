@@ -1,0 +1,13 @@
+"""Packages that are imported when a test first uses them, so that collecting tests stays fast."""
+
+import pytest
+
+
+class Later:
+    """Stands for a module; a test that uses it skips where the package is missing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, attribute: str):
+        return getattr(pytest.importorskip(self.name), attribute)
