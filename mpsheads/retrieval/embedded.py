@@ -63,6 +63,21 @@ class EmbeddedCollection:
         """query_id -> doc_id -> grade."""
         return self.collection.qrels
 
+    def texts(self, name: str) -> list[str]:
+        """The texts of the rows of `queries` or `documents`."""
+        ids = self.query_ids if name == "queries" else self.document_ids
+        return [getattr(self.collection, name)[identifier] for identifier in ids]
+
+    def relevant_pairs(self) -> list[tuple[str, str]]:
+        """Each query, and each document judged relevant for it, if both are embedded."""
+        queries, documents = set(self.query_ids), set(self.document_ids)
+        return [
+            (query_id, doc_id)
+            for query_id, grades in self.qrels.items()
+            for doc_id, grade in grades.items()
+            if grade > 0 and query_id in queries and doc_id in documents
+        ]
+
     def only(self, query_ids: Sequence[str], *, pool: Pool | None = None) -> "EmbeddedCollection":
         """The same with some of the queries, in the order given, and with their judgments.
 

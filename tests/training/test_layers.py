@@ -259,28 +259,6 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("error", "raised", "message"),
-    [
-        ("memory", MemoryError, "Try a smaller `batch_size`"),
-        ("other", RuntimeError, "something else"),
-    ],
-)
-def test_a_step_that_does_not_fit_the_memory_says_what_makes_it_smaller(
-    error, raised, message, new_model, data, tmp_path
-):
-    class Broken(DenseHead):
-        def forward(self, x):
-            if error == "other":
-                raise RuntimeError("something else")
-            torch.empty(1 << 60, dtype=torch.uint8)
-            return super().forward(x)
-
-    with pytest.raises(raised, match=message):
-        run(new_model(Broken(WIDTH, 4)), data, CONFIG, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_autocast_lets_the_encoder_alone_multiply_in_16_bits(new_model, data, tmp_path):
     losses = []
     for reduced in (False, True):
