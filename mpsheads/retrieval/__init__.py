@@ -24,7 +24,7 @@ from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_mod
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.search import rank
 from mpsheads.retrieval.statistics import PairedTest, bootstrap_interval, holm, paired_test
-from mpsheads.retrieval.triples import Triple, load_triples, read_triples, write_triples
+from mpsheads.retrieval.triples import Triple, load_triples, write_triples
 from mpsheads.retrieval.vectors import load_vectors, save_vectors
 
 __all__ = [
@@ -59,7 +59,6 @@ __all__ = [
     "parse_dataset",
     "rank",
     "read_run",
-    "read_triples",
     "save_vectors",
     "write_run",
     "write_triples",

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mpsheads._checks import check_equal
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, compress_vectors
 from mpsheads.retrieval.cache import encode_cached
@@ -181,28 +182,22 @@ def embed(
     query_ids = list(collection.queries)
     if not doc_ids:
         raise ValueError(f"The qrels of {collection.name} name no document that it holds.")
-    both: list[Tensor] = []
-    inputs: list[tuple[TextKind, list[str], Mapping[str, str], PathLike | None]] = [
-        ("query", query_ids, collection.queries, query_vectors),
-        ("document", doc_ids, collection.documents, document_vectors),
-    ]
-    for kind, ids, texts, file in inputs:
+
+    def vectors(
+        kind: TextKind, ids: list[str], texts: Mapping[str, str], file: PathLike | None
+    ) -> Tensor:
         if file is not None:
-            both.append(_rows_of(file, kind, ids, texts))
-        elif encoder is not None:
-            wanted = [texts[identifier] for identifier in ids]
-            both.append(encode_cached(encoder, wanted, kind=kind, progress=progress))
-        else:
+            return _rows_of(file, kind, ids, texts)
+        if encoder is None:
             raise ValueError(f"`encoder` is None, and there is no file of {kind} vectors.")
-    queries, documents = both
-    if queries.shape[1] != documents.shape[1]:
-        raise ValueError(
-            f"Queries and documents must be of one width: those of the queries have "
-            f"{queries.shape[1]} numbers, those of the documents {documents.shape[1]}."
-        )
-    return EmbeddedCollection(
-        name or collection.name, collection, query_ids, queries, doc_ids, documents, pool, triples
-    )
+        wanted = [texts[identifier] for identifier in ids]
+        return encode_cached(encoder, wanted, kind=kind, progress=progress)
+
+    queries = vectors("query", query_ids, collection.queries, query_vectors)
+    documents = vectors("document", doc_ids, collection.documents, document_vectors)
+    check_equal("width", queries=queries.shape[1], documents=documents.shape[1])
+    parts = (query_ids, queries, doc_ids, documents, pool, triples)
+    return EmbeddedCollection(name or collection.name, collection, *parts)
 
 
 def embed_dataset(
@@ -322,29 +317,28 @@ def measure_heads(
         for label, head in heads.items()
     }
     base = evaluations[baseline].values(measures[0])
+    tests = {
+        label: paired_test(evaluation.values(measures[0]), base, seed=seed)
+        for label, evaluation in evaluations.items()
+        if label != baseline and len(base) > 1
+    }
+    corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
     rows: list[dict[str, Any]] = []
     for label, head in heads.items():
-        evaluation, tested = evaluations[label], label != baseline and len(base) > 1
-        test = paired_test(evaluation.values(measures[0]), base, seed=seed) if tested else None
-        intervals = {m: bootstrap_interval(evaluation.values(m), seed=seed) for m in measures}
-        rows.append(
-            {
-                "label": label,
-                "head": head and head.name,
-                "out_features": head.out_features if head else embedded.features,
-                "parameters": head.num_parameters if head else 0,
-                "bytes_per_vector": head.bytes_per_vector if head else 4 * embedded.features,
-                "config": head and head.config,
-                "measures": {
-                    m: {"mean": evaluation.mean[m], "interval": list(intervals[m])}
-                    for m in measures
-                },
-                "difference": test and test.mean_difference,
-                "p_value": test and test.p_value,
-                "p_value_holm": None,
+        measured = {
+            m: {
+                "mean": evaluations[label].mean[m],
+                "interval": list(bootstrap_interval(evaluations[label].values(m), seed=seed)),
             }
-        )
-    compared = [row for row in rows if row["p_value"] is not None]
-    for row, p_value in zip(compared, holm([row["p_value"] for row in compared]), strict=True):
-        row["p_value_holm"] = p_value
+            for m in measures
+        }
+        row = {"label": label, "head": None, "out_features": embedded.features, "parameters": 0}
+        row |= {"bytes_per_vector": 4 * embedded.features, "config": None, "measures": measured}
+        row |= {"difference": None, "p_value": None, "p_value_holm": corrected.get(label)}
+        if head is not None:
+            row |= {"head": head.name, "out_features": head.out_features, "config": head.config}
+            row |= {"parameters": head.num_parameters, "bytes_per_vector": head.bytes_per_vector}
+        if label in tests:
+            row |= {"difference": tests[label].mean_difference, "p_value": tests[label].p_value}
+        rows.append(row)
     return rows
