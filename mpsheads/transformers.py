@@ -274,16 +274,6 @@ class MPSHeadModel(PreTrainedModel):
     def tokenizer(self, value: Any) -> None:
         self._tokenizer = value
 
-    @property
-    def compared_by(self) -> str:
-        """What `similarity` returns: the head's "log_fidelity" or "cosine"."""
-        return self.head.compared_by
-
-    @property
-    def logit_scale(self) -> float:
-        """By what a loss usually multiplies similarities; the head's."""
-        return self.head.logit_scale
-
     def similarity(self, zq: Tensor, zd: Tensor, **kwargs: Any) -> Tensor:
         """The head's similarity of all pairs of compressed vectors; higher is closer.
 

@@ -16,14 +16,18 @@ from mpsheads.retrieval.embedded import (
     Pool,
     embed,
     embed_dataset,
-    measure_heads,
 )
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
 from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_model
 from mpsheads.retrieval.runs import Run, read_run, write_run
-from mpsheads.retrieval.search import rank
-from mpsheads.retrieval.statistics import PairedTest, bootstrap_interval, holm, paired_test
+from mpsheads.retrieval.statistics import (
+    PairedTest,
+    bootstrap_interval,
+    holm,
+    measure_heads,
+    paired_test,
+)
 from mpsheads.retrieval.triples import Triple, load_triples, write_triples
 from mpsheads.retrieval.vectors import load_vectors, save_vectors
 
@@ -57,7 +61,6 @@ __all__ = [
     "measure_heads",
     "paired_test",
     "parse_dataset",
-    "rank",
     "read_run",
     "save_vectors",
     "write_run",

@@ -1,9 +1,10 @@
 """A collection with its embeddings: what commands and studies pass on, and measure heads on."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mpsheads._checks import check_equal
@@ -18,13 +19,12 @@ from mpsheads.retrieval.collections import (
     parse_dataset,
 )
 from mpsheads.retrieval.encoder import Encoder, TextKind
-from mpsheads.retrieval.evaluation import check_measures, evaluate
+from mpsheads.retrieval.evaluation import evaluate
 from mpsheads.retrieval.runs import Run
-from mpsheads.retrieval.search import rank
-from mpsheads.retrieval.statistics import bootstrap_interval, holm, paired_test
 from mpsheads.retrieval.triples import Triple, load_triples
 from mpsheads.retrieval.vectors import load_vectors
 from mpsheads.similarity import Codes, cosine
+from mpsheads.similarity import top_k as closest
 
 Pool = Mapping[str, Sequence[str]]
 """query_id -> doc_ids: the candidates of each query."""
@@ -105,12 +105,14 @@ class EmbeddedCollection:
             triples=triples,
         )
 
+    @torch.no_grad()
     def rank(
         self,
         head: ProjectionHead | None = None,
         *,
         documents: Tensor | Codes | None = None,
-        queries: Tensor | None = None,
+        queries: Tensor | Codes | None = None,
+        similarity: Callable[[Any, Any], Tensor] | None = None,
         top_k: int = 1000,
     ) -> Run:
         """Rank the candidates of each query.
@@ -118,23 +120,43 @@ class EmbeddedCollection:
         Args:
             head: Compresses and compares; `None` for the cosine of the embeddings as they are.
             documents: Vectors or codes in place of the compressed documents.
-            queries: Vectors in place of the compressed queries.
+            queries: Vectors or codes in place of the compressed queries.
+            similarity: From `(q, n)` and `(d, n)` to `(q, d)`, higher is closer, in place of the
+                head's.
             top_k: How many documents of a query are kept.
 
+        Returns:
+            The scores of the best documents of each query, highest first, equal ones ordered by
+            doc_id. A query without candidates is left out.
+
         Raises:
-            ValueError: As `mpsheads.retrieval.rank` does.
+            ValueError: If the pool names a document that is not embedded, or a score is NaN.
+
+        Cost: one similarity per pair, in blocks, so memory does not grow with the collection.
         """
         zd = compress_vectors(head, self.documents) if documents is None else documents
         zq = compress_vectors(head, self.queries) if queries is None else queries
-        return rank(
-            zq.to(zd.device),
-            self.query_ids,
-            zd,
-            self.document_ids,
-            cosine if head is None else head.similarity,
-            pool=self.pool,
-            top_k=top_k,
-        )
+        zq = zq.to(zd.device)
+        compare = similarity or (cosine if head is None else head.similarity)
+        row_of = {doc_id: row for row, doc_id in enumerate(self.document_ids)}
+
+        def best(vectors: Any, doc_ids: list[str]) -> list[dict[str, float]]:
+            # the numbers of the rows are searched, in the order of ids, so no document is copied
+            rows = torch.tensor([row_of[d] for d in doc_ids], device=zd.device).double()[:, None]
+            compared = lambda q, block: compare(q, zd[block[:, 0].long()])  # noqa: E731
+            scores, places = closest(vectors, rows, top_k, similarity=compared)
+            pairs = zip(scores.float().tolist(), places.tolist(), strict=True)
+            return [{doc_ids[i]: s for s, i in zip(*pair, strict=True)} for pair in pairs]
+
+        if self.pool is None:
+            return dict(zip(self.query_ids, best(zq, sorted(row_of)), strict=True))
+        run: Run = {}
+        for row, query_id in enumerate(self.query_ids):
+            candidates = sorted(set(self.pool.get(query_id, ())))
+            _check_held("`pool`", candidates, row_of, f"{self.name}'s embedded documents")
+            if candidates:
+                run[query_id] = best(zq[row : row + 1], candidates)[0]
+        return run
 
     def scores(
         self, measure: str, head: ProjectionHead | None = None, **as_rank: Any
@@ -277,68 +299,3 @@ def _rows_of(file: PathLike, kind: TextKind, ids: list[str], texts: Mapping[str,
     rows = {identifier: row for row, identifier in enumerate(file_ids)}
     _check_held(f"The {kind} vectors", ids, rows, f"the ids in {file}")
     return vectors[[rows[identifier] for identifier in ids]]
-
-
-def measure_heads(
-    heads: Mapping[str, ProjectionHead | None],
-    embedded: EmbeddedCollection,
-    measures: Sequence[str],
-    *,
-    baseline: str,
-    top_k: int = 1000,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """One row a head: its size, its measures, and a paired test against the baseline.
-
-    Args:
-        heads: Label to head; `None` stands for uncompressed embeddings.
-        embedded: What the heads compress, with the judgments.
-        measures: Names as `evaluate` takes them; the first one is tested.
-        baseline: The label that the others are tested against.
-        top_k: Documents ranked for each query; no measure may look deeper.
-        seed: Seed of intervals and tests.
-
-    Returns:
-        Rows in the order of `heads`: "label", "head" (its name, `None` if uncompressed),
-        "out_features", "parameters", "bytes_per_vector", "config", and under "measures" for each
-        measure "mean" and "interval" (the 95% bootstrap interval). "difference", "p_value" and
-        "p_value_holm" hold mean difference and randomisation test of the first measure; the last
-        is corrected for the number of rows by Holm's method. `None` for the baseline itself.
-
-    Raises:
-        ImportError: If ir_measures or SciPy is missing.
-        ValueError: If `baseline` is not a label, a measure is unknown, or a head does not fit.
-    """
-    check_measures(measures)
-    if baseline not in heads:
-        raise ValueError(f"`baseline` must be one of {list(heads)}, got {baseline!r}.")
-    evaluations = {
-        label: evaluate(embedded.rank(head, top_k=top_k), embedded.qrels, measures)
-        for label, head in heads.items()
-    }
-    base = evaluations[baseline].values(measures[0])
-    tests = {
-        label: paired_test(evaluation.values(measures[0]), base, seed=seed)
-        for label, evaluation in evaluations.items()
-        if label != baseline and len(base) > 1
-    }
-    corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
-    rows: list[dict[str, Any]] = []
-    for label, head in heads.items():
-        measured = {
-            m: {
-                "mean": evaluations[label].mean[m],
-                "interval": list(bootstrap_interval(evaluations[label].values(m), seed=seed)),
-            }
-            for m in measures
-        }
-        row = {"label": label, "head": None, "out_features": embedded.features, "parameters": 0}
-        row |= {"bytes_per_vector": 4 * embedded.features, "config": None, "measures": measured}
-        row |= {"difference": None, "p_value": None, "p_value_holm": corrected.get(label)}
-        if head is not None:
-            row |= {"head": head.name, "out_features": head.out_features, "config": head.config}
-            row |= {"parameters": head.num_parameters, "bytes_per_vector": head.bytes_per_vector}
-        if label in tests:
-            row |= {"difference": tests[label].mean_difference, "p_value": tests[label].p_value}
-        rows.append(row)
-    return rows

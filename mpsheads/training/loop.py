@@ -136,13 +136,13 @@ class _Run:
     ) -> None:
         self.model, self.data, self.config = model, data, config
         self.folder, self.validation = folder, validation
-        head: ProjectionHead = getattr(model, "head", model)
+        self.head: ProjectionHead = getattr(model, "head", model)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.device, self.dtype = trained[0].device, trained[0].dtype
         frozen = (p for p in model.parameters() if not p.requires_grad)
         self.identity = {
             "setting": asdict(config),
-            "head": {"name": head.name, **head.config, "dtype": str(self.dtype)},
+            "head": {"name": self.head.name, **self.head.config, "dtype": str(self.dtype)},
             "encoder": {"fingerprint": hash_of(frozen)},
             "data": data.fingerprint(),
             "callback": {"validation": "given" if validation else "none"},
@@ -191,7 +191,7 @@ class _Run:
         if self.config.scale is not None:
             return self.config.scale
         if not isinstance(self.data.queries, Tensor):
-            return self.model.logit_scale
+            return self.head.logit_scale
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
         ratio = self._teacher(batch).std() / self._similarity(batch).std()
@@ -248,7 +248,7 @@ class _Run:
         batch = self.data.batch(rows, self.config.hard_negatives, only_own=self.paper)
         target, ignored = batch.target.to(self.device), batch.ignored.to(self.device)
         similarity = self._similarity(batch)
-        if self.paper and self.model.compared_by == "log_fidelity":
+        if self.paper and self.head.compared_by == "log_fidelity":
             similarity = similarity.exp()
         scores = self.scale * similarity
         loss = contrastive_loss(scores, target, ignored)
@@ -265,7 +265,7 @@ class _Run:
             z = self.model.encode([*batch.queries, *batch.documents])
         zq, zd = z.split([len(rows) for rows in both])
         with torch.autocast(self.device.type, enabled=False):
-            return self.model.similarity(zq, zd)
+            return self.head.similarity(zq, zd)
 
     def _teacher(self, batch: Batch) -> Tensor:
         """Cosines of the uncompressed embeddings."""

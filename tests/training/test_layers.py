@@ -113,7 +113,7 @@ def test_the_loss_of_one_step_is_the_papers_formula(kind, new_model, data, tmp_p
 def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, data, tmp_path):
     model = new_model(kind, dropout=0.0).eval()
     scores = model.similarity(model.encode(data.queries), model.encode(data.documents))
-    scores = model.logit_scale * scores
+    scores = model.head.logit_scale * scores
     mined = {d for row in data.hard_negatives[:, :2].tolist() for d in row if d >= 0}
     text = dict(enumerate(data.documents))
     columns = {text[d]: d for d in sorted(mined | set(range(20)), reverse=True)}  # no text twice
