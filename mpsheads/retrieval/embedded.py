@@ -1,13 +1,13 @@
 """A collection with its embeddings: what commands and studies pass on, and measure heads on."""
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_equal, check_held, check_positive
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, compress_vectors
 from mpsheads.retrieval.cache import encode_cached
@@ -88,7 +88,7 @@ class EmbeddedCollection:
                 was before.
         """
         rows = {query_id: row for row, query_id in enumerate(self.query_ids)}
-        _check_held("`query_ids`", query_ids, rows, f"{self.name}'s queries")
+        check_held("`query_ids`", query_ids, rows, f"{self.name}'s queries")
         chosen = set(query_ids)
         collection = replace(
             self.collection,
@@ -134,10 +134,11 @@ class EmbeddedCollection:
 
         Cost: one similarity per pair, in blocks, so memory does not grow with the collection.
         """
+        check_positive(top_k=top_k)
         zd = compress_vectors(head, self.documents) if documents is None else documents
         zq = compress_vectors(head, self.queries) if queries is None else queries
         zq = zq.to(zd.device)
-        compare = similarity or (cosine if head is None else head.similarity)
+        compare: Any = similarity or (cosine if head is None else head.similarity)
         row_of = {doc_id: row for row, doc_id in enumerate(self.document_ids)}
 
         def best(vectors: Any, doc_ids: list[str]) -> list[dict[str, float]]:
@@ -153,7 +154,7 @@ class EmbeddedCollection:
         run: Run = {}
         for row, query_id in enumerate(self.query_ids):
             candidates = sorted(set(self.pool.get(query_id, ())))
-            _check_held("`pool`", candidates, row_of, f"{self.name}'s embedded documents")
+            check_held("`pool`", candidates, row_of, f"{self.name}'s embedded documents")
             if candidates:
                 run[query_id] = best(zq[row : row + 1], candidates)[0]
         return run
@@ -270,20 +271,13 @@ def _named_by(triples: Sequence[Triple], collection: Collection) -> tuple[Collec
     """The collection with the triples' queries, and the documents that are to be embedded."""
     query_ids = {triple.query_id for triple in triples}
     document_ids = {doc_id for triple in triples for doc_id in triple[1:]}
-    _check_held("`triples`", query_ids, collection.queries, f"{collection.name}'s queries")
-    _check_held("`triples`", document_ids, collection.documents, f"{collection.name}'s documents")
+    check_held("`triples`", query_ids, collection.queries, f"{collection.name}'s queries")
+    check_held("`triples`", document_ids, collection.documents, f"{collection.name}'s documents")
     queries = {q: text for q, text in collection.queries.items() if q in query_ids}
     qrels = {q: collection.qrels[q] for q in queries}
     relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
     document_ids |= {doc_id for doc_id in relevant if doc_id in collection.documents}
     return replace(collection, queries=queries, qrels=qrels), sorted(document_ids)
-
-
-def _check_held(names: str, ids: Iterable[str], held: Container[str], holder: str) -> None:
-    """Raise if an id is not held."""
-    absent = next((identifier for identifier in ids if identifier not in held), None)
-    if absent is not None:
-        raise ValueError(f"{names}: {absent!r} is not one of {holder}.")
 
 
 def _rows_of(file: PathLike, kind: TextKind, ids: list[str], texts: Mapping[str, str]) -> Tensor:
@@ -297,5 +291,5 @@ def _rows_of(file: PathLike, kind: TextKind, ids: list[str], texts: Mapping[str,
                 f"this kind. A file without ids must hold one row for each, in their order."
             )
     rows = {identifier: row for row, identifier in enumerate(file_ids)}
-    _check_held(f"The {kind} vectors", ids, rows, f"the ids in {file}")
+    check_held(f"The {kind} vectors", ids, rows, f"the ids in {file}")
     return vectors[[rows[identifier] for identifier in ids]]
