@@ -1,5 +1,6 @@
 """Hard negatives: documents that rank high, by words or by cosine, but are not relevant."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
@@ -100,32 +101,32 @@ def mine_triples(
     positives: dict[int, list[int]] = {}
     for query, positive in data.pairs.tolist():
         positives.setdefault(query, []).append(positive)
-    found: dict[tuple[int, int], Tensor] = {}
-    gaps, candidates, left = [], 0, 0
+    found: dict[tuple[int, int], list[int]] = {}
+    gap, candidates, left = 0.0, 0, 0
     with progress_bar("mining", len(positives), enabled=progress) as advance:
-        for query, rankings, cosines in ranked:
-            candidates += len(_in_turns(rankings)) * len(positives[query])
+        for query, rankings, cosines, near in ranked:
+            candidates += len(near) * len(positives[query])
             for positive in positives[query]:
-                limit = torch.inf if margin is None else cosines[positive] - margin
-                safe = _in_turns([rows[cosines[rows] < limit] for rows in rankings])
+                own = float(cosines[positive])
+                limit = math.inf if margin is None else own - margin
+                safe = _in_turns([[row for row in rows if near[row] < limit] for rows in rankings])
                 left += len(safe)
                 found[query, positive] = safe[:count]
-                gaps.append(cosines[positive] - cosines[safe[:count]])
+                gap += sum(own - near[row] for row in safe[:count])
             advance(1)
-    gap = torch.cat(gaps).double()
     counts = [len(rows) for rows in found.values()]
     return MinedTriples(
         triples=[
             Triple(source.query_ids[query], source.document_ids[positive], source.document_ids[row])
             for query, positive in data.pairs.tolist()
-            for row in found[query, positive].tolist()
+            for row in found[query, positive]
         ],
         pairs=len(counts),
         short_pairs=sum(number < count for number in counts),
         empty_pairs=counts.count(0),
         candidates=candidates,
         filtered=candidates - left,
-        mean_margin=float(gap.mean()) if len(gap) and source.features else None,
+        mean_margin=gap / sum(counts) if sum(counts) and source.features else None,
     )
 
 
@@ -143,10 +144,12 @@ def _ranked(
     language: str | None,
     places: slice,
     device: torch.device | str,
-) -> Iterator[tuple[int, list[Tensor], Tensor]]:
-    """Rows of each query, of candidates by each that ranks them, and the cosines of all documents.
+) -> Iterator[tuple[int, list[list[int]], Tensor, dict[int, float]]]:
+    """Rank documents for each query; to BM25 one that shares no word is none at all.
 
-    To BM25 a document that shares no word is none at all.
+    Yields:
+        The query's row; rows of candidates by each that ranks them, best first; the cosines of all
+        documents; and those of the candidates, by row.
     """
     check_finite("queries", source.queries)
     check_finite("documents", source.documents)
@@ -160,10 +163,14 @@ def _ranked(
         if index is not None:
             words = index.scores([texts[row] for row in rows.tolist()])
             scores.insert(0, words.masked_fill(words <= 0, -torch.inf))
-        excluded = data.excluded(rows)
+        excluded, cosines = data.excluded(rows), cosines.cpu()
         rankings = [_highest(score, excluded, places) for score in scores]
-        for query, cosine, *own in zip(rows.tolist(), cosines.cpu(), *rankings, strict=True):
-            yield query, [ranking[ranking >= 0] for ranking in own], cosine
+        near = torch.cat([cosines.gather(1, r.clamp_min(0)) for r in rankings], 1).tolist()
+        lists = zip(*(ranking.tolist() for ranking in rankings), strict=True)
+        for query, own, of_all, values in zip(rows.tolist(), lists, cosines, near, strict=True):
+            of_own = dict(zip(chain(*own), values, strict=True))
+            of_own.pop(-1, None)
+            yield query, [[row for row in r if row >= 0] for r in own], of_all, of_own
 
 
 def _highest(scores: Tensor, excluded: Tensor, places: slice) -> Tensor:
@@ -176,10 +183,10 @@ def _highest(scores: Tensor, excluded: Tensor, places: slice) -> Tensor:
     return rows.masked_fill(scores.gather(1, rows) == -torch.inf, -1)[:, places].cpu()
 
 
-def _in_turns(rankings: Sequence[Tensor]) -> Tensor:
+def _in_turns(rankings: Sequence[Sequence[int]]) -> list[int]:
     """The first of each ranking, then the second of each, ...; each row once."""
-    turns = chain.from_iterable(zip_longest(*(rows.tolist() for rows in rankings)))
-    return torch.tensor([row for row in dict.fromkeys(turns) if row is not None], dtype=torch.int64)
+    turns = chain.from_iterable(zip_longest(*rankings))
+    return [row for row in dict.fromkeys(turns) if row is not None]
 
 
 def mine_hard_negatives(
