@@ -87,15 +87,9 @@ def mine_triples(
     check_positive(count=count, depth=depth)
     if not 0 <= skip < depth:
         raise ValueError(f"`skip` must lie in [0, `depth` = {depth}), got {skip}.")
-    if margin is not None:
-        _check_margin(margin)
+    _check_margin(margin)
     if isinstance(source, Collection):
-        if by != "bm25" or margin is not None:
-            raise ValueError(
-                "`source` must be an EmbeddedCollection to mine by the encoder, and to filter by "
-                '`margin`. Without embeddings give by="bm25" and margin=None.'
-            )
-        source = _without_vectors(source)
+        source = _without_vectors(source, by, margin)
     data = training_data(replace(source, triples=None), texts=True)
     ranked = _ranked(source, data, by, language, slice(skip, depth), device)
     positives: dict[int, list[int]] = {}
@@ -130,8 +124,13 @@ def mine_triples(
     )
 
 
-def _without_vectors(collection: Collection) -> EmbeddedCollection:
-    """The collection with vectors of no numbers, whose cosines are 0."""
+def _without_vectors(collection: Collection, by: str, margin: float | None) -> EmbeddedCollection:
+    """The collection with vectors of no numbers, whose cosines are 0, where none is needed."""
+    if by != "bm25" or margin is not None:
+        raise ValueError(
+            "`source` must be an EmbeddedCollection to mine by the encoder, and to filter by "
+            '`margin`. Without embeddings give by="bm25" and margin=None.'
+        )
     ids = list(collection.queries), list(collection.documents)
     queries, documents = (torch.empty(len(own), 0) for own in ids)
     return EmbeddedCollection(collection.name, collection, ids[0], queries, ids[1], documents)
@@ -231,6 +230,6 @@ def mine_hard_negatives(
     return replace(data, hard_negatives=torch.cat(mined))
 
 
-def _check_margin(margin: float) -> None:
-    if not 0 <= margin < 2:
+def _check_margin(margin: float | None) -> None:
+    if margin is not None and not 0 <= margin < 2:
         raise ValueError(f"`margin` must lie in [0, 2), got {margin}.")
