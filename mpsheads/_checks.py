@@ -1,5 +1,8 @@
 """Checks of arguments: one clear error that names the argument, the rule and what came."""
 
+from collections.abc import Container, Iterable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -37,6 +40,23 @@ def check_vectors(name: str, x: Tensor, features: int) -> None:
             f"`{name}` must have shape (batch, {features}), got {tuple(x.shape)}. "
             f"The second axis is the number of features that the head was built for."
         )
+
+
+def check_texts(name: str, texts: Any) -> None:
+    """Raise `TypeError` unless `texts` is a sequence of strings; the message names the place."""
+    if isinstance(texts, str | Tensor):
+        kind = "one string" if isinstance(texts, str) else "a tensor"
+        raise TypeError(f"`{name}` must be a sequence of strings, got {kind}.")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"`{name}`[{i}] must be a string, got {type(text).__name__}.")
+
+
+def check_held(what: str, ids: Iterable[str], held: Container[str], holder: str) -> None:
+    """Raise `ValueError` if one of `ids`, which `what` names, is not held."""
+    absent = next((identifier for identifier in ids if identifier not in held), None)
+    if absent is not None:
+        raise ValueError(f"{what}: {absent!r} is not one of {holder}.")
 
 
 def is_concrete(x: Tensor) -> bool:

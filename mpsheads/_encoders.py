@@ -1,4 +1,4 @@
-"""What transformers encoders have in common: width, layers, token limit, batches and pooling."""
+"""What transformers encoders have in common: token limit, batches, pooling and layers."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,9 +6,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
-"""What configurations call the width of the embeddings."""
-_DEPTHS = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+
+def token_batches(
+    encoder: Any, tokenizer: Any, texts: Sequence[str], max_length: int, batch_size: int
+) -> Iterator[tuple[list[int], Any]]:
+    """Tokens of texts in batches of like length, the longest first, each with its places there.
+
+    A text is cut at the lowest of `max_length`, the tokenizer's limit and the encoder's positions.
+    """
+    if not texts:
+        return
+    limit = token_limit(encoder.config, tokenizer, max_length)
+    tokens = tokenizer(list(texts), truncation=True, max_length=limit, padding=False).data
+    order = sorted(range(len(texts)), key=lambda i: -len(tokens["input_ids"][i]))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        batch = {key: [value[i] for i in rows] for key, value in tokens.items()}
+        yield rows, tokenizer.pad(batch, return_tensors="pt")
+
+
+def token_limit(config: Any, tokenizer: Any, max_length: int) -> int:
+    """The lowest of `max_length`, the tokenizer's limit and the encoder's number of positions."""
+    positions = getattr(config, "max_position_embeddings", None) or max_length
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
+        positions -= (config.pad_token_id or 0) + 1  # their positions start after the padding's
+    return min(max_length, tokenizer.model_max_length, positions)
 
 
 def pool_tokens(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -28,57 +50,9 @@ def pool_tokens(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
 
 
-def token_limit(config: Any, tokenizer: Any, max_length: int) -> int:
-    """The lowest of `max_length`, the tokenizer's limit and the encoder's number of positions."""
-    positions = getattr(config, "max_position_embeddings", None) or max_length
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= (config.pad_token_id or 0) + 1  # their positions start after the padding's
-    return min(max_length, tokenizer.model_max_length, positions)
-
-
-def pooled_batches(
-    encoder: Any, tokenizer: Any, texts: Sequence[str], limit: int, pooling: str, batch_size: int
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Embed texts in batches of like length, the longest first.
-
-    Args:
-        encoder: A transformers encoder.
-        tokenizer: Its tokenizer.
-        texts: Any number of texts.
-        limit: Tokens after which a text is cut.
-        pooling: As `pool_tokens` takes it.
-        batch_size: Texts in a batch.
-
-    Yields:
-        Places in `texts`, and the vectors of these texts on the encoder's device.
-    """
-    if not texts:
-        return
-    tokens: dict[str, list[list[int]]] = tokenizer(
-        list(texts), truncation=True, max_length=limit, padding=False
-    ).data
-    order = sorted(range(len(texts)), key=lambda i: -len(tokens["input_ids"][i]))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch = tokenizer.pad(
-            {key: [value[i] for i in rows] for key, value in tokens.items()}, return_tensors="pt"
-        ).to(encoder.device)
-        hidden = encoder(**batch).last_hidden_state
-        yield rows, pool_tokens(hidden, batch["attention_mask"], pooling)
-
-
-def width_of(config: Any) -> int:
-    """The width of the embeddings, by a configuration.
-
-    Raises:
-        ValueError: If it does not say.
-    """
-    return _number(config, WIDTHS, "width")
-
-
 def last_layers(encoder: Any, count: int) -> list[nn.Module]:
     """The last layers of an encoder: of its one list that has as many as its configuration says."""
-    depth = _number(encoder.config, _DEPTHS, "number of layers")
+    depth = encoder.config.num_hidden_layers
     lists = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
     if len(lists) != 1:
         raise ValueError(
@@ -91,14 +65,3 @@ def last_layers(encoder: Any, count: int) -> list[nn.Module]:
             f"got {count}."
         )
     return list(lists[0])[-count:]
-
-
-def _number(config: Any, names: tuple[str, ...], what: str) -> int:
-    found = [getattr(config, name, None) for name in names]
-    numbers = [n for n in found if isinstance(n, int)]
-    if not numbers:
-        raise ValueError(
-            f"The {what} of a {config.model_type} encoder is not known: its configuration has none "
-            f"of {', '.join(names)}."
-        )
-    return numbers[0]

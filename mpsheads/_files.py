@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,23 @@ def replacing(path: PathLike) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all(folder: PathLike) -> Iterator[Path]:
+    """Give a temporary folder in `folder`, whose files replace those there when the block ends.
+
+    They are renamed one by one, `config.json` last, so a kill before leaves all of the old ones.
+    """
+    folder = Path(folder)
+    temporary = folder / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
+            file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(temporary)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A projection head on a transformers encoder, as one transformers model."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -9,15 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_choice, check_equal, check_positive
-from mpsheads._encoders import (
-    last_layers,
-    pool_tokens,
-    pooled_batches,
-    token_limit,
-    width_of,
-)
-from mpsheads._files import replacing_text
+from mpsheads._checks import check_choice, check_equal, check_positive, check_texts
+from mpsheads._encoders import last_layers, pool_tokens, token_batches, token_limit
+from mpsheads._files import replacing_all
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import HEADS, MPSProjectionHead, ProjectionHead
@@ -64,7 +58,7 @@ class MPSHeadConfig(PretrainedConfig):
         if isinstance(encoder, dict):
             encoder = AutoConfig.for_model(**encoder)
         self.encoder = AutoConfig.for_model("bert") if encoder is None else encoder
-        width = width_of(self.encoder)
+        width = self.encoder.hidden_size
         default = {"head": MPSProjectionHead.name, "in_features": width, "out_features": width // 3}
         self.head = default if head is None else head
         self.pooling = pooling
@@ -137,7 +131,7 @@ class MPSHeadModel(PreTrainedModel):
                 kind, arguments = check_config(Path("config.json"), config.head, HEADS)
                 head = HEADS[kind](**arguments)
         self.head = head
-        check_equal("width", encoder=width_of(config.encoder), head=head.in_features)
+        check_equal("width", encoder=config.encoder.hidden_size, head=head.in_features)
         self.config.encoder = self.encoder.config  # one object, which keeps its attention
         self.model_tags = ["mpsheads", "matrix-product-states", "sentence-similarity"]
         self.post_init()
@@ -176,7 +170,7 @@ class MPSHeadModel(PreTrainedModel):
         if encoder.config.is_encoder_decoder:
             encoder = cast(PreTrainedModel, encoder.get_encoder())
         if head is None:
-            width = width_of(encoder.config)
+            width = encoder.config.hidden_size
             head = MPSProjectionHead(width, width // 3)
         config = MPSHeadConfig(
             encoder=encoder.config.to_dict(),  # a copy: transformers resets attributes of its parts
@@ -242,14 +236,15 @@ class MPSHeadModel(PreTrainedModel):
             TypeError: If `texts` is one string.
             ValueError: If the model has no tokenizer.
         """
-        if isinstance(texts, str):
-            raise TypeError("`texts` must be a sequence of strings, got one. Put it in a list.")
+        check_texts("texts", texts)
         order, parts = [], [torch.empty(0, self.head.in_features, device=self.device)]
-        options = (self._token_limit, self.config.pooling, _BATCH_SIZE)
+        options = (self.config.max_tokens, _BATCH_SIZE)
         with nullcontext() if self.training else torch.no_grad():
-            for rows, pooled in pooled_batches(self.encoder, self.tokenizer, texts, *options):
+            for rows, batch in token_batches(self.encoder, self.tokenizer, texts, *options):
+                batch = batch.to(self.device)
+                hidden = self.encoder(**batch).last_hidden_state
+                parts.append(pool_tokens(hidden, batch["attention_mask"], self.config.pooling))
                 order += rows
-                parts.append(pooled)
             pooled = torch.cat(parts)[torch.tensor(order, dtype=torch.int64).argsort()]
             return torch.cat([self._compress(part) for part in pooled.split(_ROWS)])
 
@@ -265,8 +260,10 @@ class MPSHeadModel(PreTrainedModel):
         Raises:
             ValueError: If there is none.
         """
-        if self._tokenizer is None:
-            self._tokenizer = self._find_tokenizer()
+        source = self.config._name_or_path or self.config.encoder._name_or_path
+        if self._tokenizer is None and source:
+            with suppress(OSError, ValueError):  # transformers' errors where there is none
+                self._tokenizer = AutoTokenizer.from_pretrained(source)
         if self._tokenizer is None:
             raise ValueError(
                 "The model came without a tokenizer: set `model.tokenizer` to that of its encoder."
@@ -276,27 +273,6 @@ class MPSHeadModel(PreTrainedModel):
     @tokenizer.setter
     def tokenizer(self, value: Any) -> None:
         self._tokenizer = value
-
-    def _find_tokenizer(self) -> Any:
-        source = self.config._name_or_path or self.config.encoder._name_or_path
-        try:
-            return AutoTokenizer.from_pretrained(source) if source else None
-        except (OSError, ValueError):  # transformers' errors where there is none
-            return None
-
-    @property
-    def _token_limit(self) -> int:
-        return token_limit(self.encoder.config, self.tokenizer, self.config.max_tokens)
-
-    @property
-    def compared_by(self) -> str:
-        """What `similarity` returns: the head's "log_fidelity" or "cosine"."""
-        return self.head.compared_by
-
-    @property
-    def logit_scale(self) -> float:
-        """By what a loss usually multiplies similarities; the head's."""
-        return self.head.logit_scale
 
     def similarity(self, zq: Tensor, zd: Tensor, **kwargs: Any) -> Tensor:
         """The head's similarity of all pairs of compressed vectors; higher is closer.
@@ -331,20 +307,22 @@ class MPSHeadModel(PreTrainedModel):
     def save_pretrained(self, save_directory: PathLike, **kwargs: Any) -> None:  # pyright: ignore
         """Write configuration, weights, tokenizer and, where there is none, a model card.
 
-        Keyword arguments are those of transformers.
+        Keyword arguments are those of transformers. All files are written before any of an older
+        model is replaced, so a killed process leaves either of the two.
         """
         self.config.head = {"head": self.head.name, **self.head.config}
-        super().save_pretrained(save_directory, **kwargs)
-        if not kwargs.get("is_main_process", True):
-            return
-        self._tokenizer = self._tokenizer or self._find_tokenizer()
-        if self._tokenizer is not None:
-            self._tokenizer.model_max_length = self._token_limit
-            self._tokenizer.save_pretrained(save_directory)
-        card = Path(save_directory) / "README.md"
-        if not card.exists():
-            with replacing_text(card) as stream:
-                stream.write(self.model_card())
+        if kwargs.get("push_to_hub"):
+            kwargs.setdefault("repo_id", Path(save_directory).name)
+        with replacing_all(save_directory) as folder:
+            super().save_pretrained(folder, **kwargs)
+            if not kwargs.get("is_main_process", True):
+                return
+            with suppress(ValueError):  # there may be none
+                limits = (self.encoder.config, self.tokenizer, self.config.max_tokens)
+                self.tokenizer.model_max_length = token_limit(*limits)
+                self.tokenizer.save_pretrained(folder)
+            if not (Path(save_directory) / "README.md").exists():
+                (folder / "README.md").write_text(self.model_card(), encoding="utf-8")
 
     def model_card(self, repo_id: str = "path/to/model") -> str:
         """The text of `README.md`: what the model is, its numbers, and how to use it.

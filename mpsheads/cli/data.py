@@ -37,7 +37,7 @@ def show_progress() -> bool:
 
 
 def read_collection(
-    data: DataOptions, *, default_pool: str = "all", all_judged: bool = False
+    data: DataOptions, *, default_pool: str = "all"
 ) -> "tuple[Collection, Pool | None]":
     """The collection that the options name, and the candidates of each query.
 
@@ -48,7 +48,7 @@ def read_collection(
 
     if data.dataset is None:
         raise ValueError("Give `dataset`: the folder of a BEIR collection or an ir_datasets id.")
-    collection = load_collection(data.dataset, data.split, all_judged=all_judged)
+    collection = load_collection(data.dataset, data.split)
     return collection, candidate_pool(collection, data.pool or default_pool)
 
 

@@ -23,7 +23,6 @@ class MiningOptions:
     depth: int = 100
     margin: float = 0.05
     no_filter: bool = False
-    sampling: str = "top"
     language: str = "english"
 
 
@@ -68,8 +67,6 @@ def mine(
         margin=None if mining.no_filter else mining.margin,
         skip=mining.skip,
         depth=mining.depth,
-        sampling=mining.sampling,
-        seed=run.seed,
         language=None if mining.language == "none" else mining.language,
         device=device,
         progress=inputs.show_progress(),

@@ -8,7 +8,6 @@ def models(
     shown: PrintOptions,
     action: str | None = None,
     name: str | None = None,
-    force: bool = False,
 ) -> None:
     """List the encoders with a short name, or fetch one of them.
 
@@ -26,14 +25,12 @@ def models(
         raise ValueError(
             f'After `mpsheads models` there may only be "fetch" and a name, got {action!r}.'
         )
-    if action is None and force:
-        raise ValueError("`force` goes with a model to fetch: mpsheads models fetch mpnet")
     if action is None:
         _list(shown.as_json)
     elif name is None:
         raise ValueError(f"Give `name`, the model to fetch: {', '.join(NAMED_MODELS)}.")
     else:
-        _fetch(name, force, shown.as_json)
+        _fetch(name, shown.as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -60,12 +57,12 @@ def _list(as_json: bool) -> None:
     out.print("mpsheads models fetch NAME brings one that is not here; --encoder NAME uses it.")
 
 
-def _fetch(name: str, force: bool, as_json: bool) -> None:
+def _fetch(name: str, as_json: bool) -> None:
     from mpsheads.cli.data import show_progress
     from mpsheads.retrieval import NAMED_MODELS, fetch_model
 
-    was_here = name in NAMED_MODELS and NAMED_MODELS[name].find() is not None and not force
-    folder = fetch_model(name, force=force, progress=show_progress())
+    was_here = name in NAMED_MODELS and NAMED_MODELS[name].find() is not None
+    folder = fetch_model(name, progress=show_progress())
     if as_json:
         print_json({"name": name, "folder": str(folder), "fetched": not was_here})
     else:

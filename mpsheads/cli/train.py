@@ -58,7 +58,7 @@ def train(
     config = TrainingConfig(**{name: getattr(training, name) for name in names}, seed=run.seed)
     _check(data, training)
     data = inputs.with_training_split(data)
-    collection, pool = inputs.read_collection(data, default_pool="judged", all_judged=True)
+    collection, pool = inputs.read_collection(data, default_pool="judged")
     encoder = inputs.make_encoder(data, run.device)
     features = inputs.width(data, encoder)
     untrained = inputs.head_from(head, features, shape, run.seed, device)

@@ -10,7 +10,7 @@ from mpsheads.encodings import equalise_norm, feature_angles
 from mpsheads.experiments.quantise import code
 from mpsheads.experiments.results import Line
 from mpsheads.heads import ProjectionHead, compress_vectors
-from mpsheads.retrieval import EmbeddedCollection, evaluate, rank
+from mpsheads.retrieval import EmbeddedCollection, evaluate
 from mpsheads.similarity import log_fidelity
 
 _CALIBRATION = 2048  # documents whose texts a model encodes to calibrate codes
@@ -53,8 +53,7 @@ def measure(
             assert calibration is not None
             zd = code(head, zd, calibration, line["bits"])
         compare = similarity or head.similarity
-        with torch.no_grad():
-            run = rank(zq, test.query_ids, zd, test.document_ids, compare, pool=test.pool)
+        run = test.rank(queries=zq, documents=zd, similarity=compare)
         per_query = evaluate(run, test.qrels, [line["measure"]]).per_query
         scores = {query_id: values[line["measure"]] for query_id, values in per_query.items()}
         yield {**line, "parameters": head.num_parameters, "scores": scores}

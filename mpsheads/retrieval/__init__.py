@@ -16,15 +16,19 @@ from mpsheads.retrieval.embedded import (
     Pool,
     embed,
     embed_dataset,
-    measure_heads,
 )
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
 from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_model
 from mpsheads.retrieval.runs import Run, read_run, write_run
-from mpsheads.retrieval.search import rank
-from mpsheads.retrieval.statistics import PairedTest, bootstrap_interval, holm, paired_test
-from mpsheads.retrieval.triples import Triple, load_triples, read_triples, write_triples
+from mpsheads.retrieval.statistics import (
+    PairedTest,
+    bootstrap_interval,
+    holm,
+    measure_heads,
+    paired_test,
+)
+from mpsheads.retrieval.triples import Triple, load_triples, write_triples
 from mpsheads.retrieval.vectors import load_vectors, save_vectors
 
 __all__ = [
@@ -57,9 +61,7 @@ __all__ = [
     "measure_heads",
     "paired_test",
     "parse_dataset",
-    "rank",
     "read_run",
-    "read_triples",
     "save_vectors",
     "write_run",
     "write_triples",

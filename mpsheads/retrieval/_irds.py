@@ -85,23 +85,18 @@ def _is_complete(dataset: Any) -> bool:
 
 
 def _records(name: str, what: str, iterate: Callable[[], Iterable[Any]]) -> Iterator[Any]:
-    """What an id holds; an error says the id, and the place or that files could not be fetched."""
+    """What an id holds; an error says the id, the place, and where files are looked for."""
     done = 0
     try:
         for record in iterate():
             yield record
             done += 1
     except (OSError, EOFError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        if isinstance(error, ValueError) or reason.startswith("expected"):
-            raise ValueError(
-                f"The {what} of the ir_datasets id {name!r} are malformed at record {done + 1}: "
-                f"{reason}."
-            ) from error
         home = os.environ.get("IR_DATASETS_HOME", "~/.ir_datasets")
-        raise FileNotFoundError(
-            f"Files of the ir_datasets id {name!r} are not in {home} and could not be fetched: "
-            f"{reason}"
+        kind = ValueError if isinstance(error, ValueError) else FileNotFoundError
+        raise kind(
+            f"The {what} of the ir_datasets id {name!r} in {home} could not be fetched, or are "
+            f"malformed at record {done + 1}: {' '.join(str(error).split())[:300]}"
         ) from error
 
 
@@ -124,10 +119,10 @@ class _Documents(Mapping[str, str]):
         return (document.doc_id for document in documents)
 
     def __len__(self) -> int:
-        return next(_records(self._name, "documents", self._counts))
+        def count() -> list[int]:
+            return [int(self._dataset.docs_count() or self._store.count())]
 
-    def _counts(self) -> Iterator[int]:
-        yield int(self._dataset.docs_count() or self._store.count())
+        return next(_records(self._name, "documents", count))
 
     def __repr__(self) -> str:
         return f"<documents of {self._name!r}, on disk>"

@@ -54,9 +54,6 @@ class BM25:
         self._index.index(tokens, show_progress=False)
         self._size = len(texts)
 
-    def __len__(self) -> int:
-        return self._size
-
     def scores(self, queries: Sequence[str]) -> Tensor:
         """Score every document for each query.
 

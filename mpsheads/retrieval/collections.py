@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mpsheads._checks import check_held
 from mpsheads._files import read_lines, read_table
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import choose_split, load_irds
-from mpsheads.retrieval.runs import read_run
+from mpsheads.retrieval.runs import ranking, read_run
 
 _COLUMNS = ("query-id", "corpus-id", "score")
 
@@ -34,9 +35,7 @@ class Collection:
     folder: Path | None = None
 
 
-def load_collection(
-    source: PathLike, split: str | None = None, *, all_judged: bool = False
-) -> Collection:
+def load_collection(source: PathLike, split: str | None = None) -> Collection:
     """Load a BEIR folder or an ir_datasets id.
 
     A BEIR folder holds `corpus.jsonl` (lines with `_id`, `text` and perhaps `title`),
@@ -50,8 +49,6 @@ def load_collection(
         source: Path of the folder, or an id such as `msmarco-passage/trec-dl-2019/judged`.
         split: Name of the qrels, or of the part of an ir_datasets id. By default the only one
             that there is, else `test`.
-        all_judged: Refuse a folder with a query that no split judges: in data to train on, it
-            mostly means that judgments went missing.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing, or an ir_datasets id
@@ -61,7 +58,7 @@ def load_collection(
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        return _load_folder(folder, split, all_judged)
+        return _load_folder(folder, split)
     if folder.exists():
         raise ValueError(f"`source` {folder} is a file. Give the folder of a BEIR collection.")
     name = str(source)
@@ -141,18 +138,11 @@ def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, 
             f'`pool` {str(pool)!r} is neither "all" nor "judged" nor the path of a run.'
         )
     run = read_run(path)
-    candidates = {
-        q: sorted(run[q], key=lambda d: -run[q][d]) for q in collection.queries if q in run
-    }
+    candidates = {q: ranking(run[q]) for q in collection.queries if q in run}
     if not candidates:
         raise ValueError(f"{path} ranks none of the queries of {collection.name}.")
-    for query_id, doc_ids in candidates.items():
-        absent = next((doc_id for doc_id in doc_ids if doc_id not in documents), None)
-        if absent is not None:
-            raise ValueError(
-                f"{path} ranks document {absent!r} for query {query_id!r}, "
-                f"which {collection.name} does not hold."
-            )
+    for doc_ids in candidates.values():
+        check_held(str(path), doc_ids, documents, f"the documents of {collection.name}")
     return candidates
 
 
@@ -166,7 +156,7 @@ class _Record(BaseModel):
     text: str
 
 
-def _load_folder(folder: Path, split: str | None, all_judged: bool) -> Collection:
+def _load_folder(folder: Path, split: str | None) -> Collection:
     corpus_file, queries_file = (_plain_or_gz(folder, f"{n}.jsonl") for n in ("corpus", "queries"))
     splits = _splits(folder)
     split = choose_split(str(folder / "qrels"), list(splits), split)
@@ -176,13 +166,6 @@ def _load_folder(folder: Path, split: str | None, all_judged: bool) -> Collectio
         if query_id not in texts:
             raise ValueError(f"{place}: query {query_id!r} is not in {queries_file}.")
         qrels.setdefault(query_id, {})[doc_id] = grade
-    if all_judged:
-        judged = {row[1] for file in splits.values() for row in _read_qrels(file)}
-        if unjudged := next((query_id for query_id in texts if query_id not in judged), None):
-            raise ValueError(
-                f"{queries_file}: query {unjudged!r} has no judgments in any split. Remove the "
-                f"query or add its judgments to {folder / 'qrels'}."
-            )
     documents = _read_texts(corpus_file)
     if not any(doc_id in documents for grades in qrels.values() for doc_id in grades):
         raise ValueError(f"{splits[split]} judges no document that {corpus_file} holds.")

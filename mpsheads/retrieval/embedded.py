@@ -1,11 +1,13 @@
 """A collection with its embeddings: what commands and studies pass on, and measure heads on."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from mpsheads._checks import check_equal, check_held, check_positive
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, compress_vectors
 from mpsheads.retrieval.cache import encode_cached
@@ -17,13 +19,12 @@ from mpsheads.retrieval.collections import (
     parse_dataset,
 )
 from mpsheads.retrieval.encoder import Encoder, TextKind
-from mpsheads.retrieval.evaluation import check_measures, evaluate
+from mpsheads.retrieval.evaluation import evaluate
 from mpsheads.retrieval.runs import Run
-from mpsheads.retrieval.search import rank
-from mpsheads.retrieval.statistics import bootstrap_interval, holm, paired_test
 from mpsheads.retrieval.triples import Triple, load_triples
 from mpsheads.retrieval.vectors import load_vectors
 from mpsheads.similarity import Codes, cosine
+from mpsheads.similarity import top_k as closest
 
 Pool = Mapping[str, Sequence[str]]
 """query_id -> doc_ids: the candidates of each query."""
@@ -63,6 +64,21 @@ class EmbeddedCollection:
         """query_id -> doc_id -> grade."""
         return self.collection.qrels
 
+    def texts(self, name: str) -> list[str]:
+        """The texts of the rows of `queries` or `documents`."""
+        ids = self.query_ids if name == "queries" else self.document_ids
+        return [getattr(self.collection, name)[identifier] for identifier in ids]
+
+    def relevant_pairs(self) -> list[tuple[str, str]]:
+        """Each query, and each document judged relevant for it, if both are embedded."""
+        queries, documents = set(self.query_ids), set(self.document_ids)
+        return [
+            (query_id, doc_id)
+            for query_id, grades in self.qrels.items()
+            for doc_id, grade in grades.items()
+            if grade > 0 and query_id in queries and doc_id in documents
+        ]
+
     def only(self, query_ids: Sequence[str], *, pool: Pool | None = None) -> "EmbeddedCollection":
         """The same with some of the queries, in the order given, and with their judgments.
 
@@ -72,7 +88,7 @@ class EmbeddedCollection:
                 was before.
         """
         rows = {query_id: row for row, query_id in enumerate(self.query_ids)}
-        _check_held("`query_ids`", query_ids, rows, f"{self.name}'s queries")
+        check_held("`query_ids`", query_ids, rows, f"{self.name}'s queries")
         chosen = set(query_ids)
         collection = replace(
             self.collection,
@@ -89,12 +105,14 @@ class EmbeddedCollection:
             triples=triples,
         )
 
+    @torch.no_grad()
     def rank(
         self,
         head: ProjectionHead | None = None,
         *,
         documents: Tensor | Codes | None = None,
-        queries: Tensor | None = None,
+        queries: Tensor | Codes | None = None,
+        similarity: Callable[[Any, Any], Tensor] | None = None,
         top_k: int = 1000,
     ) -> Run:
         """Rank the candidates of each query.
@@ -102,23 +120,44 @@ class EmbeddedCollection:
         Args:
             head: Compresses and compares; `None` for the cosine of the embeddings as they are.
             documents: Vectors or codes in place of the compressed documents.
-            queries: Vectors in place of the compressed queries.
+            queries: Vectors or codes in place of the compressed queries.
+            similarity: From `(q, n)` and `(d, n)` to `(q, d)`, higher is closer, in place of the
+                head's.
             top_k: How many documents of a query are kept.
 
+        Returns:
+            The scores of the best documents of each query, highest first, equal ones ordered by
+            doc_id. A query without candidates is left out.
+
         Raises:
-            ValueError: As `mpsheads.retrieval.rank` does.
+            ValueError: If the pool names a document that is not embedded, or a score is NaN.
+
+        Cost: one similarity per pair, in blocks, so memory does not grow with the collection.
         """
+        check_positive(top_k=top_k)
         zd = compress_vectors(head, self.documents) if documents is None else documents
         zq = compress_vectors(head, self.queries) if queries is None else queries
-        return rank(
-            zq.to(zd.device),
-            self.query_ids,
-            zd,
-            self.document_ids,
-            cosine if head is None else head.similarity,
-            pool=self.pool,
-            top_k=top_k,
-        )
+        zq = zq.to(zd.device)
+        compare: Any = similarity or (cosine if head is None else head.similarity)
+        row_of = {doc_id: row for row, doc_id in enumerate(self.document_ids)}
+
+        def best(vectors: Any, doc_ids: list[str]) -> list[dict[str, float]]:
+            # the numbers of the rows are searched, in the order of ids, so no document is copied
+            rows = torch.tensor([row_of[d] for d in doc_ids], device=zd.device).double()[:, None]
+            compared = lambda q, block: compare(q, zd[block[:, 0].long()])  # noqa: E731
+            scores, places = closest(vectors, rows, top_k, similarity=compared)
+            pairs = zip(scores.float().tolist(), places.tolist(), strict=True)
+            return [{doc_ids[i]: s for s, i in zip(*pair, strict=True)} for pair in pairs]
+
+        if self.pool is None:
+            return dict(zip(self.query_ids, best(zq, sorted(row_of)), strict=True))
+        run: Run = {}
+        for row, query_id in enumerate(self.query_ids):
+            candidates = sorted(set(self.pool.get(query_id, ())))
+            check_held("`pool`", candidates, row_of, f"{self.name}'s embedded documents")
+            if candidates:
+                run[query_id] = best(zq[row : row + 1], candidates)[0]
+        return run
 
     def scores(
         self, measure: str, head: ProjectionHead | None = None, **as_rank: Any
@@ -166,28 +205,22 @@ def embed(
     query_ids = list(collection.queries)
     if not doc_ids:
         raise ValueError(f"The qrels of {collection.name} name no document that it holds.")
-    both: list[Tensor] = []
-    inputs: list[tuple[TextKind, list[str], Mapping[str, str], PathLike | None]] = [
-        ("query", query_ids, collection.queries, query_vectors),
-        ("document", doc_ids, collection.documents, document_vectors),
-    ]
-    for kind, ids, texts, file in inputs:
+
+    def vectors(
+        kind: TextKind, ids: list[str], texts: Mapping[str, str], file: PathLike | None
+    ) -> Tensor:
         if file is not None:
-            both.append(_rows_of(file, kind, ids, texts))
-        elif encoder is not None:
-            wanted = [texts[identifier] for identifier in ids]
-            both.append(encode_cached(encoder, wanted, kind=kind, progress=progress))
-        else:
+            return _rows_of(file, kind, ids, texts)
+        if encoder is None:
             raise ValueError(f"`encoder` is None, and there is no file of {kind} vectors.")
-    queries, documents = both
-    if queries.shape[1] != documents.shape[1]:
-        raise ValueError(
-            f"Queries and documents must be of one width: those of the queries have "
-            f"{queries.shape[1]} numbers, those of the documents {documents.shape[1]}."
-        )
-    return EmbeddedCollection(
-        name or collection.name, collection, query_ids, queries, doc_ids, documents, pool, triples
-    )
+        wanted = [texts[identifier] for identifier in ids]
+        return encode_cached(encoder, wanted, kind=kind, progress=progress)
+
+    queries = vectors("query", query_ids, collection.queries, query_vectors)
+    documents = vectors("document", doc_ids, collection.documents, document_vectors)
+    check_equal("width", queries=queries.shape[1], documents=documents.shape[1])
+    parts = (query_ids, queries, doc_ids, documents, pool, triples)
+    return EmbeddedCollection(name or collection.name, collection, *parts)
 
 
 def embed_dataset(
@@ -238,20 +271,13 @@ def _named_by(triples: Sequence[Triple], collection: Collection) -> tuple[Collec
     """The collection with the triples' queries, and the documents that are to be embedded."""
     query_ids = {triple.query_id for triple in triples}
     document_ids = {doc_id for triple in triples for doc_id in triple[1:]}
-    _check_held("`triples`", query_ids, collection.queries, f"{collection.name}'s queries")
-    _check_held("`triples`", document_ids, collection.documents, f"{collection.name}'s documents")
+    check_held("`triples`", query_ids, collection.queries, f"{collection.name}'s queries")
+    check_held("`triples`", document_ids, collection.documents, f"{collection.name}'s documents")
     queries = {q: text for q, text in collection.queries.items() if q in query_ids}
     qrels = {q: collection.qrels[q] for q in queries}
     relevant = {d for grades in qrels.values() for d, grade in grades.items() if grade > 0}
     document_ids |= {doc_id for doc_id in relevant if doc_id in collection.documents}
     return replace(collection, queries=queries, qrels=qrels), sorted(document_ids)
-
-
-def _check_held(names: str, ids: Iterable[str], held: Container[str], holder: str) -> None:
-    """Raise if an id is not held."""
-    absent = next((identifier for identifier in ids if identifier not in held), None)
-    if absent is not None:
-        raise ValueError(f"{names}: {absent!r} is not one of {holder}.")
 
 
 def _rows_of(file: PathLike, kind: TextKind, ids: list[str], texts: Mapping[str, str]) -> Tensor:
@@ -265,71 +291,5 @@ def _rows_of(file: PathLike, kind: TextKind, ids: list[str], texts: Mapping[str,
                 f"this kind. A file without ids must hold one row for each, in their order."
             )
     rows = {identifier: row for row, identifier in enumerate(file_ids)}
-    _check_held(f"The {kind} vectors", ids, rows, f"the ids in {file}")
+    check_held(f"The {kind} vectors", ids, rows, f"the ids in {file}")
     return vectors[[rows[identifier] for identifier in ids]]
-
-
-def measure_heads(
-    heads: Mapping[str, ProjectionHead | None],
-    embedded: EmbeddedCollection,
-    measures: Sequence[str],
-    *,
-    baseline: str,
-    top_k: int = 1000,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """One row a head: its size, its measures, and a paired test against the baseline.
-
-    Args:
-        heads: Label to head; `None` stands for uncompressed embeddings.
-        embedded: What the heads compress, with the judgments.
-        measures: Names as `evaluate` takes them; the first one is tested.
-        baseline: The label that the others are tested against.
-        top_k: Documents ranked for each query; no measure may look deeper.
-        seed: Seed of intervals and tests.
-
-    Returns:
-        Rows in the order of `heads`: "label", "head" (its name, `None` if uncompressed),
-        "out_features", "parameters", "bytes_per_vector", "config", and under "measures" for each
-        measure "mean" and "interval" (the 95% bootstrap interval). "difference", "p_value" and
-        "p_value_holm" hold mean difference and randomisation test of the first measure; the last
-        is corrected for the number of rows by Holm's method. `None` for the baseline itself.
-
-    Raises:
-        ImportError: If ir_measures or SciPy is missing.
-        ValueError: If `baseline` is not a label, a measure is unknown, or a head does not fit.
-    """
-    check_measures(measures)
-    if baseline not in heads:
-        raise ValueError(f"`baseline` must be one of {list(heads)}, got {baseline!r}.")
-    evaluations = {
-        label: evaluate(embedded.rank(head, top_k=top_k), embedded.qrels, measures)
-        for label, head in heads.items()
-    }
-    base = evaluations[baseline].values(measures[0])
-    rows: list[dict[str, Any]] = []
-    for label, head in heads.items():
-        evaluation, tested = evaluations[label], label != baseline and len(base) > 1
-        test = paired_test(evaluation.values(measures[0]), base, seed=seed) if tested else None
-        intervals = {m: bootstrap_interval(evaluation.values(m), seed=seed) for m in measures}
-        rows.append(
-            {
-                "label": label,
-                "head": head and head.name,
-                "out_features": head.out_features if head else embedded.features,
-                "parameters": head.num_parameters if head else 0,
-                "bytes_per_vector": head.bytes_per_vector if head else 4 * embedded.features,
-                "config": head and head.config,
-                "measures": {
-                    m: {"mean": evaluation.mean[m], "interval": list(intervals[m])}
-                    for m in measures
-                },
-                "difference": test and test.mean_difference,
-                "p_value": test and test.p_value,
-                "p_value_holm": None,
-            }
-        )
-    compared = [row for row in rows if row["p_value"] is not None]
-    for row, p_value in zip(compared, holm([row["p_value"] for row in compared]), strict=True):
-        row["p_value_holm"] = p_value
-    return rows

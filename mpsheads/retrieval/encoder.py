@@ -1,6 +1,5 @@
 """Text to embeddings with any transformers encoder."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -11,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_choice, check_positive
-from mpsheads._encoders import WIDTHS, pooled_batches, token_limit
+from mpsheads._checks import check_choice, check_positive, check_texts
+from mpsheads._encoders import pool_tokens, token_batches
 from mpsheads._optional import optional_import
 from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
@@ -20,8 +19,8 @@ from mpsheads.retrieval.models import TOKENIZER_FILES, model_folder, weight_file
 
 TextKind = Literal["document", "query"]
 
-_CHUNK = 128  # texts that a thread takes at once
 _MOST_THREADS = 8
+_WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call the width
 
 
 class Encoder:
@@ -93,9 +92,9 @@ class Encoder:
         file = self.folder / "config.json"
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
-            return next(config[key] for key in WIDTHS if config.get(key))
+            return next(config[key] for key in _WIDTHS if config.get(key))
         except (ValueError, AttributeError, StopIteration) as error:
-            raise ValueError(f"{file} is not JSON that says the width ({WIDTHS[0]}).") from error
+            raise ValueError(f"{file} is not JSON that says the width ({_WIDTHS[0]}).") from error
 
     def fingerprint(self, kind: TextKind = "document") -> str:
         """Hash of all that decides the embeddings of texts of one kind: 64 hexadecimal digits.
@@ -123,8 +122,8 @@ class Encoder:
     ) -> Tensor:
         """Embeddings of texts, in their order.
 
-        On a CPU several threads each encode texts of their own with the one network, so that no
-        thread waits for another, also where other programs take some of the cores.
+        On a CPU several threads take a batch each, so that no thread waits for another, also
+        where other programs take some of the cores.
 
         Args:
             texts: Any number of texts; an empty one is encoded as its special tokens.
@@ -139,10 +138,28 @@ class Encoder:
             ValueError: If the model cannot be loaded or returns NaN or infinity.
         """
         check_choice("kind", kind, ("document", "query"))
-        check_texts(texts)
+        check_texts("texts", texts)
         result = torch.empty(len(texts), self.features)
-        if texts:
-            self._fill(result, [self.prefixes[kind] + text for text in texts], advance)
+        if not texts:
+            return result
+        tokenizer, network = self._model
+        prefixed = [self.prefixes[kind] + text for text in texts]
+        options = (self.max_length, self.batch_size)
+        batches = list(token_batches(network, tokenizer, prefixed, *options))
+        threads = torch.get_num_threads()
+        workers = min(threads, _MOST_THREADS, len(batches)) if self.device.type == "cpu" else 1
+
+        @torch.no_grad()  # which holds for one thread
+        def embed(rows: list[int], batch: Any) -> int:
+            batch = batch.to(self.device)
+            hidden = network(**batch).last_hidden_state
+            pooled = pool_tokens(hidden, batch["attention_mask"], self.pooling)
+            result[rows] = pooled.float().cpu()
+            return len(rows)
+
+        with torch_threads(threads // workers), ThreadPoolExecutor(workers) as pool:
+            for done in pool.map(embed, *zip(*batches, strict=True)):
+                advance(done)
         bad = ~torch.isfinite(result).all(dim=1)
         if bad.any():
             raise ValueError(
@@ -150,30 +167,6 @@ class Encoder:
                 f"{self!r}. Another `dtype` may help."
             )
         return result
-
-    def _fill(self, result: Tensor, texts: list[str], advance: Callable[[int], None]) -> None:
-        """Encode texts into the rows of `result`, by threads that take chunks of like length."""
-        tokenizer, network = self._model
-        limit = token_limit(network.config, tokenizer, self.max_length)
-        options = (limit, self.pooling, self.batch_size)
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
-        threads = torch.get_num_threads()
-        workers = min(threads, _MOST_THREADS, len(chunks)) if self.device.type == "cpu" else 1
-        idle = [copy.deepcopy(tokenizer) for _ in range(workers)]  # no two threads may share one
-
-        @torch.no_grad()  # which holds for one thread
-        def work(chunk: list[int]) -> None:
-            own, part = idle.pop(), [texts[row] for row in chunk]
-            try:
-                for rows, pooled in pooled_batches(network, own, part, *options):
-                    result[[chunk[row] for row in rows]] = pooled.float().cpu()
-                    advance(len(rows))
-            finally:
-                idle.append(own)
-
-        with torch_threads(threads // workers), ThreadPoolExecutor(workers) as pool:
-            list(pool.map(work, chunks))
 
     @cached_property
     def _file_hashes(self) -> dict[str, str]:
@@ -213,15 +206,6 @@ class Encoder:
             )
         network = network.get_encoder() if network.config.is_encoder_decoder else network
         return tokenizer, network.to(self.device, self.dtype).eval()
-
-
-def check_texts(texts: Sequence[str]) -> None:
-    """Raise `TypeError` unless `texts` is a sequence of strings; the message names the place."""
-    if isinstance(texts, str):
-        raise TypeError("`texts` must be a sequence of strings, got one string. Put it in a list.")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"`texts`[{i}] must be a string, got {type(text).__name__}.")
 
 
 def _device(device: torch.device | str | None) -> torch.device:

@@ -50,7 +50,7 @@ def evaluate(
         ImportError: If ir_measures or pytrec_eval-terrier is missing.
         ValueError: If a measure is unknown, or there are no judgments.
     """
-    names = dict(zip(_parse(measures), measures, strict=True))
+    names = dict(zip(check_measures(measures), measures, strict=True))
     judgments = {q: {d: int(grade) for d, grade in row.items()} for q, row in qrels.items() if row}
     if not judgments:
         raise ValueError("`qrels` must hold at least one judgment.")
@@ -66,17 +66,13 @@ def evaluate(
     return Evaluation(per_query, mean)
 
 
-def check_measures(measures: Sequence[str]) -> None:
-    """Check the names of measures for `evaluate`.
+def check_measures(measures: Sequence[str]) -> list[Any]:
+    """The measures of `ir_measures` that `evaluate` computes, by their names.
 
     Raises:
         ImportError: If ir_measures is missing.
         ValueError: If there are none, or one is unknown, lacks its cut or has a wrong parameter.
     """
-    _parse(measures)
-
-
-def _parse(measures: Sequence[str]) -> list[Any]:
     if isinstance(measures, str) or not measures:
         raise ValueError("`measures` must name at least one measure, in a list.")
     parse, parsed = optional_import("ir_measures", "retrieval").parse_measure, []

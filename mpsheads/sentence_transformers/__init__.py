@@ -4,19 +4,7 @@ A saved model names `mpsheads.sentence_transformers.Projection` in its `modules.
 this package and that class are therefore kept for ever.
 """
 
-from mpsheads.sentence_transformers.losses import PrefixLoss
-from mpsheads.sentence_transformers.projection import Projection, add_head
-from mpsheads.sentence_transformers.similarity import (
-    find_head,
-    head_similarity,
-    head_similarity_pairwise,
-)
+from mpsheads.sentence_transformers.projection import Projection, add_head, load_model
+from mpsheads.sentence_transformers.similarity import find_head, head_similarity
 
-__all__ = [
-    "PrefixLoss",
-    "Projection",
-    "add_head",
-    "find_head",
-    "head_similarity",
-    "head_similarity_pairwise",
-]
+__all__ = ["Projection", "add_head", "find_head", "head_similarity", "load_model"]

@@ -1,6 +1,7 @@
 """The module that holds a head, and the model that ends with it."""
 
 import inspect
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,14 +69,10 @@ class Projection(Module):
         cls, model_name_or_path: str, subfolder: str = "", **options: Any
     ) -> "Projection":
         """Read the head from a folder, or from that subfolder of a repository on the hub."""
-        names = inspect.signature(cls.load_dir_path).parameters
-        options = {name: value for name, value in options.items() if name in names}
-        folder = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **options)
-        if folder is None:
-            raise FileNotFoundError(
-                f"{model_name_or_path} has no folder {subfolder!r} with a head."
-            )
-        return cls(load_head(folder))
+        names = inspect.signature(cls.load_dir_path).parameters.keys() & options.keys()
+        hub = {name: options[name] for name in names}
+        folder = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **hub)
+        return cls(load_head(folder or subfolder))
 
     def on_model_ready(self, model: Any) -> None:
         """Fit the model to the head; sentence-transformers calls it when the model is built.
@@ -92,11 +89,11 @@ class Projection(Module):
         if any(t.dtype in (torch.float16, torch.bfloat16) for t in self.head.parameters()):
             self.head.float()
         if getattr(model, "_similarity_fn_name", None) is None:
-            model._similarity = _HeadSimilarity(self, pairwise=False)
-            model._similarity_pairwise = _HeadSimilarity(self, pairwise=True)
+            model._similarity = partial(_similarity, self, pairwise=False)
+            model._similarity_pairwise = partial(_similarity, self, pairwise=True)
             model._similarity_fn_name = _NAME  # pyright: ignore[reportAttributeAccessIssue]
         if self.head.compared_by != "cosine":
-            model.encode = _CheckedEncode(model)
+            model.encode = partial(_checked_encode, model)
         card = model.model_card_data
         card.add_tags(["mpsheads"])
         if type(card) is SentenceTransformerModelCardData:
@@ -139,43 +136,46 @@ def add_head(
     return result
 
 
-class _HeadSimilarity:
-    """`model.similarity` of a model with a head; an object, so that it can be pickled."""
+def load_model(folder: PathLike, **options: Any) -> SentenceTransformer:
+    """A saved model, without `trust_remote_code`: `Projection` is taken from here, not by its name.
 
-    def __init__(self, module: Projection, *, pairwise: bool) -> None:
-        self.module, self.pairwise = module, pairwise
+    Args:
+        folder: Where it lies.
+        options: Passed on to `SentenceTransformer`.
 
-    def __call__(self, a: Any, b: Any) -> Tensor:
-        return compare(self.module.head, a, b, pairwise=self.pairwise)
+    Raises:
+        ValueError: If it names a module that is neither of sentence-transformers nor this one.
+    """
+    ours = {f"{Projection.__module__}.Projection": Projection}
+    return SentenceTransformer._load_with_module_classes(str(folder), ours, **options)
 
 
-class _CheckedEncode:
+def _similarity(module: Projection, a: Any, b: Any, *, pairwise: bool) -> Tensor:
+    return compare(module.head, a, b, pairwise=pairwise)
+
+
+def _checked_encode(model: SentenceTransformer, *args: Any, **kwargs: Any) -> Any:
     """`model.encode` that refuses what would ruin vectors of angles."""
-
-    def __init__(self, model: SentenceTransformer) -> None:
-        self.model = model
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        encode = type(self.model).encode
-        names = inspect.signature(encode).parameters
-        given: dict[str, Any] = {**dict(zip(names, (self.model, *args), strict=False)), **kwargs}
-        if given.get("normalize_embeddings"):
-            raise ValueError(
-                "`normalize_embeddings` must be False: the vectors of this model are not "
-                "directions but states, and another norm makes another state. Compare them with "
-                "`model.similarity`."
-            )
-        if given.get("precision", "float32") not in ("float32", None):
-            raise ValueError(
-                f'`precision` must be "float32", got {given["precision"]!r}: it would be fitted '
-                f"to the range of each batch. `mpsheads.similarity.quantize` makes codes of these "
-                f"vectors with no calibration."
-            )
-        length = given.get("truncate_dim") or self.model.truncate_dim
-        if length is not None:
-            head = find_head(self.model)
-            check_length(head, min(length, head.out_features))
-        return encode(self.model, *args, **kwargs)
+    encode = type(model).encode
+    names = list(inspect.signature(encode).parameters)[1:]
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    if given.get("normalize_embeddings"):
+        raise ValueError(
+            "`normalize_embeddings` must be False: the vectors of this model are not directions "
+            "but states, and another norm makes another state. Compare them with "
+            "`model.similarity`."
+        )
+    if given.get("precision", "float32") not in ("float32", None):
+        raise ValueError(
+            f'`precision` must be "float32", got {given["precision"]!r}: it would be fitted to the '
+            f"range of each batch. `mpsheads.similarity.quantize` makes codes of these vectors "
+            f"with no calibration."
+        )
+    length = given.get("truncate_dim") or model.truncate_dim
+    if length is not None:
+        head = find_head(model)
+        check_length(head, min(length, head.out_features))
+    return encode(model, *args, **kwargs)
 
 
 class _ModelCardData(SentenceTransformerModelCardData):
@@ -192,30 +192,25 @@ class _ModelCardData(SentenceTransformerModelCardData):
 
     def generate_usage_snippet(self) -> str:
         """The example of sentence-transformers with `mpsheads.load`."""
-        return (
-            super()
-            .generate_usage_snippet()
-            .replace("from sentence_transformers import SentenceTransformer", "import mpsheads")
-            .replace("model = SentenceTransformer(", "model = mpsheads.load(")
-        )
+        theirs = "from sentence_transformers import SentenceTransformer"
+        snippet = super().generate_usage_snippet().replace(theirs, "import mpsheads")
+        return snippet.replace("model = SentenceTransformer(", "model = mpsheads.load(")
 
 
 def _check_neighbours(model: SentenceTransformer, projection: Projection) -> None:
-    modules = list(model.children())
+    modules, head = list(model.children()), projection.head
     if projection not in modules:
         return  # inside a router, whose routes say nothing of their order
     place = modules.index(projection)
-    if projection.head.compared_by != "cosine" and any(
-        isinstance(module, Normalize) for module in modules[place + 1 :]
-    ):
+    if head.compared_by != "cosine" and any(isinstance(m, Normalize) for m in modules[place + 1 :]):
         raise ValueError(
             "A Normalize module after this head changes its states. Put the head last: "
             "`mpsheads.sentence_transformers.add_head`."
         )
     widths = (getattr(m, "get_embedding_dimension", None) for m in reversed(modules[:place]))
     width = next((w() for w in widths if w is not None), None)
-    if width is not None and width != projection.head.in_features:
+    if width is not None and width != head.in_features:
         raise ValueError(
-            f"`head` takes {projection.head.in_features} features, but the model's embeddings have "
+            f"`head` takes {head.in_features} features, but the model's embeddings have "
             f"{width}. Build it with in_features={width}."
         )

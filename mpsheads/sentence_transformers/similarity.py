@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mpsheads._checks import check_equal
 from mpsheads.heads import ProjectionHead
-
-Similarity = Callable[[Any, Any], Tensor]
-"""Compares two sets of vectors: tensors, arrays, or lists of them."""
 
 
 def find_head(model: nn.Module) -> ProjectionHead:
@@ -28,32 +26,34 @@ def find_head(model: nn.Module) -> ProjectionHead:
     return heads[0]
 
 
-def head_similarity(model: nn.Module, *, scale: float = 1.0) -> Similarity:
-    """The head's similarity of all pairs, as the plain function that losses and evaluators take.
+def head_similarity(
+    model: nn.Module, *, scale: float = 1.0, pairwise: bool = False
+) -> Callable[[Any, Any], Tensor]:
+    """The head's similarity as the plain function that losses and evaluators take.
 
-    For `similarity_fct` of `MultipleNegativesRankingLoss`, `CachedMultipleNegativesRankingLoss` and
-    `RerankingEvaluator`, and for `score_functions` of `InformationRetrievalEvaluator`.
+    Of all pairs for `similarity_fct` of `MultipleNegativesRankingLoss`, of its cached twin and of
+    `RerankingEvaluator`, and for `score_functions` of `InformationRetrievalEvaluator`; pairwise for
+    `similarity_fct` of `MarginMSELoss`, `DistillKLDivLoss` and `CoSENTLoss`.
 
     Args:
         model: The model with the head, or the head.
         scale: Factor on the similarity. With the readout "direction" it spreads like a cosine, and
             the ranking losses' own scale of 20 fits. Other log-fidelities are sums over the kept
             qubits, tens apart: give the ranking losses `scale=head.logit_scale`, which is 1.
+        pairwise: Compare the i-th vector of one set with the i-th of the other.
 
     Returns:
-        A function `(a, b)` of tensors, arrays or lists, `(n, width)` and `(m, width)`, to a tensor
-        `(n, m)`. Vectors that were cut (`truncate_dim`) are compared by what is left of them.
+        A function of two sets of vectors: tensors, arrays or lists, `(n, width)` and `(m, width)`.
+        It returns a tensor `(n, m)`, or `(n,)` if pairwise. Vectors that were cut (`truncate_dim`)
+        are compared by what is left of them.
     """
-    return _plain(find_head(model), scale, pairwise=False)
+    head = find_head(model)
 
+    def similarity(a: Any, b: Any) -> Tensor:
+        return scale * compare(head, a, b, pairwise=pairwise)
 
-def head_similarity_pairwise(model: nn.Module, *, scale: float = 1.0) -> Similarity:
-    """The head's similarity of the i-th vector of `a` with the i-th of `b`: `(n,)`.
-
-    For `similarity_fct` of `MarginMSELoss`, `DistillKLDivLoss` and `CoSENTLoss`. Otherwise as
-    `head_similarity`.
-    """
-    return _plain(find_head(model), scale, pairwise=True)
+    similarity.__name__ = head.compared_by + "_pairwise" * pairwise  # for the model card
+    return similarity
 
 
 def check_length(head: ProjectionHead, length: int) -> None:
@@ -61,13 +61,11 @@ def check_length(head: ProjectionHead, length: int) -> None:
 
     An angle is a qubit, so angles may be cut anywhere; a state is one whole.
     """
-    if length == head.out_features:
-        return
-    readout = head.config.get("readout")
-    if length > head.out_features or readout == "state":
+    is_state = head.config.get("readout") == "state"
+    if length > head.out_features or (is_state and length != head.out_features):
         raise ValueError(
             f"Vectors of this head must have {head.out_features} numbers, got {length}."
-            + (" States cannot be cut." if readout == "state" else "")
+            + " States cannot be cut." * is_state
         )
 
 
@@ -82,27 +80,13 @@ def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> 
         ValueError: If the widths differ or the head's vectors cannot be cut to this width.
     """
     a, b = _batch(a), _batch(b)
-    if a.shape[-1] != b.shape[-1]:
-        raise ValueError(
-            f"The two sets must have vectors of one width, got {a.shape[-1]} and {b.shape[-1]}."
-        )
+    check_equal("width", a=a.shape[-1], b=b.shape[-1])
     check_length(head, a.shape[-1])
     missing = head.out_features - a.shape[-1]
     dtype = torch.promote_types(a.dtype, b.dtype)
     a = nn.functional.pad(a.to(dtype), (0, missing))
     b = nn.functional.pad(b.to(a.device, dtype), (0, missing))
-    if pairwise and a.shape != b.shape:
-        raise ValueError(f"Pairs need as many vectors on both sides, got {len(a)} and {len(b)}.")
     return head.similarity(a, b, pairwise=pairwise)
-
-
-def _plain(head: ProjectionHead, scale: float, *, pairwise: bool) -> Similarity:
-    def similarity(a: Any, b: Any) -> Tensor:
-        return scale * compare(head, a, b, pairwise=pairwise)
-
-    kind = head.compared_by
-    similarity.__name__ = f"{kind}_pairwise" if pairwise else kind
-    return similarity
 
 
 def _batch(z: Any) -> Tensor:

@@ -4,7 +4,7 @@ from mpsheads.training.checkpoint import CHECKPOINT, read_checkpoint
 from mpsheads.training.config import TrainingConfig
 from mpsheads.training.data import Batch, TrainingData, training_data
 from mpsheads.training.loop import TrainingResult, train
-from mpsheads.training.losses import contrastive_loss, distillation_loss, paper_loss
+from mpsheads.training.losses import contrastive_loss, distillation_loss
 from mpsheads.training.mining import MinedTriples, mine_hard_negatives, mine_triples
 from mpsheads.training.validation import hold_out, ranking_validation
 
@@ -20,7 +20,6 @@ __all__ = [
     "hold_out",
     "mine_hard_negatives",
     "mine_triples",
-    "paper_loss",
     "ranking_validation",
     "read_checkpoint",
     "train",

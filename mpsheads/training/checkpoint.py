@@ -27,10 +27,7 @@ def check_folder(folder: Path, *, resume: bool) -> None:
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write `state` to `folder`, under a temporary name first, so a kill leaves old or new.
-
-    Its `history`, one mapping an epoch, becomes the lines of `metrics.jsonl` before.
-    """
+    """Write `state`, and its `history` as the lines of `metrics.jsonl`; a kill harms neither."""
     with replacing(folder / METRICS) as file:
         file.write_text("".join(json.dumps(line) + "\n" for line in state["history"]))
     with replacing(folder / CHECKPOINT) as file:
@@ -48,9 +45,7 @@ def read_checkpoint(folder: PathLike) -> dict[str, Any]:
         state = torch.load(file, map_location="cpu", weights_only=True)
         version = state["format_version"]
     except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{file} is not a readable checkpoint. Delete it to start anew."
-        ) from error
+        raise ValueError(f"{file} is not a readable checkpoint. Delete it.") from error
     if version != FORMAT_VERSION:
         raise ValueError(
             f"{file} has format_version {version}; this mpsheads reads "
@@ -60,13 +55,7 @@ def read_checkpoint(folder: PathLike) -> dict[str, Any]:
 
 
 def check_same_run(folder: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise `ValueError` naming the first thing in which this run differs from the saved one.
-
-    Args:
-        folder: Where the checkpoint lies, for the message.
-        saved: Name to mapping of values, as the checkpoint holds it.
-        now: The same of this run.
-    """
+    """Raise `ValueError` naming the first setting, or part of model and data, that differs."""
     for part in now:
         for name in {**now[part], **saved[part]}:
             before, after = saved[part].get(name), now[part].get(name)

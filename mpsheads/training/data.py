@@ -1,14 +1,15 @@
 """Pairs of queries and relevant documents, and the batches cut from them."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, check_vectors
+from mpsheads._checks import check_equal, check_finite, check_texts, check_vectors
 from mpsheads._hashes import hash_of
 from mpsheads.retrieval import EmbeddedCollection
 
@@ -154,54 +155,44 @@ class TrainingData:
         return {name: hash_of([part]) for name, part in parts.items()}
 
 
-def training_data(
-    embedded: EmbeddedCollection, *, texts: bool = False, min_grade: int = 1
-) -> TrainingData:
-    """Pair queries and documents of a collection by its relevance judgments, or by its triples.
+def training_data(embedded: EmbeddedCollection, *, texts: bool = False) -> TrainingData:
+    """Make pairs of the judgments of a collection, or of its triples with their hard negatives.
 
-    With triples, the pairs are those of the triples whose query is embedded, in the order in which
-    they first come, with their negatives as `hard_negatives`. Documents that the judgments call
-    relevant for the same queries make pairs too, without negatives, so that none of them counts as
+    Of triples those of the same query and positive are one pair, with as many hard negatives as
+    there are triples. What the judgments call relevant for their queries becomes a pair too: never
     a negative.
 
     Args:
         embedded: The collection with its embeddings.
         texts: Pair the texts and not the embeddings, to train an encoder.
-        min_grade: Judgments of at least this grade make a pair, if the document is embedded.
 
     Raises:
-        ValueError: If no judgment reaches `min_grade`, a triple names a document that is not
-            embedded, or a negative is relevant for its query.
+        ValueError: If there is no pair, a triple names a document that is not embedded, or a
+            negative is relevant for its query.
     """
-    collection = embedded.collection
-    queries, documents = embedded.queries, embedded.documents
-    if texts:
-        queries = [collection.queries[query_id] for query_id in embedded.query_ids]
-        documents = [collection.documents[doc_id] for doc_id in embedded.document_ids]
     query_row = {query_id: row for row, query_id in enumerate(embedded.query_ids)}
     document_row = {doc_id: row for row, doc_id in enumerate(embedded.document_ids)}
-    judged = {
-        (query_id, doc_id): {}
-        for query_id, grades in embedded.qrels.items()
-        for doc_id, grade in grades.items()
-        if grade >= min_grade and query_id in query_row and doc_id in document_row
-    }
-    negatives: dict[tuple[str, str], dict[str, None]] = judged
+    negatives = {pair: {} for pair in embedded.relevant_pairs()}
     if embedded.triples is not None:
         chosen = [triple for triple in embedded.triples if triple[0] in query_row]
-        negatives = _negatives_of(chosen, judged)
+        negatives = _negatives_of(chosen, negatives)
     if not negatives:
         raise ValueError(
             f"`embedded`: {embedded.name} has no pair of a query and a relevant document to train "
-            f"on: neither a judgment of grade {min_grade} or more, nor a triple."
+            f"on: neither a judgment above 0, nor a triple."
         )
-    pairs = [(query_row[q], _row(d, document_row)) for q, d in negatives]
+    named = {doc_id for (_, positive), own in negatives.items() for doc_id in (positive, *own)}
+    if absent := sorted(named - document_row.keys()):
+        raise ValueError(f"`triples` name the document {absent[0]!r}, which is not embedded.")
+    pairs = torch.tensor([(query_row[q], document_row[d]) for q, d in negatives])
     hard = None
     if embedded.triples is not None:
-        hard = torch.full((len(pairs), max(map(len, negatives.values()))), -1)
-        for place, doc_ids in enumerate(negatives.values()):
-            hard[place, : len(doc_ids)] = torch.tensor([_row(d, document_row) for d in doc_ids])
-    return TrainingData(queries, documents, torch.tensor(pairs), hard)
+        rows = [[document_row[doc_id] for doc_id in own] for own in negatives.values()]
+        columns = zip_longest(*rows, fillvalue=-1)
+        hard = torch.tensor(list(columns), dtype=torch.int64).reshape(-1, len(pairs)).T
+    if texts:
+        return TrainingData(embedded.texts("queries"), embedded.texts("documents"), pairs, hard)
+    return TrainingData(embedded.queries, embedded.documents, pairs, hard)
 
 
 def _negatives_of(
@@ -225,13 +216,6 @@ def _negatives_of(
     return negatives
 
 
-def _row(doc_id: str, rows: Mapping[str, int]) -> int:
-    """The row of a document that a triple names."""
-    if doc_id not in rows:
-        raise ValueError(f"`triples` name the document {doc_id!r}, which is not embedded.")
-    return rows[doc_id]
-
-
 def _check_contents(queries: Rows, documents: Rows) -> None:
     """Raise unless both are embeddings of one width and dtype, or both texts."""
     if isinstance(queries, Tensor) and isinstance(documents, Tensor):
@@ -240,27 +224,15 @@ def _check_contents(queries: Rows, documents: Rows) -> None:
         check_equal("dtype", queries=queries.dtype, documents=documents.dtype)
         check_finite("queries", queries)
         check_finite("documents", documents)
-        return
-    for name, texts in (("queries", queries), ("documents", documents)):
-        if isinstance(texts, str | Tensor):
-            kind = type(texts).__name__
-            raise TypeError(f"`{name}` must be a sequence of strings, as the other is; got {kind}.")
-        row = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
-        if row is not None:
-            kind = type(texts[row]).__name__
-            raise TypeError(f"`{name}`[{row}] must be a string, got {kind}.")
+    else:
+        check_texts("queries", queries)
+        check_texts("documents", documents)
 
 
 def _check_rows(data: TrainingData) -> None:
     """Raise unless `pairs` and `hard_negatives` name existing rows."""
-    for name, rows in {"pairs": data.pairs, "hard_negatives": data.hard_negatives}.items():
-        if rows is None:
-            continue
-        if rows.dtype != torch.int64:
-            raise TypeError(f"`{name}` must be an int64 tensor, got {rows.dtype}.")
-        if rows.ndim != 2 or (name == "pairs" and rows.shape[1] != 2):
-            shape = "(n_pairs, 2)" if name == "pairs" else "(n_pairs, k)"
-            raise ValueError(f"`{name}` must have shape {shape}, got {tuple(rows.shape)}.")
+    if data.pairs.ndim != 2 or data.pairs.shape[1] != 2:
+        raise ValueError(f"`pairs` must have shape (n_pairs, 2), got {tuple(data.pairs.shape)}.")
     if len(data.pairs) == 0:
         raise ValueError("`pairs` must hold at least one pair of a query and a document, got none.")
     _check_range("pairs[:, 0]", data.pairs[:, 0], 0, len(data.queries))
@@ -272,6 +244,8 @@ def _check_rows(data: TrainingData) -> None:
 
 
 def _check_range(name: str, rows: Tensor, low: int, high: int) -> None:
+    if rows.dtype != torch.int64:
+        raise TypeError(f"`{name}` must be an int64 tensor, got {rows.dtype}.")
     if rows.numel() and (rows.min() < low or rows.max() >= high):
         raise ValueError(
             f"`{name}` must lie in [{low}, {high}), got {int(rows.min())} to {int(rows.max())}."

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal
 from mpsheads._hashes import hash_of
@@ -17,6 +16,7 @@ from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead
+from mpsheads.similarity import cosine
 from mpsheads.training.checkpoint import (
     CHECKPOINT,
     check_folder,
@@ -26,14 +26,17 @@ from mpsheads.training.checkpoint import (
 )
 from mpsheads.training.config import TrainingConfig
 from mpsheads.training.data import Batch, TrainingData
-from mpsheads.training.guards import check_parameters, named_memory_failure, seeded, validated
-from mpsheads.training.losses import contrastive_loss, distillation_loss, paper_loss
+from mpsheads.training.losses import contrastive_loss, distillation_loss
 from mpsheads.training.mining import mine_hard_negatives
 
 _LEARNING_RATE = {"mps": 1e-2, "reference": 1e-2}
 _FITTED_LEARNING_RATE, _OTHER_LEARNING_RATE = 3e-3, 1e-3
 _PAPER_LEARNING_RATE, _PAPER_SCALE = 4e-5, 20.0
 _SCALE_SAMPLE = 256
+_NEGATIVES = (
+    "documents that are near a query, and safely not relevant. Mine them from more documents, "
+    "or train with another loss or `hard_negatives=0`."
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,6 @@ def train(
             `output_dir` holds a run and `resume` is not set, a run with other settings or data is
             resumed, or the loss stops being finite. In the last case the epoch before remains.
         FileExistsError: If `output_dir` is a file.
-        MemoryError: If a step does not fit the device's memory.
         ImportError: If `progress` is set and rich is not installed.
 
     Within `torch.autocast` an encoder multiplies in 16 bits; similarities and losses do not. On a
@@ -134,13 +136,13 @@ class _Run:
     ) -> None:
         self.model, self.data, self.config = model, data, config
         self.folder, self.validation = folder, validation
-        head: ProjectionHead = getattr(model, "head", model)
-        first = next(parameter for parameter in model.parameters() if parameter.requires_grad)
-        self.device, self.dtype = first.device, first.dtype
+        self.head: ProjectionHead = getattr(model, "head", model)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.device, self.dtype = trained[0].device, trained[0].dtype
         frozen = (p for p in model.parameters() if not p.requires_grad)
         self.identity = {
             "setting": asdict(config),
-            "head": {"name": head.name, **head.config, "dtype": str(self.dtype)},
+            "head": {"name": self.head.name, **self.head.config, "dtype": str(self.dtype)},
             "encoder": {"fingerprint": hash_of(frozen)},
             "data": data.fingerprint(),
             "callback": {"validation": "given" if validation else "none"},
@@ -149,7 +151,6 @@ class _Run:
         self.generator = torch.Generator().manual_seed(config.seed)
         self.log_scale = nn.Parameter(torch.zeros((), device=self.device))
         self.paper = config.loss == "paper"
-        trained = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained if self.paper else [*trained, self.log_scale])
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
@@ -165,11 +166,11 @@ class _Run:
         return self.config.learning_rate or _usual_rate(self.model, self.paper)
 
     @property
-    def scale(self) -> float:
+    def scale(self) -> Tensor:
         """The factor on similarities."""
         if self.paper:
-            return self.config.scale or _PAPER_SCALE
-        return self.log_scale.exp().item()
+            return torch.tensor(self.config.scale or _PAPER_SCALE)
+        return self.log_scale.exp()
 
     def prepare(self) -> None:
         """Mine hard negatives if they are asked for, and set the first scale of a new run."""
@@ -178,8 +179,10 @@ class _Run:
             self.data = mine_hard_negatives(self.data, count)
         if self.paper:
             self.rows = self.data.with_negatives(count).cpu()
+            if not len(self.rows):
+                raise ValueError(f"`data` has no hard negatives: {_NEGATIVES}")
             _check_batch_size(self.config, len(self.rows), "with hard negatives ")
-        if not self.history and not self.paper:
+        elif not self.history:
             with torch.no_grad():
                 self.log_scale.fill_(self._first_scale()).log_()
 
@@ -188,69 +191,68 @@ class _Run:
         if self.config.scale is not None:
             return self.config.scale
         if not isinstance(self.data.queries, Tensor):
-            return self.model.logit_scale
+            return self.head.logit_scale
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
-        similarity = self._similarity(batch)
-        ratio = float(self._teacher(batch).std() / similarity.std())
-        if not 0 < ratio < float("inf"):
-            raise ValueError(
-                "`model` gives no usable similarities before training: their standard deviation is "
-                f"{float(similarity.std())} over a sample of pairs. Check its parameters."
-            )
-        return ratio / self.config.temperature
+        ratio = self._teacher(batch).std() / self._similarity(batch).std()
+        return float(ratio) / self.config.temperature
 
     def epoch(self, advance: Callable[[int], None]) -> None:
         """Train for one epoch, validate, and write the checkpoint."""
-        began = time.perf_counter()
-        number = len(self.history) + 1
+        began, number = time.perf_counter(), len(self.history) + 1
         total = rate = 0.0
         self.model.train()
         order = self.rows[torch.randperm(len(self.rows), generator=self.generator)]
-        with seeded(self.config.seed * 1_000_003 + number, self.device), named_memory_failure():
+        own = [] if self.device.type == "cpu" else [self.device]
+        with torch.random.fork_rng(own, device_type=self.device.type):  # which dropout draws from
+            torch.manual_seed(self.config.seed * 1_000_003 + number)
             for step, rows in enumerate(order.split(self.config.batch_size)[: self.steps]):
                 place = (number - 1) * self.steps + step
                 whole = self.steps * self.config.epochs
                 rate = self.config.learning_rate_at(place, whole, self.rate)
-                total += self._step(rows.to(self.data.pairs.device), rate, step + 1)
+                total += self._step(rows.to(self.data.pairs.device), rate)
                 advance(1)
-        check_parameters(self.model, number, self._way_out)
-        score = validated(self.validation, self.model)
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and not torch.isfinite(parameter).all():
+                raise self._not_finite(f"parameter `{name}`")
+        score = self._validate()
         line = {"epoch": number, "loss": total / self.steps, "learning_rate": rate}
-        line |= {"scale": self.scale, "validation": score}
+        line |= {"scale": float(self.scale.detach()), "validation": score}
         self.history.append({**line, "seconds": round(time.perf_counter() - began, 3)})
         if score is None or not self.best or score > self.best["validation"]:
             self.best = {"epoch": number, "validation": score, "scale": line["scale"]}
             self.best["weights"] = {k: v.clone() for k, v in self._weights().items()}
         self._save()
 
-    def _step(self, rows: Tensor, rate: float, step: int) -> float:
+    def _step(self, rows: Tensor, rate: float) -> float:
         """One optimiser step; returns the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(rows)
-        value = loss.item()
-        if value - value != 0:
-            epoch = len(self.history) + 1
-            raise ValueError(
-                f"The loss became {value} in epoch {epoch}, step {step}. {self._way_out}"
-            )
+        if not torch.isfinite(loss):
+            raise self._not_finite("loss")
         loss.backward()
         self.optimiser.step()
-        return value
+        return loss.item()
+
+    def _not_finite(self, what: str) -> ValueError:
+        epochs = len(self.history)
+        kept = f"{self.folder / CHECKPOINT} holds epoch {epochs}; try" if epochs else "Try"
+        return ValueError(
+            f"The {what} became NaN or infinite in epoch {epochs + 1}. "
+            f"{kept} a smaller `learning_rate` (now {self.rate})."
+        )
 
     def _loss(self, rows: Tensor) -> Tensor:
         batch = self.data.batch(rows, self.config.hard_negatives, only_own=self.paper)
         target, ignored = batch.target.to(self.device), batch.ignored.to(self.device)
         similarity = self._similarity(batch)
-        if self.paper:
-            fidelity = self.model.compared_by == "log_fidelity"
-            similarity = similarity.exp() if fidelity else similarity
-            return paper_loss(similarity, target, ignored, self.scale)
-        scores = similarity * self.log_scale.exp()
+        if self.paper and self.head.compared_by == "log_fidelity":
+            similarity = similarity.exp()
+        scores = self.scale * similarity
         loss = contrastive_loss(scores, target, ignored)
-        if self.config.loss == "contrastive":
+        if self.config.loss != "both":
             return loss
         return loss + distillation_loss(scores, self._teacher(batch) / self.config.temperature)
 
@@ -263,19 +265,21 @@ class _Run:
             z = self.model.encode([*batch.queries, *batch.documents])
         zq, zd = z.split([len(rows) for rows in both])
         with torch.autocast(self.device.type, enabled=False):
-            return self.model.similarity(zq, zd)
+            return self.head.similarity(zq, zd)
 
     def _teacher(self, batch: Batch) -> Tensor:
         """Cosines of the uncompressed embeddings."""
         both: Any = (batch.queries, batch.documents)
-        queries, documents = (normalize(x.to(self.device, self.dtype)) for x in both)
-        return queries @ documents.T
+        return cosine(*(x.to(self.device, self.dtype) for x in both))
 
-    @property
-    def _way_out(self) -> str:
-        epochs = len(self.history)
-        kept = f"{self.folder / CHECKPOINT} holds epoch {epochs}; try" if epochs else "Try"
-        return f"{kept} a smaller `learning_rate` (now {self.rate})."
+    @torch.no_grad()
+    def _validate(self) -> float | None:
+        if self.validation is None:
+            return None
+        score = float(self.validation(self.model.eval()))
+        if score != score:
+            raise ValueError("`validation` returned NaN; it must return a number, more is better.")
+        return score
 
     def _weights(self) -> dict[str, Tensor]:
         """Trained parameters, and all buffers: they say what a fitted head pairs."""
@@ -308,17 +312,11 @@ class _Run:
 
     def finish(self) -> TrainingResult:
         """Save the model of the best epoch, and report."""
-        self.model.load_state_dict(self.best["weights"], strict=False)
-        self.model.eval()
-        self.model.save_pretrained(self.folder)
-        return TrainingResult(
-            model=self.model,
-            output_dir=self.folder,
-            history=self.history,
-            best_epoch=self.best["epoch"],
-            best_validation=self.best["validation"],
-            scale=self.best["scale"],
-        )
+        best = self.best
+        self.model.load_state_dict(best["weights"], strict=False)
+        self.model.eval().save_pretrained(self.folder)
+        numbers = (best["epoch"], best["validation"], best["scale"])
+        return TrainingResult(self.model, self.folder, self.history, *numbers)
 
 
 def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None:
@@ -340,16 +338,12 @@ def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None
             "that do not change."
         )
     mined, count = data.hard_negatives, config.hard_negatives
+    if count and mined is None and not embeddings:
+        raise ValueError(f"`data` has no hard negatives, and holds texts: {_NEGATIVES}")
     if mined is not None and mined.shape[1] < count:
         raise ValueError(
             f"`hard_negatives` must not exceed the {mined.shape[1]} a pair that `data` has, "
             f"got {count}."
-        )
-    will_mine = mined is None and embeddings
-    if count and not will_mine and not len(data.with_negatives(count)):
-        raise ValueError(
-            "`data` has no hard negatives: documents that are near a query, and safely not "
-            "relevant. Mine them from more documents, or train with `hard_negatives=0`."
         )
     _check_batch_size(config, len(data))
 

@@ -10,6 +10,9 @@ from mpsheads._checks import check_equal
 def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = None) -> Tensor:
     """Cross-entropy of picking each query's relevant document among the batch's documents.
 
+    Of 20 times the fidelities, with all ignored but a pair's own document and its five hard
+    negatives, it is the loss of Kankeu et al. 2025 (arXiv:2501.04591).
+
     Args:
         scores: Scaled similarities `(queries, documents)`, the logits.
         target: For each query the column of its relevant document, int64 `(queries,)`.
@@ -27,27 +30,6 @@ def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = No
         check_equal("shape", scores=tuple(scores.shape), ignored=tuple(ignored.shape))
         scores = scores.masked_fill(ignored, -torch.inf)
     return functional.cross_entropy(scores, target)
-
-
-def paper_loss(
-    similarities: Tensor, target: Tensor, ignored: Tensor | None = None, scale: float = 20.0
-) -> Tensor:
-    """Cross-entropy of picking a pair's document among itself and its hard negatives.
-
-    Args:
-        similarities: Fidelities in [0, 1], or cosines, `(queries, documents)`. A fidelity of many
-            unlike qubits underflows to 0, where no gradient is left.
-        target: For each query the column of its relevant document, int64 `(queries,)`.
-        ignored: True where a document is neither that nor a hard negative of the pair, bool, as
-            `similarities`.
-        scale: Factor that makes them logits.
-
-    Raises:
-        ValueError: If the shapes do not fit.
-
-    Source: Kankeu et al. 2025 (arXiv:2501.04591), five negatives and a scale of 20.
-    """
-    return contrastive_loss(scale * similarities, target, ignored)
 
 
 def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:

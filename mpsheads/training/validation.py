@@ -27,15 +27,7 @@ def hold_out(
     """
     if not 0 < share < 1:
         raise ValueError(f"`share` must lie in (0, 1), got {share}.")
-    documents = set(embedded.document_ids)
-    usable = sorted(
-        query_id
-        for query_id in embedded.query_ids
-        if any(
-            grade > 0 and doc_id in documents
-            for doc_id, grade in embedded.qrels.get(query_id, {}).items()
-        )
-    )
+    usable = sorted({query_id for query_id, _ in embedded.relevant_pairs()})
     count = min(most, round(share * len(usable)))
     if count < 1:
         raise ValueError(
@@ -44,7 +36,7 @@ def hold_out(
         )
     chosen = set(random.Random(seed).sample(usable, count))
     parts = [[i for i in embedded.query_ids if (i in chosen) is held] for held in (False, True)]
-    return embedded.only(parts[0]), embedded.only(parts[1], pool=None)
+    return embedded.only(parts[0]), embedded.only(parts[1])
 
 
 def ranking_validation(
@@ -60,15 +52,13 @@ def ranking_validation(
         A function of a head, which compresses the embeddings at each call; or of a model of texts,
         which encodes them. A few hundred queries are enough.
     """
-    collection = embedded.collection
 
     def validate(model: Any) -> float:
-        if isinstance(model, ProjectionHead):
-            scores = embedded.scores(measure, model)
-        else:
-            queries = model.encode([collection.queries[i] for i in embedded.query_ids])
-            documents = model.encode([collection.documents[i] for i in embedded.document_ids])
-            scores = embedded.scores(measure, model, queries=queries, documents=documents)
+        vectors = {}
+        if not isinstance(model, ProjectionHead):
+            names = ("queries", "documents")
+            vectors = {name: model.encode(embedded.texts(name)) for name in names}
+        scores = embedded.scores(measure, model, **vectors)
         return sum(scores.values()) / len(scores)
 
     return validate

@@ -8,8 +8,7 @@ from matplotlib.image import imread
 
 from mpsheads.cli.output import probability
 from mpsheads.heads import DenseHead, MPSProjectionHead, make_head
-from mpsheads.retrieval import Encoder, evaluate, load_collection, load_vectors, rank, read_run
-from mpsheads.similarity import cosine
+from mpsheads.retrieval import Encoder, embed, evaluate, load_collection, load_vectors, read_run
 from tests.cli.conftest import FEATURES, gzipped
 
 HEADS = ["--head", "mps", "--head", "pca:16", "--head", "truncation:6"]
@@ -18,10 +17,8 @@ HEADS = ["--head", "mps", "--head", "pca:16", "--head", "truncation:6"]
 def test_without_a_head_the_uncompressed_cosine_is_measured(command, data, vectors, beir):
     report = command("evaluate", *data, "--split", "test", "--json").json
     collection = load_collection(beir, "test")
-    (queries, query_ids), (documents, doc_ids) = (
-        load_vectors(vectors["both"], name=name) for name in ("queries", "documents")
-    )
-    run = rank(queries[30:], query_ids[30:], documents, doc_ids, cosine)
+    files = {"query_vectors": vectors["both"], "document_vectors": vectors["both"]}
+    run = embed(collection, None, **files).rank()
     expected = evaluate(run, collection.qrels).mean
     (row,) = report["results"]
     assert {name: values["mean"] for name, values in row["measures"].items()} == expected

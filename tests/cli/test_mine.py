@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mpsheads.retrieval import embed, load_collection, read_triples
+from mpsheads.retrieval import embed, load_collection, load_triples
 from mpsheads.training import mine_triples
 from tests.retrieval.tiny import IRDS_HOME
 
@@ -21,7 +21,7 @@ def test_the_file_holds_what_the_library_mines(command, data, beir, vectors, by)
     ran = command("mine", *data, *options, "--output", "out/triples.tsv.gz", "--json")
     assert ran.code == 0
     mined = mined_in_python(beir, vectors, by=by, count=3, margin=0.1, skip=1, depth=20)
-    assert list(read_triples("out/triples.tsv.gz")) == mined.triples
+    assert list(load_triples("out/triples.tsv.gz")) == mined.triples
     report = ran.json
     assert report["dataset"] == "tiny/train"  # the split train goes before test here
     for name in ("pairs", "short_pairs", "empty_pairs", "candidates", "filtered", "mean_margin"):
@@ -48,7 +48,7 @@ def test_words_alone_load_no_encoder(command, beir):
     assert report["margin"] is None
     assert report["mean_margin"] is None
     assert report["filtered"] == 0
-    assert len(list(read_triples("t.tsv"))) == report["negatives"]
+    assert len(list(load_triples("t.tsv"))) == report["negatives"]
 
 
 def test_an_encoder_embeds_the_texts(command, beir, model_folder):
@@ -58,19 +58,12 @@ def test_an_encoder_embeds_the_texts(command, beir, model_folder):
     assert report["mean_margin"] > 0
 
 
-def test_random_sampling_goes_by_the_seed(command, data):
-    for name, seed in {"a": 1, "b": 1, "c": 2}.items():
-        command("mine", *data, "--sampling", "random", "--seed", seed, "--output", f"{name}.tsv")
-    a, b, c = (Path(f"{name}.tsv").read_text() for name in "abc")
-    assert a == b != c
-
-
 def test_a_pool_bounds_what_is_taken(command, data):
     command("mine", *data, "--pool", "judged", "--output", "t.tsv")
     judged = {f"d{i}" for i in range(37)}
-    assert {triple.negative_id for triple in read_triples("t.tsv")} <= judged
+    assert {triple.negative_id for triple in load_triples("t.tsv")} <= judged
     command("mine", *data, "--output", "t.tsv")
-    assert not {triple.negative_id for triple in read_triples("t.tsv")} <= judged
+    assert not {triple.negative_id for triple in load_triples("t.tsv")} <= judged
 
 
 @pytest.mark.parametrize(
@@ -81,7 +74,6 @@ def test_a_pool_bounds_what_is_taken(command, data):
         (["--margin", "-1"], "`--margin` must lie in [0, 2), got -1.0"),
         (["--skip", "100"], "`--skip` must lie in [0, `--depth` = 100), got 100"),
         (["--language", "klingon"], "`--language` must be one of"),
-        (["--sampling", "best"], "`--sampling` must be one of"),
         (["--margin", "1.9"], "No pair of tiny/train has a negative: of"),
         (["--split", "nosuch"], "'nosuch' is not one of"),
         (["--output", "."], "`--output` . is a folder"),
@@ -115,7 +107,7 @@ def test_the_queries_of_the_triples_alone_are_trained_on(command, data, texts):
     command("mine", *data, "--count", "2", "--output", "t.tsv")
     options = ["--triples", "t.tsv", "--hard-negatives", "2", "--validation-split", "test"]
     report = command("train", *texts, *QUICK, *options, "--max-triples", "32", "--json").json
-    queries = {triple.query_id for triple in list(read_triples("t.tsv"))[:32]}
+    queries = {triple.query_id for triple in list(load_triples("t.tsv"))[:32]}
     assert report["pairs"] == len(queries) < 30
 
 
@@ -183,6 +175,6 @@ def test_real_pairs_get_hard_negatives_by_words(command, shared):
     report = command("mine", "--dataset", folder, *options, "--output", "t.tsv").json
     assert report["short_pairs"] == 0
     qrels = load_collection(folder).qrels
-    for query_id, positive, negative in read_triples("t.tsv"):
+    for query_id, positive, negative in load_triples("t.tsv"):
         assert qrels[query_id][positive] > 0
         assert qrels[query_id].get(negative, 0) == 0

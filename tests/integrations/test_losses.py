@@ -1,20 +1,14 @@
 """The losses and evaluators of sentence-transformers on the head's similarity."""
 
-import copy
-
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import evaluation, losses
 from torch.testing import assert_close
 
-from mpsheads import DenseHead, log_fidelity
+from mpsheads import log_fidelity
 from mpsheads.sentence_transformers import (
-    PrefixLoss,
-    add_head,
-    find_head,
     head_similarity,
-    head_similarity_pairwise,
 )
 from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
 
@@ -72,12 +66,14 @@ def test_margins_and_distillation_compare_pairs(model):
     zq, zd, zn = vectors(model, QUERIES, TEXTS, NEGATIVES)
     scores = torch.stack([log_fidelity(zq, z).diagonal() for z in (zd, zn)], dim=1)
     margins = torch.linspace(-1, 1, len(TEXTS))
-    loss = losses.MarginMSELoss(model, similarity_fct=head_similarity_pairwise(model, scale=0.1))
+    loss = losses.MarginMSELoss(
+        model, similarity_fct=head_similarity(model, pairwise=True, scale=0.1)
+    )
     found = loss(features(model, QUERIES, TEXTS, NEGATIVES), margins)
     expected = (0.1 * (scores[:, 0] - scores[:, 1]) - margins).square().mean()
     assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert loss.get_config_dict() == {"similarity_fct": "log_fidelity_pairwise"}
-    loss = losses.DistillKLDivLoss(model, similarity_fct=head_similarity_pairwise(model))
+    loss = losses.DistillKLDivLoss(model, similarity_fct=head_similarity(model, pairwise=True))
     teacher = torch.randn(len(TEXTS), 2, generator=torch.Generator().manual_seed(0))
     found = loss(features(model, QUERIES, TEXTS, NEGATIVES), teacher)
     expected = torch.nn.functional.kl_div(
@@ -87,69 +83,12 @@ def test_margins_and_distillation_compare_pairs(model):
 
 
 def test_cosent_orders_pairs(model):
-    loss = losses.CoSENTLoss(model, scale=1.0, similarity_fct=head_similarity_pairwise(model))
+    loss = losses.CoSENTLoss(model, scale=1.0, similarity_fct=head_similarity(model, pairwise=True))
     labels = torch.linspace(0, 1, len(TEXTS))
     found = loss(features(model, QUERIES, TEXTS), labels)
     scores = log_fidelity(*vectors(model, QUERIES, TEXTS)).diagonal()
     wrong = [scores[i] - scores[j] for i in range(len(TEXTS)) for j in range(i + 1, len(TEXTS))]
     assert_close(found, torch.stack([torch.zeros(()), *wrong]).logsumexp(0), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("cached", [False, True])
-def test_the_prefix_loss_sums_weighted_losses_of_unnormalised_prefixes(model, cached):
-    kwargs = {"similarity_fct": head_similarity(model), "scale": 1.0}
-    inner = (
-        losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=2, **kwargs)
-        if cached
-        else losses.MultipleNegativesRankingLoss(model, **kwargs)
-    )
-    loss = PrefixLoss(model, inner, [KEPT, 8, 3], [1.0, 0.5, 2.0])
-    found = loss(features(model, QUERIES, TEXTS), torch.tensor([]))
-    zq, zd = vectors(model, QUERIES, TEXTS)
-    terms = [w * ranking(zq[:, :n], zd[:, :n]) for n, w in ((KEPT, 1.0), (8, 0.5), (3, 2.0))]
-    expected = torch.stack(terms).sum()
-    assert_close(found.detach(), expected.detach(), atol=1e-5, rtol=1e-5)
-    assert_same_gradients(gradients(model, found), gradients(model, expected))
-    assert loss.get_config_dict()["lengths"] == (KEPT, 8, 3)
-    with torch.no_grad():
-        quiet = loss(features(model, QUERIES, TEXTS), torch.tensor([]))
-    assert_close(quiet, expected.detach(), atol=1e-5, rtol=1e-5)
-
-
-def test_the_prefix_loss_embeds_each_text_once(model):
-    calls = []
-    model[0].register_forward_hook(lambda *_: calls.append(1))
-    inner = losses.MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model))
-    PrefixLoss(model, inner, [KEPT, 8, 3])(features(model, QUERIES, TEXTS), torch.tensor([]))
-    assert len(calls) == 2  # one for each column
-
-
-def test_the_prefix_loss_of_a_cosine_head_is_matryoshka(base):
-    model = add_head(base, DenseHead(FEATURES, 12)).eval()
-    kwargs = {"similarity_fct": head_similarity(model), "scale": 20.0}
-    ours = PrefixLoss(model, losses.MultipleNegativesRankingLoss(model, **kwargs), [12, 5])
-    other = copy.deepcopy(model)
-    theirs = losses.MatryoshkaLoss(other, losses.MultipleNegativesRankingLoss(other), [12, 5])
-    batch = features(model, QUERIES, TEXTS)
-    assert_close(
-        ours([{**b} for b in batch], torch.tensor([])), theirs(batch, torch.tensor([])).detach(),
-        atol=1e-5, rtol=1e-5,
-    )  # fmt: skip
-
-
-def test_wrong_lengths_are_named(model):
-    inner = losses.MultipleNegativesRankingLoss(model)
-    with pytest.raises(ValueError, match="`lengths` must be at least 1, got 0"):
-        PrefixLoss(model, inner, [0])
-    with pytest.raises(ValueError, match=f"must have {KEPT} numbers, got 99"):
-        PrefixLoss(model, inner, [99])
-    with pytest.raises(ValueError, match="as many, and at least one, got 2 and 1"):
-        PrefixLoss(model, inner, [3, 4], [1.0])
-    with pytest.raises(ValueError, match="at least one, got 0 and 0"):
-        PrefixLoss(model, inner, [])
-    find_head(model).config["readout"] = "state"
-    with pytest.raises(ValueError, match="States cannot be cut"):
-        PrefixLoss(model, inner, [4])
 
 
 def qrels():

@@ -53,7 +53,7 @@ def test_a_batch_equals_its_members_and_earlier_queries_change_nothing():
     queries = ["red fish", "dog", "unheard swimming"]
     index = BM25(TEXTS)
     together = index.scores(queries)
-    assert together.shape == (3, len(index))
+    assert len(together) == 3
     alone = torch.cat([BM25(TEXTS).scores([query]) for query in queries])
     assert_close(together, alone, rtol=0, atol=0)
     assert_close(index.scores(queries), alone, rtol=0, atol=0)

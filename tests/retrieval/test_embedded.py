@@ -151,7 +151,7 @@ def test_vectors_of_files_take_the_place_of_an_encoder(folder, tmp_path):
         "holds 3 rows, but the collection has 12": {"document_vectors": tmp_path / "short.npy"},
         "vectors: 'd0' is not one of": {"document_vectors": tmp_path / "other.safetensors"},
         "`encoder` is None, and there is no file of query vectors": {"query_vectors": None},
-        "of one width: .* 4 numbers, .* 3": {"document_vectors": tmp_path / "narrow.npy"},
+        "`queries` has 4, `documents` has 3": {"document_vectors": tmp_path / "narrow.npy"},
     }
     save_vectors(tmp_path / "other.safetensors", ids={"documents": ["x"]}, documents=documents[:1])
     save_vectors(tmp_path / "narrow.npy", documents=documents[:, :3])

@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,24 +93,6 @@ def test_several_threads_give_the_embeddings_of_one_in_the_order_of_the_texts(
     assert_close(z[9:10], encoder.encode(MANY[9:10]))
     assert not z.requires_grad
     assert sum(done) == len(MANY)
-
-
-def test_threads_take_texts_at_the_same_time_and_share_the_network_alone(
-    model_folder: Path, two_threads: None
-) -> None:
-    encoder = Encoder(model_folder, device="cpu")
-    both = threading.Barrier(2, timeout=20)
-    seen: set[tuple[int, int]] = set()
-
-    def advance(_: int) -> None:
-        if len(seen) < 2:
-            seen.add((threading.get_ident(), torch.get_num_threads()))
-            both.wait()
-
-    encoder.encode(MANY[:256], advance=advance)
-    assert len({thread for thread, _ in seen}) == 2
-    assert {count for _, count in seen} == {1}
-    assert torch.get_num_threads() == 2
 
 
 def test_an_error_in_a_thread_is_raised(model_folder: Path, two_threads: None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mpsheads.retrieval import Triple, load_triples, read_triples, write_triples
+from mpsheads.retrieval import Triple, load_triples, write_triples
 
 TRIPLES = [Triple("q1", "d1", "d2"), Triple("q1", "d1", "d 3"), Triple("q2", "é", "d1")]
 HEADER = "query-id\tpositive-id\tnegative-id\n"
@@ -14,7 +14,7 @@ HEADER = "query-id\tpositive-id\tnegative-id\n"
 @pytest.mark.parametrize("name", ["new/triples.tsv", "triples.tsv.gz"])
 def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     assert write_triples(iter(TRIPLES), tmp_path / name) == 3
-    assert list(read_triples(tmp_path / name)) == TRIPLES
+    assert list(load_triples(tmp_path / name)) == TRIPLES
     assert [file.name for file in (tmp_path / name).parent.iterdir()] == [Path(name).name]
 
 
@@ -31,7 +31,7 @@ def test_equal_triples_give_equal_gzip_bytes(
 
 def test_a_file_without_a_header_is_read(tmp_path: Path) -> None:
     (tmp_path / "ids.tsv").write_text("7\t10\t11\n\n8\t12\t13\n")
-    assert list(read_triples(tmp_path / "ids.tsv")) == [("7", "10", "11"), ("8", "12", "13")]
+    assert list(load_triples(tmp_path / "ids.tsv")) == [("7", "10", "11"), ("8", "12", "13")]
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,12 @@ def test_a_file_without_a_header_is_read(tmp_path: Path) -> None:
 def test_what_is_malformed_is_named_by_its_line(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "bad.tsv").write_text(content)
     with pytest.raises(ValueError, match=rf"bad\.tsv.*{message}"):
-        list(read_triples(tmp_path / "bad.tsv"))
+        list(load_triples(tmp_path / "bad.tsv"))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for load in (read_triples, load_triples):
-        with pytest.raises(FileNotFoundError, match=r"no file .*nosuch\.tsv"):
-            list(load(tmp_path / "nosuch.tsv"))
+    with pytest.raises(FileNotFoundError, match=r"no file .*nosuch\.tsv"):
+        load_triples(tmp_path / "nosuch.tsv")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -66,7 +65,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_triples(TRIPLES, tmp_path / "t.tsv")
     with pytest.raises(RuntimeError, match="stopped"):
         write_triples(broken(), tmp_path / "t.tsv")
-    assert list(read_triples(tmp_path / "t.tsv")) == TRIPLES
+    assert list(load_triples(tmp_path / "t.tsv")) == TRIPLES
     assert [file.name for file in tmp_path.iterdir()] == ["t.tsv"]
 
 

@@ -137,8 +137,8 @@ def test_missing_files_names_and_ids_are_named(tmp_path: Path) -> None:
         ("x.safetensors", {"queries": torch.eye(2), "ids": {"queries": ["a"]}}, "1 for the 2 rows"),
         (
             "x.safetensors",
-            {"queries": torch.eye(2), "ids": {"docs": []}},
-            r"names \['docs'\], which",
+            {"queries": torch.eye(2), "ids": {"docs": ["a"]}},
+            "the 0 rows of `docs`",
         ),
     ],
 )

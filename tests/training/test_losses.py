@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mpsheads.training import contrastive_loss, distillation_loss, paper_loss
+from mpsheads.training import contrastive_loss, distillation_loss
 
 
 @pytest.fixture
@@ -45,14 +45,6 @@ def test_contrastive_loss_sends_no_gradient_to_ignored_documents(scores):
     assert (scores.grad[:, :4] != 0).all()
 
 
-def test_the_papers_loss_is_contrastive_with_a_scale_of_twenty(scores):
-    target, ignored = torch.tensor([0, 3, 3, 6]), torch.zeros(4, 7, dtype=torch.bool)
-    ignored[0, 2] = True
-    expected = contrastive_loss(20 * scores, target, ignored)
-    assert_close(paper_loss(scores, target, ignored), expected)
-    assert_close(paper_loss(scores, target, scale=1.0), contrastive_loss(scores, target))
-
-
 def test_distillation_loss_is_the_mean_divergence_from_the_teacher(scores, generator):
     teacher = torch.randn(4, 7, dtype=torch.float64, generator=generator)
     p, q = teacher.softmax(1), scores.softmax(1)
@@ -88,7 +80,6 @@ def test_no_gradient_flows_to_the_teacher(scores):
         (contrastive_loss, torch.zeros(3, dtype=torch.int64), None),
         (contrastive_loss, torch.zeros(4, dtype=torch.int64), torch.zeros(4, 6) > 0),
         (distillation_loss, torch.zeros(4, 6), None),
-        (paper_loss, torch.zeros(3, dtype=torch.int64), None),
     ],
 )
 def test_losses_refuse_shapes_that_do_not_fit(scores, loss, second, ignored):

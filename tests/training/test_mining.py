@@ -147,28 +147,6 @@ def test_embedded_documents_alone_are_taken(embedded):
     assert not {triple.negative_id for triple in every.triples} <= set(ids)
 
 
-def test_random_negatives_come_from_all_places_and_by_the_seed(embedded):
-    options = {"margin": None, "skip": 1, "depth": 11}
-    top = mine_triples(embedded, "encoder", 10, **options)
-    places = {pair: [] for pair in {triple[:2] for triple in top.triples}}
-    for triple in top.triples:
-        places[triple[:2]].append(triple.negative_id)
-    runs = [
-        mine_triples(embedded, "encoder", 2, sampling="random", seed=seed, **options).triples
-        for seed in range(30)
-    ]
-    drawn = {(t[:2], places[t[:2]].index(t.negative_id)) for run in runs for t in run}
-    assert len(drawn) == len(top.triples)  # every place of every pair comes up
-    again = mine_triples(embedded, "encoder", 2, sampling="random", seed=4, **options)
-    assert again.triples == runs[4] != runs[5]
-
-
-@pytest.mark.parametrize(("by", "sampling"), [("both", "top"), ("bm25", "random")])
-def test_blocks_of_queries_change_nothing(embedded, by, sampling):
-    whole = mine_triples(embedded, by, sampling=sampling)
-    assert mine_triples(embedded, by, sampling=sampling, chunk=3) == whole
-
-
 def test_equal_scores_are_ranked_by_row(embedded):
     alike = replace(embedded, documents=embedded.documents[:1].expand(N_DOCUMENTS, -1).clone())
     triples = mine_triples(alike, "encoder", 3, margin=None).triples
@@ -183,8 +161,6 @@ def test_equal_scores_are_ranked_by_row(embedded):
         ({"depth": 0}, "`depth` must be at least 1, got 0"),
         ({"skip": 100}, r"`skip` must lie in \[0, `depth` = 100\), got 100"),
         ({"margin": 2.0}, r"`margin` must lie in \[0, 2\), got 2.0"),
-        ({"sampling": "best"}, "`sampling` must be one of"),
-        ({"chunk": 0}, "`chunk` must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments_are_named(embedded, options, message):

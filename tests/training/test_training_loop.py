@@ -351,13 +351,13 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_head_without_usable_similarities_is_refused(make_data, tmp_path):
-    head = new_head()
-    with torch.no_grad():
-        head.linear.weight.zero_()
-    with pytest.raises(ValueError, match=r"no usable similarities before training: .* is 0.0"):
-        train(head, make_data(), CONFIG, tmp_path / "run", progress=False)
-    assert not (tmp_path / "run").exists()
+def test_mining_that_finds_nothing_stops_only_the_papers_loss(make_data, tmp_path):
+    data = make_data()
+    same = replace(data, queries=torch.ones(60, 12), documents=torch.ones(60, 12))
+    config = replace(CONFIG, epochs=1, scale=1.0)
+    assert train(new_head(), same, config, tmp_path / "a", progress=False).best_epoch == 1
+    with pytest.raises(ValueError, match="`data` has no hard negatives"):
+        train(new_head(), same, PAPER, tmp_path / "b", progress=False)
 
 
 def test_a_loss_that_becomes_nan_stops_with_epoch_and_step_and_keeps_the_checkpoint(
@@ -374,7 +374,7 @@ def test_a_loss_that_becomes_nan_stops_with_epoch_and_step_and_keeps_the_checkpo
 
     head = new_head()
     head.poisoned = False
-    message = "The loss became nan in epoch 4, step 1. .*checkpoint.pt holds epoch 3; try a smaller"
+    message = r"The loss became NaN .* epoch 4\. .*checkpoint.pt holds epoch 3; try a small"
     with pytest.raises(ValueError, match=message):
         train(head, data, CONFIG, tmp_path / "run", validation=poison, progress=False)
 
@@ -382,9 +382,7 @@ def test_a_loss_that_becomes_nan_stops_with_epoch_and_step_and_keeps_the_checkpo
 @pytest.mark.parametrize("learning_rate", [1e30])
 def test_parameters_that_overflow_are_not_saved(learning_rate, make_data, tmp_path):
     config = replace(CONFIG, learning_rate=learning_rate, scale=1e30)
-    with pytest.raises(
-        ValueError, match=r"became (nan|inf|NaN).* in epoch 1.*smaller `learning_ra"
-    ):
+    with pytest.raises(ValueError, match=r"became NaN .* in epoch 1.*smaller `learning_ra"):
         train(new_head(), make_data(), config, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
