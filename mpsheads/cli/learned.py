@@ -1,69 +1,61 @@
-"""What a saved head has learned, measured on texts: what `mpsheads info` draws and prints."""
+"""The figures of `mpsheads info`: what a saved head does to texts."""
 
 import random
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mpsheads import plotting
-from mpsheads.experiments import code
-from mpsheads.heads import MPSProjectionHead, ProjectionHead, compress_vectors, make_head
-from mpsheads.plotting import EntropyProfile, PairDistances, QualityPoint
-from mpsheads.plotting.quality import UNCOMPRESSED
-from mpsheads.retrieval import EmbeddedCollection, bootstrap_interval
+from mpsheads.heads import MPSProjectionHead, ProjectionHead, compress_vectors
+from mpsheads.plotting import EntropyProfile, PairDistances
+from mpsheads.retrieval import EmbeddedCollection, load_vectors
 from mpsheads.similarity import Codes, cosine
 
-_STATES = 32  # texts whose states are held at once
+_TEXTS = 256  # whose states are computed
+_STATES = 32  # that are held at once
 _QUERIES, _OTHERS = 1000, 100  # most queries of pairs; other documents of each query
 
 
 def draw(
-    head: ProjectionHead,
-    profile: EntropyProfile | None,
-    z: Tensor,
-    pairs: list[PairDistances],
-    points: list[QualityPoint],
-    *,
-    measure: str,
-    subtitle: str,
-) -> dict[str, Any]:
-    """The figures of a head, and an overview of their main panels: name -> draws to a path.
+    head: ProjectionHead, data: EmbeddedCollection | Path | None, folder: Path, seed: int
+) -> list[Path]:
+    """Draw entanglement, outputs and distances, as far as the head and the data have them.
 
-    `profile`: of its states, if a bond carries entanglement; `z`: its outputs for documents;
-    `pairs`, `points`: distances and quality by bytes, empty without judgments.
+    Args:
+        head: Whose figures they are.
+        data: Embeddings; a file of those of documents shows no distances.
+        folder: Where the pictures go.
+        seed: Of the samples of texts and pairs.
     """
-    entropies, distances = [], [partial(plotting.distances_on, each) for each in pairs]
-    if profile is not None:
+    if isinstance(data, EmbeddedCollection):
+        documents, name = data.documents, data.collection.name
+    else:
+        documents, name = load_vectors(str(data), name="documents")[0], str(data)
+    subtitle = f"{head.name} head, {head.in_features} to {head.out_features} numbers; {name}"
+    z = compress_vectors(head, documents)
+    outputs = folder / "angles.png"
+    written = [plotting.angle_histogram(z, outputs, codes=[*_codes(head, z)], subtitle=subtitle)]
+    profile = _entropies(head, documents, seed)
+    panels = {}
+    if profile is not None and profile.limits.any():
         by = ("place", "block") if len(profile.blocks) > 1 else ("bond",)
-        entropies = [partial(plotting.entropy_on, profile, by=each) for each in by]
-    codes = list(codes_of(head, z))
-    overview: list[Any] = [*entropies[:1], partial(plotting.angle_histogram_on, z)]
-    overview += [partial(plotting.code_bits_on, codes)] if codes else []
-    overview += distances
-    figures: dict[str, Any] = {
-        "angles": partial(plotting.angle_histogram, z, codes=codes, subtitle=subtitle)
-    }
-    if points:
-        figures["quality"] = partial(
-            plotting.quality_vs_bytes, points, measure=measure, subtitle=subtitle
-        )
-        overview.append(partial(plotting.quality_vs_bytes_on, points, measure=measure))
-    for name, title, panels, high in (
-        ("entanglement", "Entanglement inside the head", entropies, 4.9),
-        ("distances", "Distances of relevant and of other pairs", distances, 4.9),
-        ("overview", "What the head has learned", overview, 3.9),
-    ):
-        if panels:
-            look = {"title": title, "subtitle": subtitle, "high": high}
-            wide = 4.7 if len(panels) > 2 else 11.4 / len(panels)
-            figures[name] = partial(plotting.draw_panels, panels, wide=wide, **look)
-    return figures
+        each = [partial(plotting.entropy_on, profile, by=axis) for axis in by]
+        panels["entanglement"] = ("Entanglement inside the head", each)
+    if isinstance(data, EmbeddedCollection):
+        pairs = sample_distances(head, data, seed)
+        each = [partial(plotting.distances_on, distances) for distances in pairs]
+        panels["distances"] = ("Distances of relevant and of other pairs", each)
+    for figure, (title, each) in panels.items():
+        file, wide = folder / f"{figure}.png", 11.4 / len(each)
+        look = {"title": title, "subtitle": subtitle, "high": 4.9, "wide": wide}
+        written.append(plotting.draw_panels(each, file, **look))
+    return written
 
 
-def codes_of(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
+def _codes(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
     """Outputs in codes of 8, 4, 2 and 1 bits, as far as the head gives such codes."""
     for bits in (8, 4, 2, 1):
         try:
@@ -73,21 +65,12 @@ def codes_of(head: ProjectionHead, z: Tensor) -> Iterator[Codes]:
 
 
 @torch.no_grad()
-def entropies_of(
-    head: ProjectionHead, documents: Tensor, texts: int, seed: int
-) -> tuple[EntropyProfile | None, float]:
-    """The profile of the states of at most so many documents, and the mean weight truncated away.
-
-    `None` and 0 if the head has no states, or no bond that can carry entanglement.
-    """
+def _entropies(head: ProjectionHead, documents: Tensor, seed: int) -> EntropyProfile | None:
+    """The profile of the states of some documents; `None` if the head has no states."""
     if not isinstance(head, MPSProjectionHead):
-        return None, 0.0
-    some = documents[_sample(len(documents), texts, seed)]
-    vectors = some.to(head.angles.device, head.angles.dtype)
-    states = [head.state(part) for part in vectors.split(_STATES)]
-    profile = plotting.entropy_profile(states)
-    discarded = torch.cat([state.discarded_weight.sum(dim=1) for state in states])
-    return profile if profile.limits.any() else None, float(discarded.mean())
+        return None
+    vectors = documents[_sample(len(documents), _TEXTS, seed)].to(head.angles)
+    return plotting.entropy_profile(head.state(part) for part in vectors.split(_STATES))
 
 
 @torch.no_grad()
@@ -139,34 +122,3 @@ def _pairs(embedded: EmbeddedCollection, seed: int) -> Iterator[tuple[int, list[
 def _sample(count: int, most: int, seed: int) -> list[int]:
     rows = range(count)
     return list(rows) if count <= most else sorted(random.Random(seed).sample(rows, most))
-
-
-def measure_sizes(
-    head: ProjectionHead, embedded: EmbeddedCollection, measure: str, seed: int
-) -> list[QualityPoint]:
-    """Quality by bits a number: of the uncompressed embeddings, the head, truncation and PCA.
-
-    Documents are stored as codes, queries stay as they are. Truncation and PCA, fitted on the
-    documents, get as many numbers as the head, where they can.
-    """
-    documents, size = embedded.documents, head.out_features
-    heads: list[ProjectionHead | None] = [None, head]
-    for kind in ("truncation", "pca"):
-        fits = size < embedded.features and (kind != "pca" or size < len(documents))
-        if fits and kind != head.name:
-            heads.append(make_head(kind, embedded.features, size, documents=documents))
-    points = []
-    for each in heads:
-        zd, name = compress_vectors(each, documents), each.name if each else UNCOMPRESSED
-        for bits in (32, 8, 4, 2, 1) if each else (32,):
-            try:
-                stored = zd if each is None or bits == 32 else code(each, zd, zd, bits)
-            except ValueError:  # states take 8 and 4 bits alone
-                continue
-            scores = list(embedded.scores(measure, each, documents=stored).values())
-            interval = bootstrap_interval(scores, seed=seed)
-            parameters = each.num_parameters if each else 0
-            size = -(-zd.shape[1] * bits // 8)
-            mean = sum(scores) / len(scores)
-            points.append(QualityPoint(name, size, mean, interval, parameters, bits))
-    return points

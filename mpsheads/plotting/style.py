@@ -121,6 +121,8 @@ def save_figure(figure: Any, path: PathLike) -> Path:
     """Write a figure in the format that the ending of `path` names; it appears when complete."""
     path = Path(path)
     check_format(path)
+    ending = path.suffix.lower().lstrip(".")
+    dated = {"metadata": {"Date": None}} if ending == "svg" else {}  # else no two files are equal
     with replacing(path) as file:
-        figure.savefig(file, format=path.suffix.lower().lstrip("."))
+        figure.savefig(file, format=ending, **dated)
     return path

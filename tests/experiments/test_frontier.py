@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mpsheads.experiments.grid import quantiser_notes
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 from typer.main import get_command
@@ -31,7 +32,6 @@ from mpsheads.experiments import (
     written_lines,
 )
 from mpsheads.experiments.frontier import usage
-from mpsheads.experiments.grid import quantiser_notes
 from mpsheads.experiments.trials import trials_of
 from mpsheads.retrieval import Collection
 from tests.experiments.made_up import results, uncompressed
