@@ -88,33 +88,16 @@ def encode(
 
 
 def _read(texts: Texts, only_documents: bool) -> Vectors:
-    """The vectors of a file; none if there are texts to encode."""
+    """The vectors of files; none if there are texts to encode."""
     from mpsheads.retrieval import load_vectors
 
-    file = Path(texts.dataset or "")
-    if file.suffix not in _SUFFIXES:
-        if texts.dataset is not None:
-            return {}
-        files = {"queries": texts.query_vectors, "documents": texts.document_vectors}
-        if only_documents and all(files.values()):
-            raise ValueError("`output` must end in .safetensors to hold queries and documents.")
-        return {name: load_vectors(path, name=name) for name, path in files.items() if path}
-    names = ["documents"]
-    if file.suffix == ".safetensors" and not only_documents:
-        names = _names(file)
-    return {name: load_vectors(file, name=name) for name in names}
-
-
-def _names(file: Path) -> list[str]:
-    """Which of queries and documents a .safetensors file holds; else its only tensor is taken."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            held = set(opened.keys())
-    except (SafetensorError, OSError):
-        held = set()  # `load_vectors` says what is wrong
-    return [name for name in ("queries", "documents") if name in held] or ["documents"]
+    files = {"queries": texts.query_vectors, "documents": texts.document_vectors}
+    if texts.dataset is not None:
+        file = Path(texts.dataset)
+        files = {"documents": file if file.suffix in _SUFFIXES else None}
+    if only_documents and all(files.values()) and len(files) > 1:
+        raise ValueError("`output` must end in .safetensors to hold queries and documents.")
+    return {name: load_vectors(file, name=name) for name, file in files.items() if file}
 
 
 def _encode(

@@ -75,6 +75,8 @@ def frontier(
     from mpsheads.retrieval import Encoder
 
     check_positive(budget=budget, seeds=seeds)
+    if budget < room.FEWEST_BYTES:
+        raise ValueError(f"`budget` must be at least {room.FEWEST_BYTES}, got {budget}.")
     if plot is not None:
         check_format(plot)
     file, notes = output / "results.jsonl", []

@@ -28,7 +28,7 @@ _FIGURES = "Draw into this folder what the head does to the texts of a dataset, 
 
 def info(
     path: Annotated[
-        str | None, typer.Argument(help="Folder of a saved head.", metavar="[PATH]")
+        str | None, typer.Argument(help="Folder of a saved head.", metavar="PATH")
     ] = None,
     figures: Annotated[Path | None, option(_FIGURES, metavar="FOLDER")] = None,
     dataset: options.Dataset = None,

@@ -14,7 +14,6 @@ _OUTPUT = "Tab-separated triples, gzipped if the name ends in .gz."
 _BY = "What ranks the documents; both take turns."
 _MARGIN = "How far a negative's cosine must stay below the relevant document's."
 _NO_FILTER = "Take also what may be relevant. With --by bm25 no text is encoded then."
-_SAMPLING = "The highest places, or any from skip to depth, by the seed."
 _LANGUAGE = "Whose stems and stop words BM25 takes; none for words as they are."
 
 
@@ -36,10 +35,8 @@ def mine(
     depth: Annotated[int, option("Last place of a ranking taken.", panel="Mining")] = 100,
     margin: Annotated[float, option(_MARGIN, panel="Mining")] = 0.05,
     no_filter: Annotated[bool, option(_NO_FILTER, "--no-filter", panel="Mining")] = False,
-    sampling: Annotated[str, option(_SAMPLING, metavar="top|random", panel="Mining")] = "top",
     language: Annotated[str, option(_LANGUAGE, panel="Mining")] = "english",
     device: options.Device = None,
-    seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Find documents that look relevant but are not, for each query and relevant document.
@@ -78,8 +75,6 @@ def mine(
         margin=None if no_filter else margin,
         skip=skip,
         depth=depth,
-        sampling=sampling,
-        seed=seed,
         language=None if language == "none" else language,
         device=where,
         progress=inputs.show_progress(),

@@ -3,18 +3,13 @@
 from typing import Annotated
 
 from mpsheads.cli import options
-from mpsheads.cli.options import option, typer
+from mpsheads.cli.options import typer
 from mpsheads.cli.output import console, print_json, table
 
 
 def models(
-    action: Annotated[
-        str | None, typer.Argument(help="Download a model.", metavar="[fetch]")
-    ] = None,
-    name: Annotated[str | None, typer.Argument(help="Which one.", metavar="[NAME]")] = None,
-    force: Annotated[
-        bool, option("Fetch it also if it is here, and replace it.", "--force")
-    ] = False,
+    action: Annotated[str | None, typer.Argument(help="Download a model.", metavar="fetch")] = None,
+    name: Annotated[str | None, typer.Argument(help="Which one.", metavar="NAME")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List the encoders with a short name, or fetch one of them.
@@ -34,15 +29,13 @@ def models(
         raise ValueError(
             f'After `mpsheads models` there may only be "fetch" and a name, got {action!r}.'
         )
-    if action is None and force:
-        raise ValueError("`force` goes with a model to fetch: mpsheads models fetch mpnet")
     if action is None:
         _list(as_json)
         return
     if name is None:
         raise ValueError(f"Give `name`, the model to fetch: {', '.join(NAMED_MODELS)}.")
-    was_here = name in NAMED_MODELS and NAMED_MODELS[name].find() is not None and not force
-    folder = fetch_model(name, force=force, progress=show_progress())
+    was_here = name in NAMED_MODELS and NAMED_MODELS[name].find() is not None
+    folder = fetch_model(name, progress=show_progress())
     if as_json:
         print_json({"name": name, "folder": str(folder), "fetched": not was_here})
         return
@@ -53,14 +46,11 @@ def models(
 def _list(as_json: bool) -> None:
     from mpsheads.retrieval import NAMED_MODELS
 
-    names = ("name", "features", "megabytes", "source")
-    rows = [
-        {
-            **{name: getattr(model, name) for name in names},
-            "folder": str(model.find() or "") or None,
-        }
-        for model in NAMED_MODELS.values()
-    ]
+    names = ("name", "source", "features", "megabytes")
+    rows = [{name: getattr(each, name) for name in names} for each in NAMED_MODELS.values()]
+    for row in rows:
+        folder = NAMED_MODELS[row["name"]].find()
+        row["folder"] = folder and str(folder)
     if as_json:
         print_json({"models": rows})
         return

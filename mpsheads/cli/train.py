@@ -99,8 +99,7 @@ def train(
         epochs, batch_size, learning_rate, loss, hard_negatives=hard_negatives, seed=seed
     )
     texts = Texts(dataset, split, pool, query_vectors, document_vectors)
-    _check_output(output, resume)
-    _check_triples(texts, triples, max_triples, hard_negatives)
+    _check(texts, triples, hard_negatives, None if resume else output)
     texts = inputs.with_training_split(texts)
     data = inputs.read_collection(texts, default_pool="judged", all_judged=True)
     other = _validation(texts, validation)
@@ -133,26 +132,15 @@ def train(
     print_json(report) if as_json else _print(report)
 
 
-def _check_output(output: Path, resume: bool) -> None:
+def _check(texts: Texts, triples: str | None, hard_negatives: int, new_folder: Path | None) -> None:
+    """Raise on what would fail only after everything is encoded."""
     from mpsheads.training import CHECKPOINT
 
-    if (output / CHECKPOINT).exists() and not resume:
+    if new_folder is not None and (new_folder / CHECKPOINT).exists():
         raise ValueError(
-            f"`output` {output} holds a run already. Continue it with `resume`, or give another "
-            f"folder."
+            f"`output` {new_folder} holds a run already. Continue it with `resume`, or give "
+            f"another folder."
         )
-
-
-def _check_triples(
-    texts: Texts, triples: str | None, max_triples: int | None, hard_negatives: int
-) -> None:
-    """Raise on what would fail only after everything is encoded."""
-    from mpsheads._checks import check_positive
-
-    if triples is None and max_triples is not None:
-        raise ValueError("`max_triples` needs `triples`.")
-    if max_triples is not None:
-        check_positive(max_triples=max_triples)
     if triples is not None and hard_negatives == 0:
         raise ValueError(
             "`triples` needs `hard_negatives`: how many negatives of each pair join, such as 5."

