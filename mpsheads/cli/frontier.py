@@ -23,7 +23,7 @@ _METHOD = (
 )
 _SIZE = "Numbers a vector; repeat it. By default all, 1/2, 1/3, 1/6, 1/12 of the features."
 _REPORT_ONLY = "Run nothing: make the report from OUTPUT/results.jsonl."
-_COLUMNS = ("method", "size", "bits", "bytes", "parameters", "mean", "kept", "p")
+_COLUMNS = ("bytes", "parameters", "mean", "kept", "p")
 
 
 def frontier(
@@ -127,7 +127,8 @@ def frontier(
     )
     cells = dict(zip(measured.rows, room.cells(measured), strict=True))
     columns = [name for name in _COLUMNS if name in cells[front[0]]]
-    out.print(table(columns, [[cells[row][name] for name in columns] for row in front]))
+    shown = [[str(row), *(cells[row][name] for name in columns)] for row in front]
+    out.print(table(["numbers × bits", *columns], shown))
     for text in (chosen.sentence, *notes, f"results, report and figure: {', '.join(files)}"):
         out.print(f"{text}\n", markup=False)
 

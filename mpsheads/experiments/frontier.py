@@ -307,7 +307,6 @@ def write_frontier(
             bytes=row.bytes,
             mean=_mean(row),
             interval=row.interval,
-            parameters=row.parameters,
             bits=row.bits,
             label=str(row),
             emphasis=row is chosen.row,

@@ -40,7 +40,7 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
 def test_what_is_printed_holds_the_front_and_how_to_follow_it(command, texts):
     ran = command(*texts, "--method", "mps", "--size", "16", "--bits", "8", "--budget", "16")
     assert ran.code == 0
-    assert re.search(r"^\s*mps +16 +8 +16 ", ran.out, re.MULTILINE)
+    assert re.search(r"^\s*mps 16×8 +16 ", ran.out, re.MULTILINE)
     assert "Within 16 bytes take mps with 16 numbers of 8 bits" in " ".join(ran.out.split())
     assert ran.out.count("of the uncompressed quality") == 1
 
