@@ -19,7 +19,6 @@ from mpsheads.plotting.quality import (
     pareto_front,
     quality_points,
     quality_vs_bytes,
-    quality_vs_bytes_on,
 )
 from mpsheads.plotting.style import check_format, draw_panels
 
@@ -43,5 +42,4 @@ __all__ = [
     "pareto_front",
     "quality_points",
     "quality_vs_bytes",
-    "quality_vs_bytes_on",
 ]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
@@ -20,16 +20,12 @@ from mpsheads.plotting.style import (
     tidy,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 UNCOMPRESSED = "uncompressed"
 _NAMES = {"mps": "MPS head", "reference": "paper's head", "dense": "Linear + tanh", "pca": "PCA"}
 _MARKERS = {32: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 _DODGE = 0.15  # octaves, at most, that points of equal bytes are moved to stand side by side
 _SMALL = FONT - 2
 _LEGEND = {
-    "loc": "upper left",
     "frameon": False,
     "fontsize": _SMALL,
     "labelcolor": "linecolor",
@@ -123,44 +119,18 @@ def quality_vs_bytes(
         ImportError: If matplotlib is missing.
     """
     check_format(path)
+    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
+    if not methods:
+        raise ValueError("`points` must hold at least one method besides uncompressed vectors.")
     width, height = (13.0, 8.0) if front else (11.5, 6.4)
     figure = new_figure(title, subtitle, width=width, height=height)
     size = (1 - 3.2 / width, 1 - 2.35 / height)
     axes = figure.add_axes((0.85 / width, 0.85 / height, *size))
-    quality_vs_bytes_on(points, axes, measure=measure, budget=budget, front=front)
-    axes.get_legend().remove()
-    anchor = (1 - 2.2 / width, 1 - 1.45 / height)
-    figure.legend(handles=_handles(points, front), bbox_to_anchor=anchor, **_LEGEND)
-    return save_figure(figure, path)
-
-
-def quality_vs_bytes_on(
-    points: Sequence[QualityPoint],
-    axes: "Axes",
-    *,
-    measure: str = "nDCG@10",
-    budget: int | None = None,
-    front: bool = False,
-) -> None:
-    """Draw a measure against bytes a vector into axes of matplotlib, as `quality_vs_bytes` does.
-
-    Raises:
-        ValueError: If there is nothing to draw.
-    """
-    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
-    if not methods:
-        raise ValueError("`points` must hold at least one method besides uncompressed vectors.")
-    x = _places(points, [UNCOMPRESSED, *methods])
-    on_front = pareto_front(points) if front else []
     _scales(axes, points, measure, budget)
+    x, on_front = _places(points, [UNCOMPRESSED, *methods]), pareto_front(points) if front else []
     for point in points:
-        _mark(
-            axes,
-            point,
-            x[point],
-            colour=colour_of(point.method, methods),
-            faded=front and point not in on_front and not point.emphasis,
-        )
+        faded = front and point not in on_front and not point.emphasis
+        _mark(axes, point, x[point], colour_of(point.method, methods), faded=faded)
     if front:
         on_front.sort(key=lambda point: (point.bytes, x[point]))
         places, means = [x[p] for p in on_front], [p.mean for p in on_front]
@@ -170,14 +140,10 @@ def quality_vs_bytes_on(
         own = sorted((p for p in points if p.method == method), key=lambda point: x[point])
         line = {"color": colour_of(method, methods), "lw": 2, "alpha": 0.5, "zorder": 2}
         axes.plot([x[p] for p in own], [p.mean for p in own], **line)
-    for point in points:
-        if point.emphasis:
-            look = {"fontsize": _SMALL, "fontweight": "bold", "ha": "right", "zorder": 6}
-            colour = colour_of(point.method, methods)
-            at, move = (x[point], point.mean), {"xytext": (-14, 12), "textcoords": "offset points"}
-            axes.annotate(point.label, at, color=colour, **move, **look)
-    handles = _method_handles(points)
-    axes.legend(handles=handles, **{**_LEGEND, "loc": "lower right"})
+    anchor = (1 - 2.2 / width, 1 - 1.45 / height)
+    handles = _handles(points, methods, front)
+    figure.legend(handles=handles, bbox_to_anchor=anchor, loc="upper left", **_LEGEND)
+    return save_figure(figure, path)
 
 
 def _places(points: Sequence[QualityPoint], order: Sequence[str]) -> dict[QualityPoint, float]:
@@ -221,18 +187,25 @@ def _scales(axes: Any, points: Sequence[QualityPoint], measure: str, budget: int
         axes.annotate(f"uncompressed {level:.3f}", **at, **text)
 
 
-def _mark(axes: Any, point: QualityPoint, x: float, *, colour: str, faded: bool) -> None:
-    """A point and its interval."""
+def _mark(axes: Any, point: QualityPoint, x: float, colour: str, *, faded: bool) -> None:
+    """A point and its interval, and its name if it is the one to look at."""
     width, alpha, zorder = (0.6, 0.25, 2) if faded else (1.4, 0.8, 2.5)
     axes.vlines(x, *point.interval, color=colour, linewidth=width, alpha=alpha, zorder=zorder)
     look = {"color": colour, "edgecolors": "white", "linewidths": 0.8}
     look |= {"alpha": 0.4, "zorder": 3} if faded else {"alpha": 1.0, "zorder": 4}
     axes.scatter(x, point.mean, s=80, marker=_MARKERS.get(point.bits, "P"), **look)
+    if point.emphasis:
+        text = {"fontsize": _SMALL, "fontweight": "bold", "ha": "right", "zorder": 6}
+        move = {"xytext": (-14, 12), "textcoords": "offset points"}
+        axes.annotate(point.label, (x, point.mean), color=colour, **move, **text)
 
 
-def _handles(points: Sequence[QualityPoint], front: bool) -> list[Any]:
+def _handles(points: Sequence[QualityPoint], methods: Sequence[str], front: bool) -> list[Any]:
     """What the legend explains, under headings: methods, bits and the rest."""
-    handles = [_dot("method", color=INK), *_method_handles(points)]
+    handles = [_dot("method", color=INK)]
+    for method in methods:
+        look = {"color": colour_of(method, methods), "marker": "o", "ms": 8}
+        handles.append(_dot(_NAMES.get(method, method), **look))
     bits = sorted({point.bits for point in points}, reverse=True)
     if len(bits) > 1:
         handles += [_dot(""), _dot("bits a number", color=INK)]
@@ -240,11 +213,6 @@ def _handles(points: Sequence[QualityPoint], front: bool) -> list[Any]:
     handles += [_dot(""), _dot("95% interval", marker="|", color=QUIET, ms=14)]
     ring = _dot("Pareto front", marker="o", color=INK, mfc="none", ms=12)
     return [*handles, ring] if front else handles
-
-
-def _method_handles(points: Sequence[QualityPoint]) -> list[Any]:
-    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
-    return [_dot(_NAMES.get(m, m), color=colour_of(m, methods), marker="o", ms=8) for m in methods]
 
 
 def _dot(label: str, **look: Any) -> Any:
