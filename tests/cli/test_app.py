@@ -59,6 +59,8 @@ def test_flags_are_the_same_everywhere():
         wanted = EVERYWHERE | (set() if name == "demo" else DATA)
         wanted |= set() if name in ("demo", "info", "mine") else {"--head"}
         wanted -= {"--seed"} if name == "mine" else set()
+        if name == "info":
+            wanted = {"--dataset", "--document-vectors", "--encoder", "--device", "--json"}
         if name == "models":  # no texts, no head, nothing drawn by chance
             wanted = {"--json"}
         if name in ("reproduce", "frontier"):  # several collections, encoders, heads and seeds
