@@ -22,7 +22,7 @@ Vectors = Mapping[str, "tuple[Tensor, list[str] | None]"]
 
 def encode(
     output: Annotated[Path, option(_OUTPUT, metavar="FILE")],
-    head: Annotated[str | None, option(options.HEAD, metavar="FOLDER|KIND", panel="Head")] = None,
+    head: Annotated[str | None, option(options.HEAD, "Head", "FOLDER|KIND")] = None,
     dataset: options.Dataset = None,
     split: options.Split = None,
     pool: options.Pool = None,

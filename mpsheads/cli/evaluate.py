@@ -22,10 +22,9 @@ _RUN_OUTPUT = "Write the ranking of the head, if any, as a TREC run."
 
 def evaluate(
     head: Annotated[
-        list[str] | None,
-        option(f"{options.HEAD} Repeat it for each.", metavar="FOLDER|KIND", panel="Head"),
+        list[str] | None, option(f"{options.HEAD} Repeat it for each.", "Head", "FOLDER|KIND")
     ] = None,
-    baseline: Annotated[str, option(_BASELINE, panel="Head")] = _UNCOMPRESSED,
+    baseline: Annotated[str, option(_BASELINE, "Head")] = _UNCOMPRESSED,
     dataset: options.Dataset = None,
     split: options.Split = None,
     pool: options.Pool = None,

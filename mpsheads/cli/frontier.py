@@ -28,17 +28,17 @@ _COLUMNS = ("bytes", "parameters", "mean", "kept", "p")
 
 def frontier(
     dataset: Annotated[
-        list[str] | None, option(_DATASET, metavar="FOLDER|ID[:SPLIT][@POOL]", panel=_WHAT)
+        list[str] | None, option(_DATASET, _WHAT, "FOLDER|ID[:SPLIT][@POOL]")
     ] = None,
-    train: Annotated[str | None, option(_TRAIN, metavar="FOLDER|ID[:SPLIT]", panel=_WHAT)] = None,
-    untrained: Annotated[bool, option(_UNTRAINED, "--untrained", panel=_WHAT)] = False,
+    train: Annotated[str | None, option(_TRAIN, _WHAT, "FOLDER|ID[:SPLIT]")] = None,
+    untrained: Annotated[bool, option(_UNTRAINED, _WHAT, flag="--untrained")] = False,
     encoder: options.EncoderName = "minilm",
-    method: Annotated[list[str] | None, option(_METHOD, metavar="LABEL", panel=_WHAT)] = None,
-    size: Annotated[list[int] | None, option(_SIZE, panel=_WHAT)] = None,
+    method: Annotated[list[str] | None, option(_METHOD, _WHAT, "LABEL")] = None,
+    size: Annotated[list[int] | None, option(_SIZE, _WHAT)] = None,
     bits: Annotated[
-        list[int] | None, option("Bits a number, of 32, 8, 4, 2, 1; repeat it.", panel=_WHAT)
+        list[int] | None, option("Bits a number, of 32, 8, 4, 2, 1; repeat it.", _WHAT)
     ] = None,
-    seeds: Annotated[int, option("How many seeds, from 0 on.", panel=_WHAT)] = 1,
+    seeds: Annotated[int, option("How many seeds, from 0 on.", _WHAT)] = 1,
     budget: Annotated[int, option("Bytes a vector that are recommended for.")] = 64,
     output: Annotated[
         Path, option("Folder of results, report and figure.", metavar="FOLDER")
@@ -46,7 +46,7 @@ def frontier(
     plot: Annotated[
         Path | None, option("Also draw the figure here: .png, .svg or .pdf.", metavar="FILE")
     ] = None,
-    report_only: Annotated[bool, option(_REPORT_ONLY, "--report-only")] = False,
+    report_only: Annotated[bool, option(_REPORT_ONLY, flag="--report-only")] = False,
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:

@@ -8,8 +8,11 @@ from mpsheads._optional import optional_import
 typer = optional_import("typer", "retrieval")
 
 
-def option(text: str, *flags: str, metavar: str | None = None, panel: str = "Run") -> Any:
+def option(
+    text: str, panel: str = "Run", metavar: str | None = None, flag: str | None = None
+) -> Any:
     """An option with its help, under a heading of the help page."""
+    flags = () if flag is None else (flag,)
     return typer.Option(*flags, metavar=metavar, help=text, rich_help_panel=panel)
 
 
@@ -22,32 +25,23 @@ _VECTORS = (
     "Embeddings of the queries, .npy or .safetensors, instead of an encoder. Rows without ids are "
     "in the order of the judgments."
 )
-Dataset = Annotated[str | None, option(_DATASET, metavar="FOLDER|ID", panel="Data")]
+Dataset = Annotated[str | None, option(_DATASET, "Data", "FOLDER|ID")]
 Split = Annotated[
-    str | None,
-    option("Which judgments: the name of a file in qrels/.", metavar="NAME", panel="Data"),
+    str | None, option("Which judgments: the name of a file in qrels/.", "Data", "NAME")
 ]
-Pool = Annotated[str | None, option(_POOL, metavar="all|judged|FILE", panel="Data")]
-QueryVectors = Annotated[Path | None, option(_VECTORS, metavar="FILE", panel="Data")]
+Pool = Annotated[str | None, option(_POOL, "Data", "all|judged|FILE")]
+QueryVectors = Annotated[Path | None, option(_VECTORS, "Data", "FILE")]
 DocumentVectors = Annotated[
     Path | None,
-    option(
-        "The same of the documents; rows without ids are in corpus order.",
-        metavar="FILE",
-        panel="Data",
-    ),
+    option("The same of the documents; rows without ids are in corpus order.", "Data", "FILE"),
 ]
 
 _ENCODER = "A name that mpsheads models lists, a folder, or a name on the hub."
-EncoderName = Annotated[str, option(_ENCODER, "--encoder", metavar="MODEL", panel="Encoder")]
-MaxLength = Annotated[int, option("Tokens after which a text is cut.", panel="Encoder")]
-Pooling = Annotated[
-    str, option("How tokens become one vector.", metavar="mean|cls", panel="Encoder")
-]
-QueryPrefix = Annotated[str, option("Put before every query.", metavar="TEXT", panel="Encoder")]
-DocumentPrefix = Annotated[
-    str, option("Put before every document.", metavar="TEXT", panel="Encoder")
-]
+EncoderName = Annotated[str, option(_ENCODER, "Encoder", "MODEL", flag="--encoder")]
+MaxLength = Annotated[int, option("Tokens after which a text is cut.", "Encoder")]
+Pooling = Annotated[str, option("How tokens become one vector.", "Encoder", "mean|cls")]
+QueryPrefix = Annotated[str, option("Put before every query.", "Encoder", "TEXT")]
+DocumentPrefix = Annotated[str, option("Put before every document.", "Encoder", "TEXT")]
 
 HEAD = (
     "Folder of a saved head, or a new one: mps, reference (the paper's), dense, pca or truncation, "
@@ -56,25 +50,19 @@ HEAD = (
 )
 _READOUTS = "direction|probability|state"
 OutFeatures = Annotated[
-    int | None, option("Numbers in a vector of a new head; a third by default.", panel="Head")
+    int | None, option("Numbers in a vector of a new head; a third by default.", "Head")
 ]
-BondDim = Annotated[int | None, option("Largest bond dimension of a new mps head.", panel="Head")]
-Depth = Annotated[int | None, option("Layers of a new mps head.", panel="Head")]
-Ansatz = Annotated[
-    str | None, option("Circuit of a new mps head.", metavar="staircase|brickwork", panel="Head")
-]
-Readout = Annotated[
-    str | None, option("What a new mps head returns.", metavar=_READOUTS, panel="Head")
-]
+BondDim = Annotated[int | None, option("Largest bond dimension of a new mps head.", "Head")]
+Depth = Annotated[int | None, option("Layers of a new mps head.", "Head")]
+Ansatz = Annotated[str | None, option("Circuit of a new mps head.", "Head", "staircase|brickwork")]
+Readout = Annotated[str | None, option("What a new mps head returns.", "Head", _READOUTS)]
 Mixing = Annotated[
     int | None,
-    option(
-        "Layers of rotations that mix the features of a new mps head; 0 for none.", panel="Head"
-    ),
+    option("Layers of rotations that mix the features of a new mps head; 0 for none.", "Head"),
 ]
 
 Device = Annotated[
     str | None, option("cpu, cuda, cuda:1, ...; the fastest by default.", metavar="NAME")
 ]
 Seed = Annotated[int, option("Seed of new heads, of training and of the bootstrap.")]
-AsJson = Annotated[bool, option("Print JSON instead of a table.", "--json")]
+AsJson = Annotated[bool, option("Print JSON instead of a table.", flag="--json")]

@@ -25,21 +25,16 @@ def reproduce(
     name: Annotated[
         list[str] | None, typer.Argument(help=_NAMES, metavar="[EXPERIMENT]...")
     ] = None,
-    train: Annotated[str | None, option(_TRAIN, metavar="COLLECTION[:SPLIT]", panel=_WHAT)] = None,
-    test: Annotated[
-        list[str] | None, option(_TEST, metavar="COLLECTION[:SPLIT][@POOL]", panel=_WHAT)
-    ] = None,
+    train: Annotated[str | None, option(_TRAIN, _WHAT, "COLLECTION[:SPLIT]")] = None,
+    test: Annotated[list[str] | None, option(_TEST, _WHAT, "COLLECTION[:SPLIT][@POOL]")] = None,
     encoder: Annotated[
-        list[str] | None,
-        option("minilm, mpnet, bert, a folder or a hub name; repeat it.", panel=_WHAT),
+        list[str] | None, option("minilm, mpnet, bert, a folder or a hub name; repeat it.", _WHAT)
     ] = None,
     seeds: Annotated[
-        int | None, option("How many seeds, from 0 on; 20 in the paper.", panel=_WHAT)
+        int | None, option("How many seeds, from 0 on; 20 in the paper.", _WHAT)
     ] = None,
-    method: Annotated[list[str] | None, option(_METHOD, metavar="LABEL", panel=_WHAT)] = None,
-    trained: Annotated[
-        str | None, option(_TRAINED, metavar="nothing|head|layers", panel=_WHAT)
-    ] = None,
+    method: Annotated[list[str] | None, option(_METHOD, _WHAT, "LABEL")] = None,
+    trained: Annotated[str | None, option(_TRAINED, _WHAT, "nothing|head|layers")] = None,
     output: Annotated[Path, option("Folder of results and report.", metavar="FOLDER")] = Path(
         "reproduction"
     ),

@@ -32,11 +32,7 @@ _VALIDATION = (
 def train(
     head: Annotated[
         str,
-        option(
-            "mps, reference or dense, or the folder of a saved head.",
-            metavar="KIND|FOLDER",
-            panel="Head",
-        ),
+        option("mps, reference or dense, or the folder of a saved head.", "Head", "KIND|FOLDER"),
     ] = "mps",
     dataset: options.Dataset = None,
     split: options.Split = None,
@@ -54,27 +50,22 @@ def train(
     ansatz: options.Ansatz = None,
     readout: options.Readout = None,
     mixing: options.Mixing = None,
-    epochs: Annotated[int, option("Passes over the pairs.", panel="Training")] = 3,
-    batch_size: Annotated[
-        int, option("Pairs a step; the others are negatives.", panel="Training")
-    ] = 128,
-    learning_rate: Annotated[float | None, option(_RATE, panel="Training")] = None,
-    loss: Annotated[
-        str, option(_LOSS, metavar="contrastive|both|paper", panel="Training")
-    ] = "both",
-    hard_negatives: Annotated[int, option("Mined negatives a pair.", panel="Training")] = 0,
-    triples: Annotated[str | None, option(_TRIPLES, metavar="FILE|ID", panel="Training")] = None,
+    epochs: Annotated[int, option("Passes over the pairs.", "Training")] = 3,
+    batch_size: Annotated[int, option("Pairs a step; the others are negatives.", "Training")] = 128,
+    learning_rate: Annotated[float | None, option(_RATE, "Training")] = None,
+    loss: Annotated[str, option(_LOSS, "Training", "contrastive|both|paper")] = "both",
+    hard_negatives: Annotated[int, option("Mined negatives a pair.", "Training")] = 0,
+    triples: Annotated[str | None, option(_TRIPLES, "Training", "FILE|ID")] = None,
     max_triples: Annotated[
-        int | None, option("Most of them, the first ones; all by default.", panel="Training")
+        int | None, option("Most of them, the first ones; all by default.", "Training")
     ] = None,
     validation: Annotated[
-        str | None,
-        option(_VALIDATION, metavar="FOLDER|ID[:SPLIT][@POOL]", panel="Training"),
+        str | None, option(_VALIDATION, "Training", "FOLDER|ID[:SPLIT][@POOL]")
     ] = None,
     output: Annotated[
         Path, option("Folder of the head, its checkpoint and metrics.", metavar="FOLDER")
     ] = Path("trained-head"),
-    resume: Annotated[bool, option("Continue the run in the folder.", "--resume")] = False,
+    resume: Annotated[bool, option("Continue the run in the folder.", flag="--resume")] = False,
     device: options.Device = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
