@@ -82,15 +82,9 @@ def evaluate(
     for name in names:
         heads[name] = make_head(name, documents=embedded.documents, **made)
     rows = measure_heads(heads, embedded, measures, baseline=baseline, top_k=top_k, seed=seed)
-    report = {
-        "dataset": collection.name,
-        "pool": pool or "all",
-        "queries": len(embedded.query_ids),
-        "documents": len(embedded.document_ids),
-        "encoder": model and encoder,
-        "baseline": baseline,
-        "results": rows,
-    }
+    counts = {"queries": len(embedded.query_ids), "documents": len(embedded.document_ids)}
+    report = {"dataset": collection.name, "pool": pool or "all", **counts}
+    report |= {"encoder": model and encoder, "baseline": baseline, "results": rows}
     if run_output is not None:
         last = list(heads)[-1]
         write_run(embedded.rank(heads[last], top_k=top_k), run_output, tag=last.split("/")[-1])

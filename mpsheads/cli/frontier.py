@@ -8,7 +8,7 @@ from mpsheads.cli.options import option
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
-    from mpsheads.experiments import Row
+    from mpsheads.experiments import Recommendation, Row, Table
 
 _WHAT = "What is measured"
 _DATASET = "Folder of a BEIR collection, or an id of ir_datasets; repeat it."
@@ -80,15 +80,12 @@ def frontier(
     if plot is not None:
         check_format(plot)
     file, notes = output / "results.jsonl", []
-    (label,) = room.encoder_labels([encoder]).values()
-    wanted: dict[str, Any] = {"experiment": "frontier", "encoder": label}
     if not report_only:
         pick_device(device)
-        features = Encoder(encoder, device=device).features
         experiment, notes = room.frontier_experiment(
             dataset or (),
             encoder,
-            features,
+            Encoder(encoder, device=device).features,
             train=train,
             untrained=untrained,
             methods=method or (),
@@ -98,39 +95,52 @@ def frontier(
         )
         train = experiment.train
         room.run_experiments([experiment], file, device=device, progress=show_progress())
-    wanted |= {"train": room.name_of(train)} if train else {}
+    (label,) = room.encoder_labels([encoder]).values()
     tests = [room.name_of(test if "@" in test else f"{test}@all") for test in dataset or ()]
     lines = [
         line
         for line in room.read_results(file)
-        if all(line[name] == value for name, value in wanted.items())
+        if (line["experiment"], line["encoder"]) == ("frontier", label)
+        and (train is None or line["train"] == room.name_of(train))
         and (not tests or line["test"] in tests)
     ]
     measured = room.frontier_table(lines)
     chosen = room.recommend(measured.rows, budget)
     paths = room.write_frontier(lines, measured, chosen, output, notes=notes, plot=plot)
-    front = room.pareto_front(measured.rows)
-    files = [str(path) for path in (file, *paths)]
-    if as_json:
-        kept = {"kept_interval": chosen.kept_interval, "sentence": chosen.sentence}
-        kept |= {"budget": budget, "best": str(chosen.best), "tied": list(map(str, chosen.tied))}
-        rows = [{**_values(row), "on_front": row in front} for row in measured.rows]
-        report = {name: getattr(measured, name) for name in ("encoder", "train", "measure")}
-        report |= {"tests": list(measured.tests), "recommendation": _values(chosen.row) | kept}
-        print_json({**report, "rows": rows, "notes": notes, "files": files})
-        return
-    out = console()
+    show = _print_json if as_json else _print
+    show(measured, chosen, notes, [str(path) for path in (file, *paths)])
+
+
+def _print(measured: "Table", chosen: "Recommendation", notes: list[str], files: list[str]) -> None:
+    from mpsheads.experiments import cells, pareto_front
+
+    out, texts = console(), dict(zip(measured.rows, cells(measured), strict=True))
     out.print(
         f"Pareto front of {len(measured.rows)} settings: {measured.encoder}, "
         f"{', '.join(measured.tests)}; trained and fitted on {measured.train}",
         markup=False,
     )
-    cells = dict(zip(measured.rows, room.cells(measured), strict=True))
-    columns = [name for name in _COLUMNS if name in cells[front[0]]]
-    shown = [[str(row), *(cells[row][name] for name in columns)] for row in front]
+    columns = [name for name in _COLUMNS if name in texts[measured.rows[0]]]
+    front = pareto_front(measured.rows)
+    shown = [[str(row), *(texts[row][name] for name in columns)] for row in front]
     out.print(table(["numbers × bits", *columns], shown))
     for text in (chosen.sentence, *notes, f"results, report and figure: {', '.join(files)}"):
         out.print(f"{text}\n", markup=False)
+
+
+def _print_json(
+    measured: "Table", chosen: "Recommendation", notes: list[str], files: list[str]
+) -> None:
+    from mpsheads.experiments import pareto_front
+
+    front = pareto_front(measured.rows)
+    kept = {"kept_interval": chosen.kept_interval, "sentence": chosen.sentence}
+    kept |= {"budget": chosen.budget, "best": str(chosen.best)}
+    kept["tied"] = [str(row) for row in chosen.tied]
+    rows = [{**_values(row), "on_front": row in front} for row in measured.rows]
+    report = {name: getattr(measured, name) for name in ("encoder", "train", "measure")}
+    report |= {"tests": list(measured.tests), "recommendation": _values(chosen.row) | kept}
+    print_json({**report, "rows": rows, "notes": notes, "files": files})
 
 
 def _values(row: "Row") -> dict[str, Any]:

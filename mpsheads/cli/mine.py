@@ -57,8 +57,8 @@ def mine(
     where = inputs.pick_device(device)
     if output.is_dir():
         raise ValueError(f"`output` {output} is a folder. Give the name of a file.")
-    texts = Texts(dataset, split, pool, query_vectors, document_vectors)
-    texts = inputs.with_training_split(texts)
+    given = Texts(dataset, split, pool, query_vectors, document_vectors)
+    texts = inputs.with_training_split(given)
     collection, candidates = inputs.read_collection(texts)
     doc_ids = inputs.documents_to_train_on(collection, candidates)
     documents = {doc_id: collection.documents[doc_id] for doc_id in doc_ids}
@@ -81,9 +81,8 @@ def mine(
     )
     if not mined.triples:
         raise ValueError(
-            f"No pair of {collection.name} has a negative: of {mined.candidates:,} candidates "
-            f"{mined.filtered:,} are too near to the relevant document. Lower `margin`, or raise "
-            f"`depth`."
+            f"No pair of {collection.name} has a negative: {mined.filtered:,} of "
+            f"{mined.candidates:,} candidates are too near. Lower `margin`, or raise `depth`."
         )
     write_triples(mined.triples, output)
     report = {"dataset": collection.name, "encoder": model and encoder, "by": by, "count": count}

@@ -119,8 +119,7 @@ def train(
     measured = {"on": name, "measure": _MEASURE, "best": result.best_validation}
     measured["uncompressed"] = sum(uncompressed) / len(uncompressed)
     report = {"dataset": data[0].name, "pairs": len(pairs), "validation": measured}
-    report |= _report(result)
-    print_json(report) if as_json else _print(report)
+    print_json(report | _report(result)) if as_json else _print(report | _report(result))
 
 
 def _check(texts: Texts, triples: str | None, hard_negatives: int, new_folder: Path | None) -> None:

@@ -74,7 +74,7 @@ def test_a_pool_bounds_what_is_taken(command, data):
         (["--margin", "-1"], "`--margin` must lie in [0, 2), got -1.0"),
         (["--skip", "100"], "`--skip` must lie in [0, `--depth` = 100), got 100"),
         (["--language", "klingon"], "`--language` must be one of"),
-        (["--margin", "1.9"], "No pair of tiny/train has a negative: of"),
+        (["--margin", "1.9"], "No pair of tiny/train has a negative:"),
         (["--split", "nosuch"], "'nosuch' is not one of"),
         (["--output", "."], "`--output` . is a folder"),
     ],
