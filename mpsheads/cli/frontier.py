@@ -77,8 +77,7 @@ def frontier(
     check_positive(budget=budget, seeds=seeds)
     if budget < room.FEWEST_BYTES:
         raise ValueError(f"`budget` must be at least {room.FEWEST_BYTES}, got {budget}.")
-    if plot is not None:
-        check_format(plot)
+    check_format(plot or "frontier.svg")
     file, notes = output / "results.jsonl", []
     if not report_only:
         pick_device(device)
@@ -107,8 +106,8 @@ def frontier(
     measured = room.frontier_table(lines)
     chosen = room.recommend(measured.rows, budget)
     paths = room.write_frontier(lines, measured, chosen, output, notes=notes, plot=plot)
-    show = _print_json if as_json else _print
-    show(measured, chosen, notes, [str(path) for path in (file, *paths)])
+    files = [str(path) for path in (file, *paths)]
+    (_print_json if as_json else _print)(measured, chosen, notes, files)
 
 
 def _print(measured: "Table", chosen: "Recommendation", notes: list[str], files: list[str]) -> None:
