@@ -106,8 +106,7 @@ def frontier(
     measured = room.frontier_table(lines)
     chosen = room.recommend(measured.rows, budget)
     paths = room.write_frontier(lines, measured, chosen, output, notes=notes, plot=plot)
-    files = [str(path) for path in (file, *paths)]
-    (_print_json if as_json else _print)(measured, chosen, notes, files)
+    (_print_json if as_json else _print)(measured, chosen, notes, [str(file), *map(str, paths)])
 
 
 def _print(measured: "Table", chosen: "Recommendation", notes: list[str], files: list[str]) -> None:

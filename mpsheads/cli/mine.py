@@ -54,13 +54,13 @@ def mine(
     from mpsheads.retrieval import write_triples
     from mpsheads.training import mine_triples
 
-    where = inputs.pick_device(device)
+    where, limit = inputs.pick_device(device), None if no_filter else margin
     if output.is_dir():
         raise ValueError(f"`output` {output} is a folder. Give the name of a file.")
     given = Texts(dataset, split, pool, query_vectors, document_vectors)
     texts = inputs.with_training_split(given)
-    collection, candidates = inputs.read_collection(texts)
-    doc_ids = inputs.documents_to_train_on(collection, candidates)
+    collection, judged = inputs.read_collection(texts)
+    doc_ids = inputs.documents_to_train_on(collection, judged)
     documents = {doc_id: collection.documents[doc_id] for doc_id in doc_ids}
     model, source = None, replace(collection, documents=documents)
     if by != "bm25" or not no_filter:
@@ -72,7 +72,7 @@ def mine(
         source,
         by,
         count,
-        margin=None if no_filter else margin,
+        margin=limit,
         skip=skip,
         depth=depth,
         language=None if language == "none" else language,
@@ -86,9 +86,8 @@ def mine(
         )
     write_triples(mined.triples, output)
     report = {"dataset": collection.name, "encoder": model and encoder, "by": by, "count": count}
-    report |= {"margin": None if no_filter else margin, "negatives": len(mined.triples)}
     report |= {name: value for name, value in asdict(mined).items() if name != "triples"}
-    report["output"] = str(output)
+    report |= {"margin": limit, "negatives": len(mined.triples), "output": str(output)}
     print_json(report) if as_json else _print(report)
 
 

@@ -85,10 +85,8 @@ def train(
     from mpsheads.training import TrainingConfig, ranking_validation, training_data
     from mpsheads.training import train as train_model
 
-    where = inputs.pick_device(device)
-    config = TrainingConfig(
-        epochs, batch_size, learning_rate, loss, hard_negatives=hard_negatives, seed=seed
-    )
+    where, more = inputs.pick_device(device), {"hard_negatives": hard_negatives, "seed": seed}
+    config = TrainingConfig(epochs, batch_size, learning_rate, loss, **more)
     texts = Texts(dataset, split, pool, query_vectors, document_vectors)
     _check(texts, triples, hard_negatives, None if resume else output)
     texts = inputs.with_training_split(texts)
@@ -119,7 +117,8 @@ def train(
     measured = {"on": name, "measure": _MEASURE, "best": result.best_validation}
     measured["uncompressed"] = sum(uncompressed) / len(uncompressed)
     report = {"dataset": data[0].name, "pairs": len(pairs), "validation": measured}
-    print_json(report | _report(result)) if as_json else _print(report | _report(result))
+    report |= _report(result)
+    print_json(report) if as_json else _print(report)
 
 
 def _check(texts: Texts, triples: str | None, hard_negatives: int, new_folder: Path | None) -> None:
