@@ -1,5 +1,6 @@
 """The application: its commands, and how errors become one line and exit code 2."""
 
+import inspect
 import re
 import sys
 from typing import Any
@@ -11,7 +12,7 @@ from mpsheads.cli.frontier import frontier
 from mpsheads.cli.info import info
 from mpsheads.cli.mine import mine
 from mpsheads.cli.models import models
-from mpsheads.cli.options import in_groups, typer
+from mpsheads.cli.options import typer
 from mpsheads.cli.reproduce import reproduce
 from mpsheads.cli.train import train
 
@@ -28,15 +29,19 @@ _ALIASES = {
 
 
 class _OneLineGroup(typer.core.TyperGroup):
-    """Commands whose errors are one line on stderr, with exit code 2 and no half-told story."""
+    """Commands whose errors are one line on stderr, with exit code 2 and no half-told story.
+
+    With --debug anywhere, the traceback is shown.
+    """
 
     def main(self, args: Any = None, **extra: Any) -> Any:
-        args = [str(arg) for arg in (sys.argv[1:] if args is None else args)] or ["--help"]
+        given = [str(arg) for arg in (sys.argv[1:] if args is None else args)]
+        args = [arg for arg in given if arg != "--debug"] or ["--help"]
         code = 2
         try:
             code = super().main(args, **{**extra, "standalone_mode": False})
         except (ValueError, TypeError, OSError, ImportError) as error:
-            if "--debug" in args:
+            if "--debug" in given:
                 raise
             self._fail(_one_line(error), args[0])
         except Exception as error:
@@ -87,7 +92,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     help="Compress text embeddings with a simulated quantum circuit, and measure what it costs.",
-    epilog="Start with [bold]mpsheads demo[/bold]. Each command has its own --help.",
+    epilog="Start with [bold]mpsheads demo[/bold]. Each command has its own --help. With --debug, "
+    "an error shows its traceback.",
 )
 for _command in _COMMANDS:
-    app.command()(in_groups(_command))
+    _text = inspect.getdoc(_command) or ""
+    app.command(help=re.sub(r"(?<!\n)\n(?!\n)", " ", _text))(_command)  # paragraphs, not lines

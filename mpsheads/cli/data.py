@@ -1,16 +1,23 @@
 """From the options to a device, an encoder and an embedded collection."""
 
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
-from mpsheads.cli.options import DataOptions, ShapeOptions
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
 
-    from mpsheads.heads import ProjectionHead
     from mpsheads.retrieval import Collection, EmbeddedCollection, Encoder, Pool
+
+
+class Texts(NamedTuple):
+    """Which texts, or which vectors."""
+
+    dataset: str | None
+    split: str | None
+    pool: str | None
+    query_vectors: Path | None
+    document_vectors: Path | None
 
 
 def pick_device(device: str | None) -> "torch.device":
@@ -36,9 +43,7 @@ def show_progress() -> bool:
     return sys.stderr.isatty()
 
 
-def read_collection(
-    data: DataOptions, *, default_pool: str = "all"
-) -> "tuple[Collection, Pool | None]":
+def read_collection(texts: Texts, *, default_pool: str = "all") -> "tuple[Collection, Pool | None]":
     """The collection that the options name, and the candidates of each query.
 
     Raises:
@@ -46,41 +51,48 @@ def read_collection(
     """
     from mpsheads.retrieval import candidate_pool, load_collection
 
-    if data.dataset is None:
+    if texts.dataset is None:
         raise ValueError("Give `dataset`: the folder of a BEIR collection or an ir_datasets id.")
-    collection = load_collection(data.dataset, data.split)
-    return collection, candidate_pool(collection, data.pool or default_pool)
+    collection = load_collection(texts.dataset, texts.split)
+    return collection, candidate_pool(collection, texts.pool or default_pool)
 
 
-def make_encoder(data: DataOptions, device: str | None) -> "Encoder | None":
+def make_encoder(
+    texts: Texts,
+    device: str | None,
+    encoder: str,
+    max_length: int,
+    pooling: str,
+    query_prefix: str,
+    document_prefix: str,
+) -> "Encoder | None":
     """The encoder that the options describe; `None` if both kinds of vectors come from files."""
     from mpsheads.retrieval import Encoder
 
-    if data.query_vectors and data.document_vectors:
+    if texts.query_vectors and texts.document_vectors:
         return None
     return Encoder(
-        data.encoder,
-        pooling=data.pooling,  # pyright: ignore[reportArgumentType]  # checked there
-        max_length=data.max_length,
+        encoder,
+        pooling=pooling,  # pyright: ignore[reportArgumentType]  # checked there
+        max_length=max_length,
         device=device,
-        dtype=data.dtype,
-        query_prefix=data.query_prefix,
-        document_prefix=data.document_prefix,
+        query_prefix=query_prefix,
+        document_prefix=document_prefix,
     )
 
 
-def width(data: DataOptions, encoder: "Encoder | None") -> int:
+def width(texts: Texts, encoder: "Encoder | None") -> int:
     """How many numbers an embedding has, before anything is encoded."""
     from mpsheads.retrieval import load_vectors
 
-    if data.document_vectors is not None:
-        return load_vectors(data.document_vectors, name="documents")[0].shape[1]
+    if texts.document_vectors is not None:
+        return load_vectors(texts.document_vectors, name="documents")[0].shape[1]
     assert encoder is not None
     return encoder.features
 
 
-def embed_collection(
-    data: DataOptions,
+def embed_texts(
+    texts: Texts,
     encoder: "Encoder | None",
     collection: "Collection",
     pool: "Pool | None" = None,
@@ -94,19 +106,19 @@ def embed_collection(
         encoder,
         pool=pool,
         document_ids=document_ids,
-        query_vectors=data.query_vectors,
-        document_vectors=data.document_vectors,
+        query_vectors=texts.query_vectors,
+        document_vectors=texts.document_vectors,
         progress=show_progress(),
     )
 
 
-def with_training_split(data: DataOptions) -> DataOptions:
+def with_training_split(texts: Texts) -> Texts:
     """The options with the split train, if they name none and the collection has it."""
     from mpsheads.retrieval import has_split
 
-    if data.dataset and data.split is None and has_split(data.dataset, "train"):
-        return replace(data, split="train")
-    return data
+    if texts.dataset and texts.split is None and has_split(texts.dataset, "train"):
+        return texts._replace(split="train")
+    return texts
 
 
 def documents_to_train_on(collection: "Collection", pool: "Pool | None") -> list[str]:
@@ -116,18 +128,3 @@ def documents_to_train_on(collection: "Collection", pool: "Pool | None") -> list
     relevant = (d for grades in collection.qrels.values() for d, g in grades.items() if g > 0)
     ids = {doc_id for doc_id in relevant if doc_id in collection.documents}
     return sorted(ids.union(*pool.values()))
-
-
-def head_from(
-    named: str,
-    features: int,
-    shape: ShapeOptions,
-    seed: int,
-    device: "torch.device",
-    documents: "torch.Tensor | None" = None,
-) -> "ProjectionHead":
-    """The head that `--head` names; without documents to fit it, to see that it can be made."""
-    from mpsheads.heads import make_head
-
-    settings = {name: value for name, value in vars(shape).items() if value is not None}
-    return make_head(named, features, documents=documents, seed=seed, device=device, **settings)

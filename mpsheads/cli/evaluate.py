@@ -1,30 +1,47 @@
 """`mpsheads evaluate`: how good rankings are, with heads or without, and which differ."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from mpsheads.cli.options import DataOptions, RunOptions, ShapeOptions
+from mpsheads.cli import options
+from mpsheads.cli.data import Texts
+from mpsheads.cli.options import option
 from mpsheads.cli.output import console, print_json, probability, table, with_interval
-
-if TYPE_CHECKING:
-    from mpsheads.retrieval import EmbeddedCollection
 
 _UNCOMPRESSED = "uncompressed"
 _MEASURES = ["nDCG@10", "RR@10", "R@100"]
 _WIDE = 100  # columns of a terminal
+_BASELINE = "What the others are tested against: one of the heads."
+_MEASURE = (
+    "Measure, spelled as in ir-measures; repeat it. The first one is tested. By default nDCG@10, "
+    "RR@10 and R@100."
+)
+_PLOT = "Draw the first measure against bytes a vector."
+_RUN_OUTPUT = "Write the ranking of the head, if any, as a TREC run."
 
 
 def evaluate(
-    data: DataOptions,
-    shape: ShapeOptions,
-    run: RunOptions,
-    head: list[str] | None = None,
-    baseline: str = _UNCOMPRESSED,
-    measure: list[str] | None = None,
-    plot: Path | None = None,
-    run_output: Path | None = None,
-    per_query: bool = False,
-    top_k: int = 1000,
+    head: Annotated[
+        list[str] | None, option(f"{options.HEAD} Repeat it for each.", "Head", "FOLDER|KIND")
+    ] = None,
+    baseline: Annotated[str, option(_BASELINE, "Head")] = _UNCOMPRESSED,
+    dataset: options.Dataset = None,
+    split: options.Split = None,
+    pool: options.Pool = None,
+    query_vectors: options.QueryVectors = None,
+    document_vectors: options.DocumentVectors = None,
+    encoder: options.EncoderName = "minilm",
+    max_length: options.MaxLength = 256,
+    pooling: options.Pooling = "mean",
+    query_prefix: options.QueryPrefix = "",
+    document_prefix: options.DocumentPrefix = "",
+    measure: Annotated[list[str] | None, option(_MEASURE, metavar="NAME")] = None,
+    plot: Annotated[Path | None, option(_PLOT, metavar="FILE")] = None,
+    run_output: Annotated[Path | None, option(_RUN_OUTPUT, metavar="FILE")] = None,
+    top_k: Annotated[int, option("Documents kept a query.")] = 1000,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
 ) -> None:
     """Rank the candidates of each query, with each head and without, and compare the rankings.
 
@@ -40,67 +57,46 @@ def evaluate(
     --head truncation:128 --plot heads.png[/cyan]
     """
     from mpsheads.cli import data as inputs
+    from mpsheads.heads import make_head
     from mpsheads.plotting import check_format, quality_points, quality_vs_bytes
     from mpsheads.retrieval import check_measures, measure_heads, write_run
-    from mpsheads.retrieval import evaluate as evaluate_run
 
-    device, measures = inputs.pick_device(run.device), measure or _MEASURES
+    where, measures = inputs.pick_device(device), measure or _MEASURES
     check_measures(measures)
-    _check(head or [], plot, run_output)
-    if plot is not None:
-        check_format(plot)
-    collection, pool = inputs.read_collection(data)
-    encoder = inputs.make_encoder(data, run.device)
+    if plot is not None and not head:
+        raise ValueError("`plot` needs at least one `head` to draw.")
+    check_format(plot or "plot.png")
+    if run_output is not None and len(head or ()) > 1:
+        raise ValueError(f"`run_output` takes the ranking of one `head`, got {len(head or ())}.")
+    texts = Texts(dataset, split, pool, query_vectors, document_vectors)
+    collection, candidates = inputs.read_collection(texts)
+    model = inputs.make_encoder(
+        texts, device, encoder, max_length, pooling, query_prefix, document_prefix
+    )
     names = [name for name in dict.fromkeys([*(head or []), baseline]) if name != _UNCOMPRESSED]
-    features = inputs.width(data, encoder)
+    made = {"in_features": inputs.width(texts, model), "seed": seed, "device": where}
     for name in names:  # a wrong one is told before anything is encoded
-        inputs.head_from(name, features, shape, run.seed, device)
-    embedded = inputs.embed_collection(data, encoder, collection, pool)
+        make_head(name, **made)
+    embedded = inputs.embed_texts(texts, model, collection, candidates)
     heads: dict[str, Any] = {_UNCOMPRESSED: None}
     for name in names:
-        heads[name] = inputs.head_from(name, features, shape, run.seed, device, embedded.documents)
-    rows = measure_heads(heads, embedded, measures, baseline=baseline, top_k=top_k, seed=run.seed)
-    report = {**_report(data, embedded), "baseline": baseline, "results": rows}
-    report["encoder"] = None if encoder is None else data.encoder
+        heads[name] = make_head(name, documents=embedded.documents, **made)
+    rows = measure_heads(heads, embedded, measures, baseline=baseline, top_k=top_k, seed=seed)
+    counts = {"queries": len(embedded.query_ids), "documents": len(embedded.document_ids)}
+    report = {"dataset": collection.name, "pool": pool or "all", **counts}
+    report |= {"encoder": model and encoder, "baseline": baseline, "results": rows}
     if run_output is not None:
         last = list(heads)[-1]
         write_run(embedded.rank(heads[last], top_k=top_k), run_output, tag=last.split("/")[-1])
-    if per_query:
-        rankings = {label: embedded.rank(made, top_k=top_k) for label, made in heads.items()}
-        report["per_query"] = {
-            label: evaluate_run(ranking, embedded.qrels, measures).per_query
-            for label, ranking in rankings.items()
-        }
     if plot is not None:
         subtitle = f"{collection.name}, {len(embedded.query_ids):,} queries"
         points = quality_points(rows, measures[0])
         quality_vs_bytes(points, plot, measure=measures[0], subtitle=subtitle)
-    print_json(report) if run.as_json else _print(report, measures)
-
-
-def _report(data: DataOptions, embedded: "EmbeddedCollection") -> dict[str, Any]:
-    return {
-        "dataset": embedded.collection.name,
-        "pool": data.pool or "all",
-        "queries": len(embedded.query_ids),
-        "documents": len(embedded.document_ids),
-    }
-
-
-def _check(heads: list[str], plot: Path | None, run_output: Path | None) -> None:
-    if plot is not None and not heads:
-        raise ValueError("`plot` needs at least one `head` to draw.")
-    if run_output is not None and len(heads) > 1:
-        raise ValueError(f"`run_output` takes the ranking of one `head`, got {len(heads)}.")
+    print_json(report) if as_json else _print(report, measures)
 
 
 def _print(report: dict[str, Any], measures: list[str]) -> None:
     out, rows = console(), report["results"]
-    for label, queries in report.get("per_query", {}).items():
-        lines = [
-            [q, *(f"{values[name]:.4f}" for name in measures)] for q, values in queries.items()
-        ]
-        out.print(table([label, *measures], lines))
     out.print(
         f"{report['dataset']}, {report['queries']:,} queries, {report['documents']:,} documents, "
         f"pool {report['pool']}. Brackets: 95% bootstrap intervals."
@@ -111,9 +107,8 @@ def _print(report: dict[str, Any], measures: list[str]) -> None:
         means = list(row["measures"].values())
         shown = [with_interval(mean, "\n") for mean in means[:intervals]]
         shown += [f"{mean['mean']:.3f}" for mean in means[intervals:]]
-        cells.append(
-            [row["label"], f"{row['parameters']:,}", f"{row['bytes_per_vector']:,}", *shown]
-        )
+        sizes = (f"{row[name]:,}" for name in ("parameters", "bytes_per_vector"))
+        cells.append([row["label"], *sizes, *shown])
     if len(rows) == 1:
         out.print(table(columns, cells))
         return

@@ -1,37 +1,54 @@
 """`mpsheads frontier`: quality against bytes a vector, and what to take for a budget."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mpsheads.cli.options import RunOptions
+from mpsheads.cli import options
+from mpsheads.cli.options import option
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
-    from mpsheads.experiments import Frontier
+    from mpsheads.experiments import Recommendation, Row, Table
 
-
-@dataclass(frozen=True)
-class FrontierOptions:
-    """What is measured, and on what."""
-
-    dataset: list[str] | None = None
-    train: str | None = None
-    untrained: bool = False
-    encoder: str = "minilm"
-    method: list[str] | None = None
-    size: list[int] | None = None
-    bits: list[int] | None = None
-    seeds: int = 1
+_WHAT = "What is measured"
+_DATASET = "Folder of a BEIR collection, or an id of ir_datasets; repeat it."
+_TRAIN = (
+    "Where heads are trained, and PCA and quantisers fitted; the split train of the dataset by "
+    "default."
+)
+_UNTRAINED = "Train nothing: what is fitted to the documents of the dataset alone."
+_METHOD = (
+    "truncation, pca, pq, opq, dense, reference, mps or 'mps, untrained'; repeat it. All by "
+    "default."
+)
+_SIZE = "Numbers a vector; repeat it. By default all, 1/2, 1/3, 1/6, 1/12 of the features."
+_REPORT_ONLY = "Run nothing: make the report from OUTPUT/results.jsonl."
+_COLUMNS = ("bytes", "parameters", "mean", "kept", "p")
 
 
 def frontier(
-    options: FrontierOptions,
-    run: RunOptions,
-    budget: int = 64,
-    output: Path = Path("frontier"),
-    plot: Path | None = None,
-    report_only: bool = False,
+    dataset: Annotated[
+        list[str] | None, option(_DATASET, _WHAT, "FOLDER|ID[:SPLIT][@POOL]")
+    ] = None,
+    train: Annotated[str | None, option(_TRAIN, _WHAT, "FOLDER|ID[:SPLIT]")] = None,
+    untrained: Annotated[bool, option(_UNTRAINED, _WHAT, flag="--untrained")] = False,
+    encoder: options.EncoderName = "minilm",
+    method: Annotated[list[str] | None, option(_METHOD, _WHAT, "LABEL")] = None,
+    size: Annotated[list[int] | None, option(_SIZE, _WHAT)] = None,
+    bits: Annotated[
+        list[int] | None, option("Bits a number, of 32, 8, 4, 2, 1; repeat it.", _WHAT)
+    ] = None,
+    seeds: Annotated[int, option("How many seeds, from 0 on.", _WHAT)] = 1,
+    budget: Annotated[int, option("Bytes a vector that are recommended for.")] = 64,
+    output: Annotated[
+        Path, option("Folder of results, report and figure.", metavar="FOLDER")
+    ] = Path("frontier"),
+    plot: Annotated[
+        Path | None, option("Also draw the figure here: .png, .svg or .pdf.", metavar="FILE")
+    ] = None,
+    report_only: Annotated[bool, option(_REPORT_ONLY, flag="--report-only")] = False,
+    device: options.Device = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure nDCG@10 against bytes a vector, and recommend a setting for a budget.
 
@@ -40,7 +57,7 @@ def frontier(
     for it, with DATASET@FILE those of a TREC run. Several datasets give their mean.
 
     Results go to OUTPUT/results.jsonl as soon as they are known: a run that was stopped goes on
-    where it was.
+    where it was. The report is of all results there of this encoder and these datasets.
 
     [bold]Examples[/bold]
 
@@ -57,51 +74,73 @@ def frontier(
     from mpsheads.plotting import check_format
     from mpsheads.retrieval import Encoder
 
-    check_positive(budget=budget, seeds=options.seeds)
-    if plot is not None:
-        check_format(plot)
-    grid = room.Grid(
-        tests=tuple(options.dataset or ()),
-        train=options.train,
-        untrained=options.untrained,
-        methods=tuple(options.method or ()),
-        sizes=tuple(options.size or ()),
-        bits=tuple(options.bits or ()),
-        seeds=tuple(range(run.seed, run.seed + options.seeds)),
-    )
-    file, label = output / "results.jsonl", room.encoder_label(options.encoder)
-    train, notes = options.train or "", ()
-    if report_only:
-        lines = room.written_lines(grid, room.read_results(file), label)
-    else:
-        pick_device(run.device)
-        encoder = Encoder(options.encoder, device=run.device)
-        runner = room.Runner(encoder, label, file, progress=show_progress())
-        plan, lines = room.run_frontier(grid, runner, budget)
-        train, notes = plan.train, plan.notes
-    made = room.make_frontier(
-        lines, budget, encoder=options.encoder, train=train, notes=notes, device=run.device
-    )
-    files = [str(path) for path in (file, *room.write_frontier(made, output, plot))]
-    if run.as_json:
-        print_json({**made.as_dict(), "files": files})
-    else:
-        _print(made, files)
+    check_positive(budget=budget, seeds=seeds)
+    if budget < room.FEWEST_BYTES:
+        raise ValueError(f"`budget` must be at least {room.FEWEST_BYTES}, got {budget}.")
+    check_format(plot or "frontier.svg")
+    file, notes = output / "results.jsonl", []
+    if not report_only:
+        pick_device(device)
+        experiment, notes = room.frontier_experiment(
+            dataset or (),
+            encoder,
+            Encoder(encoder, device=device).features,
+            train=train,
+            untrained=untrained,
+            methods=method or (),
+            sizes=size or (),
+            bits=bits or (32, 8, 4, 2, 1),
+            seeds=range(seeds),
+        )
+        train = experiment.train
+        room.run_experiments([experiment], file, device=device, progress=show_progress())
+    (label,) = room.encoder_labels([encoder]).values()
+    tests = [room.name_of(test if "@" in test else f"{test}@all") for test in dataset or ()]
+    lines = [
+        line
+        for line in room.read_results(file)
+        if (line["experiment"], line["encoder"]) == ("frontier", label)
+        and (train is None or line["train"] == room.name_of(train))
+        and (not tests or line["test"] in tests)
+    ]
+    measured = room.frontier_table(lines)
+    chosen = room.recommend(measured.rows, budget)
+    paths = room.write_frontier(lines, measured, chosen, output, notes=notes, plot=plot)
+    (_print_json if as_json else _print)(measured, chosen, notes, [str(file), *map(str, paths)])
 
 
-def _print(made: "Frontier", files: list[str]) -> None:
-    """The Pareto front, the recommendation, how to follow it, and what to know of it."""
-    out, measured, tests = console(), made.table, made.table.tests
-    places = [place for place, name in enumerate(made.columns) if name not in tests]
-    rows = [[made.cells(row)[i] for i in places] for row in made.front]
+def _print(measured: "Table", chosen: "Recommendation", notes: list[str], files: list[str]) -> None:
+    from mpsheads.experiments import cells, pareto_front
+
+    out, texts = console(), dict(zip(measured.rows, cells(measured), strict=True))
     out.print(
-        f"Pareto front of {len(measured.rows)} settings: {measured.encoder}, {', '.join(tests)}; "
-        f"trained and fitted on {measured.train}",
+        f"Pareto front of {len(measured.rows)} settings: {measured.encoder}, "
+        f"{', '.join(measured.tests)}; trained and fitted on {measured.train}",
         markup=False,
     )
-    out.print(table([made.columns[i] for i in places], rows))
-    for text in (made.recommendation.sentence, *made.notes):
+    columns = [name for name in _COLUMNS if name in texts[measured.rows[0]]]
+    front = pareto_front(measured.rows)
+    shown = [[str(row), *(texts[row][name] for name in columns)] for row in front]
+    out.print(table(["numbers × bits", *columns], shown))
+    for text in (chosen.sentence, *notes, f"results, report and figure: {', '.join(files)}"):
         out.print(f"{text}\n", markup=False)
-    for text in filter(None, [made.command, made.code]):
-        out.print(f"{text}\n", markup=False, soft_wrap=True)
-    out.print(f"results, report and figures: {', '.join(files)}", markup=False)
+
+
+def _print_json(
+    measured: "Table", chosen: "Recommendation", notes: list[str], files: list[str]
+) -> None:
+    from mpsheads.experiments import pareto_front
+
+    front = pareto_front(measured.rows)
+    kept = {"kept_interval": chosen.kept_interval, "sentence": chosen.sentence}
+    kept |= {"budget": chosen.budget, "best": str(chosen.best)}
+    kept["tied"] = [str(row) for row in chosen.tied]
+    rows = [{**_values(row), "on_front": row in front} for row in measured.rows]
+    report = {name: getattr(measured, name) for name in ("encoder", "train", "measure")}
+    report |= {"tests": list(measured.tests), "recommendation": _values(chosen.row) | kept}
+    print_json({**report, "rows": rows, "notes": notes, "files": files})
+
+
+def _values(row: "Row") -> dict[str, Any]:
+    names = ("method", "size", "bits", "bytes", "parameters", "mean", "sd", "interval", "kept")
+    return {"label": str(row), **{name: getattr(row, name) for name in names}}

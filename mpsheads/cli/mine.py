@@ -1,36 +1,43 @@
 """`mpsheads mine`: hard negatives of each query and relevant document, in a file of triples."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from mpsheads.cli.options import DataOptions, RunOptions
+from mpsheads.cli import options
+from mpsheads.cli.data import Texts
+from mpsheads.cli.options import option
 from mpsheads.cli.output import console, print_json, table
 
-if TYPE_CHECKING:
-    from mpsheads.training import MinedTriples
-
 _FEW = 0.01  # of pairs without negatives that are not worth a word
-
-
-@dataclass(frozen=True)
-class MiningOptions:
-    """What ranks the documents, and which of them are taken."""
-
-    by: str = "both"
-    count: int = 5
-    skip: int = 0
-    depth: int = 100
-    margin: float = 0.05
-    no_filter: bool = False
-    language: str = "english"
+_OUTPUT = "Tab-separated triples, gzipped if the name ends in .gz."
+_BY = "What ranks the documents; both take turns."
+_MARGIN = "How far a negative's cosine must stay below the relevant document's."
+_NO_FILTER = "Take also what may be relevant. With --by bm25 no text is encoded then."
+_LANGUAGE = "Whose stems and stop words BM25 takes; none for words as they are."
 
 
 def mine(
-    data: DataOptions,
-    mining: MiningOptions,
-    run: RunOptions,
-    output: Path,
+    output: Annotated[Path, option(_OUTPUT, metavar="FILE")],
+    dataset: options.Dataset = None,
+    split: options.Split = None,
+    pool: options.Pool = None,
+    query_vectors: options.QueryVectors = None,
+    document_vectors: options.DocumentVectors = None,
+    encoder: options.EncoderName = "minilm",
+    max_length: options.MaxLength = 256,
+    pooling: options.Pooling = "mean",
+    query_prefix: options.QueryPrefix = "",
+    document_prefix: options.DocumentPrefix = "",
+    by: Annotated[str, option(_BY, "Mining", "bm25|encoder|both")] = "both",
+    count: Annotated[int, option("Negatives a pair, at most.", "Mining")] = 5,
+    skip: Annotated[int, option("Highest places of a ranking left out.", "Mining")] = 0,
+    depth: Annotated[int, option("Last place of a ranking taken.", "Mining")] = 100,
+    margin: Annotated[float, option(_MARGIN, "Mining")] = 0.05,
+    no_filter: Annotated[bool, option(_NO_FILTER, "Mining", flag="--no-filter")] = False,
+    language: Annotated[str, option(_LANGUAGE, "Mining")] = "english",
+    device: options.Device = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Find documents that look relevant but are not, for each query and relevant document.
 
@@ -47,55 +54,41 @@ def mine(
     from mpsheads.retrieval import write_triples
     from mpsheads.training import mine_triples
 
-    device = inputs.pick_device(run.device)
+    where, limit = inputs.pick_device(device), None if no_filter else margin
     if output.is_dir():
         raise ValueError(f"`output` {output} is a folder. Give the name of a file.")
-    data = inputs.with_training_split(data)
-    collection, pool = inputs.read_collection(data)
-    doc_ids = inputs.documents_to_train_on(collection, pool)
-    encoder, source = None, collection
-    if mining.by != "bm25" or not mining.no_filter:
-        encoder = inputs.make_encoder(data, run.device)
-        source = inputs.embed_collection(data, encoder, collection, document_ids=doc_ids)
-    elif pool is not None:
-        documents = {doc_id: collection.documents[doc_id] for doc_id in doc_ids}
-        source = replace(collection, documents=documents)
+    given = Texts(dataset, split, pool, query_vectors, document_vectors)
+    texts = inputs.with_training_split(given)
+    collection, judged = inputs.read_collection(texts)
+    doc_ids = inputs.documents_to_train_on(collection, judged)
+    documents = {doc_id: collection.documents[doc_id] for doc_id in doc_ids}
+    model, source = None, replace(collection, documents=documents)
+    if by != "bm25" or not no_filter:
+        model = inputs.make_encoder(
+            texts, device, encoder, max_length, pooling, query_prefix, document_prefix
+        )
+        source = inputs.embed_texts(texts, model, collection, document_ids=doc_ids)
     mined = mine_triples(
         source,
-        mining.by,
-        mining.count,
-        margin=None if mining.no_filter else mining.margin,
-        skip=mining.skip,
-        depth=mining.depth,
-        language=None if mining.language == "none" else mining.language,
-        device=device,
+        by,
+        count,
+        margin=limit,
+        skip=skip,
+        depth=depth,
+        language=None if language == "none" else language,
+        device=where,
         progress=inputs.show_progress(),
     )
-    _check_some(mined, collection.name)
-    write_triples(mined.triples, output)
-    encoded = None if encoder is None else data.encoder
-    report = {"dataset": collection.name, "encoder": encoded, **_report(mined, mining, output)}
-    print_json(report) if run.as_json else _print(report)
-
-
-def _check_some(mined: "MinedTriples", name: str) -> None:
     if not mined.triples:
         raise ValueError(
-            f"No pair of {name} has a negative: of {mined.candidates:,} candidates "
-            f"{mined.filtered:,} are too near to the relevant document. Lower `margin`, or raise "
-            f"`depth`."
+            f"No pair of {collection.name} has a negative: {mined.filtered:,} of "
+            f"{mined.candidates:,} candidates are too near. Lower `margin`, or raise `depth`."
         )
-
-
-def _report(mined: "MinedTriples", mining: MiningOptions, output: Path) -> dict[str, Any]:
-    return {
-        "by": mining.by,
-        "count": mining.count,
-        "margin": None if mining.no_filter else mining.margin,
-        **{name: value for name, value in asdict(mined).items() if name != "triples"},
-        "negatives": len(mined.triples),
-        "output": str(output),
-    }
+    write_triples(mined.triples, output)
+    report = {"dataset": collection.name, "encoder": model and encoder, "by": by, "count": count}
+    report |= {name: value for name, value in asdict(mined).items() if name != "triples"}
+    report |= {"margin": limit, "negatives": len(mined.triples), "output": str(output)}
+    print_json(report) if as_json else _print(report)
 
 
 def _print(report: dict[str, Any]) -> None:

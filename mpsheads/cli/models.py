@@ -1,13 +1,16 @@
 """`mpsheads models`: the encoders with a short name, and how they get here."""
 
-from mpsheads.cli.options import PrintOptions
+from typing import Annotated
+
+from mpsheads.cli import options
+from mpsheads.cli.options import typer
 from mpsheads.cli.output import console, print_json, table
 
 
 def models(
-    shown: PrintOptions,
-    action: str | None = None,
-    name: str | None = None,
+    action: Annotated[str | None, typer.Argument(help="Download a model.", metavar="fetch")] = None,
+    name: Annotated[str | None, typer.Argument(help="Which one.", metavar="NAME")] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """List the encoders with a short name, or fetch one of them.
 
@@ -19,52 +22,43 @@ def models(
 
     [cyan]mpsheads models fetch mpnet[/cyan]
     """
-    from mpsheads.retrieval import NAMED_MODELS
+    from mpsheads.cli.data import show_progress
+    from mpsheads.retrieval import NAMED_MODELS, fetch_model
 
     if action not in (None, "fetch"):
         raise ValueError(
             f'After `mpsheads models` there may only be "fetch" and a name, got {action!r}.'
         )
     if action is None:
-        _list(shown.as_json)
-    elif name is None:
+        _list(as_json)
+        return
+    if name is None:
         raise ValueError(f"Give `name`, the model to fetch: {', '.join(NAMED_MODELS)}.")
-    else:
-        _fetch(name, shown.as_json)
+    was_here = name in NAMED_MODELS and NAMED_MODELS[name].find() is not None
+    folder = fetch_model(name, progress=show_progress())
+    if as_json:
+        print_json({"name": name, "folder": str(folder), "fetched": not was_here})
+        return
+    words = "was here already, in" if was_here else "is in"
+    console().print(f"{name} {words} {folder}", soft_wrap=True, markup=False)
 
 
 def _list(as_json: bool) -> None:
     from mpsheads.retrieval import NAMED_MODELS
 
-    folders = {name: model.find() for name, model in NAMED_MODELS.items()}
+    names = ("name", "source", "features", "megabytes")
+    rows = [{name: getattr(each, name) for name in names} for each in NAMED_MODELS.values()]
+    for row in rows:
+        folder = NAMED_MODELS[row["name"]].find()
+        row["folder"] = folder and str(folder)
     if as_json:
-        rows = [
-            {
-                **{f: getattr(model, f) for f in ("name", "features", "megabytes", "source")},
-                "folder": None if folders[name] is None else str(folders[name]),
-            }
-            for name, model in NAMED_MODELS.items()
-        ]
         print_json({"models": rows})
         return
     cells = [
-        [name, model.source, "yes" if folders[name] else "no", *map(str, sizes)]
-        for name, model in NAMED_MODELS.items()
-        if (sizes := (model.features, model.megabytes))
+        [row["name"], row["source"], "yes" if row["folder"] else "no", *map(str, sizes)]
+        for row in rows
+        if (sizes := (row["features"], row["megabytes"]))
     ]
     out = console()
     out.print(table(["model", "from", "here", "features", "MB"], cells, left=3))
     out.print("mpsheads models fetch NAME brings one that is not here; --encoder NAME uses it.")
-
-
-def _fetch(name: str, as_json: bool) -> None:
-    from mpsheads.cli.data import show_progress
-    from mpsheads.retrieval import NAMED_MODELS, fetch_model
-
-    was_here = name in NAMED_MODELS and NAMED_MODELS[name].find() is not None
-    folder = fetch_model(name, progress=show_progress())
-    if as_json:
-        print_json({"name": name, "folder": str(folder), "fetched": not was_here})
-    else:
-        words = "was here already, in" if was_here else "is in"
-        console().print(f"{name} {words} {folder}", soft_wrap=True, markup=False)

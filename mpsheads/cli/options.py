@@ -1,114 +1,68 @@
-"""How commands take their options: groups that they share, and the help of `options.toml`."""
+"""The options that several commands share, each with its help."""
 
-import inspect
-import re
-import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads._optional import optional_import
 
 typer = optional_import("typer", "retrieval")
-_TEXTS = tomllib.loads((Path(__file__).parent / "options.toml").read_text(encoding="utf-8"))
-_FLAGS = {"as_json": "--json", "file_format": "--format"}  # where it is not the parameter's name
-_ARGUMENTS = {("info", "path"), ("models", "action"), ("models", "name"), ("reproduce", "name")}
 
 
-@dataclass(frozen=True)
-class DataOptions:
-    """Which texts or vectors, and how texts become vectors."""
-
-    dataset: str | None = None
-    split: str | None = None
-    pool: str | None = None
-    query_vectors: Path | None = None
-    document_vectors: Path | None = None
-    encoder: str = "minilm"
-    max_length: int = 256
-    pooling: str = "mean"
-    dtype: str = "auto"
-    query_prefix: str = ""
-    document_prefix: str = ""
+def option(
+    text: str, panel: str = "Run", metavar: str | None = None, flag: str | None = None
+) -> Any:
+    """An option with its help, under a heading of the help page."""
+    flags = () if flag is None else (flag,)
+    return typer.Option(*flags, metavar=metavar, help=text, rich_help_panel=panel)
 
 
-@dataclass(frozen=True)
-class ShapeOptions:
-    """The shape of a head that is made new; `None` is the head's own default."""
+_DATASET = "Folder of a BEIR collection, or an id of ir_datasets such as beir/scifact/test."
+_POOL = (
+    "Documents that each query ranks: all (default; to train: judged), judged, or the path of a "
+    "TREC run. Only these are encoded."
+)
+_VECTORS = (
+    "Embeddings of the queries, .npy or .safetensors, instead of an encoder. Rows without ids are "
+    "in the order of the judgments."
+)
+Dataset = Annotated[str | None, option(_DATASET, "Data", "FOLDER|ID")]
+Split = Annotated[
+    str | None, option("Which judgments: the name of a file in qrels/.", "Data", "NAME")
+]
+Pool = Annotated[str | None, option(_POOL, "Data", "all|judged|FILE")]
+QueryVectors = Annotated[Path | None, option(_VECTORS, "Data", "FILE")]
+DocumentVectors = Annotated[
+    Path | None,
+    option("The same of the documents; rows without ids are in corpus order.", "Data", "FILE"),
+]
 
-    out_features: int | None = None
-    bond_dim: int | None = None
-    depth: int | None = None
-    ansatz: str | None = None
-    readout: str | None = None
-    mixing: int | None = None
+_ENCODER = "A name that mpsheads models lists, a folder, or a name on the hub."
+EncoderName = Annotated[str, option(_ENCODER, "Encoder", "MODEL", flag="--encoder")]
+MaxLength = Annotated[int, option("Tokens after which a text is cut.", "Encoder")]
+Pooling = Annotated[str, option("How tokens become one vector.", "Encoder", "mean|cls")]
+QueryPrefix = Annotated[str, option("Put before every query.", "Encoder", "TEXT")]
+DocumentPrefix = Annotated[str, option("Put before every document.", "Encoder", "TEXT")]
 
+HEAD = (
+    "Folder of a saved head, or a new one: mps, reference (the paper's), dense, pca or truncation, "
+    "also with its size, as in pca:64. Untrained ones are drawn by the seed; mps and pca are "
+    "fitted on the documents."
+)
+_READOUTS = "direction|probability|state"
+OutFeatures = Annotated[
+    int | None, option("Numbers in a vector of a new head; a third by default.", "Head")
+]
+BondDim = Annotated[int | None, option("Largest bond dimension of a new mps head.", "Head")]
+Depth = Annotated[int | None, option("Layers of a new mps head.", "Head")]
+Ansatz = Annotated[str | None, option("Circuit of a new mps head.", "Head", "staircase|brickwork")]
+Readout = Annotated[str | None, option("What a new mps head returns.", "Head", _READOUTS)]
+Mixing = Annotated[
+    int | None,
+    option("Layers of rotations that mix the features of a new mps head; 0 for none.", "Head"),
+]
 
-@dataclass(frozen=True)
-class PrintOptions:
-    """How to print."""
-
-    as_json: bool = False
-    debug: bool = False
-
-
-@dataclass(frozen=True)
-class RunOptions(PrintOptions):
-    """Where and how to run."""
-
-    device: str | None = None
-    seed: int = 0
-
-
-def in_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """A command as Typer takes it.
-
-    Each parameter that is annotated with a dataclass becomes one option a field, and the command
-    gets an instance: so a flag that several commands share is the same everywhere. What the help
-    says of an option stands in `options.toml`.
-    """
-    parameters: list[inspect.Parameter] = []
-    groups: dict[str, Any] = {}
-    for name, parameter in inspect.signature(command).parameters.items():
-        if is_dataclass(parameter.annotation):
-            groups[name] = parameter.annotation
-            parameters += [
-                _parameter(command.__name__, field.name, field.type, field.default)
-                for field in fields(parameter.annotation)
-            ]
-        else:
-            kind, default = parameter.annotation, parameter.default
-            parameters.append(_parameter(command.__name__, name, kind, default))
-
-    def run(**values: Any) -> None:
-        built = {
-            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
-            for name, group in groups.items()
-        }
-        command(**built, **values)
-
-    run.__name__ = command.__name__
-    run.__doc__ = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    vars(run)["__signature__"] = inspect.Signature(parameters)
-    return run
-
-
-def _parameter(command: str, name: str, kind: Any, default: Any) -> inspect.Parameter:
-    """An option, or an argument, with its panel and its help."""
-    panel, text = next(
-        (panel, options[name])
-        for section in (command, "all")
-        for panel, options in _TEXTS.get(section, {}).items()
-        if name in options
-    )
-    metavar, words = (None, text) if isinstance(text, str) else text
-    words = re.sub(r"\[(default: .*)\]$", r" [dim]\\[\1][/dim]", words)
-    if (command, name) in _ARGUMENTS:
-        about = typer.Argument(help=words, metavar=metavar)
-    else:
-        flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
-        about = typer.Option(flag, help=words, metavar=metavar, rich_help_panel=panel)
-    place = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, place, default=default, annotation=Annotated[kind, about])
+Device = Annotated[
+    str | None, option("cpu, cuda, cuda:1, ...; the fastest by default.", metavar="NAME")
+]
+Seed = Annotated[int, option("Seed of new heads, of training and of the bootstrap.")]
+AsJson = Annotated[bool, option("Print JSON instead of a table.", flag="--json")]

@@ -1,45 +1,49 @@
 """`mpsheads reproduce`: the paper's comparisons, or your own, from TOML files to a report."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
-from mpsheads.cli.options import PrintOptions
-from mpsheads.cli.output import console, print_json, table
+from mpsheads.cli import options
+from mpsheads.cli.options import option, typer
+from mpsheads.cli.output import console, print_json
 
-if TYPE_CHECKING:
-    from mpsheads.experiments import Experiment
-
-_BASELINE = "dense"
-
-
-@dataclass(frozen=True)
-class ExperimentOptions:
-    """In what a run differs from the file of the experiment."""
-
-    train: str | None = None
-    triples: str | None = None
-    max_triples: int | None = None
-    test: list[str] | None = None
-    encoder: list[str] | None = None
-    size: list[int] | None = None
-    bits: list[int] | None = None
-    seeds: int | None = None
-    fraction: list[float] | None = None
-    method: list[str] | None = None
-    trained: list[str] | None = None
-    epochs: int | None = None
+_NAMES = (
+    "compression, data-size, epochs, frozen, little-data, research, similarity; all; or TOML files."
+)
+_TRAIN = "Where heads are trained: a BEIR folder or an ir_datasets id, with a split after a colon."
+_TEST = (
+    "Where they are measured; repeat it. The pool is judged (default), all, or the path of a TREC "
+    "run."
+)
+_METHOD = "Only methods with this label; repeat it."
+_TRAINED = "Only methods of which this is trained, and those that train nothing."
+_REPORT_ONLY = "Run nothing: make the report from this file of results, .jsonl or .jsonl.gz."
+_WHAT = "What is run"
 
 
 def reproduce(
-    options: ExperimentOptions,
-    shown: PrintOptions,
-    name: list[str] | None = None,
-    output: Path = Path("reproduction"),
-    baseline: str = _BASELINE,
-    report_only: bool = False,
-    dry_run: bool = False,
-    device: str | None = None,
+    name: Annotated[
+        list[str] | None, typer.Argument(help=_NAMES, metavar="[EXPERIMENT]...")
+    ] = None,
+    train: Annotated[str | None, option(_TRAIN, _WHAT, "COLLECTION[:SPLIT]")] = None,
+    test: Annotated[list[str] | None, option(_TEST, _WHAT, "COLLECTION[:SPLIT][@POOL]")] = None,
+    encoder: Annotated[
+        list[str] | None, option("minilm, mpnet, bert, a folder or a hub name; repeat it.", _WHAT)
+    ] = None,
+    seeds: Annotated[
+        int | None, option("How many seeds, from 0 on; 20 in the paper.", _WHAT)
+    ] = None,
+    method: Annotated[list[str] | None, option(_METHOD, _WHAT, "LABEL")] = None,
+    trained: Annotated[str | None, option(_TRAINED, _WHAT, "nothing|head|layers")] = None,
+    output: Annotated[Path, option("Folder of results and report.", metavar="FOLDER")] = Path(
+        "reproduction"
+    ),
+    baseline: Annotated[
+        str, option("The method that others are compared with.", metavar="LABEL")
+    ] = "dense",
+    report_only: Annotated[Path | None, option(_REPORT_ONLY, metavar="FILE")] = None,
+    device: options.Device = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run the paper's comparisons, or those of your own TOML files, and make a report of them.
 
@@ -51,78 +55,33 @@ def reproduce(
     [cyan]mpsheads reproduce frozen --encoder minilm --train ./train-pairs:train
     --test ./trec-dl:dl19 --test ./trec-dl:dl20 --seeds 3[/cyan]
 
-    [cyan]mpsheads reproduce all --report-only --output reproduction[/cyan]
+    [cyan]mpsheads reproduce --report-only reproduction/results.jsonl[/cyan]
     """
     from mpsheads import experiments as room
     from mpsheads.cli.data import pick_device, show_progress
 
-    if report_only and dry_run:
-        raise ValueError("Give either `report_only` or `dry_run`.")
     pick_device(device)
-    chosen = _chosen(name or ["all"], options)
-    file = output / "results.jsonl"
-    if report_only:
-        expected = room.expected_keys(chosen, room.read_results(file))
-    else:
-        plan = room.run_experiments(
-            chosen, file, device=device, dry_run=dry_run, progress=show_progress()
-        )
-        if dry_run:
-            _print_plan(plan.rows, file, as_json=shown.as_json)
-            return
-        expected = plan.keys
+    chosen = room.select(
+        room.find_experiments(name or ["all"]),
+        methods=method or (),
+        trained=trained,
+        seeds=seeds,
+        train=train,
+        tests=test,
+        encoders=encoder,
+    )
+    file = report_only or output / "results.jsonl"
+    if report_only is None:
+        room.run_experiments(chosen, file, device=device, progress=show_progress())
     names = {experiment.name for experiment in chosen}
     lines = [line for line in room.read_results(file) if not name or line["experiment"] in names]
     labels = dict.fromkeys(line["method"] for line in lines)
-    if baseline != _BASELINE and baseline not in labels:
+    if baseline != "dense" and baseline not in labels:
         raise ValueError(f"`baseline` {baseline!r} has no results; there are {'; '.join(labels)}.")
-    report = room.make_report(lines, baseline, expected or None)
-    written = [str(path) for path in room.write_report(report, output)]
-    if shown.as_json:
-        missing = list(report.missing)
-        print_json(
-            {"results": str(file), "lines": len(lines), "report": written, "missing": missing}
-        )
-        return
-    out = console()
-    out.print(Path(written[0]).read_text(encoding="utf-8"), markup=False, soft_wrap=True)
-    out.print(f"{len(lines):,} results in {file}; report in {' and '.join(written)}")
-
-
-def _chosen(names: list[str], options: ExperimentOptions) -> "list[Experiment]":
-    """The experiments of these names, as the options ask for them."""
-    from mpsheads.experiments import find_experiments, select
-
-    return select(
-        find_experiments(names),
-        methods=options.method or (),
-        trained=options.trained or (),
-        seeds=options.seeds,
-        epochs=options.epochs,
-        train=options.train,
-        triples=options.triples,
-        max_triples=options.max_triples,
-        tests=options.test,
-        encoders=options.encoder,
-        sizes=options.size,
-        bits=options.bits,
-        fractions=options.fraction,
-    )
-
-
-def _print_plan(plan: list[dict[str, Any]], file: Path, *, as_json: bool) -> None:
+    report = room.write_report(lines, output, baseline)
     if as_json:
-        print_json({"results": str(file), "plan": plan})
+        print_json({"results": str(file), "lines": len(lines), "report": str(report)})
         return
-    words = ("experiment", "encoder", "method", "trained")
-    rows = [
-        [
-            *(str(row[name]) for name in words),
-            ", ".join(map(str, row["sizes"])),
-            *(f"{row[name]:,}" for name in ("runs", "to_do")),
-        ]
-        for row in plan
-    ]
     out = console()
-    out.print(table([*words, "sizes", "runs", "to do"], rows, left=5))
-    out.print(f"{sum(row['to_do'] for row in plan):,} to do; results in {file}")
+    out.print(report.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    out.print(f"{len(lines):,} results in {file}; report in {report}")

@@ -1,10 +1,12 @@
 """`mpsheads train`: a head on the judgments of a collection."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mpsheads.cli.options import DataOptions, RunOptions, ShapeOptions
+from mpsheads.cli import options
+from mpsheads.cli.data import Texts
+from mpsheads.cli.options import option
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
@@ -12,32 +14,61 @@ if TYPE_CHECKING:
     from mpsheads.training import TrainingResult
 
 _MEASURE = "nDCG@10"
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train, and what to validate on."""
-
-    epochs: int = 3
-    batch_size: int = 128
-    learning_rate: float | None = None
-    loss: str = "both"
-    hard_negatives: int = 0
-    triples: str | None = None
-    max_triples: int | None = None
-    output: Path = Path("trained-head")
-    resume: bool = False
-    validation_dataset: str | None = None
-    validation_split: str | None = None
-    validation_pool: str | None = None
+_RATE = (
+    "Peak rate of Adam; by default mps 0.003 if fitted, else 0.01; reference 0.01; dense 0.001; "
+    "loss paper 4e-5."
+)
+_LOSS = "What is minimised; paper wants --hard-negatives 5."
+_TRIPLES = (
+    "Train on the pairs and negatives of this file, which mpsheads mine wrote, or of an "
+    "ir_datasets id; --hard-negatives says how many of each pair's."
+)
+_VALIDATION = (
+    "What to measure on after each epoch, every judged document for each query unless there is a "
+    "pool; by default the split dev, else a tenth of the training queries, held out."
+)
 
 
 def train(
-    data: DataOptions,
-    shape: ShapeOptions,
-    training: TrainingOptions,
-    run: RunOptions,
-    head: str = "mps",
+    head: Annotated[
+        str,
+        option("mps, reference or dense, or the folder of a saved head.", "Head", "KIND|FOLDER"),
+    ] = "mps",
+    dataset: options.Dataset = None,
+    split: options.Split = None,
+    pool: options.Pool = None,
+    query_vectors: options.QueryVectors = None,
+    document_vectors: options.DocumentVectors = None,
+    encoder: options.EncoderName = "minilm",
+    max_length: options.MaxLength = 256,
+    pooling: options.Pooling = "mean",
+    query_prefix: options.QueryPrefix = "",
+    document_prefix: options.DocumentPrefix = "",
+    out_features: options.OutFeatures = None,
+    bond_dim: options.BondDim = None,
+    depth: options.Depth = None,
+    ansatz: options.Ansatz = None,
+    readout: options.Readout = None,
+    mixing: options.Mixing = None,
+    epochs: Annotated[int, option("Passes over the pairs.", "Training")] = 3,
+    batch_size: Annotated[int, option("Pairs a step; the others are negatives.", "Training")] = 128,
+    learning_rate: Annotated[float | None, option(_RATE, "Training")] = None,
+    loss: Annotated[str, option(_LOSS, "Training", "contrastive|both|paper")] = "both",
+    hard_negatives: Annotated[int, option("Mined negatives a pair.", "Training")] = 0,
+    triples: Annotated[str | None, option(_TRIPLES, "Training", "FILE|ID")] = None,
+    max_triples: Annotated[
+        int | None, option("Most of them, the first ones; all by default.", "Training")
+    ] = None,
+    validation: Annotated[
+        str | None, option(_VALIDATION, "Training", "FOLDER|ID[:SPLIT][@POOL]")
+    ] = None,
+    output: Annotated[
+        Path, option("Folder of the head, its checkpoint and metrics.", metavar="FOLDER")
+    ] = Path("trained-head"),
+    resume: Annotated[bool, option("Continue the run in the folder.", flag="--resume")] = False,
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a head on pairs of queries and relevant documents, and save it.
 
@@ -50,69 +81,60 @@ def train(
     --epochs 10 --output trained-head[/cyan]
     """
     from mpsheads.cli import data as inputs
-    from mpsheads.training import TrainingConfig, hold_out, ranking_validation, training_data
+    from mpsheads.heads import make_head
+    from mpsheads.training import TrainingConfig, ranking_validation, training_data
     from mpsheads.training import train as train_model
 
-    device = inputs.pick_device(run.device)
-    names = ("epochs", "batch_size", "learning_rate", "loss", "hard_negatives")
-    config = TrainingConfig(**{name: getattr(training, name) for name in names}, seed=run.seed)
-    _check(data, training)
-    data = inputs.with_training_split(data)
-    collection, pool = inputs.read_collection(data, default_pool="judged")
-    encoder = inputs.make_encoder(data, run.device)
-    features = inputs.width(data, encoder)
-    untrained = inputs.head_from(head, features, shape, run.seed, device)
-    if not any(parameter.requires_grad for parameter in untrained.parameters()):
+    where, more = inputs.pick_device(device), {"hard_negatives": hard_negatives, "seed": seed}
+    config = TrainingConfig(epochs, batch_size, learning_rate, loss, **more)
+    texts = Texts(dataset, split, pool, query_vectors, document_vectors)
+    _check(texts, triples, hard_negatives, None if resume else output)
+    texts = inputs.with_training_split(texts)
+    data = inputs.read_collection(texts, default_pool="judged")
+    other = _validation(texts, validation)
+    model = inputs.make_encoder(
+        other or texts, device, encoder, max_length, pooling, query_prefix, document_prefix
+    )
+    shape = {"out_features": out_features, "bond_dim": bond_dim, "depth": depth}
+    shape |= {"ansatz": ansatz, "readout": readout, "mixing": mixing}
+    made = {"in_features": inputs.width(texts, model), "seed": seed, "device": where, **shape}
+    if not any(each.requires_grad for each in make_head(head, **made).parameters()):
         raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
-    validation = _validation_data(data, training)
-    embedded = _embed(data, encoder, collection, pool, training)
-    if validation is None:
-        embedded, held_out = hold_out(embedded, seed=run.seed)
-        name = f"{len(held_out.query_ids)} held-out queries"
-    else:
-        held_out = _embed_validation(validation, encoder)
-        name = held_out.name
+    embedded = _embed(texts, model, *data, triples, max_triples)
+    embedded, held_out, name = _hold_out(embedded, other, model, seed)
     pairs = training_data(embedded)
     result = train_model(
-        inputs.head_from(head, features, shape, run.seed, device, embedded.documents),
+        make_head(head, documents=embedded.documents, **made),
         pairs,
         config,
-        training.output,
+        output,
         validation=ranking_validation(held_out, _MEASURE),
-        resume=training.resume,
+        resume=resume,
         progress=inputs.show_progress(),
-        device=device,
+        device=where,
     )
-    uncompressed = held_out.scores(_MEASURE)
-    validation = {"on": name, "measure": _MEASURE, "best": result.best_validation}
-    validation["uncompressed"] = sum(uncompressed.values()) / len(uncompressed)
-    report = {**_report(result, collection.name, len(pairs)), "validation": validation}
-    print_json(report) if run.as_json else _print(report)
+    uncompressed = held_out.scores(_MEASURE).values()
+    measured = {"on": name, "measure": _MEASURE, "best": result.best_validation}
+    measured["uncompressed"] = sum(uncompressed) / len(uncompressed)
+    report = {"dataset": data[0].name, "pairs": len(pairs), "validation": measured}
+    report |= _report(result)
+    print_json(report) if as_json else _print(report)
 
 
-def _check(data: DataOptions, training: TrainingOptions) -> None:
+def _check(texts: Texts, triples: str | None, hard_negatives: int, new_folder: Path | None) -> None:
     """Raise on what would fail only after everything is encoded."""
-    from mpsheads._checks import check_positive
     from mpsheads.training import CHECKPOINT
 
-    if (training.output / CHECKPOINT).exists() and not training.resume:
+    if new_folder is not None and (new_folder / CHECKPOINT).exists():
         raise ValueError(
-            f"`output` {training.output} holds a run already. Continue it with `resume`, or give "
+            f"`output` {new_folder} holds a run already. Continue it with `resume`, or give "
             f"another folder."
         )
-    if training.validation_pool and not (training.validation_dataset or training.validation_split):
-        raise ValueError("`validation_pool` needs `validation_split` or `validation_dataset`.")
-    if training.triples is None:
-        if training.max_triples is not None:
-            raise ValueError("`max_triples` needs `triples`.")
-        return
-    if training.max_triples is not None:
-        check_positive(max_triples=training.max_triples)
-    if training.hard_negatives == 0:
+    if triples is not None and hard_negatives == 0:
         raise ValueError(
             "`triples` needs `hard_negatives`: how many negatives of each pair join, such as 5."
         )
-    if data.query_vectors or data.document_vectors or data.pool:
+    if triples is not None and (texts.query_vectors or texts.document_vectors or texts.pool):
         raise ValueError(
             "`triples` say which texts are embedded, by an encoder. Leave out `query_vectors`, "
             "`document_vectors` and `pool`."
@@ -120,61 +142,62 @@ def _check(data: DataOptions, training: TrainingOptions) -> None:
 
 
 def _embed(
-    data: DataOptions,
+    texts: Texts,
     encoder: "Encoder | None",
     collection: "Collection",
     pool: "Pool | None",
-    training: TrainingOptions,
+    triples: str | None,
+    max_triples: int | None,
 ) -> "EmbeddedCollection":
     """What the triples name, or else the candidates and all relevant documents."""
-    from mpsheads.cli.data import documents_to_train_on, embed_collection, show_progress
+    from mpsheads.cli.data import documents_to_train_on, embed_texts, show_progress
     from mpsheads.retrieval import embed_dataset
 
-    if training.triples is None:
-        documents = documents_to_train_on(collection, pool)
-        return embed_collection(data, encoder, collection, document_ids=documents)
+    if triples is None:
+        document_ids = documents_to_train_on(collection, pool)
+        return embed_texts(texts, encoder, collection, document_ids=document_ids)
     assert encoder is not None
+    name = f"{texts.dataset}:{texts.split}" if texts.split else str(texts.dataset)
     return embed_dataset(
-        f"{data.dataset}:{data.split}" if data.split else str(data.dataset),
-        encoder,
-        triples=training.triples,
-        max_triples=training.max_triples,
-        progress=show_progress(),
+        name, encoder, triples=triples, max_triples=max_triples, progress=show_progress()
     )
 
 
-def _validation_data(data: DataOptions, training: TrainingOptions) -> DataOptions | None:
+def _validation(texts: Texts, named: str | None) -> Texts | None:
     """What to validate on, which is there; `None` to hold out training queries."""
     from mpsheads.cli.data import read_collection
-    from mpsheads.retrieval import has_split
+    from mpsheads.retrieval import has_split, parse_dataset
 
-    dataset, split = training.validation_dataset or data.dataset, training.validation_split
-    if not (training.validation_dataset or split):
-        from_files = data.query_vectors or data.document_vectors
-        if from_files or data.split == "dev" or not has_split(str(dataset), "dev"):
+    if named is None:
+        from_files = texts.query_vectors or texts.document_vectors
+        if from_files or texts.split == "dev" or not has_split(str(texts.dataset), "dev"):
             return None
-        split = "dev"
-    if training.validation_dataset:  # the files of vectors belong to the other collection
-        data = replace(data, query_vectors=None, document_vectors=None)
-    data = replace(data, dataset=dataset, split=split, pool=training.validation_pool)
-    read_collection(data, default_pool="judged")
-    return data
+        named = f"{texts.dataset}:dev"
+    source, split, pool = parse_dataset(named)
+    other = Texts(source, split, pool, None, None)
+    if source == texts.dataset:  # the files of vectors hold those of all splits
+        other = texts._replace(split=split, pool=pool)
+    read_collection(other, default_pool="judged")
+    return other
 
 
-def _embed_validation(data: DataOptions, encoder: "Encoder | None") -> "EmbeddedCollection":
-    """Without a pool of its own, every query ranks every document that is judged for some query."""
-    from mpsheads.cli.data import embed_collection, make_encoder, read_collection
+def _hold_out(
+    embedded: "EmbeddedCollection", other: Texts | None, encoder: "Encoder | None", seed: int
+) -> "tuple[EmbeddedCollection, EmbeddedCollection, str]":
+    """What is trained on, what is validated on, and what that is called."""
+    from mpsheads.cli.data import embed_texts, read_collection
+    from mpsheads.training import hold_out
 
-    collection, pool = read_collection(data, default_pool="judged")
-    encoder = encoder or make_encoder(data, None)
-    embedded = embed_collection(data, encoder, collection, pool)
-    return embedded if data.pool else replace(embedded, pool=None)
+    if other is None:
+        rest, held_out = hold_out(embedded, seed=seed)
+        return rest, held_out, f"{len(held_out.query_ids)} held-out queries"
+    collection, pool = read_collection(other, default_pool="judged")
+    held_out = embed_texts(other, encoder, collection, pool)
+    return embedded, held_out if other.pool else replace(held_out, pool=None), held_out.name
 
 
-def _report(result: "TrainingResult", dataset: str, pairs: int) -> dict[str, Any]:
+def _report(result: "TrainingResult") -> dict[str, Any]:
     return {
-        "dataset": dataset,
-        "pairs": pairs,
         "head": result.model.name,
         "config": result.model.config,
         "parameters": result.model.num_parameters,

@@ -1,7 +1,6 @@
-"""Figures of experiments: a measure by size, training queries or epochs, and dot plots."""
+"""The figure of a table: a measure by epochs of training, training queries or size."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,8 @@ import numpy as np
 
 from mpsheads._optional import optional_import
 from mpsheads.experiments.tables import TRAINED, Row, Table
-from mpsheads.experiments.wording import number, part
-from mpsheads.plotting.style import (
-    DOTTED,
-    FONT,
-    GRID,
-    INK,
-    QUIET,
-    colour_of,
-    draw_panels,
-    tidy,
-)
+from mpsheads.experiments.wording import part
+from mpsheads.plotting.style import DOTTED, FONT, colour_of, draw_panels, tidy
 
 _SHOWN = {
     "epoch": "epochs of training",
@@ -29,145 +19,73 @@ _SHOWN = {
 }
 
 
-def draw(table: Table, tables: Sequence[Table], folder: Path, name: str) -> dict[str, str]:
-    """Draw the figures of a table as SVG files; none if no method has every test.
+def draw(table: Table, tables: Sequence[Table], path: Path) -> bool:
+    """Draw a table as an SVG file by what varies: epochs, else training queries, else size.
 
-    By epoch, training queries or size, whichever of them vary; else a dot for each method.
+    Of several numbers of bits, and of sizes that it is not drawn by, only the largest is shown. The
+    same table gives the same file.
 
     Args:
         table: What is drawn.
         tables: All tables of the report: a method has the same colour in each figure.
-        folder: Where the files go.
-        name: What their names begin with.
+        path: Where the figure goes.
 
     Returns:
-        File name -> SVG; the same table gives the same text.
+        Whether there is a figure; there is none if nothing varies, or no method has every test.
 
     Raises:
         ImportError: If matplotlib is missing.
     """
-    matplotlib = optional_import("matplotlib", "retrieval")
-    labels = list(dict.fromkeys(row.label for each in tables for row in each.curves))
-    seeds = any(row.sd is not None for row in table.rows)
-    what = "bands: standard deviation over seeds" if seeds else "one seed"
-    kinds: dict[str, list[Callable[[Any], None]]] = {}
+    labels = list(dict.fromkeys(row.label for each in tables for row in each.rows))
+    by = next((name for name in _SHOWN if table.varying(name)), None)
     rows = [row for row in table.rows if row.mean is not None]
-    if len(table.curves) > len(table.rows):
-        kinds["epochs"] = _panels(table, table.curves, "epoch", labels)
-    if table.varying("fraction"):
-        kinds["training-queries"] = _panels(table, rows, "fraction", labels)
-    if not kinds and table.varying("size"):
-        kinds["size"] = _panels(table, rows, "size", labels)
-    if not kinds and rows:
-        kinds["methods"] = [partial(_draw_dots, table=table, rows=rows, labels=labels)]
-        what = "bars: 95% interval over queries"
+    for name in ("bits", "size"):
+        if by != name and table.varying(name):
+            most = table.varying(name)[-1]
+            rows = [row for row in rows if row.is_uncompressed or getattr(row, name) == most]
+    if by is None or not rows:
+        return False
     tests = f"mean of {len(table.tests)} tests" if len(table.tests) > 1 else next(iter(table.tests))
-    heading = {
-        "title": f"{table.experiment}: {table.measure}",
-        "subtitle": f"{table.encoder}, {tests}; {what}",
-    }
-    svgs = {}
-    for kind, panels in kinds.items():
-        high = 1.6 + 0.48 * len(rows) if kind == "methods" else 5.2
-        path = folder / f"{name}-{kind}.svg"
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "mpsheads"}):
-            draw_panels(
-                panels, path, **heading, columns=2, wide=11 / min(2, len(panels)), high=high
-            )
-        svg = path.read_text(encoding="utf-8")
-        svgs[path.name] = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-        path.write_text(svgs[path.name], encoding="utf-8")
-    return svgs
+    look = {"svg.fonttype": "none", "svg.hashsalt": "mpsheads"}
+    with optional_import("matplotlib", "retrieval").rc_context(look):
+        draw_panels(
+            [partial(_draw_lines, by=by, rows=rows, labels=labels)],
+            path,
+            title=f"{table.experiment}: {table.measure}",
+            subtitle=f"{table.encoder}, {tests}; bands: standard deviation over seeds",
+            wide=11,
+            high=5.2,
+        )
+    return True
 
 
-def _panels(
-    table: Table, rows: Sequence[Row], by: str, labels: Sequence[str]
-) -> list[Callable[[Any], None]]:
-    """A panel for each way of training, size and number of bits that lines do not run along.
-
-    Untrained methods join every panel of their size, and uncompressed vectors every panel.
-    """
-    rows = [row for row in rows if row.mean is not None]
-    names = [name for name in ("trained", "size", "bits") if name != by]
-    compressed = [row for row in rows if not row.is_uncompressed] or rows
-    trained = [row for row in compressed if row.trained != "nothing"] or compressed
-    keys = list(dict.fromkeys(tuple(getattr(row, name) for name in names) for row in trained))
-    of = f" of {table.features}" if table.features else ""
-    panels = []
-    for key in keys:
-        wanted = dict(zip(names, key, strict=True))
-        own = [row for row in rows if row.trained == wanted["trained"]]
-        labels_trained = {row.label for row in own}
-        own += [r for r in rows if r.trained == "nothing" and r.label not in labels_trained]
-        lines: dict[str, list[Row]] = {}
-        for row in own:
-            same = all(getattr(row, name) == wanted[name] for name in names[1:])
-            if same or row.is_uncompressed:
-                lines.setdefault(row.label, []).append(row)
-        shown = {
-            "trained": TRAINED.get(wanted["trained"], ""),
-            "size": f"{wanted.get('size')}{of} numbers",
-            "bits": f"{wanted.get('bits')} bit",
-        }
-        differ = [n for place, n in enumerate(names) if len({each[place] for each in keys}) > 1]
-        title = ", ".join(shown[name] for name in differ)
-        panels.append(partial(_draw_lines, title=title, lines=lines, by=by, labels=labels))
-    return panels
-
-
-def _draw_lines(
-    axes: Any, *, title: str, lines: dict[str, list[Row]], by: str, labels: Sequence[str]
-) -> None:
+def _draw_lines(axes: Any, *, by: str, rows: Sequence[Row], labels: Sequence[str]) -> None:
     """A line for each method, with a band of its standard deviation; a level for what has one."""
-    tidy(axes, title=title, xlabel=_SHOWN[by])
+    tidy(axes, xlabel=_SHOWN[by])
+    lines: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        lines.setdefault((row.label, row.trained), []).append(row)
+    ways = [way for way in TRAINED if way != "nothing" and any(way == t for _, t in lines)]
     values: set[float] = set()
-    for label, rows in lines.items():
-        look = {"color": colour_of(label, labels), "label": label}
-        level = rows[0].is_uncompressed if by == "size" else rows[0].trained == "nothing"
-        if level and (by == "size" or len(rows) == 1):
-            axes.axhline(rows[0].mean, linewidth=1.6, linestyle=DOTTED, zorder=1.5, **look)
+    for (label, trained), own in lines.items():
+        name = f"{label}, {TRAINED[trained]}" if trained in ways[1:] else label
+        look: dict[str, Any] = {"color": colour_of(label, labels), "label": name}
+        level = own[0].is_uncompressed if by == "size" else trained == "nothing"
+        if level:
+            axes.axhline(own[0].mean, linewidth=1.6, linestyle=DOTTED, zorder=1.5, **look)
             continue
-        rows = sorted(rows, key=lambda row: getattr(row, by) or 0)
-        x, y = [getattr(row, by) or 0 for row in rows], np.array([row.mean for row in rows])
-        sd = np.array([row.sd or 0.0 for row in rows])
+        own = sorted(own, key=lambda row: getattr(row, by))
+        x, y = [getattr(row, by) for row in own], np.array([row.mean for row in own])
+        sd = np.array([row.sd or 0.0 for row in own])
         axes.fill_between(x, y - sd, y + sd, color=look["color"], alpha=0.15, linewidth=0)
-        width = 2.6 if label == "mps" else 2.0
-        axes.plot(x, y, marker="o", markeredgecolor="white", linewidth=width, zorder=3, **look)
+        look |= {"linestyle": "--" if trained in ways[1:] else "-", "linewidth": 2.2}
+        axes.plot(x, y, marker="o", markeredgecolor="white", zorder=3, **look)
         values.update(x)
     if by != "epoch":
         axes.set_xscale("log", base=2 if by == "size" else 10)
     ticks = sorted(values)
-    ticks = [tick for tick in ticks if len(ticks) <= 12 or tick % 5 == 0]
     axes.set_xticks(ticks, [part(tick) if by == "fraction" else f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.locator_params(axis="y", nbins=6, steps=[1, 2, 5, 10])
     axes.margins(y=0.08)
     axes.legend(frameon=False, fontsize=FONT - 2, labelcolor="linecolor", ncols=2)
-
-
-def _draw_dots(axes: Any, *, table: Table, rows: Sequence[Row], labels: Sequence[str]) -> None:
-    """A dot with its interval over queries for each method, its name below, its value beside."""
-    tidy(axes, xlabel=table.measure)
-    axes.grid(visible=False)
-    axes.grid(axis="x", color=GRID, linewidth=1)
-    trained = len({row.trained for row in rows} - {"nothing"}) > 1
-    for place, row in enumerate(rows):
-        colour = colour_of(row.label, labels)
-        axes.plot(row.interval, [place, place], color=colour, linewidth=2.2)
-        axes.plot(row.mean, place, marker="o", color=colour, markersize=9)
-        name = [row.label, *[f"{row.bits} bit"] * bool(table.varying("bits"))]
-        name += [TRAINED.get(row.trained, "")] if trained else []
-        text = {"va": "bottom", "textcoords": "offset points", "fontsize": FONT - 1, "zorder": 4}
-        at = (0.0, place), ("axes fraction", "data")
-        axes.annotate(
-            f"{', '.join(name)}  {number(row.mean)}",
-            at[0],
-            (4, 3),
-            xycoords=at[1],
-            color=colour,
-            **text,
-        )
-    axes.set_ylim(len(rows) - 0.4, -0.8)
-    axes.set_yticks([])
-    axes.locator_params(axis="x", nbins=7, steps=[1, 2, 5, 10])
-    axes.tick_params(axis="x", colors=QUIET, labelcolor=INK)

@@ -1,25 +1,167 @@
-"""Quality against bytes: what was measured, its Pareto front, and what to take for a budget."""
+"""Quality against bytes: an experiment of all methods, its Pareto front, and what to take."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import importlib.util
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from mpsheads._checks import check_positive
-from mpsheads._files import replacing
+from mpsheads._checks import check_choice, check_positive
 from mpsheads._typing import PathLike
-from mpsheads.experiments.grid import FRONTIER_METHODS, TRAINING, quantiser_notes
+from mpsheads.experiments.report import write_page
 from mpsheads.experiments.results import Line
-from mpsheads.experiments.spec import UNCOMPRESSED
+from mpsheads.experiments.running import with_relevant
+from mpsheads.experiments.spec import BITS, UNCOMPRESSED, Experiment, Method
 from mpsheads.experiments.tables import Comparison, Row, Table, compare, compare_all, make_tables
-from mpsheads.experiments.wording import LEVEL, label_of, number, percentage, probability, template
-from mpsheads.plotting import QualityPoint, pareto_front, quality_vs_bytes
-from mpsheads.retrieval import parse_dataset
-from mpsheads.training import TrainingConfig
+from mpsheads.experiments.wording import LEVEL, joined, number, percentage, signed
+from mpsheads.plotting import QualityPoint, quality_vs_bytes
+from mpsheads.retrieval import candidate_pool, has_split, load_collection, parse_dataset
 
-MARGIN = 0.01
-"""A row counts as tied with the best only if its measure is at most this below."""
+FRONTIER_METHODS = {
+    method.label: method
+    for method in (
+        *(Method(head, head) for head in (UNCOMPRESSED, "truncation", "pca", "pq", "opq")),
+        Method("mps, untrained", "mps", trained="nothing"),
+        *(Method(head, head) for head in ("dense", "reference", "mps")),
+    )
+}
+"""Label -> method: all that a frontier measures, what is trained last."""
+FEWEST_BYTES, _MOST_BYTES = 8, 3072
+"""Of a vector that is measured."""
+_DIVISORS = (1, 2, 3, 6, 12)
+_TRAINING = {"loss": "both", "hard_negatives": 2, "epochs": 2}
+_MARGIN = 0.01  # a row is tied with the best only if its measure is at most this below
+_LEAST_QUERIES = 20  # from which on some are held out to choose the epoch
+_LEAST_FITTED = 256  # vectors for the 256 centroids of a code
+_ENOUGH_FITTED = 39 * 256  # what faiss asks for
+
+
+def frontier_experiment(
+    tests: Sequence[str],
+    encoder: str,
+    features: int,
+    *,
+    train: str | None = None,
+    untrained: bool = False,
+    methods: Sequence[str] = (),
+    sizes: Sequence[int] = (),
+    bits: Sequence[int] = BITS,
+    seeds: Sequence[int] = (0,),
+) -> tuple[Experiment, list[str]]:
+    """The experiment that measures methods at many sizes and bits, from 8 to 3,072 bytes a vector.
+
+    Args:
+        tests: Where heads are measured: `COLLECTION[:SPLIT][@POOL]`, the pool "all" by default.
+        encoder: The encoder, as `Encoder` takes it.
+        features: Width of its embeddings.
+        train: Where heads are trained, and PCA and quantisers fitted: `COLLECTION[:SPLIT]`; the
+            split train of the tests' collection if `None`.
+        untrained: Train nothing, and fit on the documents of the first test.
+        methods: Labels, of `FRONTIER_METHODS`; all if empty. Uncompressed vectors always join.
+        sizes: Numbers a vector; empty for the features divided by 1, 2, 3, 6 and 12.
+        bits: Bits a number.
+        seeds: One trial each for what is random.
+
+    Returns:
+        The experiment, and notes of what was left out.
+
+    Raises:
+        ValueError: If an option is wrong, `train` is missing, or the tests are what heads are
+            trained on.
+    """
+    for label in methods:
+        check_choice("method", label, tuple(FRONTIER_METHODS))
+    chosen = [m for m in FRONTIER_METHODS.values() if not methods or m.label in methods]
+    chosen = [m for m in chosen if m.head != UNCOMPRESSED and not (untrained and m.is_trained)]
+    sizes = sorted(set(sizes) or {features // d for d in _DIVISORS if d <= features}, reverse=True)
+    if sizes[0] > features:
+        raise ValueError(f"`size` must be at most the {features} numbers of the embeddings.")
+    tests = tuple(test if "@" in test else f"{test}@all" for test in tests)
+    train = _training_collection(tests, train, untrained)
+    queries, documents = _count_training(tests, train, untrained)
+    measured, notes = [FRONTIER_METHODS[UNCOMPRESSED]], []
+    for method in chosen:
+        own, note = _possible_sizes(method, sizes, features, documents)
+        measured += [replace(method, sizes=tuple(own))] if own else []
+        notes += [note] if note else []
+    if len(measured) == 1 and UNCOMPRESSED not in methods:
+        rule = "`method`, `size` and `untrained` leave nothing to measure."
+        raise ValueError(" ".join([rule, *notes]))
+    experiment = Experiment(
+        "frontier",
+        tuple(measured),
+        train=train,
+        tests=tests,
+        encoders=(encoder,),
+        bits=tuple(bits),  # pyright: ignore[reportArgumentType]  # checked there
+        seeds=tuple(seeds),
+        select="best" if queries >= _LEAST_QUERIES and not untrained else "last",
+        training=_TRAINING,
+        bytes=(FEWEST_BYTES, _MOST_BYTES),
+    )
+    return experiment, notes
+
+
+def _training_collection(tests: Sequence[str], train: str | None, untrained: bool) -> str:
+    """Where heads are trained; with `untrained`, where PCA and quantisers are fitted."""
+    if not tests:
+        raise ValueError("Give `dataset`: the folder of a BEIR collection or an ir_datasets id.")
+    if train and untrained:
+        raise ValueError("Give either `train` or `untrained`.")
+    if untrained:
+        return tests[0]
+    sources = list(dict.fromkeys(parse_dataset(test)[0] for test in tests))
+    if train:
+        source, split, pool = parse_dataset(train)
+        plain = split is None and pool is None and has_split(source, "train")
+        return f"{source}:train" if plain else train
+    if len(sources) > 1 or not has_split(sources[0], "train"):
+        raise ValueError(
+            f"Give `train`, on which heads for {joined(sources)} are trained. Or take `untrained`: "
+            f"what is fitted to documents alone."
+        )
+    return f"{sources[0]}:train@all"
+
+
+def _count_training(tests: Sequence[str], train: str, untrained: bool) -> tuple[int, int]:
+    """The numbers of training queries and documents; raise if a test is what is trained on."""
+    source, split, pool = parse_dataset(train)
+    training = load_collection(source, split)
+    for test in tests if not untrained else ():
+        other = load_collection(*parse_dataset(test)[:2])
+        if (training.name, training.folder) == (other.name, other.folder):
+            raise ValueError(
+                f"`dataset` {test} is what heads are trained on. Measure on another split, as in "
+                f"FOLDER:test, or give another `train`."
+            )
+    candidates = candidate_pool(training, pool or "judged")
+    documents = set(training.documents)
+    if candidates is not None:
+        documents = {doc_id for ids in candidates.values() for doc_id in ids}
+    return len(with_relevant(training.qrels, documents)), len(documents)
+
+
+def _possible_sizes(
+    method: Method, sizes: Sequence[int], features: int, documents: int
+) -> tuple[Sequence[int], str]:
+    """The sizes that a method can have, and a note of what it cannot have."""
+    possible, rule = sizes, ""
+    if method.is_quantiser:
+        if importlib.util.find_spec("faiss") is None:
+            return [], f'{method.label} needs `pip install "mpsheads[experiments]"`.'
+        if documents < _LEAST_FITTED:
+            return [], f"{method.label} needs {_LEAST_FITTED} vectors, and there are {documents}."
+        few = f"{method.label} is fitted to few vectors, {documents:,}, and partly remembers them."
+        return sizes, few if documents < _ENOUGH_FITTED else ""
+    if method.head == "reference":
+        possible = [size for size in sizes if features % size == 0]
+        rule = f"its size divides the {features} features."
+    elif method.head == "pca":
+        possible = [size for size in sizes if size < documents]
+        rule = f"it is fitted to more vectors than it has numbers, and there are {documents}."
+    wrong = ", ".join(str(size) for size in sizes if size not in possible)
+    if method.head in ("truncation", "reference"):  # at all numbers they change nothing
+        possible = [size for size in possible if size < features]
+    return possible, f"{method.label} is left out at {wrong} numbers: {rule}" if wrong else ""
 
 
 @dataclass(frozen=True)
@@ -31,9 +173,9 @@ class Recommendation:
         row: What to take.
         best: The row of the highest mean within the budget.
         tied: The other rows that are not told apart from `best`; `row` may be one.
-        kept: The mean of `row` as a part of that of uncompressed vectors; `None` without these.
-        interval: 95% bootstrap interval over queries of `kept`, by that of the paired difference.
         comparison: `row` with `best`, corrected for all rows within the budget; `None` if it is it.
+        kept_interval: 95% bootstrap interval over queries of `row.kept`, by that of the paired
+            difference; `None` without uncompressed vectors.
         sentence: All of this in words.
     """
 
@@ -41,119 +183,12 @@ class Recommendation:
     row: Row
     best: Row
     tied: tuple[Row, ...]
-    kept: float | None
-    interval: tuple[float, float] | None
     comparison: Comparison | None
+    kept_interval: tuple[float, float] | None
     sentence: str = ""
 
 
-@dataclass(frozen=True)
-class Frontier:
-    """What a report of a frontier says.
-
-    Attributes:
-        table: From `frontier_table`; each row is compared with uncompressed float32 vectors.
-        p_pca: For each row the p-value against PCA of as many bytes, corrected for the number of
-            rows: of its own size and bits if it was measured, else of the most numbers; `None`
-            where there is none.
-        recommendation: What to take for the budget, with its sentence.
-        command: The command that trains the recommended head; `None` where nothing is trained.
-        code: Lines of Python that load or fit it and compress `x`, embeddings of documents; those
-            of queries stay float32.
-        notes: What was left out, and what to know.
-    """
-
-    table: Table
-    p_pca: Mapping[Row, float | None]
-    recommendation: Recommendation
-    command: str | None
-    code: str
-    notes: tuple[str, ...] = ()
-
-    @property
-    def front(self) -> list[Row]:
-        """The rows of the Pareto front, by their bytes."""
-        return pareto_front(self.table.rows)
-
-    @property
-    def columns(self) -> list[str]:
-        """The headings of `cells`."""
-        tests = self.table.tests if len(self.table.tests) > 1 else ()
-        names = ("method", "numbers", "bits", "bytes", "parameters", *tests, self.table.measure)
-        return [*names, "95% interval", "kept", "p", "p, PCA"]
-
-    def cells(self, row: Row) -> list[str]:
-        """A row as text, a cell for each of `columns`."""
-        sizes = (row.size, row.bits, row.bytes, row.parameters or 0)
-        tests = map(number, row.tests.values()) if len(self.table.tests) > 1 else ()
-        mean = number(row.mean) + ("" if row.sd is None else f" ± {number(row.sd)}")
-        interval = " to ".join(map(number, row.interval))
-        p = row.comparison.p_queries if row.comparison else None
-        texts = (row.label, *(f"{size:,}" for size in sizes), *tests, mean, interval)
-        return [*texts, percentage(row.kept), probability(p), probability(self.p_pca[row])]
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of this in plain values: what `mpsheads frontier --json` prints, without files."""
-        chosen, front = self.recommendation, self.front
-        names = ("method", "size", "bits", "bytes", "parameters", "tests", "mean", "sd", "kept")
-
-        def values(row: Row) -> dict[str, Any]:
-            return {"label": label_of(row), **{name: getattr(row, name) for name in names}}
-
-        rows = [
-            {
-                **values(row),
-                "interval": row.interval,
-                "p_uncompressed": row.comparison.p_queries if row.comparison else None,
-                "p_pca": self.p_pca[row],
-                "on_front": row in front,
-            }
-            for row in self.table.rows
-        ]
-        recommendation = {
-            "budget": chosen.budget,
-            **values(chosen.row),
-            "kept_interval": chosen.interval,
-            "best": label_of(chosen.best),
-            "tied": [label_of(row) for row in chosen.tied],
-            "sentence": chosen.sentence,
-            "command": self.command,
-            "code": self.code,
-        }
-        names = ("encoder", "train", "measure")
-        table = {name: getattr(self.table, name) for name in names}
-        table["tests"] = list(self.table.tests)
-        return {**table, "recommendation": recommendation, "rows": rows, "notes": list(self.notes)}
-
-
-def frontier_table(lines: Iterable[Line]) -> Table:
-    """The table of result lines of one encoder and one training collection.
-
-    Rows without all tests are left out, and `kept` is the part of
-    uncompressed float32 vectors' mean.
-
-    Raises:
-        ValueError: If there are no lines, or those of several encoders or training collections.
-    """
-    tables = make_tables(lines, UNCOMPRESSED)
-    if len(tables) != 1:
-        held = ", ".join(f"{table.encoder} on {table.train or 'nothing'}" for table in tables)
-        raise ValueError(
-            f"`lines` must hold the results of one encoder and one training collection, got "
-            f"{held or 'none'}."
-        )
-    whole = [row for row in tables[0].rows if row.mean is not None]
-    plain = _uncompressed(whole)
-    mean = plain.mean if plain else None
-    compared = compare_all(whole, [None if row is plain else plain for row in whole])
-    rows = (
-        replace(row, kept=_mean(row) / mean if mean else None, comparison=comparison)
-        for row, comparison in zip(whole, compared, strict=True)
-    )
-    return replace(tables[0], rows=tuple(rows), curves=())
-
-
-def recommend(rows: Sequence[Row], budget: int, *, margin: float = MARGIN) -> Recommendation:
+def recommend(rows: Sequence[Row], budget: int, *, margin: float = _MARGIN) -> Recommendation:
     """The row to take for a budget of bytes.
 
     The best is that of the highest mean within the budget. A row is tied with it if a paired
@@ -173,100 +208,91 @@ def recommend(rows: Sequence[Row], budget: int, *, margin: float = MARGIN) -> Re
     check_positive(budget=budget)
     within = [row for row in rows if row.bytes <= budget]
     if not within:
-        least = min((row.bytes for row in rows), default=None)
-        way_out = f"the smallest vector measured has {least:,}" if least else "nothing was measured"
+        least = min((row.bytes for row in rows), default=0)
         raise ValueError(
-            f"Nothing fits `budget` {budget}, in bytes a vector: {way_out}. Give a larger one, or "
-            f"measure fewer numbers or bits."
+            f"Nothing fits `budget` {budget}, in bytes a vector: the smallest vector measured has "
+            f"{least:,}. Give a larger one, or measure fewer numbers or bits."
         )
-    best = min(within, key=lambda row: (-_mean(row), *_cost(row)))
+    best = min(within, key=lambda row: (-_mean(row), row.parameters, row.bytes))
     others = [row for row in within if row is not best]
     compared = zip(others, compare_all(others, [best] * len(others)), strict=True)
-    comparisons = {row: found for row, found in compared if _is_tied(found, margin)}
-    row = min([best, *comparisons], key=lambda row: (*_cost(row), -_mean(row)))
+    comparisons = {row: found for row, found in compared if found and _is_tied(found, margin)}
+    row = min([best, *comparisons], key=lambda row: (row.parameters, row.bytes, -_mean(row)))
     tied = tuple(sorted(comparisons, key=lambda row: -_mean(row)))
-    plain = _uncompressed(rows)
-    kept, interval = None, None
+    plain = next((row for row in rows if row.method == UNCOMPRESSED and row.bits == 32), None)
+    interval = None
     if plain is not None and plain.mean:
-        kept = _mean(row) / plain.mean
         low, high = compare(row, plain).interval
         interval = 1 + low / plain.mean, 1 + high / plain.mean
-    chosen = Recommendation(budget, row, best, tied, kept, interval, comparisons.get(row))
-    others = [each for each in tied if each is not row]
-    sentence = template("recommendation.jinja").render(**vars(chosen), others=others)
-    return replace(chosen, sentence=sentence.strip())
+    chosen = Recommendation(budget, row, best, tied, comparisons.get(row), interval)
+    return replace(chosen, sentence=_sentence(chosen))
 
 
-def make_frontier(
-    lines: Iterable[Line],
-    budget: int,
-    *,
-    encoder: str,
-    train: str = "",
-    notes: Sequence[str] = (),
-    device: str | None = None,
-) -> Frontier:
-    """Make the report of result lines of one encoder and one training collection.
+def _mean(row: Row) -> float:
+    assert row.mean is not None  # in the table of a frontier
+    return row.mean
 
-    Args:
-        lines: From `run_frontier` or `written_lines`.
-        budget: Most bytes a vector that is recommended.
-        encoder: The encoder, as `mpsheads train` takes it, for the command.
-        train: Where heads are trained, likewise: `plan.train`; as the results call it if "".
-        notes: What was left out: `plan.notes`.
-        device: The device asked for, for the command.
+
+def _is_tied(comparison: Comparison, margin: float) -> bool:
+    p = comparison.p_queries
+    return (p is None or p >= LEVEL) and comparison.difference >= -margin - 1e-12
+
+
+def _sentence(chosen: Recommendation) -> str:
+    row, what = chosen.row, f"{chosen.row.bits} bit{'s' if chosen.row.bits > 1 else ''}"
+    parts = [
+        f"Within {chosen.budget:,} bytes take {row.label} with {row.size} numbers of {what} "
+        f"({row.bytes:,} bytes, {row.parameters:,} parameters): it has {number(row.mean)}"
+    ]
+    if chosen.kept_interval:
+        low, high = map(percentage, chosen.kept_interval)
+        parts.append(f", {percentage(row.kept)} [{low}, {high}] of the uncompressed quality")
+    if chosen.comparison is None:
+        parts.append(". It is the best measured")
+    else:
+        difference = signed(chosen.comparison.difference)
+        parts.append(f". It is not told apart from the best, {chosen.best} ({difference})")
+    if others := [str(each) for each in chosen.tied if each is not row]:
+        more = [f"{len(others) - 4} more"] if len(others) > 4 else []
+        parts.append(f". Also not told apart from the best: {joined([*others[:4], *more])}")
+    return "".join([*parts, "."])
+
+
+def frontier_table(lines: Iterable[Line]) -> Table:
+    """The table of result lines of one encoder and one training collection, compared with PCA.
+
+    Rows without all tests are left out.
 
     Raises:
-        ValueError: If nothing fits the budget, or the lines are of several encoders.
+        ValueError: If there are no lines, or those of several encoders or training collections.
     """
-    lines = list(lines)
-    table = frontier_table(lines)
-    chosen = recommend(table.rows, budget)
-    pairs = min((line["pairs"] for line in lines if "pairs" in line), default=None)
-    command, code = usage(
-        chosen.row, table.features or 0, train or table.train, encoder, pairs, device
-    )
-    notes = (*notes, *quantiser_notes(lines))
-    pca = compare_all(table.rows, [_pca_of(row, table.rows) for row in table.rows])
-    p_values = [comparison.p_queries if comparison else None for comparison in pca]
-    p_pca = dict(zip(table.rows, p_values, strict=True))
-    return Frontier(table, p_pca, chosen, command, code, notes)
-
-
-def usage(
-    row: Row,
-    features: int,
-    train: str,
-    encoder: str,
-    pairs: int | None = None,
-    device: str | None = None,
-) -> tuple[str | None, str]:
-    """The command and the lines of Python that make vectors of a row; see `Frontier`.
-
-    Arguments are those of `make_frontier`, the number of features, and how many pairs the head was
-    trained on: `mpsheads train` may hold others out, and takes no batch of more.
-    """
-    method = FRONTIER_METHODS[row.method]
-    values = {"row": row, "method": method, "features": features, "training": TRAINING}
-    values |= zip(("source", "split", "pool"), parse_dataset(train), strict=True)
-    few = pairs is not None and pairs < TrainingConfig.batch_size / 0.9
-    values["batch_size"] = max(2, 2 ** int(math.log2(0.9 * pairs))) if few and pairs else None
-    texts = (
-        template(name).render(values, encoder=encoder, device=device).strip()
-        for name in ("train-command.jinja", "usage.py.jinja")
-    )
-    command, code = texts
-    return command if method.is_trained else None, code
+    tables = make_tables(lines, "pca")
+    if len(tables) != 1:
+        held = ", ".join(f"{table.encoder} trained on {table.train}" for table in tables)
+        raise ValueError(
+            f"A frontier is of one encoder and one training collection, but the results are of "
+            f"{held or 'none'}. Give `encoder`, `dataset` or `train`."
+        )
+    return replace(tables[0], rows=tuple(row for row in tables[0].rows if row.mean is not None))
 
 
 def write_frontier(
-    frontier: Frontier, folder: PathLike, plot: PathLike | None = None
+    lines: Sequence[Line],
+    table: Table,
+    chosen: Recommendation,
+    folder: PathLike,
+    *,
+    notes: Sequence[str] = (),
+    plot: PathLike | None = None,
 ) -> list[Path]:
-    """Write `report.md`, `frontier.svg` and `frontier.png`; what is there is replaced.
+    """Write `report.md` and `frontier.svg`; what is there is replaced.
 
     Args:
-        frontier: From `make_frontier`.
+        lines: The results.
+        table: From `frontier_table`.
+        chosen: From `recommend`.
         folder: Made if it is missing.
+        notes: What was left out, from `frontier_experiment`.
         plot: One more file of the figure, in the format that its ending names.
 
     Returns:
@@ -275,66 +301,31 @@ def write_frontier(
     Raises:
         ImportError: If matplotlib or Jinja2 is missing.
     """
-    table, chosen = frontier.table, frontier.recommendation
-    budget = f"bold: recommended for {chosen.budget:,} bytes"
-    tests = " and ".join(table.tests) if len(table.tests) < 4 else f"{len(table.tests)} tests"
-    mean = "mean of " if len(table.tests) > 1 else ""
     points = [
         QualityPoint(
             method=row.label,
             bytes=row.bytes,
             mean=_mean(row),
             interval=row.interval,
-            parameters=row.parameters or 0,
             bits=row.bits,
-            label=label_of(row),
+            label=str(row),
             emphasis=row is chosen.row,
         )
         for row in table.rows
     ]
-    seeds = len({seed for row in table.rows for seed in row.seeds})
-    page = template("frontier.md.jinja").render(frontier=frontier, seeds=seeds)
-    paths = [Path(folder) / name for name in ("report.md", "frontier.svg", "frontier.png")]
-    with replacing(paths[0]) as file:
-        file.write_text(page, encoding="utf-8")
-    paths += [] if plot is None else [Path(plot)]
-    for path in paths[1:]:
+    figures = [Path(folder) / "frontier.svg", *([] if plot is None else [Path(plot)])]
+    for path in figures:
         quality_vs_bytes(
             points,
             path,
             measure=table.measure,
             title=f"{table.measure} against bytes a vector",
-            subtitle=f"{table.encoder}, {mean}{tests}; {budget}",
+            subtitle=f"{table.encoder}, mean of {joined(list(table.tests))}"
+            f"; bold: recommended for {chosen.budget:,} bytes",
             budget=chosen.budget,
             front=True,
         )
-    return paths
-
-
-def _uncompressed(rows: Sequence[Row]) -> Row | None:
-    """The row of uncompressed float32 vectors, `None` if it is not there."""
-    return next((row for row in rows if row.method == UNCOMPRESSED and row.bits == 32), None)
-
-
-def _mean(row: Row) -> float:
-    assert row.mean is not None  # in the table of a frontier
-    return row.mean
-
-
-def _is_tied(comparison: Comparison | None, margin: float) -> bool:
-    assert comparison is not None
-    p = comparison.p_queries
-    return (p is None or p >= LEVEL) and comparison.difference >= -margin - 1e-12
-
-
-def _cost(row: Row) -> tuple[int, int]:
-    return row.parameters or 0, row.bytes
-
-
-def _pca_of(row: Row, rows: Sequence[Row]) -> Row | None:
-    """PCA of as many bytes, of the same size if there is one."""
-    equal = [other for other in rows if other.method == "pca" and other.bytes == row.bytes]
-    if row.method in ("pca", UNCOMPRESSED) or not equal:
-        return None
-    same = [other for other in equal if (other.size, other.bits) == (row.size, row.bits)]
-    return max(same or equal, key=lambda other: other.size)
+    first, title = [chosen.sentence, *notes], f"{table.measure} against bytes a vector"
+    report = Path(folder) / "report.md"
+    write_page(report, title, lines, [table], ["frontier.svg"], first=first)
+    return [report, *figures]

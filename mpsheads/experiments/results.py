@@ -11,9 +11,9 @@ from typing import Any
 from mpsheads._typing import PathLike
 
 FORMAT_VERSION = 1
-_NEEDED = ("experiment", "encoder", "method", "size", "seed", "test", "measure", "scores")
 _KEY = ("experiment", "encoder", "train", "trained", "method", "settings", "size", "bits", "seed")
 _KEY += ("fraction", "epoch", "test", "measure")
+_NEEDED = (*_KEY, "features", "bytes", "parameters", "scores")
 
 Line = dict[str, Any]
 Key = tuple[Any, ...]
@@ -39,13 +39,20 @@ def read_results(file: PathLike) -> list[Line]:
     if not file.is_file():
         raise FileNotFoundError(f"There is no file of results {str(file)!r}.")
     content = file.read_bytes()
-    *whole, last = (gzip.decompress(content) if file.suffix == ".gz" else content).split(b"\n")
-    rows = [*whole, last] if _is_whole(last) else whole
-    return [
-        _parse(raw, f"{file}, line {number}")
-        for number, raw in enumerate(rows, start=1)
-        if raw.strip()
-    ]
+    *rows, last = (gzip.decompress(content) if file.suffix == ".gz" else content).split(b"\n")
+    rows += [last] if _parsed(last) else []
+    lines = []
+    for number, raw in enumerate(rows, start=1):
+        if raw.strip():
+            place, line = f"{file}, line {number}", _parsed(raw)
+            if line is None:
+                raise ValueError(
+                    f"{place}: not a JSON object. Only the last line of a killed run may be cut; "
+                    "remove this line, and the run that wrote it is done again."
+                )
+            _check(line, place)
+            lines.append(line)
+    return lines
 
 
 def append_result(file: PathLike, line: Mapping[str, Any]) -> None:
@@ -70,8 +77,14 @@ def append_result(file: PathLike, line: Mapping[str, Any]) -> None:
     except ValueError as error:
         raise ValueError("`line` holds a number that is not finite.") from error
     file.parent.mkdir(parents=True, exist_ok=True)
-    _mend(file)
-    with file.open("ab") as stream:
+    with file.open("a+b") as stream:
+        stream.seek(0)
+        content = stream.read()
+        start = content.rfind(b"\n") + 1
+        if _parsed(content[start:]):
+            stream.write(b"\n")
+        else:
+            stream.truncate(start)
         stream.write(text.encode() + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
@@ -80,48 +93,21 @@ def append_result(file: PathLike, line: Mapping[str, Any]) -> None:
 def key_of(line: Mapping[str, Any]) -> Key:
     """What tells a result from all others: two lines with one key are the same run, measured twice.
 
-    Args:
-        line: A result line. Fields that it lacks count as `None`, missing settings as none.
-
     Returns:
         (experiment, encoder, train, trained, method, settings as JSON with sorted keys, size,
         bits, seed, fraction, epoch, test, measure).
     """
-    values = {name: line.get(name) for name in _KEY}
-    values["settings"] = json.dumps(values["settings"] or {}, sort_keys=True)
-    return tuple(values.values())
+    settings = json.dumps(line["settings"], sort_keys=True)
+    return tuple(settings if name == "settings" else line[name] for name in _KEY)
 
 
-def _mend(file: Path) -> None:
-    """End the last line of a file with a line break, or remove it if it was cut."""
-    if not file.exists():
-        return
-    with file.open("r+b") as stream:
-        content = stream.read()
-        start = content.rfind(b"\n") + 1
-        if _is_whole(content[start:]):
-            stream.write(b"\n")
-        else:
-            stream.truncate(start)
-
-
-def _is_whole(raw: bytes) -> bool:
-    """Whether the bytes after the last line break are a JSON object: no piece is missing."""
+def _parsed(raw: bytes) -> Line | None:
+    """The JSON object in these bytes; `None` if a piece is missing."""
     try:
-        return isinstance(json.loads(raw), dict)
+        line = json.loads(raw)
     except ValueError:
-        return False
-
-
-def _parse(raw: bytes, place: str) -> Line:
-    if not _is_whole(raw):
-        raise ValueError(
-            f"{place}: not a JSON object. Only the last line of a killed run may be cut; remove "
-            "this line, and the run that wrote it is done again."
-        )
-    line = json.loads(raw)
-    _check(line, place)
-    return line
+        return None
+    return line if isinstance(line, dict) else None
 
 
 def _check(line: Line, place: str) -> None:

@@ -4,9 +4,9 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,31 +74,14 @@ class Runner:
         self._embedded: dict[tuple, EmbeddedCollection] = {}
         self._pairs: dict[tuple, tuple[TrainingData, EmbeddedCollection | None]] = {}
 
-    def trials(self, experiment: Experiment) -> list[Trial]:
-        """All trials of an experiment on this encoder."""
-        return trials_of(experiment, self.name, self.encoder.features)
-
     def missing(self, experiment: Experiment) -> list[Trial]:
         """The trials of which some result is not in the file."""
         written = self._written()
         return [
             trial
-            for trial in self.trials(experiment)
+            for trial in trials_of(experiment, self.name, self.encoder.features)
             if any(key_of(line) not in written for line in trial.results)
         ]
-
-    def plan(self, experiment: Experiment) -> list[dict[str, Any]]:
-        """What there is to run for each method, see `Plan`; raise if a head cannot be made."""
-        missing, trials = self.missing(experiment), self.trials(experiment)
-        check_heads(missing, self.encoder.features)
-        rows = []
-        for method in experiment.methods:
-            own = [trial for trial in trials if trial.method == method]
-            row = {"experiment": experiment.name, "encoder": self.name}
-            row |= {"method": method.label, "trained": method.trained}
-            row |= {"sizes": sorted({trial.size for trial in own}, reverse=True), "runs": len(own)}
-            rows.append({**row, "to_do": sum(trial.method == method for trial in missing)})
-        return rows
 
     def embedded(self, dataset: str, **triples: Any) -> EmbeddedCollection:
         """A collection with its embeddings, made once; without a pool it is "judged".
@@ -119,49 +102,32 @@ class Runner:
             return self.embedded(experiment.train)
         return self.embedded(experiment.train, triples=triples, max_triples=experiment.max_triples)
 
-    def run(self, experiment: Experiment, advance: Callable[[int], None] = lambda _: None) -> int:
-        """Do what is missing, and write each result as soon as its model is done.
+    def run(self, experiments: Sequence[Experiment]) -> None:
+        """Do what is missing of some experiments, and write each result as soon as it is known.
 
         A killed call that is made again goes on where it stopped, in the middle of a training too,
         and ends with the same results.
 
-        Args:
-            experiment: What to run.
-            advance: Called after each trial with 1.
-
-        Returns:
-            How many results were added.
-        """
-        before = len(self._written())
-        for trial in self.missing(experiment):
-            folder = self._folder(trial)
-            self._add(self._measure(experiment, trial, folder))
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # other trials may be in it
-                folder.parent.rmdir()
-            advance(1)
-        return len(self._written()) - before
-
-    def run_all(self, experiments: Sequence[Experiment], title: str = "") -> None:
-        """Do what is missing of several experiments, with one bar, once all is embedded.
-
         Raises:
             ValueError: If there are too few training queries; before anything is trained.
         """
-        total = 0
-        for experiment in experiments:
-            missing = self.missing(experiment)
-            total += len(missing)
-            if any(_needs_training_collection(trial) for trial in missing):
+        todo = [(each, trial) for each in experiments for trial in self.missing(each)]
+        for experiment, trial in todo:
+            if trial.needs_training_collection:
                 training = self.training(experiment)
-                for fraction in {trial.fraction for trial in missing if trial.method.is_trained}:
-                    choose_queries(training, fraction, 0)
-            for test in experiment.tests if missing else ():
+                if trial.method.is_trained:
+                    choose_queries(training, trial.fraction, 0)
+            for test in experiment.tests:
                 self.embedded(test)
-        title = title or ", ".join(experiment.name for experiment in experiments)
-        with progress_bar(f"{self.name}: {title}", total, enabled=self.progress) as advance:
-            for experiment in experiments:
-                self.run(experiment, advance)
+        title = f"{self.name}: {', '.join(experiment.name for experiment in experiments)}"
+        with progress_bar(title, len(todo), enabled=self.progress) as advance:
+            for experiment, trial in todo:
+                folder = self._folder(trial)
+                self._add(self._measure(experiment, trial, folder))
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):  # other trials may be in it
+                    folder.parent.rmdir()
+                advance(1)
 
     def _written(self) -> set[Key]:
         return {key_of(line) for line in read_results(self.file)} if self.file.exists() else set()
@@ -177,9 +143,7 @@ class Runner:
     def _measure(self, experiment: Experiment, trial: Trial, folder: Path) -> Iterator[Line]:
         method = trial.method
         tests = {name_of(test): self.embedded(test) for test in experiment.tests}
-        training = None
-        if _needs_training_collection(trial):
-            training = self.training(experiment)
+        training = self.training(experiment) if trial.needs_training_collection else None
         head = self._head(trial, training)
         if method.is_trained:
             assert training is not None
@@ -294,53 +258,34 @@ class Runner:
         return self.file.with_name(f"{self.file.name}.running") / digest
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What `run_experiments` runs.
-
-    Attributes:
-        rows: A mapping for each method, experiment and encoder: experiment, encoder, method,
-            trained, sizes, runs (trials in all), to_do (those that are not in the file).
-        keys: The keys of all results.
-    """
-
-    rows: list[dict[str, Any]]
-    keys: list[Key]
-
-
 def run_experiments(
     experiments: Sequence[Experiment],
     file: PathLike,
     *,
     device: str | None = None,
-    dry_run: bool = False,
     progress: bool = False,
-) -> Plan:
+) -> None:
     """Run what is missing of some experiments, on all their encoders.
 
-    Heads and sizes are checked before anything is embedded.
+    Heads and sizes are checked before anything is embedded. What is in the file is not run again.
 
     Args:
         experiments: Which.
-        file: Where results go.
+        file: Where results go, one JSON object a line.
         device: As `Encoder` takes it.
-        dry_run: Only say what would be run.
         progress: Whether bars are shown.
     """
-    plan, jobs = Plan([], []), []
-    for encoder, label in encoder_labels(experiments).items():
+    jobs = []
+    encoders = dict.fromkeys(name for each in experiments for name in each.encoders)
+    for encoder, label in encoder_labels(encoders).items():
         chosen = [experiment for experiment in experiments if encoder in experiment.encoders]
-        runner = Runner(
-            Encoder(encoder, device=device), label, file, device=device, progress=progress
-        )
+        model = Encoder(encoder, device=device)
+        runner = Runner(model, label, file, device=device, progress=progress)
         for experiment in chosen:
-            plan.rows.extend(runner.plan(experiment))
-            trials = runner.trials(experiment)
-            plan.keys.extend(key_of(line) for trial in trials for line in trial.results)
+            check_heads(runner.missing(experiment), model.features)
         jobs.append((runner, chosen))
-    for runner, chosen in () if dry_run else jobs:
-        runner.run_all(chosen)
-    return plan
+    for runner, chosen in jobs:
+        runner.run(chosen)
 
 
 def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> list[str]:
@@ -373,12 +318,6 @@ def with_relevant(qrels: Mapping[str, Mapping[str, int]], document_ids: Iterable
     """The queries with a relevant document among some."""
     documents = set(document_ids)
     return [q for q, row in qrels.items() if any(g > 0 and d in documents for d, g in row.items())]
-
-
-def _needs_training_collection(trial: Trial) -> bool:
-    """Whether it is trained or fitted, or its vectors are coded in cells of training documents."""
-    coded = any(line["bits"] < 32 for line in trial.results)
-    return trial.method.needs_training_documents or coded
 
 
 def _own_triples(dataset: str) -> str:

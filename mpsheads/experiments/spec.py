@@ -51,6 +51,7 @@ class Method:
         settings: Settings of the head, as `make_head` takes them.
         training: Fields of `TrainingConfig` in which it differs from the experiment.
         layers: How many of the encoder's last layers are trained, where they are.
+        sizes: Numbers a vector, where they are not those of the experiment.
     """
 
     label: Text
@@ -60,6 +61,7 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     layers: Positive = 4
+    sizes: tuple[Positive, ...] = ()
 
     def __post_init__(self) -> None:
         default = "head" if self.head in LEARNED else "nothing"
@@ -181,18 +183,20 @@ class Experiment:
             )
         return TrainingConfig(**{**settings, "seed": seed})
 
-    def sizes_of(self, features: int) -> tuple[int, ...]:
-        """The sizes for embeddings of this width.
+    def sizes_of(self, method: Method, features: int) -> tuple[int, ...]:
+        """The sizes of a method for embeddings of this width.
 
         Raises:
             ValueError: If the experiment says nothing of the width.
         """
+        if method.sizes:
+            return method.sizes
         if not isinstance(self.sizes, Mapping):
             return self.sizes
         if features not in self.sizes:
             raise ValueError(
                 f"`sizes` of {self.name!r} holds none for embeddings of {features} numbers, only "
-                f"for {', '.join(map(str, self.sizes))}. Add some, or give `size`."
+                f"for {', '.join(map(str, self.sizes))}. Add some."
             )
         return self.sizes[features]
 

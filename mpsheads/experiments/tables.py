@@ -1,9 +1,9 @@
 """Result lines gathered into tables: a row for each method and size, and how sure it is."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ pl = optional_import("polars", "retrieval")
 
 TRAINED = {"nothing": "untrained", "head": "head trained", "layers": "last layers trained"}
 """How ways of training are called, in the order of a table."""
-_CELL = ("label", "trained", "size", "bits", "fraction")
+_TABLE = ("experiment", "encoder", "measure", "train")
+_ROW = ("label", "trained", "size", "bits", "fraction", "epoch")
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,10 @@ class Row:
         size: Numbers a vector.
         bits: Bits a number.
         fraction: Part of the training queries.
-        epoch: The epoch after which it was measured, `None` if seeds differ in it.
+        epoch: The epoch after which it was measured, 0 if it is not trained.
         bytes: Bytes a vector.
-        parameters: Trained parameters, `None` if the results do not say.
-        seeds: The seeds that ran on at least one test.
-        seed_means: seed -> mean over tests, for seeds that ran on each of them.
+        parameters: Trained parameters.
+        seed_means: seed -> mean over tests, for seeds that ran on each test.
         scores: test -> score of each query, sorted by the queries' ids, averaged over seeds.
         mean: Mean over the table's tests; `None` if one is missing.
         sd: Its standard deviation over seeds; `None` with fewer than two.
@@ -72,10 +72,9 @@ class Row:
     size: int
     bits: int
     fraction: float
-    epoch: int | None
+    epoch: int
     bytes: int
-    parameters: int | None
-    seeds: tuple[int, ...]
+    parameters: int
     seed_means: Mapping[int, float] = field(repr=False)
     scores: Mapping[str, Any] = field(repr=False)  # arrays of numpy
     mean: float | None
@@ -83,10 +82,8 @@ class Row:
     kept: float | None = None
     comparison: Comparison | None = None
 
-    @property
-    def tests(self) -> dict[str, float]:
-        """Test -> mean over queries and seeds."""
-        return {test: float(scores.mean()) for test, scores in self.scores.items()}
+    def __str__(self) -> str:
+        return f"{self.label} {self.size}×{self.bits}"
 
     @cached_property
     def interval(self) -> tuple[float, float]:
@@ -106,60 +103,59 @@ class Table:
     Attributes:
         experiment: Its name.
         encoder: The encoder's name.
-        train: The training collection, "" if nothing was trained.
         measure: Such as "nDCG@10".
-        features: Numbers of an uncompressed vector, `None` if the results do not say.
+        train: The training collection.
+        features: Numbers of an uncompressed vector.
         tests: test -> number of its queries, sorted by name.
         baseline: The method that the others are compared with, `None` if there is none.
-        rows: Each method after its last epoch, with comparisons.
-        curves: Each method after each epoch, without comparisons.
+        rows: Each method, after each epoch that was measured.
     """
 
     experiment: str
     encoder: str
-    train: str
     measure: str
-    features: int | None
+    train: str
+    features: int
     tests: Mapping[str, int]
     baseline: str | None
     rows: tuple[Row, ...]
-    curves: tuple[Row, ...]
 
     def varying(self, name: str) -> list[Any]:
-        """The values of a field that compressed rows differ in, none if it is one."""
-        values = {getattr(row, name) for row in self.rows if not row.is_uncompressed} - {None}
-        return sorted(values) if len(values) > 1 else []
+        """The values of a field in which rows of one method differ, none if it is one."""
+        values: dict[tuple[str, Any], set[Any]] = {}
+        for row in self.rows:
+            if not row.is_uncompressed:
+                method = row.label, name == "trained" or row.trained
+                values.setdefault(method, set()).add(getattr(row, name))
+        return sorted(set[Any]().union(*(found for found in values.values() if len(found) > 1)))
 
 
-def make_tables(lines: Iterable[Line], baseline: str) -> list[Table]:
-    """Gather lines into tables, by experiment and then encoder as they first appear.
+def make_tables(lines: Iterable[Line], baseline: str = "dense") -> list[Table]:
+    """Gather lines into tables, one for each experiment, encoder, measure and training collection.
 
-    A line without a training collection joins every table of its experiment and encoder. Of two
-    lines with one key the later counts.
+    Of two lines with one key the later counts.
+
+    Args:
+        lines: As `read_results` returns them, complete or not.
+        baseline: The method that the others of its size are compared with. Where an experiment
+            lacks it, "uncompressed" takes its place.
 
     Raises:
         ValueError: If the lines of one table hold different queries of one test.
         ImportError: If polars or SciPy is missing.
     """
-    groups: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
+    groups: dict[tuple[str, ...], list[Line]] = {}
     for line in {key_of(line): line for line in lines}.values():
-        group = groups.setdefault((line["experiment"], line["encoder"], line["measure"]), {})
-        group.setdefault(line.get("train") or "", []).append(line)
-    tables: list[Table] = []
-    for (experiment, encoder, measure), by_train in groups.items():
-        untrained = by_train.pop("", [])
-        for train, members in (by_train or {"": []}).items():
-            names = (experiment, encoder, train, measure)
-            tables.append(_table(names, [*untrained, *members], baseline))
-    first = list(dict.fromkeys(table.experiment for table in tables))
+        groups.setdefault(tuple(line[name] for name in _TABLE), []).append(line)
+    first = list(dict.fromkeys(experiment for experiment, *_ in groups))
+    tables = [_table(names, members, baseline) for names, members in groups.items()]
     tables.sort(key=lambda table: first.index(table.experiment))
-    return [
-        table for name in first for table in _compared([t for t in tables if t.experiment == name])
-    ]
+    by_experiment = groupby(tables, key=lambda table: table.experiment)
+    return [table for _, members in by_experiment for table in _compared(list(members))]
 
 
 def compare(row: Row, other: Row) -> Comparison:
-    """Compare two rows of the same tests and queries; p-values are uncorrected, see `correct`.
+    """Compare two rows of the same tests and queries; p-values are uncorrected.
 
     The queries' differences are weighted so that their mean is the mean over tests.
 
@@ -205,26 +201,8 @@ def compare_all(rows: Sequence[Row], others: Sequence[Row | None]) -> list[Compa
     return found
 
 
-def _table(names: tuple[str, str, str, str], lines: Sequence[Line], baseline: str) -> Table:
-    tests = _count_queries(lines)
-    methods = {line["method"] for line in lines}
-    base = next((name for name in (baseline, UNCOMPRESSED) if name in methods), None)
-    frame = _frame(lines)
-    runs = frame.group_by(*_CELL, "seed", "test").len()
-    several = runs["len"].max() > 1  # else each was measured once, perhaps after its best epoch
-    cells = frame.group_by(*_CELL, *["epoch"] * several, maintain_order=True)
-    curves = [_row(cell, len(tests)) for _, cell in cells]
-    labels = list(dict.fromkeys(frame["label"]))
-    labels.sort(key=lambda label: label not in (base, UNCOMPRESSED))
-    curves.sort(key=lambda row: _order(row, labels))
-    last = {_cell(row): row for row in curves}
-    widths = {line["features"] for line in lines if line.get("features")}
-    features = widths.pop() if len(widths) == 1 else None
-    return Table(*names, features, tests, base, tuple(last.values()), tuple(curves))
-
-
-def _count_queries(lines: Sequence[Line]) -> dict[str, int]:
-    """The number of queries of each test; raise unless all lines of it hold the same ones."""
+def _table(names: tuple[str, ...], lines: Sequence[Line], baseline: str) -> Table:
+    """The table of lines without comparisons."""
     first: dict[str, Line] = {}
     for line in lines:
         other = first.setdefault(line["test"], line)
@@ -235,48 +213,44 @@ def _count_queries(lines: Sequence[Line]) -> dict[str, int]:
                 f"{line['method']} {len(line['scores'])}, which are not the same. The collection "
                 "changed between runs; run one of them again."
             )
-    return {test: len(first[test]["scores"]) for test in sorted(first)}
+    tests = {test: len(first[test]["scores"]) for test in sorted(first)}
+    methods = {line["method"] for line in lines}
+    base = next((name for name in (baseline, UNCOMPRESSED) if name in methods), None)
+    frame = _frame(lines)
+    rows = [_row(cell, len(tests)) for _, cell in frame.group_by(*_ROW, maintain_order=True)]
+    labels = list(dict.fromkeys(frame["label"]))
+    labels.sort(key=lambda label: label not in (base, UNCOMPRESSED))
+    rows.sort(key=lambda row: _order(row, labels))
+    experiment, encoder, measure, train = names
+    features = lines[0]["features"]
+    return Table(experiment, encoder, measure, train, features, tests, base, tuple(rows))
 
 
 def _frame(lines: Sequence[Line]) -> Any:
-    """A polars frame with a row for each line, its queries and scores as lists."""
-    labels = _labels(lines)
-    columns = {
-        "label": [labels[_setting(line)] for line in lines],
-        "trained": [line.get("trained") or "nothing" for line in lines],
-        "bits": [line.get("bits") or 32 for line in lines],
-        "fraction": [float(line.get("fraction") or 1.0) for line in lines],
-        "query": [list(line["scores"]) for line in lines],
-        "score": [[float(score) for score in line["scores"].values()] for line in lines],
-    }
-    columns["bytes"] = [
-        line.get("bytes") or -(-line["size"] * bits // 8)
-        for line, bits in zip(lines, columns["bits"], strict=True)
-    ]
-    for name in ("method", "size", "seed", "test", "epoch", "parameters"):
-        columns[name] = [line.get(name) for line in lines]
-    return pl.DataFrame(columns)
+    """A polars frame with a row for each line, its queries and scores as lists.
 
-
-def _setting(line: Line) -> tuple[str, str, str]:
-    settings = json.dumps(line.get("settings") or {}, sort_keys=True)
-    return line["method"], line.get("trained") or "nothing", settings
-
-
-def _labels(lines: Sequence[Line]) -> dict[tuple[str, str, str], str]:
-    """The method of each setting, with what it was set to where that differs in one training."""
-    groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    "label" is the method, with what it was set to where that differs in one way of training.
+    """
+    settings: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in lines:
-        method, trained, text = _setting(line)
-        groups.setdefault((method, trained), {})[text] = json.loads(text)
-    labels = {}
-    for (method, trained), settings in groups.items():
-        names = sorted({name for values in settings.values() for name in values})
-        differ = [n for n in names if len({str(v.get(n)) for v in settings.values()}) > 1]
-        for text, values in settings.items():
-            shown = [f"{name} {values[name]}" for name in differ if name in values]
-            labels[method, trained, text] = ", ".join([method, *shown])
-    return labels
+        settings.setdefault((line["method"], line["trained"]), []).append(line["settings"])
+
+    def label(line: Line) -> str:
+        others = settings[line["method"], line["trained"]]
+        shown = [
+            f"{name} {value}"
+            for name, value in sorted(line["settings"].items())
+            if any(other.get(name) != value for other in others)
+        ]
+        return ", ".join([line["method"], *shown])
+
+    names = ("method", "trained", "size", "bits", "epoch", "seed", "test", "bytes", "parameters")
+    columns = {name: [line[name] for line in lines] for name in names}
+    columns["fraction"] = [float(line["fraction"]) for line in lines]
+    columns["label"] = [label(line) for line in lines]
+    columns["query"] = [list(line["scores"]) for line in lines]
+    columns["score"] = [[float(score) for score in line["scores"].values()] for line in lines]
+    return pl.DataFrame(columns)
 
 
 def _row(cell: Any, n_tests: int) -> Row:
@@ -289,11 +263,8 @@ def _row(cell: Any, n_tests: int) -> Row:
     by_seed = queries.group_by("seed", "test").agg(score).group_by("seed").agg(score, pl.len())
     by_seed = by_seed.filter(pl.col("len") == len(scores)).sort("seed")
     first, whole = cell.row(0, named=True), len(scores) == n_tests
-    names = (*_CELL, "method", "bytes", "parameters")
     return Row(
-        **{name: first[name] for name in names},
-        epoch=first["epoch"] if cell["epoch"].n_unique() == 1 else None,
-        seeds=tuple(sorted(cell["seed"].unique())),
+        **{name: first[name] for name in (*_ROW, "method", "bytes", "parameters")},
         seed_means=dict(zip(by_seed["seed"], by_seed["score"], strict=True)),
         scores=scores,
         mean=float(np.mean([s.mean() for s in scores.values()])) if whole else None,
@@ -301,13 +272,9 @@ def _row(cell: Any, n_tests: int) -> Row:
     )
 
 
-def _cell(row: Row) -> tuple[Any, ...]:
-    return tuple(getattr(row, name) for name in _CELL)
-
-
 def _order(row: Row, labels: Sequence[str]) -> tuple[Any, ...]:
-    place = (labels.index(row.label), list(TRAINED).index(row.trained), row.epoch or 0)
-    return not row.is_uncompressed, -row.size, row.bits, -row.fraction, *place
+    place = (labels.index(row.label), list(TRAINED).index(row.trained), row.epoch)
+    return not row.is_uncompressed, -row.size, -row.bits, -row.fraction, *place
 
 
 def _compared(tables: Sequence[Table]) -> list[Table]:
@@ -315,40 +282,42 @@ def _compared(tables: Sequence[Table]) -> list[Table]:
     rows = [row for table in tables for row in table.rows]
     others = [_baseline_of(row, table) for table in tables for row in table.rows]
     comparisons = iter(compare_all(rows, others))
-    return [
-        replace(
-            table,
-            rows=tuple(
-                replace(row, kept=_kept(row, table.rows), comparison=next(comparisons))
-                for row in table.rows
-            ),
-        )
-        for table in tables
-    ]
+    compared = []
+    for table in tables:
+        whole = [row for row in table.rows if row.method == UNCOMPRESSED and row.mean]
+        rows = []
+        for row in table.rows:
+            plain = _nearest(row, [other for other in whole if other.bits == 32])
+            kept = row.mean / plain.mean if row.mean and plain and plain.mean else None
+            rows.append(replace(row, kept=kept, comparison=next(comparisons)))
+        compared.append(replace(table, rows=tuple(rows)))
+    return compared
 
 
-def _kept(row: Row, rows: Sequence[Row]) -> float | None:
-    """The mean as a part of that of uncompressed vectors."""
-    plain = _same_training(row, [o for o in rows if o.method == UNCOMPRESSED and o.mean])
-    return row.mean / plain.mean if row.mean is not None and plain and plain.mean else None
+def _cell(row: Row) -> tuple[Any, ...]:
+    return row.label, row.trained, row.size, row.bits, row.fraction
 
 
 def _baseline_of(row: Row, table: Table) -> Row | None:
-    """What a row is compared with: the baseline at its size, bits and fraction, and its epoch."""
-    if row.mean is None or row.method == table.baseline:
+    """What a row is compared with after its last epoch: the baseline of its size and bits."""
+    last = max(other.epoch for other in table.rows if _cell(other) == _cell(row))
+    if row.mean is None or row.method == table.baseline or row.epoch < last:
         return None
     place = (row.size, row.bits, row.fraction)
     alike = [o for o in table.rows if (o.size, o.bits, o.fraction) == place and o.mean is not None]
-    other = _same_training(row, [each for each in alike if each.method == table.baseline])
-    if other is None or other.epoch == row.epoch:
-        return other
-    same = (o for o in table.curves if _cell(o) == _cell(other) and o.epoch == row.epoch)
-    return next((o for o in same if o.mean is not None), other)
+    return _nearest(row, [other for other in alike if other.method == table.baseline])
 
 
-def _same_training(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The one with the same `trained`; else, and for untrained rows, the one that trains least."""
-    same = [other for other in rows if other.trained == row.trained]
-    if same or row.trained == "nothing":
-        return next(iter([*same, *rows]), None)
-    return next((other for other in rows if other.trained == "nothing"), None)
+def _nearest(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The one of the same training and epoch, else of no training, else of the last epoch.
+
+    A trained row has none among rows that are trained otherwise.
+    """
+    fit = [other for other in rows if other.trained in (row.trained, "nothing")]
+    fit = fit or [other for other in rows if row.trained == "nothing"]
+    order = [row.trained, *TRAINED]
+    return min(
+        fit,
+        key=lambda other: (order.index(other.trained), other.epoch != row.epoch, -other.epoch),
+        default=None,
+    )

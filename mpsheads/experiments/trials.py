@@ -1,18 +1,18 @@
 """The trials of an experiment, what each result of them will say, and which are asked for."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mpsheads._checks import check_choice, check_positive
-from mpsheads.experiments.results import Key, Line, key_of
+from mpsheads.experiments.results import Line
 from mpsheads.experiments.spec import LEARNED, MAX_TRIPLES, UNCOMPRESSED, Experiment, Method
 from mpsheads.heads import make_head
 from mpsheads.retrieval import dataset_name, parse_dataset
+
+_LEAST_PART = {"pq": 2, "opq": 4}  # numbers a code; shorter parts take minutes to fit
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,12 @@ class Trial:
     fraction: float
     results: tuple[Line, ...]
 
+    @property
+    def needs_training_collection(self) -> bool:
+        """Whether it is trained or fitted, or coded in cells of training documents."""
+        coded = any(line["bits"] < 32 for line in self.results)
+        return self.method.needs_training_documents or coded
+
 
 def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial]:
     """All trials of an experiment on one encoder.
@@ -47,7 +53,7 @@ def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial
     """
     trials = []
     for method in experiment.methods:
-        for fraction in experiment.fractions if method.is_trained else experiment.fractions[-1:]:
+        for fraction in experiment.fractions if method.is_trained else (1.0,):
             for size in _sizes(experiment, method, features):
                 for seed in experiment.seeds if method.is_random else (0,):
                     trial = Trial(method, size, seed, fraction, ())
@@ -60,19 +66,22 @@ def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial
 def _sizes(experiment: Experiment, method: Method, features: int) -> Sequence[int]:
     if method.head == UNCOMPRESSED:
         return [features]
-    sizes = experiment.sizes_of(features)
+    sizes = experiment.sizes_of(method, features)
     if max(sizes) > features:
         raise ValueError(f"`sizes` holds {max(sizes)}, but the embeddings have {features} numbers.")
     if not method.is_quantiser:
         return sizes
-    codes = sorted({size * bits // 8 for size in sizes for bits in experiment.bits}, reverse=True)
-    return [size for size in codes if size and features % size == 0]
+    most = features // _LEAST_PART[method.head]
+    codes = {-(-size * bits // 8) for size in sizes for bits in experiment.bits}
+    return sorted((c for c in codes if c <= most and features % c == 0), reverse=True)
 
 
 def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) -> Iterator[Line]:
     method, size = trial.method, trial.size
     config = experiment.config(method, trial.seed)
     all_bits = (32,) if method.trained == "layers" and experiment.each_epoch else experiment.bits
+    if method.head == UNCOMPRESSED:  # what others keep is a part of its float32 vectors
+        all_bits = tuple(dict.fromkeys([32, *all_bits]))
     low, high = experiment.bytes or (0, math.inf)
     epochs = range(1, config.epochs + 1) if experiment.each_epoch else [config.epochs]
     for epoch in epochs if method.is_trained else [0]:
@@ -90,7 +99,7 @@ def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) 
                     "size": size,
                     "bits": bits,
                     "seed": trial.seed,
-                    "fraction": trial.fraction if method.is_trained else 1.0,
+                    "fraction": trial.fraction,
                     "epoch": epoch,
                     "test": name_of(test),
                     "measure": experiment.measure,
@@ -124,36 +133,23 @@ def name_of(dataset: str) -> str:
 
 
 def check_heads(trials: Iterable[Trial], features: int) -> None:
-    """Make each head once, to learn before anything runs that it can be made.
-
-    Raises:
-        ValueError: If a size or a setting does not fit; the message names method and size.
-        TypeError: If a setting is not of the type that its head takes.
-    """
-    for trial in trials:
+    """Raise before anything runs if a head cannot be made; the error names method and size."""
+    for trial in {(trial.method.label, trial.size): trial for trial in trials}.values():
         method = trial.method
-        if method.head in LEARNED:
-            settings = json.dumps(dict(method.settings), sort_keys=True)
-            try:
-                _try_head(method.head, features, trial.size, settings)
-            except (TypeError, ValueError) as error:
-                kind = TypeError if isinstance(error, TypeError) else ValueError
-                place = f"The method {method.label!r} at size {trial.size}"
-                raise kind(f"{place}: {error}") from error
-
-
-@cache
-def _try_head(kind: str, features: int, size: int, settings: str) -> None:
-    make_head(kind, features, size, **json.loads(settings))
+        try:
+            if method.head in LEARNED:
+                make_head(method.head, features, trial.size, **method.settings)
+        except (TypeError, ValueError) as error:
+            place = f"The method {method.label!r} at size {trial.size}"
+            raise type(error)(f"{place}: {error}") from error
 
 
 def select(
     experiments: Sequence[Experiment],
     *,
     methods: Sequence[str] = (),
-    trained: Sequence[str] = (),
+    trained: str | None = None,
     seeds: int | None = None,
-    epochs: int | None = None,
     **changes: Any,
 ) -> list[Experiment]:
     """Experiments as somebody asks for them, without those of which nothing is left.
@@ -163,71 +159,46 @@ def select(
         methods: Only those with these labels; all if empty.
         trained: Only methods of which this is trained, "head" or "layers", or nothing is.
         seeds: How many seeds, from 0 on.
-        epochs: Epochs of training, unless a method has its own.
         changes: Fields of `Experiment` with other values; `None` and empty ones change nothing.
 
     Raises:
         ValueError: If a label or a value is wrong, or nothing is left to run.
     """
-    for name in trained:
-        check_choice("trained", name, ("nothing", "head", "layers"))
-    check_positive(**{n: v for n, v in (("seeds", seeds), ("epochs", epochs)) if v is not None})
+    if trained is not None:
+        check_choice("trained", trained, ("nothing", "head", "layers"))
+    if seeds is not None:
+        check_positive(seeds=seeds)
     labels = dict.fromkeys(method.label for each in experiments for method in each.methods)
-    for label in methods:
-        if label not in labels:
-            raise ValueError(f"`method` {label!r} is unknown; there are {'; '.join(labels)}.")
+    if unknown := [label for label in methods if label not in labels]:
+        raise ValueError(f"`method` {unknown[0]!r} is unknown; there are {'; '.join(labels)}.")
     chosen = []
     for experiment in experiments:
-        rows = tuple(
+        rows = [
             method
             for method in experiment.methods
             if (not methods or method.label in methods)
-            and (not trained or method.trained in ("nothing", *trained))
-        )
+            and (trained is None or method.trained in ("nothing", trained))
+        ]
         if rows:
-            training = dict(experiment.training) | ({"epochs": epochs} if epochs else {})
-            values = {**changes, "seeds": range(seeds) if seeds else None, "training": training}
-            chosen.append(experiment.changed(methods=rows, **values))
+            values = {**changes, "methods": rows, "seeds": seeds and range(seeds)}
+            chosen.append(experiment.changed(**values))
     if not chosen:
         raise ValueError("`method` and `trained` leave nothing to run.")
     return chosen
 
 
-def encoder_label(encoder: str) -> str:
-    """What results call an encoder: the last part of a path or a hub name."""
-    return Path(encoder).name if "/" in encoder else encoder
-
-
-def encoder_labels(experiments: Iterable[Experiment]) -> dict[str, str]:
-    """Each encoder and what results call it.
+def encoder_labels(encoders: Iterable[str]) -> dict[str, str]:
+    """Each encoder and what results call it: the last part of a path or a hub name.
 
     Raises:
         ValueError: If two would be called the same.
     """
-    names = dict.fromkeys(name for each in experiments for name in each.encoders)
     by_label: dict[str, str] = {}
-    for name in names:
-        label = encoder_label(name)
+    for name in encoders:
+        label = Path(name).name if "/" in name else name
         if by_label.setdefault(label, name) != name:
             raise ValueError(
                 f"`encoder` {by_label[label]} and {name} are both called {label!r} in results. "
                 f"Run them into different folders, with `output`."
             )
     return {name: label for label, name in by_label.items()}
-
-
-def expected_keys(experiments: Sequence[Experiment], lines: Sequence[Line]) -> list[Key]:
-    """The keys of all results that the experiments which wrote these lines are to have.
-
-    An experiment without any line was run with other options, of which nothing is known.
-    """
-    written = {key_of(line) for line in lines}
-    features = {line["encoder"]: line["features"] for line in lines if "features" in line}
-    expected: list[Key] = []
-    for encoder, label in encoder_labels(experiments).items():
-        for experiment in experiments:
-            if encoder in experiment.encoders and label in features:
-                trials = trials_of(experiment, label, features[label])
-                keys = [key_of(line) for trial in trials for line in trial.results]
-                expected += keys if written.intersection(keys) else []
-    return expected

@@ -1,8 +1,7 @@
 """What a table shows, in plain sentences that claim no more than its p-values do."""
 
 import re
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mpsheads._optional import optional_import
@@ -46,14 +45,8 @@ def percentage(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}%"
 
 
-def label_of(row: Row) -> str:
-    """A row in short, such as "mps 128×4": method, numbers, bits."""
-    return f"{row.label} {row.size}×{row.bits}"
-
-
-def joined(texts: Sequence[str], more: int = 0) -> str:
-    """Texts as in a sentence: "a, b and c", or "a, b and 3 more"."""
-    texts = [*texts, f"{more} more"] if more else texts
+def joined(texts: Sequence[str]) -> str:
+    """Texts as in a sentence: "a, b and c"."""
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
@@ -62,8 +55,8 @@ def plain(text: str) -> str:
     return re.sub(r"([|*`\\]|<(?=[a-zA-Z/!?])|\](?=\())", r"\\\1", text)
 
 
-def template(name: str, **filters: Callable[..., Any]) -> Any:
-    """A template of this package, for Jinja2; those of HTML escape what they are given.
+def template(name: str) -> Any:
+    """A template of this package, for Jinja2.
 
     Raises:
         ImportError: If Jinja2 is missing.
@@ -71,14 +64,11 @@ def template(name: str, **filters: Callable[..., Any]) -> Any:
     jinja2 = optional_import("jinja2", "retrieval")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mpsheads.experiments"),
-        autoescape=".html" in name,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    own = (number, signed, percentage, label_of, joined, plain, is_shown, sentences)
-    environment.filters |= {function.__name__: function for function in own}
-    environment.filters |= {"quote": shlex.quote, **filters}
+    environment.filters |= {"plain": plain, "is_shown": is_shown}
     return environment.get_template(name)
 
 
@@ -102,13 +92,10 @@ def sentences(table: Table) -> list[str]:
     labels = [label for label, _ in compared]
     texts = []
     for (label, trained), rows in compared.items():
-        name = label if labels.count(label) == 1 else f"{label} ({TRAINED.get(trained, trained)})"
+        name = label if labels.count(label) == 1 else f"{label} ({TRAINED[trained]})"
         texts.append(f"{name} against {table.baseline}: {_verdicts(table, rows)}.")
-    if table.baseline is None:
-        texts.append("Nothing is compared: there are no results of the baseline.")
-    elif not texts:
-        size = f"all tests at the same size as {table.baseline}"
-        texts.append(f"Nothing is compared: no method has {size}.")
+    if not texts:
+        texts.append("Nothing is compared: no method has all tests at the size of a baseline.")
     lacking = dict.fromkeys(row.label for row in table.rows if row.mean is None)
     if lacking:
         texts.append(f"Not compared, as tests are missing: {'; '.join(lacking)}.")
@@ -121,19 +108,13 @@ def _verdicts(table: Table, rows: Sequence[Row]) -> str:
     for row in rows:
         assert row.comparison is not None
         side = "below" if row.comparison.difference < 0 else "above"
-        shown = f"({signed(row.comparison.difference)}, {_odds(row)})"
-        text = " ".join(filter(None, [_place(table, row), shown]))
+        place = [f"{row.size} numbers"]
+        place += [f"{row.bits} bit"] * bool(table.varying("bits"))
+        place += [f"{part(row.fraction)} of the queries"] * bool(table.varying("fraction"))
+        place += [f"epoch {row.epoch}"] * bool(table.varying("epoch"))
+        text = f"at {', '.join(place)} ({signed(row.comparison.difference)}, {_odds(row)})"
         groups[side if is_shown(row) else "no difference is shown"].append(text)
     return "; ".join(f"{verdict} {joined(texts)}" for verdict, texts in groups.items() if texts)
-
-
-def _place(table: Table, row: Row) -> str:
-    """Where in the table a row stands, such as "at 128 of 384 numbers, 8 bit"."""
-    of = f" of {table.features}" if table.features else ""
-    parts = [] if row.is_uncompressed else [f"at {row.size}{of} numbers"]
-    parts += [f"{row.bits} bit"] if table.varying("bits") else []
-    parts += [f"{part(row.fraction)} of the queries"] if table.varying("fraction") else []
-    return ", ".join(parts)
 
 
 def _odds(row: Row) -> str:

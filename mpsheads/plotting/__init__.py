@@ -8,34 +8,32 @@ from mpsheads.plotting.angles import (
     angle_histogram,
     angle_histogram_on,
     angle_map_on,
-    code_bits_on,
-    code_entropy,
 )
 from mpsheads.plotting.circuits import draw_circuit, draw_circuit_on, draw_head
-from mpsheads.plotting.distances import PairDistances, distances_on
-from mpsheads.plotting.entanglement import EntropyProfile, entropy_on, entropy_profile
+from mpsheads.plotting.entanglement import (
+    EntropyProfile,
+    draw_entropies,
+    entropy_on,
+    entropy_profile,
+)
 from mpsheads.plotting.quality import (
     QualityPoint,
     pareto_front,
     quality_points,
     quality_vs_bytes,
-    quality_vs_bytes_on,
 )
 from mpsheads.plotting.style import check_format, draw_panels
 
 __all__ = [
     "EntropyProfile",
-    "PairDistances",
     "QualityPoint",
     "angle_histogram",
     "angle_histogram_on",
     "angle_map_on",
     "check_format",
-    "code_bits_on",
-    "code_entropy",
-    "distances_on",
     "draw_circuit",
     "draw_circuit_on",
+    "draw_entropies",
     "draw_head",
     "draw_panels",
     "entropy_on",
@@ -43,5 +41,4 @@ __all__ = [
     "pareto_front",
     "quality_points",
     "quality_vs_bytes",
-    "quality_vs_bytes_on",
 ]

@@ -2,15 +2,27 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mpsheads._typing import PathLike
 from mpsheads.mps import MPS, entanglement_entropy
-from mpsheads.plotting.style import BLUE, DOTTED, FONT, INK, QUIET, tidy, whole_numbers
+from mpsheads.plotting.style import (
+    BLUE,
+    DOTTED,
+    FONT,
+    INK,
+    QUIET,
+    draw_panels,
+    tidy,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,6 +80,25 @@ def entropy_profile(states: MPS | Iterable[MPS]) -> EntropyProfile:
     entropies = [entanglement_entropy(batch, base=2).detach().cpu() for batch in batches]
     dims = torch.tensor([batch.bond_dims for batch in batches]).amax(dim=0)
     return EntropyProfile(torch.cat(entropies), dims.double().log2())
+
+
+def draw_entropies(profile: EntropyProfile, path: PathLike, *, subtitle: str = "") -> Path:
+    """Draw the entropies of a profile: inside the blocks and of each block, or of every bond.
+
+    Args:
+        profile: What `entropy_profile` makes of states.
+        path: Where the picture goes; the ending, such as .png, .svg or .pdf, gives the format.
+        subtitle: A quiet line, such as the name of the collection.
+
+    Raises:
+        ValueError: If no bond can be entangled, or the format is unknown.
+        ImportError: If matplotlib is missing.
+    """
+    panels = [partial(entropy_on, profile, by=by) for by in ("place", "block")]
+    if len(profile.blocks) < 2:
+        panels = [partial(entropy_on, profile)]
+    title, wide = "Entanglement inside the head", 11.4 / len(panels)
+    return draw_panels(panels, path, title=title, subtitle=subtitle, wide=wide)
 
 
 def entropy_on(profile: EntropyProfile, axes: "Axes", *, by: str = "bond") -> None:

@@ -4,9 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
@@ -22,16 +20,12 @@ from mpsheads.plotting.style import (
     tidy,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 UNCOMPRESSED = "uncompressed"
 _NAMES = {"mps": "MPS head", "reference": "paper's head", "dense": "Linear + tanh", "pca": "PCA"}
 _MARKERS = {32: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 _DODGE = 0.15  # octaves, at most, that points of equal bytes are moved to stand side by side
 _SMALL = FONT - 2
 _LEGEND = {
-    "loc": "upper left",
     "frameon": False,
     "fontsize": _SMALL,
     "labelcolor": "linecolor",
@@ -50,17 +44,15 @@ class QualityPoint:
         bytes: Bytes of a stored vector.
         mean: The measure.
         interval: Lower and upper end of its confidence interval.
-        parameters: Trained numbers of the method.
         bits: Bits of a stored number.
-        label: Its name beside the point, if it lies on the front or is emphasised.
-        emphasis: Whether it is the one to look at: named in bold.
+        label: Its name beside the point, if it is emphasised.
+        emphasis: Whether it is the one to look at.
     """
 
     method: str
     bytes: int
     mean: float
     interval: tuple[float, float]
-    parameters: int = 0
     bits: int = 32
     label: str = ""
     emphasis: bool = False
@@ -76,7 +68,6 @@ def quality_points(
             row["bytes_per_vector"],
             row["measures"][measure]["mean"],
             tuple(row["measures"][measure]["interval"]),
-            row["parameters"],
         )
         for row in rows
     ]
@@ -107,7 +98,7 @@ def quality_vs_bytes(
 ) -> Path:
     """Draw a measure against bytes a vector: colour is the method, shape the bits of a number.
 
-    Area grows with the root of the number of parameters. Points of equal bytes stand side by side.
+    Points of equal bytes stand side by side.
 
     Args:
         points: What is drawn.
@@ -117,7 +108,7 @@ def quality_vs_bytes(
         title: Heading.
         subtitle: A second, quieter line, such as the name of the collection.
         budget: Bytes at which a line is drawn.
-        front: Ring, join and name the points of the Pareto front, and fade the others; otherwise
+        front: Ring and join the points of the Pareto front, and fade the others; otherwise
             the points of each method are joined.
 
     Returns:
@@ -128,61 +119,31 @@ def quality_vs_bytes(
         ImportError: If matplotlib is missing.
     """
     check_format(path)
+    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
+    if not methods:
+        raise ValueError("`points` must hold at least one method besides uncompressed vectors.")
     width, height = (13.0, 8.0) if front else (11.5, 6.4)
     figure = new_figure(title, subtitle, width=width, height=height)
     size = (1 - 3.2 / width, 1 - 2.35 / height)
     axes = figure.add_axes((0.85 / width, 0.85 / height, *size))
-    quality_vs_bytes_on(points, axes, measure=measure, budget=budget, front=front)
-    axes.get_legend().remove()
-    anchor = (1 - 2.2 / width, 1 - 1.45 / height)
-    figure.legend(handles=_handles(points, front), bbox_to_anchor=anchor, **_LEGEND)
-    return save_figure(figure, path)
-
-
-def quality_vs_bytes_on(
-    points: Sequence[QualityPoint],
-    axes: "Axes",
-    *,
-    measure: str = "nDCG@10",
-    budget: int | None = None,
-    front: bool = False,
-) -> None:
-    """Draw a measure against bytes a vector into axes of matplotlib, as `quality_vs_bytes` does.
-
-    Raises:
-        ValueError: If there is nothing to draw.
-    """
-    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
-    if not methods:
-        raise ValueError("`points` must hold at least one method besides uncompressed vectors.")
-    x = _places(points, [UNCOMPRESSED, *methods])
-    on_front = pareto_front(points) if front else []
-    most = max(point.parameters for point in points)
     _scales(axes, points, measure, budget)
-    for point in sorted(points, key=lambda point: -point.parameters):
-        _mark(
-            axes,
-            point,
-            x[point],
-            colour=colour_of(point.method, methods),
-            area=_area(point.parameters, most),
-            faded=front and point not in on_front and not point.emphasis,
-        )
+    x, on_front = _places(points, [UNCOMPRESSED, *methods]), pareto_front(points) if front else []
+    for point in points:
+        faded = front and point not in on_front and not point.emphasis
+        _mark(axes, point, x[point], colour_of(point.method, methods), faded=faded)
     if front:
         on_front.sort(key=lambda point: (point.bytes, x[point]))
         places, means = [x[p] for p in on_front], [p.mean for p in on_front]
         axes.plot(places, means, drawstyle="steps-post", color=INK, lw=1.4, alpha=0.6, zorder=2.3)
-        sizes = [(_area(p.parameters, most) ** 0.5 + 9) ** 2 for p in on_front]
-        axes.scatter(places, means, s=sizes, fc="none", ec=INK, lw=1.4, zorder=4.5)
+        axes.scatter(places, means, s=330, fc="none", ec=INK, lw=1.4, zorder=4.5)
     for method in [] if front else methods:
         own = sorted((p for p in points if p.method == method), key=lambda point: x[point])
         line = {"color": colour_of(method, methods), "lw": 2, "alpha": 0.5, "zorder": 2}
         axes.plot([x[p] for p in own], [p.mean for p in own], **line)
-    named = {x[p]: p for p in points if p.label and (p in on_front or p.emphasis)}
-    if named:
-        _name_points(axes, named, [colour_of(p.method, methods) for p in named.values()])
-    handles = _method_handles(points)
-    axes.legend(handles=handles, **{**_LEGEND, "loc": "lower right"})
+    anchor = (1 - 2.2 / width, 1 - 1.45 / height)
+    handles = _handles(points, methods, front)
+    figure.legend(handles=handles, bbox_to_anchor=anchor, loc="upper left", **_LEGEND)
+    return save_figure(figure, path)
 
 
 def _places(points: Sequence[QualityPoint], order: Sequence[str]) -> dict[QualityPoint, float]:
@@ -226,75 +187,32 @@ def _scales(axes: Any, points: Sequence[QualityPoint], measure: str, budget: int
         axes.annotate(f"uncompressed {level:.3f}", **at, **text)
 
 
-def _mark(
-    axes: Any, point: QualityPoint, x: float, *, colour: str, area: float, faded: bool
-) -> None:
-    """A point and its interval."""
+def _mark(axes: Any, point: QualityPoint, x: float, colour: str, *, faded: bool) -> None:
+    """A point and its interval, and its name if it is the one to look at."""
     width, alpha, zorder = (0.6, 0.25, 2) if faded else (1.4, 0.8, 2.5)
     axes.vlines(x, *point.interval, color=colour, linewidth=width, alpha=alpha, zorder=zorder)
     look = {"color": colour, "edgecolors": "white", "linewidths": 0.8}
     look |= {"alpha": 0.4, "zorder": 3} if faded else {"alpha": 1.0, "zorder": 4}
-    axes.scatter(x, point.mean, s=area, marker=_MARKERS.get(point.bits, "P"), **look)
+    axes.scatter(x, point.mean, s=80, marker=_MARKERS.get(point.bits, "P"), **look)
+    if point.emphasis:
+        text = {"fontsize": _SMALL, "fontweight": "bold", "ha": "right", "zorder": 6}
+        move = {"xytext": (-14, 12), "textcoords": "offset points"}
+        axes.annotate(point.label, (x, point.mean), color=colour, **move, **text)
 
 
-def _area(parameters: int, most: int) -> float:
-    """Area of a mark in square points."""
-    return 40 + 150 * (parameters / most if most else 0.0) ** 0.5
-
-
-def _name_points(axes: Any, named: Mapping[float, QualityPoint], colours: Sequence[str]) -> None:
-    """Labels beside their points, where they cover neither points nor each other."""
-    pixels = axes.transData.transform([(x, point.mean) for x, point in named.items()])
-    to_data = axes.transData.inverted().transform
-    above = to_data(pixels + np.array([-66, 66]))  # the front leaves room there
-    texts = [
-        axes.text(
-            *place,
-            point.label,
-            ha="center",
-            fontsize=_SMALL,
-            fontweight="bold" if point.emphasis else "normal",
-            color=colour,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
-            zorder=5,
-        )
-        for place, point, colour in zip(above, named.values(), colours, strict=True)
-    ]
-    around = [(right, up) for right in (-20, 0, 20) for up in (-20, 0, 20)]
-    rings = to_data([pixel + move for pixel in pixels for move in around])
-    optional_import("adjustText", "retrieval").adjust_text(
-        texts,
-        *rings.T,
-        target_x=list(named),
-        target_y=[point.mean for point in named.values()],
-        ax=axes,
-        expand=(1.05, 1.3),
-        iter_lim=300,  # and no limit of time: the same points give the same picture
-        arrowprops={"arrowstyle": "-", "color": QUIET, "linewidth": 0.8, "alpha": 0.7},
-    )
-
-
-def _handles(points: Sequence[QualityPoint], front: bool) -> list[Any]:
-    """What the legend explains, under headings: methods, bits, parameters and the rest."""
-    most = max(point.parameters for point in points)
-    handles = [_dot("method", color=INK), *_method_handles(points)]
+def _handles(points: Sequence[QualityPoint], methods: Sequence[str], front: bool) -> list[Any]:
+    """What the legend explains, under headings: methods, bits and the rest."""
+    handles = [_dot("method", color=INK)]
+    for method in methods:
+        look = {"color": colour_of(method, methods), "marker": "o", "ms": 8}
+        handles.append(_dot(_NAMES.get(method, method), **look))
     bits = sorted({point.bits for point in points}, reverse=True)
     if len(bits) > 1:
         handles += [_dot(""), _dot("bits a number", color=INK)]
         handles += [_dot(str(b), marker=_MARKERS.get(b, "P"), color=QUIET, ms=8) for b in bits]
-    if most:
-        counts = dict.fromkeys(int(float(f"{n:.0e}")) for n in (0, most / 50, most / 5, most))
-        look = {"marker": "o", "color": "#BDBDBD"}
-        handles += [_dot(""), _dot("parameters", color=INK)]
-        handles += [_dot(f"{n:,}", ms=_area(n, most) ** 0.5, **look) for n in counts]
     handles += [_dot(""), _dot("95% interval", marker="|", color=QUIET, ms=14)]
     ring = _dot("Pareto front", marker="o", color=INK, mfc="none", ms=12)
     return [*handles, ring] if front else handles
-
-
-def _method_handles(points: Sequence[QualityPoint]) -> list[Any]:
-    methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
-    return [_dot(_NAMES.get(m, m), color=colour_of(m, methods), marker="o", ms=8) for m in methods]
 
 
 def _dot(label: str, **look: Any) -> Any:

@@ -54,11 +54,10 @@ def draw_panels(
     *,
     title: str,
     subtitle: str = "",
-    columns: int = 3,
-    wide: float = 4.7,
-    high: float = 3.9,
+    wide: float = 5.7,
+    high: float = 4.9,
 ) -> Path:
-    """Draw panels side by side, in lines of `columns`, and write them to a picture.
+    """Draw panels side by side, and write them to a picture.
 
     Args:
         panels: Each draws into the axes of matplotlib that it is given.
@@ -66,7 +65,6 @@ def draw_panels(
             appears when it is complete.
         title: Heading.
         subtitle: A second, quieter line, such as the name of the collection.
-        columns: Most panels of a line.
         wide: Inches of a panel with its labels.
         high: The same upwards.
 
@@ -78,15 +76,11 @@ def draw_panels(
         ImportError: If matplotlib is missing.
     """
     check_format(path)
-    columns = min(columns, len(panels))
-    lines = -(-len(panels) // columns)
-    width, height = columns * wide, lines * high + 1.15
+    width, height = len(panels) * wide, high + 1.15
     figure = new_figure(title, subtitle, width=width, height=height)
+    size = ((wide - 1.1) / width, (high - 1.45) / height)
     for place, draw in enumerate(panels):
-        line, column = divmod(place, columns)
-        left, bottom = column * wide + 0.9, (lines - 1 - line) * high + 0.85
-        size = ((wide - 1.1) / width, (high - 1.45) / height)
-        draw(figure.add_axes((left / width, bottom / height, *size)))
+        draw(figure.add_axes(((place * wide + 0.9) / width, 0.85 / height, *size)))
     return save_figure(figure, path)
 
 
@@ -121,6 +115,8 @@ def save_figure(figure: Any, path: PathLike) -> Path:
     """Write a figure in the format that the ending of `path` names; it appears when complete."""
     path = Path(path)
     check_format(path)
+    ending = path.suffix.lower().lstrip(".")
+    dated = {"metadata": {"Date": None}} if ending == "svg" else {}  # else no two files are equal
     with replacing(path) as file:
-        figure.savefig(file, format=path.suffix.lower().lstrip("."))
+        figure.savefig(file, format=ending, **dated)
     return path

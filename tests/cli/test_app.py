@@ -22,7 +22,7 @@ COMMANDS = [
     "frontier",
 ]
 HEAVY = {"torch", "numpy", "scipy", "transformers", "pandas", "matplotlib"}
-EVERYWHERE = {"--device", "--seed", "--json", "--debug"}
+EVERYWHERE = {"--device", "--seed", "--json"}
 DATA = {"--dataset", "--split", "--pool", "--encoder", "--query-vectors", "--document-vectors"}
 
 
@@ -53,15 +53,18 @@ def test_flags_are_the_same_everywhere():
     commands = get_command(app).commands
     assert list(commands) == COMMANDS
     texts = {}
-    own = {"demo": ["--encoder"], "reproduce": ["--encoder"], "frontier": ["--dataset"]}
+    own = {"reproduce": ["--encoder"], "frontier": ["--dataset"]}
     for name, made in commands.items():
         flags = {option.opts[0]: option for option in made.params}
         wanted = EVERYWHERE | (set() if name == "demo" else DATA)
         wanted |= set() if name in ("demo", "info", "mine") else {"--head"}
+        wanted -= {"--seed"} if name == "mine" else set()
+        if name == "info":
+            wanted = {"--dataset", "--document-vectors", "--encoder", "--device", "--json"}
         if name == "models":  # no texts, no head, nothing drawn by chance
-            wanted = {"--json", "--debug"}
+            wanted = {"--json"}
         if name in ("reproduce", "frontier"):  # several collections, encoders, heads and seeds
-            wanted = {"--encoder", "--device", "--json", "--debug", "--seeds"}
+            wanted = {"--encoder", "--device", "--json", "--seeds"}
         assert wanted <= set(flags)
         for flag in EVERYWHERE | DATA:
             if flag in flags and flag not in own.get(name, []):
@@ -99,7 +102,7 @@ def test_the_package_runs_as_a_module():
 
 
 def test_what_the_help_says_of_other_rooms_is_true():
-    from mpsheads.experiments import DEFAULT_METHODS, FRONTIER_METHODS, experiment_names
+    from mpsheads.experiments import FRONTIER_METHODS, experiment_names
     from mpsheads.heads import HEADS
     from mpsheads.training import TrainingConfig
 
@@ -111,7 +114,6 @@ def test_what_the_help_says_of_other_rooms_is_true():
         assert name in options["reproduce", "name"].help
     for name in FRONTIER_METHODS:
         assert name in options["frontier", "method"].help or name == "uncompressed"
-    assert set(FRONTIER_METHODS) - set(DEFAULT_METHODS) == {"mps, depth 2"}
     for name in HEADS:
         assert name in options["evaluate", "head"].help
 

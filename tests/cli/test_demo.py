@@ -64,7 +64,7 @@ def test_the_demo_leaves_results_and_a_second_run_repeats_nothing(demo, monkeypa
     assert out.count("192 bytes") == 3  # before and after, for three sample queries
     again = json.loads(Path("demo-out/results.json").read_text())
     assert without_times(again) == without_times(report)
-    file = next((tmp_path / "cache" / "demo").glob("docstrings-*/*.json"))
+    file = next((tmp_path / "cache" / "demo").glob("*/collections.json"))
     file.write_text('{"train": ')
     assert demo("--json").json["pairs"] == report["pairs"]
     assert json.loads(file.read_text())

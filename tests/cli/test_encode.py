@@ -18,12 +18,12 @@ def head():
 
 def test_a_collection_is_encoded_with_its_ids(command, beir, model_folder):
     options = ["--dataset", beir, "--split", "test", "--encoder", model_folder]
-    assert command("encode", *options, "--dtype", "float32", "--output", "o.safetensors").code == 0
+    assert command("encode", *options, "--output", "o.safetensors").code == 0
     documents, doc_ids = load_vectors("o.safetensors", name="documents")
     queries, query_ids = load_vectors("o.safetensors", name="queries")
     assert doc_ids == [f"d{i}" for i in range(60)]
     assert query_ids == [f"q{i}" for i in range(30, 40)]
-    encoder = Encoder(model_folder, dtype="float32")
+    encoder = Encoder(model_folder)
     assert_close(
         documents[:2], encoder.encode(["quantum quantum number 0", "state quantum number 1"])
     )
@@ -58,7 +58,8 @@ def test_a_file_of_vectors_is_compressed(command, vectors, head, as_dataset):
 
 
 def test_a_file_of_queries_and_documents_keeps_both_and_their_ids(command, vectors, head):
-    options = ["--dataset", vectors["both"], "--head", "my-head", "--output", "o.safetensors"]
+    both = ["--query-vectors", vectors["both"], "--document-vectors", vectors["both"]]
+    options = [*both, "--head", "my-head", "--output", "o.safetensors"]
     assert command("encode", *options).code == 0
     for name, count in {"queries": 40, "documents": 60}.items():
         compressed, ids = load_vectors("o.safetensors", name=name)

@@ -1,14 +1,13 @@
 """`mpsheads frontier` from a BEIR folder to its report."""
 
-import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 
-from mpsheads.experiments import Runner, read_results
+from mpsheads.experiments import read_results
+from mpsheads.experiments.running import Runner
 
 FEW = ["--size", "16", "--method", "mps", "--method", "pca", "--bits", "32", "--bits", "8"]
 
@@ -32,63 +31,52 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     assert all(8 <= row["bytes"] <= 192 for row in rows.values())
     assert report["recommendation"]["bytes"] <= 16
     assert report["recommendation"]["label"] in rows
-    assert any("at least 256 vectors, and there are 60" in note for note in report["notes"])
+    assert any("needs 256 vectors, and there are 60" in note for note in report["notes"])
     assert imread("plots/frontier.png").ndim == 3
-    names = {"results.jsonl", "report.md", "frontier.svg", "frontier.png"}
+    names = {"results.jsonl", "report.md", "frontier.svg"}
     assert {Path(file).name for file in report["files"]} >= names
 
 
 def test_what_is_printed_holds_the_front_and_how_to_follow_it(command, texts):
     ran = command(*texts, "--method", "mps", "--size", "16", "--bits", "8", "--budget", "16")
     assert ran.code == 0
-    assert re.search(r"^\s*mps +16 +8 +16 ", ran.out, re.MULTILINE)
+    assert re.search(r"^\s*mps 16×8 +16 ", ran.out, re.MULTILINE)
     assert "Within 16 bytes take mps with 16 numbers of 8 bits" in " ".join(ran.out.split())
-    line = next(line for line in ran.out.splitlines() if line.startswith("mpsheads train"))
-    assert "head.quantize(z, 8)  # 16 bytes a vector" in ran.out
-    assert command(*shlex.split(line)[1:]).code == 0
-    assert json.loads(Path("mps-16/config.json").read_text())["out_features"] == 16
+    assert ran.out.count("of the uncompressed quality") == 1
 
 
 @pytest.mark.slow
 def test_the_report_alone_needs_no_model_and_no_data(command, texts, monkeypatch, fails):
-    whole = command(*texts, *FEW, "--seeds", "2", "--seed", "5", "--json").json
-    assert {line["seed"] for line in read_results(Path("frontier/results.jsonl"))} == {
-        0,
-        5,
-        6,
-    }
+    whole = command(*texts, *FEW, "--seeds", "2", "--json").json
+    assert {line["seed"] for line in read_results(Path("frontier/results.jsonl"))} == {0, 1}
     monkeypatch.setattr(Runner, "run", None)
     alone = ["frontier", "--report-only", "--encoder", texts[-1]]
     assert command(*alone, "--budget", "64", "--json").json["rows"] == whole["rows"]
-    fewer = command(*alone, "--method", "pca", "--json").json
-    assert {row["method"] for row in fewer["rows"]} == {"uncompressed", "pca"}
-    assert "there are tiny-bert" in fails("frontier", "--report-only", "--encoder", "other")
+    assert "the results are of none" in fails("frontier", "--report-only", "--encoder", "other")
     assert "There is no file of results" in fails(*alone, "--output", "nowhere")
 
 
 def test_without_training_what_is_fitted_to_the_documents_is_left(command, fails, texts, beir):
     (beir / "qrels" / "train.tsv").unlink()
     message = fails(*texts)
-    for part in ("no split train", "`--train`", "`--untrained`"):
+    for part in ("`--train`", "`--untrained`"):
         assert part in message
     options = ["--dataset", f"{beir}:test@judged", "--untrained", "--size", "8", "--bits", "32"]
     report = command(*texts, *options, "--json").json
     methods = {row["method"] for row in report["rows"]}
     assert methods == {"uncompressed", "truncation", "pca", "mps, untrained"}
-    assert report["recommendation"]["command"] is None
-    for row in report["rows"]:
-        assert row["mean"] == pytest.approx(sum(row["tests"].values()) / 2)
+    assert len(report["tests"]) == 2
 
 
 def test_bad_usage_is_one_line_and_leaves_nothing(fails, texts, beir):
     for message, options in {
         "got 'mpz'": ["--method", "mpz"],
-        "Nothing fits `--budget` 4, in bytes a vector": ["--budget", "4"],
+        "`--budget` must be at least 8, got 4": ["--budget", "4"],
         "`--budget` must be": ["--budget", "0"],
         "at most the 48 numbers": ["--size", "49"],
         "`--bits`": ["--bits", "3"],
         "must end in one of": ["--plot", "plot.doc"],
-        "is trained, but `--untrained`": ["--untrained", "--method", "mps"],
+        "leave nothing to measure": ["--untrained", "--method", "mps"],
         "either `--train` or `--untrained`": ["--untrained", "--train", beir],
     }.items():
         assert message in fails(*texts, *options)

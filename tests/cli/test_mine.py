@@ -74,7 +74,7 @@ def test_a_pool_bounds_what_is_taken(command, data):
         (["--margin", "-1"], "`--margin` must lie in [0, 2), got -1.0"),
         (["--skip", "100"], "`--skip` must lie in [0, `--depth` = 100), got 100"),
         (["--language", "klingon"], "`--language` must be one of"),
-        (["--margin", "1.9"], "No pair of tiny/train has a negative: of"),
+        (["--margin", "1.9"], "No pair of tiny/train has a negative:"),
         (["--split", "nosuch"], "'nosuch' is not one of"),
         (["--output", "."], "`--output` . is a folder"),
     ],
@@ -105,7 +105,7 @@ def test_a_head_is_trained_on_the_triples(command, data, texts, monkeypatch):
 
 def test_the_queries_of_the_triples_alone_are_trained_on(command, data, texts):
     command("mine", *data, "--count", "2", "--output", "t.tsv")
-    options = ["--triples", "t.tsv", "--hard-negatives", "2", "--validation-split", "test"]
+    options = ["--triples", "t.tsv", "--hard-negatives", "2", "--validation", f"{texts[1]}:test"]
     report = command("train", *texts, *QUICK, *options, "--max-triples", "32", "--json").json
     queries = {triple.query_id for triple in list(load_triples("t.tsv"))[:32]}
     assert report["pairs"] == len(queries) < 30
@@ -127,7 +127,7 @@ def test_the_queries_of_the_triples_alone_are_trained_on(command, data, texts):
             "'x' is not one of tiny/train's queries",
         ),
         ("q31\td0\td1\n", ["--hard-negatives", "1"], "'q31' is not one of tiny/train's queries"),
-        ("q0\td0\td1\n", ["--hard-negatives", "1", "--max-triples", "0"], "`--max-triples` must"),
+        ("q0\td0\td1\n", ["--hard-negatives", "1", "--max-triples", "0"], "must be at least 1"),
         (None, ["--hard-negatives", "1"], "There is no file of triples t.tsv"),
     ],
 )
@@ -141,8 +141,6 @@ def test_triples_that_do_not_fit_are_named(fails, texts, content, options, messa
 def test_a_limit_of_no_triples_and_vectors_with_triples_are_refused(fails, data):
     options = ["--triples", "t.tsv", "--hard-negatives", "1"]
     assert "Leave out `--query-vectors`" in fails("train", *data, *QUICK, *options)
-    line = fails("train", *data, *QUICK, "--max-triples", "5")
-    assert "`--max-triples` needs `--triples`" in line
 
 
 def test_msmarco_trains_by_its_id(command, beir, model_folder, monkeypatch):
@@ -163,7 +161,7 @@ def test_msmarco_trains_by_its_id(command, beir, model_folder, monkeypatch):
     name = "msmarco-passage/train/triples-small"
     options = ["--triples", name, "--max-triples", "3", "--hard-negatives", "2"]
     options += ["--encoder", model_folder, "--epochs", "1", "--batch-size", "2", "--json"]
-    validation = ["--validation-dataset", beir, "--validation-split", "test"]
+    validation = ["--validation", f"{beir}:test"]
     ran = command("train", "--dataset", name, *options, *validation)
     assert ran.json["pairs"] == 2
     assert ran.json["dataset"] == name

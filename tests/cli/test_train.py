@@ -56,15 +56,14 @@ def test_validation_takes_the_split_dev_if_there_is_one(command, beir, model_fol
     report = command("train", *options).json
     assert report["validation"]["on"] == "tiny/dev"
     assert report["pairs"] == 30
-    report = command("train", *options, "--output", "b", "--validation-split", "train").json
+    report = command("train", *options, "--output", "b", "--validation", f"{beir}:train").json
     assert report["validation"]["on"] == "tiny/train"
 
 
-def test_validation_takes_another_split_and_pool(command, data):
-    options = ["--validation-split", "test", "--json"]
-    every = command("train", *data, *QUICK, *options, "--output", "a").json
-    judged = ["--validation-pool", "judged"]
-    few = command("train", *data, *QUICK, *options, *judged, "--output", "b").json
+def test_validation_takes_another_split_and_pool(command, data, beir):
+    options = ["train", *data, *QUICK, "--json", "--validation"]
+    every = command(*options, f"{beir}:test", "--output", "a").json
+    few = command(*options, f"{beir}:test@judged", "--output", "b").json
     assert every["validation"]["on"] == few["validation"]["on"] == "tiny/test"
     # two judged documents a query are easier than the seventeen judged ones together
     assert few["validation"]["uncompressed"] > every["validation"]["uncompressed"]
@@ -156,8 +155,7 @@ def test_vectors_that_are_not_finite_are_named(fails, beir, vectors):
         (["--batch-size", "500"], "`--batch-size` must not exceed the number of pairs"),
         (["--loss", "hinge"], '`--loss` must be one of "both"'),
         (["--learning-rate", "-1"], "`--learning-rate` must be a positive finite number"),
-        (["--validation-pool", "all"], "`--validation-pool` needs `--validation-split`"),
-        (["--validation-split", "nosuch"], "'nosuch' is not one of"),
+        (["--validation", "./nosuch:dev"], "is not a folder"),
     ],
 )
 def test_bad_settings_are_named_and_leave_nothing(fails, data, options, message):

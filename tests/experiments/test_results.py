@@ -22,6 +22,9 @@ def result(**fields):
         "epoch": 2,
         "test": "dl/19",
         "measure": "nDCG@10",
+        "features": 384,
+        "bytes": 512,
+        "parameters": 1409,
         "scores": {"q1": 0.61, "ü": 0.4},
     }
     return line | fields

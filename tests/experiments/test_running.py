@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mpsheads.experiments import Experiment, Method, Runner, key_of, read_results, run_experiments
-from mpsheads.experiments.running import choose_queries
+from mpsheads.experiments import Experiment, Method, key_of, read_results, run_experiments
+from mpsheads.experiments.running import Runner, choose_queries
 from mpsheads.retrieval import Encoder, load_collection, write_triples
 from mpsheads.training import mine_triples
 
@@ -95,14 +95,15 @@ def test_a_trial_stopped_in_the_middle_of_a_training_ends_with_the_same_results(
 ):
     plan = replace(experiment, methods=(method,), select=select, each_epoch=each_epoch)
     whole, cut = runner("whole"), runner("cut")
-    assert whole.run(plan) == 2 * (3 if each_epoch else 1)
+    whole.run([plan])
+    assert len(scores(whole)) == 2 * (3 if each_epoch else 1)
     at_once, per_epoch = steps.done, steps.done // 6
     for more in (2 * per_epoch + 1, 2 * per_epoch):  # one step of an epoch is lost
         steps.stop = steps.done + more
         with pytest.raises(RuntimeError, match="stopped"):
-            runner("cut").run(plan)
+            runner("cut").run([plan])
     steps.stop = None
-    cut.run(plan)
+    cut.run([plan])
     assert scores(cut) == scores(whole)
     assert steps.done == 2 * at_once + 1
     assert not list(cut.file.parent.glob("cut.jsonl.running/*"))
@@ -111,27 +112,29 @@ def test_a_trial_stopped_in_the_middle_of_a_training_ends_with_the_same_results(
 def test_an_epoch_whose_scores_are_lost_is_measured_again(experiment, runner, steps):
     plan = replace(experiment, each_epoch=True, seeds=(0,))
     whole, cut = runner("whole"), runner("cut")
-    whole.run(plan)
+    whole.run([plan])
     steps.stop = steps.done + 2 * steps.done // 3
     with pytest.raises(RuntimeError, match="stopped"):
-        cut.run(plan)
+        cut.run([plan])
     steps.stop = None
     assert len(read_results(cut.file)) == 2
     cut.file.write_text(cut.file.read_text().splitlines()[1] + "\n")
-    assert cut.run(plan) == 1  # the last epoch; what is still missing is trained again
-    assert cut.run(plan) == 1
+    cut.run([plan])
+    assert len(scores(cut)) == 2  # with the last epoch; what is missing is trained again
+    cut.run([plan])
     assert scores(cut) == scores(whole)
 
 
 def test_a_trial_stopped_between_its_results_measures_what_is_missing(experiment, runner, beir):
     plan = replace(experiment, tests=(f"{beir}:test@all", f"{beir}:test"), seeds=(0,))
     whole = runner()
-    assert whole.run(plan) == 2
+    whole.run([plan])
+    assert len(scores(whole)) == 2
     before = scores(whole)
     whole.file.write_text(whole.file.read_text().splitlines()[0] + "\n")
-    assert runner().run(plan) == 1
+    runner().run([plan])
     assert scores(whole) == before
-    assert runner().run(plan) == 0
+    assert runner().missing(plan) == []
 
 
 @pytest.mark.slow
@@ -139,8 +142,8 @@ def test_results_do_not_depend_on_the_order_of_what_is_run(experiment, runner):
     methods = (Method("mps", "mps"), Method("dense", "dense"), Method("old", "reference"))
     one = replace(experiment, methods=methods, fractions=(0.5, 1.0))
     other = replace(one, methods=methods[::-1], seeds=(1, 0), fractions=(1.0, 0.5))
-    runner("one").run(one)
-    runner("other").run(other)
+    runner("one").run([one])
+    runner("other").run([other])
     assert scores(runner("one")) == scores(runner("other"))
     seeds = {key[8]: value for key, value in scores(runner("one")).items() if key[4] == "mps"}
     assert seeds[0] != seeds[1]
@@ -154,7 +157,7 @@ def test_bits_change_scores_and_bytes_of_every_method(experiment, runner):
         Method("pca", "pca"),
         Method("mps", "mps"),
     )
-    runner().run(replace(experiment, methods=methods, bits=(32, 1), seeds=(0,)))
+    runner().run([replace(experiment, methods=methods, bits=(32, 1), seeds=(0,))])
     for method in methods:
         full, few = (line for line in read_results(runner().file) if line["method"] == method.label)
         assert (full["bytes"], few["bytes"]) == (4 * full["size"], full["size"] // 8)
@@ -168,8 +171,8 @@ def test_the_best_epoch_is_that_of_held_out_queries(experiment, runner, monkeypa
     )
     training = {**TRAINING, "learning_rate": 0.3}
     plan = replace(experiment, select="best", seeds=(0,), training=training)
-    runner("best").run(plan)
-    runner("each").run(replace(plan, each_epoch=True))
+    runner("best").run([plan])
+    runner("each").run([replace(plan, each_epoch=True)])
     (best,) = scores(runner("best")).values()
     by_epoch = {key[10]: value for key, value in scores(runner("each")).items()}
     assert best == by_epoch[1] != by_epoch[3]
@@ -184,13 +187,13 @@ def test_few_pairs_with_negatives_make_a_smaller_batch(experiment, runner, beir,
     write_triples(few, tmp_path / "t.tsv")
     training = {**TRAINING, "loss": "paper", "batch_size": 64, "hard_negatives": 5}
     plan = replace(experiment, training=training, triples=str(tmp_path / "t.tsv"))
-    assert runner().run(plan) == 2
+    runner().run([plan])
     assert {line["pairs"] for line in read_results(runner().file)} == {4}
 
 
 def test_uncompressed_vectors_need_no_training_collection(experiment, runner):
     plan = replace(experiment, train="no/such", methods=(Method("plain", "uncompressed"),))
-    runner().run_all([plan])
+    runner().run([plan])
     assert len(read_results(runner().file)) == 1
 
 
@@ -208,12 +211,9 @@ def test_parts_of_the_training_queries_lie_within_each_other(experiment, runner)
         choose_queries(none, 1.0, 0)
 
 
-def test_a_plan_says_what_is_to_do_before_anything_is_run(experiment, model_folder, tmp_path):
-    plan = replace(experiment, encoders=(str(model_folder),), train="no/such")
-    file = tmp_path / "results.jsonl"
-    (row,) = run_experiments([plan], file, dry_run=True).rows
-    assert (row["method"], row["sizes"], row["runs"], row["to_do"]) == ("mps", [8], 2, 2)
-    wrong = replace(plan, methods=(Method("deep", "mps", settings={"depth": 0}),))
+def test_heads_are_made_before_anything_is_run(experiment, model_folder, tmp_path):
+    wrong = (Method("deep", "mps", settings={"depth": 0}),)
+    plan = replace(experiment, encoders=(str(model_folder),), train="no/such", methods=wrong)
     with pytest.raises(ValueError, match="'deep' at size 8: `depth`"):
-        run_experiments([wrong], file)
-    assert not file.exists()
+        run_experiments([plan], tmp_path / "results.jsonl")
+    assert not (tmp_path / "results.jsonl").exists()

@@ -5,15 +5,13 @@ import pytest
 from mpsheads.experiments import (
     Experiment,
     Method,
-    expected_keys,
     experiment_names,
     find_experiments,
     key_of,
     read_experiment,
     select,
-    trials_of,
 )
-from mpsheads.experiments.trials import check_heads, name_of
+from mpsheads.experiments.trials import check_heads, encoder_labels, name_of, trials_of
 
 NAMES = ["similarity", "compression", "frozen", "data-size", "epochs"]
 METHODS = 'methods = [{ head = "mps" }]\n'
@@ -60,7 +58,7 @@ def test_a_file_is_read_with_its_defaults(read):
     assert made.name == "own one"
     assert made.methods == (Method("mps", "mps", trained="head"),)
     assert made.seeds == (0, 1, 2)
-    assert made.sizes_of(48) == made.sizes_of(384) == (16, 8)
+    assert made.sizes_of(made.methods[0], 48) == (16, 8)
     runs = trials_of(made, "tiny", 48)
     assert [(run.size, run.seed, run.fraction) for run in runs[:4]] == [
         *((16, 0, 0.5), (16, 1, 0.5), (16, 2, 0.5), (8, 0, 0.5))
@@ -189,29 +187,24 @@ def test_experiments_are_found_by_name_and_by_file(tmp_path, read):
 
 def test_what_is_asked_for_changes_experiments():
     experiments = find_experiments(["frozen", "similarity"])
-    (frozen,) = select(experiments, methods=["mps", "pca"], seeds=2, epochs=1, sizes=[8])
+    (frozen,) = select(experiments, methods=["mps", "pca"], seeds=2, tests=["x"])
     assert [method.label for method in frozen.methods] == ["mps", "pca"]
-    assert (frozen.seeds, frozen.sizes, frozen.training["epochs"]) == ((0, 1), (8,), 1)
-    only = select(find_experiments(["compression"]), trained=["head"])
+    assert (frozen.seeds, frozen.tests) == ((0, 1), ("x",))
+    only = select(find_experiments(["compression"]), trained="head")
     assert {method.trained for method in only[0].methods} == {"nothing", "head"}
     with pytest.raises(
         ValueError, match="`method` 'mpz' is unknown; there are uncompressed; dense"
     ):
         select(experiments, methods=["mpz"])
     with pytest.raises(ValueError, match="leave nothing to run"):
-        select(experiments[:1], methods=["mps, distilled"], trained=["layers"])
+        select(experiments[:1], methods=["mps, distilled"], trained="layers")
     with pytest.raises(ValueError, match=r"frozen: `max_triples`: .* greater .*, got 0\."):
         select(experiments, max_triples=0)
 
 
-def test_what_is_expected_are_the_results_of_experiments_that_wrote_some(read):
-    one = read(f"sizes = [16]\nseeds = 2\nencoders = ['tiny']\n{METHODS}")
-    other = read(f"sizes = [8]\nencoders = ['tiny']\n{METHODS}", "other.toml")
-    lines = [line for trial in trials_of(one, "tiny", 48) for line in trial.results]
-    assert expected_keys([one, other], lines[:1]) == [key_of(line) for line in lines]
-    twins = read(f"encoders = ['a/tiny', 'b/tiny']\n{METHODS}", "twins.toml")
+def test_two_encoders_may_not_be_called_the_same():
     with pytest.raises(ValueError, match="a/tiny and b/tiny are both called 'tiny'"):
-        expected_keys([twins], lines)
+        encoder_labels(["a/tiny", "b/tiny"])
 
 
 def test_what_has_too_few_or_too_many_bytes_is_left_out(read):

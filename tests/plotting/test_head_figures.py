@@ -19,18 +19,14 @@ from mpsheads.heads import MPSProjectionHead
 from mpsheads.mps import entanglement_entropy, ghz_state, product_state, random_mps
 from mpsheads.plotting import (
     EntropyProfile,
-    PairDistances,
     angle_histogram,
     angle_histogram_on,
     angle_map_on,
-    code_bits_on,
-    code_entropy,
-    distances_on,
+    draw_entropies,
     draw_panels,
     entropy_on,
     entropy_profile,
 )
-from mpsheads.similarity import quantize
 
 LIMITS = torch.tensor([1.0, 1.0, 0.0] * 8 + [1.0, 1.0])
 
@@ -43,17 +39,6 @@ def profile(generator):
 @pytest.fixture
 def z(generator):
     return (torch.randn(300, 24, generator=generator) * 0.4 + math.pi / 2).clamp(0, math.pi)
-
-
-@pytest.fixture
-def codes(z):
-    return [quantize(z, bits) for bits in (8, 4, 2, 1)]
-
-
-@pytest.fixture
-def pairs(generator):
-    near, far = torch.rand(20, 10, generator=generator), torch.rand(20, 45, generator=generator)
-    return PairDistances("−log fidelity", [*20 * near], [*20 * far + 14], "after: 128 numbers")
 
 
 @pytest.fixture
@@ -73,9 +58,7 @@ def shown(figure) -> list[Text]:
     return [text for text in texts if text.get_text()]
 
 
-def test_texts_lie_within_the_picture_and_do_not_overlap(
-    profile, z, codes, pairs, tmp_path, monkeypatch
-):
+def test_texts_lie_within_the_picture_and_do_not_overlap(profile, z, tmp_path, monkeypatch):
     figures, save, before = [], Figure.savefig, dict(matplotlib.rcParams)
     monkeypatch.setattr(
         Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1]
@@ -83,13 +66,12 @@ def test_texts_lie_within_the_picture_and_do_not_overlap(
     panels = [
         *(partial(entropy_on, profile, by=by) for by in ("place", "block", "bond")),
         partial(angle_histogram_on, z),
-        partial(code_bits_on, codes),
-        partial(distances_on, pairs),
     ]
     path = draw_panels(panels, tmp_path / "new" / "plot.png", title="A heading", subtitle="mps")
     assert imread(path).std() > 0.05
     assert list(path.parent.iterdir()) == [path]
-    angle_histogram(z, tmp_path / "angles.svg", codes=codes)
+    angle_histogram(z, tmp_path / "angles.svg")
+    draw_entropies(profile, tmp_path / "entropies.pdf")
     assert dict(matplotlib.rcParams) == before
     for figure in figures:
         renderer = FigureCanvasAgg(figure).get_renderer()
@@ -165,57 +147,3 @@ def test_low_values_are_at_the_bottom_of_the_map(axes):
     angle_map_on(torch.ones(5, 2), Figure().add_subplot())  # equal values can be drawn
     with pytest.raises(ValueError, match=r"`z` must have shape \(texts, outputs\)"):
         angle_map_on(torch.zeros(0, 3), axes)
-
-
-def test_the_bars_are_the_bits_in_use(codes, axes):
-    code_bits_on([codes[0], codes[2]], axes)
-    heights = [bar.get_height() for bar in axes.patches]
-    used = [float(code_entropy(code).mean()) for code in (codes[0], codes[2])]
-    np.testing.assert_allclose(heights, [8, used[0], 2, used[1]])
-    assert [text.get_text() for text in axes.texts] == [f"≥{used[0]:.1f}", f"{used[1]:.1f}"]
-
-
-def test_code_entropy_is_that_of_the_frequencies_with_its_correction():
-    cells = (torch.arange(16) + 0.5) * math.pi / 16
-    z = torch.stack([cells.repeat(50), torch.full((800,), 1.0)], dim=1)
-    for bits in (1, 2, 4):
-        expected = torch.tensor([bits, 0.0], dtype=torch.float64)
-        assert_close(code_entropy(quantize(z, bits)), expected)
-    z = torch.tensor([[0.1]] * 300 + [[3.0]] * 100)
-    p = torch.tensor([0.75, 0.25], dtype=torch.float64)
-    corrected = -(p * p.log2()).sum() + 1 / (2 * 400 * math.log(2))
-    assert_close(code_entropy(quantize(z, 8)), corrected[None])
-
-
-def test_both_distributions_have_the_same_area_and_the_numbers_are_stated(pairs, axes):
-    distances_on(pairs, axes)
-    threshold, overlap = pairs.separation
-    words = [text.get_text() for text in axes.texts]
-    assert f"overlap {overlap:.3f}\nAUC {pairs.auc:.3f}" in words[-1]
-    assert {"relevant pairs", "other pairs"} < set(words)
-    assert threshold in [line.get_xdata()[0] for line in axes.lines]
-    same = PairDistances("d", [torch.ones(3)], [torch.ones(4)])
-    other = Figure().add_subplot()
-    distances_on(same, other)
-    assert other.get_xlim() == (0.5, 1.5)
-    assert (same.auc, same.separation[1]) == (0.5, 1.0)
-
-
-def test_distances_are_told_apart_as_by_plain_loops(generator):
-    near = torch.randn(30, generator=generator).mul(3).round()
-    far = torch.randn(70, generator=generator).mul(4).round() + 3
-    pairs = PairDistances("d", [near[:10], near[10:]], [far[:40], far[40:]])
-
-    def in_order(x, y):
-        return float(((x[:, None] < y).float() + (x[:, None] == y).float() / 2).mean())
-
-    assert pairs.auc == pytest.approx(in_order(near, far))
-    within = [in_order(near[:10], far[:40]), in_order(near[10:], far[40:])]
-    assert pairs.auc_within_queries == pytest.approx(sum(within) / 2)
-
-    def errors(threshold):
-        return float((near > threshold).float().mean() + (far <= threshold).float().mean())
-
-    threshold, overlap = pairs.separation
-    assert errors(threshold) == pytest.approx(overlap)
-    assert all(errors(t) >= overlap - 1e-6 for t in torch.linspace(-4, 6, 300))
