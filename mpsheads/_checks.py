@@ -23,10 +23,10 @@ def check_equal(what: str, **values: object) -> None:
         raise ValueError(f"The {what} must agree: {came}.")
 
 
-def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise `ValueError` unless `value` is one of `choices`."""
     if value not in choices:
-        listed = ", ".join(f'"{choice}"' for choice in choices)
+        listed = ", ".join(f'"{c}"' if isinstance(c, str) else f"{c:g}" for c in choices)
         raise ValueError(f"`{name}` must be one of {listed}, got {value!r}.")
 
 

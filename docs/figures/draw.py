@@ -5,6 +5,7 @@ the files instead.
 """
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -274,7 +275,7 @@ def draw_one_particle() -> Axes:
         wire(ax, (x, x), (2.4, 3.6))
         write(ax, x, 3.8, f"$x_{i + 1}$", 12, BLUE)
         tensor(ax, x, 2.4, "$A$", radius=0.5)
-    for left, right in zip(xs, xs[1:], strict=False):
+    for left, right in pairwise(xs):
         write(ax, (left + right) / 2, 2.75, "2", 11, AMBER)
     write(ax, 8.5, 1.25, "each bond: the particle is to the left, or it is not", 11, MUTED)
     write(ax, 8.5, 0.5, "two states, so a bond dimension of 2 at any depth", 11, AMBER)

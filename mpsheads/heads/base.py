@@ -121,8 +121,19 @@ class ProjectionHead(nn.Module, ABC):
 
     @property
     def bytes_per_vector(self) -> int:
-        """Bytes of one compressed vector as it is stored, in float32."""
+        """Bytes of one compressed vector as it is stored: in the head's codes, or in float32."""
         return head_size_in_bytes(self, 32)
+
+    def code(self, x: Float[Tensor, "batch _"]) -> Tensor | Codes:
+        """Embeddings of documents as they are stored: in the head's codes if it has some.
+
+        Args:
+            x: Any number of embeddings `(batch, in_features)`; some thousand are taken at a time.
+
+        Returns:
+            Codes, or compressed vectors `(batch, out_features)`, without gradient.
+        """
+        return compress_vectors(self, x)
 
     def extra_repr(self) -> str:
         """The constructor's arguments, for `print(head)`."""

@@ -8,7 +8,9 @@ from mpsheads.mps import Circuit
 def describe(head: ProjectionHead) -> str:
     """What a head is and costs, a line for each thing; for an MPS head with its circuit drawn."""
     drawing = []
-    if isinstance(head, MPSProjectionHead):
+    if isinstance(head, MPSProjectionHead) and head.amplitudes is not None:
+        lines = _amplitude_lines(head)
+    elif isinstance(head, MPSProjectionHead):
         lines = _circuit_lines(head)
         if (circuit := block_circuit(head)).num_sites <= 16:
             drawing = ["", "The circuit of a block:", circuit.draw()]
@@ -36,6 +38,30 @@ def block_circuit(head: MPSProjectionHead, block: int = 0) -> Circuit:
     return cone
 
 
+def _mixing_line(head: MPSProjectionHead) -> dict[str, str]:
+    if head.mixing is None:
+        return {}
+    numbers = sum(parameter.numel() for parameter in head.mixing.parameters())
+    if head.config["mixing"] == "full":
+        return {"mixing": f"any rotation of the features, {numbers:,} numbers"}
+    fitted = "fitted" if head.is_fitted else "not fitted"
+    layers = f"{head.config['mixing']} layers of Givens rotations of features"
+    return {"mixing": f"{layers}, {numbers:,} angles, {fitted} to data"}
+
+
+def _amplitude_lines(head: MPSProjectionHead) -> dict[str, str]:
+    """What a head without entangling gates is."""
+    lines = {
+        **_mixing_line(head),
+        "state": f"one particle on {head.in_features:,} sites, exact with bonds of 2",
+        "readout": f"amplitude, {head.out_features:,} kept sites",
+    }
+    if bits := head.config["bits"]:
+        seed = head.config["scramble"]
+        lines["codes"] = f"{bits:g} bits a number on a trellis, scrambled by seed {seed}"
+    return lines
+
+
 def _circuit_lines(head: MPSProjectionHead) -> dict[str, str]:
     config, blocks = head.config, head.register.blocks
     sizes = sorted({len(block) for block in blocks})
@@ -49,15 +75,8 @@ def _circuit_lines(head: MPSProjectionHead) -> dict[str, str]:
     bonds = f"exact: needs {needed} of the {allowed} allowed"
     if head.truncates:
         bonds = f"needs {needed}, truncated to {allowed}: states are evolved, not observables"
-    mixing = {}
-    if head.mixing is not None:
-        layers, angles = len(head.mixing.angles), head.mixing.angles.numel()
-        fitted = "fitted" if head.is_fitted else "not fitted"
-        mixing["mixing"] = (
-            f"{layers} layers of Givens rotations of features, {angles:,} angles, {fitted} to data"
-        )
     return {
-        **mixing,
+        **_mixing_line(head),
         "encoding": f"angles, {qubits}, scale {head.scale.item():.3g}",
         "blocks": f"{len(blocks):,} of {' or '.join(map(str, sizes))} features",
         "circuit": f"{name}, {len(head.circuit):,} gates",

@@ -138,12 +138,14 @@ class Mixing(nn.Module):
         self.orders.copy_(_relative([*seen, ranked]))
         return held
 
-    def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         """Heads of version 0.1 have half of the features as pairs."""
-        saved = state.get(f"{prefix}angles")
+        saved = state_dict.get(f"{prefix}angles")
         if saved is not None and saved.shape[1] == self.orders.shape[1] // 2:
             self.angles = nn.Parameter(torch.empty_like(saved, device=self.angles.device))
-        super()._load_from_state_dict(state, prefix, *rest)  # type: ignore[arg-type]
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class Rotation(nn.Module):

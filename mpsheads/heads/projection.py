@@ -29,6 +29,7 @@ from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors
 from mpsheads.mps.state import one_particle_state, product_state
 from mpsheads.mps.trellis import RATES
 from mpsheads.similarity import Codes
+from mpsheads.similarity.codes import code_bytes
 
 _INITIAL_ANGLE = 0.05
 _INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
@@ -116,13 +117,7 @@ class MPSProjectionHead(ProjectionHead):
         if readout == "amplitude":
             config |= {"bits": bits, "scramble": scramble}
         super().__init__(in_features, out_features, **config)
-        check_positive(bond_dim=bond_dim, depth=depth)
-        if mixing not in (0, "full"):
-            check_positive(mixing=mixing)
-        check_choice("readout", readout, tuple(READOUTS))
-        if bits is not None:
-            check_choice("readout", readout, ("amplitude",))
-            check_choice("bits", bits, RATES)
+        _check_arguments(self.config, bits)
         self.readout = READOUTS[readout]
         between = 1 if ansatz == "staircase" else min(bond_dim, 2**depth)
         kept = self.readout.num_kept(out_features, between)
@@ -154,9 +149,9 @@ class MPSProjectionHead(ProjectionHead):
         if mixing == "full":
             rows = kept if self.amplitudes else in_features
             self.mixing = Rotation(in_features, rows, generator=generator)
-        elif mixing:
+        elif isinstance(mixing, int) and mixing:
             spread = {"spread": _INITIAL_ANGLE, "generator": generator}
-            self.mixing = Mixing(in_features, kept, int(mixing), **spread)
+            self.mixing = Mixing(in_features, kept, mixing, **spread)
 
     def _find_observables(self) -> KeptObservables | None:
         """Those that are evolved, used once, so that no tracer is the first to meet a constant."""
@@ -258,13 +253,20 @@ class MPSProjectionHead(ProjectionHead):
             z, int(bits), kind=self.readout.kind, bond_dims=self.bond_dims, span=span
         )
 
-    def code(self, x: Float[Tensor, "batch _"]) -> Codes:
-        """Embeddings in the bytes that the head was made for, `quantize` of what it returns.
+    @property
+    def bytes_per_vector(self) -> int:
+        """Bytes of one compressed vector as it is stored: in the head's codes, or in float32."""
+        bits = self.config.get("bits")
+        return (
+            super().bytes_per_vector
+            if bits is None
+            else code_bytes(self.out_features, bits, trellis=True)
+        )
 
-        Args:
-            x: Any number of embeddings `(batch, in_features)`; some thousand are taken at a time.
-        """
-        return self.quantize(compress_vectors(self, x))
+    def code(self, x: Float[Tensor, "batch _"]) -> Tensor | Codes:
+        """Embeddings of documents as they are stored; `quantize` of them if the head has `bits`."""
+        z = compress_vectors(self, x)
+        return z if self.config.get("bits") is None else self.quantize(z)
 
     @classmethod
     def for_bytes(
@@ -359,3 +361,14 @@ class MPSProjectionHead(ProjectionHead):
         if len(x) < 2:
             raise ValueError(f"`{name}` must hold two rows, better some thousand, got {len(x)}.")
         return equalise_norm(x.to(self.angles.device).double())
+
+
+def _check_arguments(config: Mapping[str, Any], bits: float | None) -> None:
+    """Raise `ValueError` on sizes and names that no head has."""
+    check_positive(bond_dim=config["bond_dim"], depth=config["depth"])
+    check_choice("readout", config["readout"], tuple(READOUTS))
+    if config["mixing"] not in (0, "full"):
+        check_positive(mixing=config["mixing"])
+    if bits is not None:
+        check_choice("readout", config["readout"], ("amplitude",))
+        check_choice("bits", bits, RATES)

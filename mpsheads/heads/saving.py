@@ -54,8 +54,8 @@ _BOUNDS: dict[str, Any] = {
     "ansatz": Literal["staircase", "brickwork"] | _Circuit,
     "readout": Literal["probability", "direction", "state", "amplitude"],
     "mixing": Annotated[int, Field(ge=0, le=64)] | Literal["full"],
-    "bits": Annotated[float, Field(gt=0, le=8)] | None,
-    "scramble": Annotated[int, Field(ge=0, lt=1 << 31)] | None,
+    "bits": Literal[None] | Annotated[float, Field(gt=0, le=8)],
+    "scramble": Literal[None] | Annotated[int, Field(ge=0, lt=1 << 31)],
     "normalize": bool,
 }
 """What an argument of a head's constructor may be in `config.json`."""

@@ -107,9 +107,7 @@ def nearest_codewords(
     steps = ring_steps(x.shape[1], trellis)
     x = _filled(x.float(), trellis)
     words = x.new_empty(len(x), steps, dtype=torch.uint8)
-    sites = x.T.reshape(
-        steps, trellis.values.shape[1], len(x)
-    )  # values of a step, side by side for all vectors
+    sites = x.T.reshape(steps, trellis.values.shape[1], len(x))
     near = min(steps // 2, _SETTLED * -(-trellis.window // trellis.shift))
     for part, out in zip(sites.split(_ROWS, 2), words.split(_ROWS), strict=True):
         shared = None

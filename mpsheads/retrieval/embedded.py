@@ -135,7 +135,9 @@ class EmbeddedCollection:
         Cost: one similarity per pair, in blocks, so memory does not grow with the collection.
         """
         check_positive(top_k=top_k)
-        zd = compress_vectors(head, self.documents) if documents is None else documents
+        if documents is None:
+            documents = self.documents if head is None else head.code(self.documents)
+        zd = documents
         zq = compress_vectors(head, self.queries) if queries is None else queries
         zq = zq.to(zd.device)
         compare: Any = similarity or (cosine if head is None else head.similarity)

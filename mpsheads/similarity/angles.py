@@ -175,14 +175,15 @@ def _bit_pairs(zq: Float[Tensor, "queries n"], codes: Codes) -> Float[Tensor, "q
     factors = table[..., 1:] - table[..., :1]
     if codes.bits == 2:
         factors[..., 2] -= factors[..., 0] + factors[..., 1]  # where both bits are set
-    missing = codes.bytes_per_vector * (8 // codes.bits) - codes.width
+    bits_each = int(codes.bits)
+    missing = codes.bytes_per_vector * (8 // bits_each) - codes.width
     factors = torch.nn.functional.pad(factors.mT, (0, missing)).flatten(1)
     constant = table[..., 0].sum(1)[:, None]
     out = zq.new_empty(len(zq), len(codes))
     memory = zq.new_empty(min(_CODES, len(codes)), factors.shape[1])
     for start in range(0, len(codes), _CODES):
         packed = codes.packed[start : start + _CODES]
-        bits = _write_bits(packed, codes.bits, memory[: len(packed)])
+        bits = _write_bits(packed, bits_each, memory[: len(packed)])
         out[:, start : start + _CODES] = torch.addmm(constant, factors, bits.T)
     return out
 

@@ -225,10 +225,10 @@ def test_blocks_reach_what_the_circuit_with_all_parameters_reaches(generator):
 
 
 def test_the_default_heads_have_the_sizes_of_the_page():
-    assert MPSProjectionHead(768, 256, depth=2).num_parameters == 256 * 20 + 1 + 2 * 384 == 5_889
+    assert MPSProjectionHead(768, 256, depth=2).num_parameters == 256 * 20 + 1 + 2 * 256 == 5_633
     assert MPSProjectionHead(768, 256, mixing=0).num_parameters == 256 * 8 + 1 == 2_049
     head = MPSProjectionHead(bond_dim=4)
-    assert head.num_parameters == 256 * 8 + 1 + 2 * 384 == 2_817
+    assert head.num_parameters == 256 * 8 + 1 + 2 * 256 == 2_561
     assert (head.in_features, head.out_features, head.bytes_per_vector) == (768, 256, 1024)
     z = head(torch.randn(3, 768))
     assert z.shape == (3, 256)
@@ -349,7 +349,7 @@ def test_it_is_described(generator):
         "exact: needs 2 of the 4 allowed",
         "depends on 3 qubits",
         "not fitted to data",
-        "5,889 (a linear layer of the same size: 196,864, 33.4 times as many)",
+        "5,633 (a linear layer of the same size: 196,864, 34.9 times as many)",
         "1,024 a vector in float32; in codes 256 at 8, 128 at 4, 64 at 2, 32 at 1 bits",
         block_circuit(head).draw(),
     ):
