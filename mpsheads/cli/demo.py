@@ -18,8 +18,19 @@ if TYPE_CHECKING:
     from mpsheads.retrieval import Collection, EmbeddedCollection
 
 _MEASURE = "nDCG@10"
-_MAX_LENGTH, _EPOCHS, _RATE = 128, 12, 3e-2  # few steps, on texts of the kind that is searched
-_KINDS = ("mps", "reference", "dense", "pca", "truncation")
+_MAX_LENGTH, _EPOCHS = 128, 20
+# Few steps, on texts of the kind that is searched, bear high rates: kind, its settings, rate.
+_ROTATIONS = {"readout": "amplitude", "mixing": 24}
+_HEADS: dict[str, tuple[str, dict[str, Any], float | None]] = {
+    "mps": ("mps", {"mixing": 24}, 2e-2),
+    "rotations": ("mps", _ROTATIONS, 2e-2),
+    "full rotation": ("mps", {**_ROTATIONS, "mixing": "full"}, None),
+    "reference": ("reference", {}, None),
+    "dense": ("dense", {}, None),
+    "dense, fitted": ("dense", {"start": "pca"}, None),
+    "pca": ("pca", {}, None),
+    "truncation": ("truncation", {}, None),
+}
 _SAMPLES = 3  # queries that are shown with as many hits
 _NAME_WIDTH = 35  # so that two names fit a line of 80 columns
 _BATCH, _TIMED = 256, 50  # vectors in a batch that is timed, and batches
@@ -67,12 +78,18 @@ def demo(
         for split, collection in collections.items()
     }
     heads: dict[str, Any] = {"uncompressed": None}
-    for size in (model.features // 3, model.features // 8):
-        for kind in _KINDS:
-            _say(began, f"Training or fitting {kind}, {model.features} numbers to {size}")
-            heads[f"{kind} {size}"] = _make(kind, size, embedded, seed, where, cache)
+    wanted = {
+        f"{label} {size}": (size, *how)
+        for size in (model.features // 3, model.features // 8)
+        for label, how in _HEADS.items()
+    }
+    for size in (model.features // 6, model.features // 12, model.features // 24):
+        wanted[f"codes, {size} bytes"] = (size, "codes", {}, None)
+    for label, how in wanted.items():
+        _say(began, f"Training or fitting {label}")
+        heads[label] = _make(*how, embedded, seed, where, cache / label.replace(" ", "-"))
     _say(began, "Measuring on the test split")
-    test, best = embedded["test"], heads[f"mps {model.features // 3}"]
+    test, best = embedded["test"], heads[f"codes, {model.features // 6} bytes"]
     rows = measure_heads(heads, test, [_MEASURE], baseline="uncompressed", top_k=10, seed=seed)
     for row, head in zip(rows, heads.values(), strict=True):
         row["encode_microseconds"] = head and _microseconds(head, test.documents)
@@ -120,28 +137,31 @@ def _collect(cache: Path, pairs: int, seed: int) -> "dict[str, Collection]":
 
 
 def _make(
-    kind: str,
     size: int,
+    kind: str,
+    settings: dict[str, Any],
+    rate: float | None,
     embedded: "dict[str, EmbeddedCollection]",
     seed: int,
     device: "torch.device",
-    cache: Path,
+    folder: Path,
 ) -> "ProjectionHead":
     """The head, fitted or trained; a run that the cache holds is finished, not repeated."""
     from mpsheads.cli.data import show_progress
     from mpsheads.heads import make_head
     from mpsheads.training import TrainingConfig, ranking_validation, train, training_data
 
-    documents = embedded["train"].documents
-    head = make_head(kind, documents.shape[1], size, documents=documents, seed=seed, device=device)
+    data = training_data(embedded["train"])
+    documents, queries = data.paired()
+    settings = {**settings, "documents": documents, "queries": queries, "seed": seed}
+    head = make_head(kind, documents.shape[1], size, device=device, **settings)
     if not any(parameter.requires_grad for parameter in head.parameters()):
         return head
-    data, rate = training_data(embedded["train"]), _RATE if kind == "mps" else None
     return train(
         head,
         data,
         TrainingConfig(_EPOCHS, min(128, len(data)), rate, seed=seed),
-        cache / f"{kind}-{size}",
+        folder,
         validation=ranking_validation(embedded["dev"], _MEASURE),
         resume=True,
         progress=show_progress(),
@@ -189,7 +209,7 @@ def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
     from mpsheads._files import replacing
     from mpsheads.plotting import quality_points, quality_vs_bytes
 
-    head.save_pretrained(output / f"{head.name}-{head.out_features}")
+    head.save_pretrained(output / f"codes-{head.bytes_per_vector}")
     count = f"{report['pairs']['test']:,}"
     subtitle = f"{count} summary lines, each to find the docstring it is from among {count}"
     points = quality_points(report["results"], _MEASURE)
@@ -199,9 +219,10 @@ def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
 
 
 def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:
-    out, cells = console(), []
+    out, cells, group = console(), [], "uncompressed"
     for row in report["results"]:
-        if row["head"] == _KINDS[0]:
+        before, group = group, row["label"].split()[-1]  # a size, or "bytes"
+        if group != before:
             cells.append([])  # a line before each size
         micro = row["encode_microseconds"]
         numbers = (f"{row[name]:,}" for name in ("parameters", "bytes_per_vector"))
@@ -220,7 +241,7 @@ def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
         cells = [[_hit(name, sample["relevant"]) for name in names] for names in hits]
         out.print(table(columns, cells, left=2))
     out.print("[green]✓[/green] the docstring that the query is from\n")
-    name = f"{head.name}-{head.out_features}"
+    name = f"codes-{head.bytes_per_vector}"
     out.print(
         f"Written to {output}: results.json, quality_vs_bytes.png, and the head {name}, which "
         f"`{type(head).__name__}.from_pretrained` reads."

@@ -45,10 +45,10 @@ DocumentPrefix = Annotated[str, option("Put before every document.", "Encoder", 
 
 HEAD = (
     "Folder of a saved head, or a new one: mps, reference (the paper's), dense, pca or truncation, "
-    "also with its size, as in pca:64. Untrained ones are drawn by the seed; mps and pca are "
-    "fitted on the documents."
+    "also with its size, as in pca:64; or codes with bytes a vector, as in codes:64. Untrained "
+    "ones are drawn by the seed; mps, codes and pca are fitted on the documents."
 )
-_READOUTS = "direction|probability|state"
+_READOUTS = "direction|probability|state|amplitude"
 OutFeatures = Annotated[
     int | None, option("Numbers in a vector of a new head; a third by default.", "Head")
 ]

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mpsheads.training import TrainingResult
 
 _MEASURE = "nDCG@10"
+_HEAD = (
+    "mps, reference or dense; codes:64 for 64 bytes a vector, trained through its codes; or the "
+    "folder of a saved head."
+)
 _RATE = (
     "Peak rate of Adam; by default mps 0.003 if fitted, else 0.01; reference 0.01; dense 0.001; "
     "loss paper 4e-5."
@@ -32,7 +36,7 @@ _VALIDATION = (
 def train(
     head: Annotated[
         str,
-        option("mps, reference or dense, or the folder of a saved head.", "Head", "KIND|FOLDER"),
+        option(_HEAD, "Head", "KIND|FOLDER"),
     ] = "mps",
     dataset: options.Dataset = None,
     split: options.Split = None,
@@ -103,8 +107,9 @@ def train(
     embedded = _embed(texts, model, *data, triples, max_triples)
     embedded, held_out, name = _hold_out(embedded, other, model, seed)
     pairs = training_data(embedded)
+    paired = dict(zip(("documents", "queries"), pairs.paired(), strict=True))
     result = train_model(
-        make_head(head, documents=embedded.documents, **made),
+        make_head(head, **paired, **made),
         pairs,
         config,
         output,

@@ -32,41 +32,47 @@ class Amplitudes(nn.Module):
         scramble: Seed of the circuit that scrambles; `None` for none.
 
     Attributes:
-        mean: That of the fitted documents, brought to norm 1; `(in_features,)`.
+        mean: That of the fitted documents, brought to norm 1; `(in_features,)`. This and the next
+            are `None` without `bits`.
         span: The usual size of an amplitude of a document after the mean is taken off.
         scrambler: `(out_features, out_features)`, orthogonal, made from the seed; else `None`.
     """
 
-    mean: Tensor
-    span: Tensor
+    mean: Tensor | None
+    span: Tensor | None
     scrambler: Tensor | None
 
     def __init__(
         self, in_features: int, out_features: int, bits: int | float | None, scramble: int | None
     ) -> None:
         super().__init__()
-        self.bits = bits
-        self.register_buffer("mean", torch.zeros(in_features))
-        self.register_buffer("span", torch.full((), in_features**-0.5))
+        self.in_features, self.bits = in_features, bits
+        self.register_buffer("mean", None if bits is None else torch.zeros(in_features))
+        span = None if bits is None else torch.full((), in_features**-0.5)
+        self.register_buffer("span", span)
         matrix = None if scramble is None else scrambler(out_features, scramble).matrix()
         self.register_buffer("scrambler", matrix, persistent=False)
 
-    def matrix(self, mixing: Mixing | Rotation | None, kept: int) -> Float[Tensor, "kept features"]:
+    def matrix(
+        self, mixing: Mixing | Rotation | None, kept: int, like: Tensor
+    ) -> Float[Tensor, "kept features"]:
         """From embeddings to what is kept: the first rows of the mixing, scrambled."""
-        like = self.mean
-        rows = torch.eye(kept, len(like)).to(like) if mixing is None else mixing.matrix(kept)
+        rows = torch.eye(kept, self.in_features).to(like) if mixing is None else mixing.matrix(kept)
         return rows if self.scrambler is None else self.scrambler @ rows
 
     def quantize(self, z: Tensor, bits: int | float | None, matrix: Tensor) -> Codes:
         """Vectors as words of a trellis."""
         bits = self.bits if bits is None else bits
-        if bits is None:
-            raise ValueError(f"Give `bits`, one of {', '.join(f'{rate:g}' for rate in RATES)}.")
+        if self.mean is None or self.span is None or bits is None:
+            rates = ", ".join(f"{rate:g}" for rate in RATES)
+            raise ValueError(f"The head was made without codes. Make it with `bits`, of {rates}.")
         centre = (self.mean @ matrix.T).detach()
         return quantize_trellis(z, float(bits), centre=centre, span=float(self.span))
 
     def through_codes(self, z: Tensor, matrix: Tensor) -> Tensor:
         """What codes leave of vectors, with the gradient of the vectors (straight through)."""
+        assert self.mean is not None
+        assert self.span is not None
         centre = self.mean @ matrix.T
         size = self.span * math.sqrt(z.shape[1])
         smooth = centre + size * normalize(z - centre)
@@ -76,6 +82,8 @@ class Amplitudes(nn.Module):
     @torch.no_grad()
     def fit(self, documents: Float[Tensor, "samples features"], matrix: Tensor) -> None:
         """Set mean and span by documents of norm 1."""
+        if self.mean is None or self.span is None:
+            return
         mean = documents.mean(0)
         kept = (documents - mean) @ matrix.to(documents).T
         self.mean.copy_(mean)

@@ -11,8 +11,10 @@ from mpsheads.heads.dense import DenseHead, PCAHead
 from mpsheads.heads.projection import MPSProjectionHead
 
 _SAMPLE = 8192  # documents that a head is fitted to
+_CODES = "codes"  # an mps head whose size is a number of bytes
 _SETTINGS = {
     "mps": ("bond_dim", "depth", "ansatz", "readout", "mixing", "fitted"),
+    _CODES: ("mixing", "fitted"),
     "reference": ("normalize",),
     "dense": ("start",),
 }
@@ -24,6 +26,7 @@ def make_head(
     out_features: int | None = None,
     *,
     documents: Tensor | None = None,
+    queries: Tensor | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
     **settings: Any,
@@ -31,18 +34,23 @@ def make_head(
     """The head that a name stands for, in evaluation mode on `device`.
 
     Args:
-        named: A kind, one of `HEADS`, alone or with a size, such as `pca:64`; or folder or hub name
-            of a saved head.
+        named: A kind, one of `HEADS`, alone or with a size, such as `pca:64`; `codes:64` for
+            `MPSProjectionHead.for_bytes` with so many bytes a vector; or folder or hub name of a
+            saved head.
         in_features: Width of the embeddings.
-        out_features: Width of the compressed vectors, a third of `in_features` by default. The size
-            in `named` goes first.
-        documents: Embeddings `(n, in_features)` that new heads of kind `mps` (two rows or more) and
-            `pca` are fitted to, and `dense` ones with `start="pca"`. Where there are more than
-            8,192, `mps` and `dense` take as many, drawn by `seed`.
+        out_features: Width of the compressed vectors, a third of `in_features` by default; bytes
+            for `codes`, a sixth by default. The size in `named` goes first.
+        documents: Embeddings `(n, in_features)` that new heads of kind `mps`, `codes` (two rows or
+            more) and `pca` are fitted to, and `dense` ones with `start="pca"`. Where there are more
+            than 8,192, all but `pca` take as many, drawn by `seed`.
+        queries: Embeddings `(n, in_features)` of queries, row i of one that row i of `documents`
+            answers: `mps` and `codes` are fitted to what pairs have in common, and `dense` ones
+            with `start="pca"` begin there.
         seed: Seed of a new head's parameters.
         device: Where it is put.
         settings: Of a new head; `None` counts as not given. `mps`: `bond_dim`, `depth`, `ansatz`,
             `readout`, `mixing`, `fitted` (to the documents; by default if there is mixing).
+            `codes`: `mixing` ("full" by default), `fitted`.
             `reference`: `normalize` (here true by default). `dense`: `start`, "random"
             or "pca".
 
@@ -52,7 +60,7 @@ def make_head(
     """
     settings = {name: value for name, value in settings.items() if value is not None}
     kind, _, size = named.partition(":")
-    if kind not in HEADS:
+    if kind not in HEADS and kind != _CODES:
         return _saved_head(named, in_features, {"out_features": out_features, **settings}, device)
     if size and not size.isdecimal():
         raise ValueError(f"`head` {named} must end in a number, as in {kind}:64.")
@@ -72,11 +80,12 @@ def make_head(
         settings.setdefault("normalize", True)
     if kind in _SETTINGS:
         settings["generator"] = torch.Generator().manual_seed(seed)
-    make: Any = HEADS[kind]
-    head = make(in_features, int(size) if size else out_features or in_features // 3, **settings)
+    part = in_features // (6 if kind == _CODES else 3)
+    make: Any = MPSProjectionHead.for_bytes if kind == _CODES else HEADS[kind]
+    head = make(in_features, int(size) if size else out_features or part, **settings)
     head = head.to(device).eval()
     if documents is not None:
-        _fit(head, documents.to(device, torch.float32), seed, fitted, start)
+        _fit(head, documents, queries, seed, fitted, start)
     return head
 
 
@@ -104,18 +113,29 @@ def _saved_head(
 
 @torch.no_grad()
 def _fit(
-    head: ProjectionHead, documents: Tensor, seed: int, fitted: bool | None, start: str
+    head: ProjectionHead,
+    documents: Tensor,
+    queries: Tensor | None,
+    seed: int,
+    fitted: bool | None,
+    start: str,
 ) -> None:
-    sample = documents
-    if len(documents) > _SAMPLE:
-        chosen = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed))
-        sample = documents[chosen[:_SAMPLE].to(documents.device)]
+    device = next(iter([*head.parameters(), *head.buffers()]), documents).device
     if isinstance(head, PCAHead):
-        head.fit(documents)
-    elif isinstance(head, MPSProjectionHead):
+        head.fit(documents.to(device, torch.float32))
+        return
+    rows = torch.arange(len(documents))
+    if len(rows) > _SAMPLE:
+        rows = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:_SAMPLE]
+    sides = [s[rows.to(s.device)].to(device).float() for s in (documents, queries) if s is not None]
+    if isinstance(head, MPSProjectionHead):
         if fitted if fitted is not None else head.mixing is not None and len(documents) > 1:
-            head.fit(sample)
+            head.fit(*sides)
     elif isinstance(head, DenseHead) and start == "pca":
-        axes = PCAHead(head.in_features, head.out_features).to(sample.device).fit(sample)
-        head.linear.weight.copy_(axes.components)
+        axes = MPSProjectionHead(
+            head.in_features, head.out_features, readout="amplitude", mixing="full"
+        )
+        assert axes.mixing is not None
+        axes.to(device).fit(*sides)
+        head.linear.weight.copy_(axes.mixing.matrix())
         head.linear.bias.zero_()

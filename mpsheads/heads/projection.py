@@ -222,7 +222,7 @@ class MPSProjectionHead(ProjectionHead):
     def _kept_rows(self) -> Float[Tensor, "{self.out_features} {self.in_features}"]:
         """The matrix from embeddings to amplitudes."""
         assert self.amplitudes is not None
-        return self.amplitudes.matrix(self.mixing, self.out_features)
+        return self.amplitudes.matrix(self.mixing, self.out_features, self.angles)
 
     def _state(self, x: Tensor, scale: Tensor, angles: Tensor) -> MPS:
         start = product_state(amplitudes(x, scale)[:, self.register.features])

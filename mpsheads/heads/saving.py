@@ -207,7 +207,7 @@ def _shapes(name: str, config: Mapping[str, Any]) -> dict[str, tuple[int | None,
     known = amplitude or isinstance(config.get("ansatz"), Mapping)
     angles = _gates_and_angles(config)[1] if known else None
     extra: dict[str, tuple[int | None, ...]] = {}
-    if amplitude:
+    if amplitude and config["bits"] is not None:
         extra |= {"amplitudes.mean": (width,), "amplitudes.span": ()}
     if mixing == "full":
         extra["mixing.weight"] = (out if amplitude else width, width)

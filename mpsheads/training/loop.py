@@ -31,6 +31,7 @@ from mpsheads.training.mining import mine_hard_negatives
 
 _LEARNING_RATE = {"mps": 1e-2, "reference": 1e-2}
 _FITTED_LEARNING_RATE, _OTHER_LEARNING_RATE = 3e-3, 1e-3
+_ROTATION_LEARNING_RATE = 2e-3
 _PAPER_LEARNING_RATE, _PAPER_SCALE = 4e-5, 20.0
 _SCALE_SAMPLE = 256
 _NEGATIVES = (
@@ -361,5 +362,6 @@ def _usual_rate(model: nn.Module, paper: bool) -> float:
     if paper or not isinstance(model, ProjectionHead):
         return _PAPER_LEARNING_RATE
     if isinstance(model, MPSProjectionHead) and model.is_fitted:
-        return _FITTED_LEARNING_RATE
+        full = model.config["mixing"] == "full"
+        return _ROTATION_LEARNING_RATE if full else _FITTED_LEARNING_RATE
     return _LEARNING_RATE.get(model.name, _OTHER_LEARNING_RATE)

@@ -164,7 +164,7 @@ def test_wrong_settings_are_refused(settings, message):
         MPSProjectionHead(24, 8, **settings)
     plain = MPSProjectionHead(24, 8, readout="amplitude")
     assert torch.equal(plain.code(torch.ones(2, 24)), plain(torch.ones(2, 24)))
-    with pytest.raises(ValueError, match="Give `bits`"):
+    with pytest.raises(ValueError, match="made without codes"):
         plain.quantize(torch.ones(2, 8))
     with pytest.raises(ValueError, match="rows"):
         plain.fit(torch.randn(5, 24), torch.randn(4, 24))
