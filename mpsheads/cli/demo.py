@@ -78,14 +78,7 @@ def demo(
         for split, collection in collections.items()
     }
     heads: dict[str, Any] = {"uncompressed": None}
-    wanted = {
-        f"{label} {size}": (size, *how)
-        for size in (model.features // 3, model.features // 8)
-        for label, how in _HEADS.items()
-    }
-    for size in (model.features // 6, model.features // 12, model.features // 24):
-        wanted[f"codes, {size} bytes"] = (size, "codes", {}, None)
-    for label, how in wanted.items():
+    for label, how in _wanted(model.features).items():
         _say(began, f"Training or fitting {label}")
         heads[label] = _make(*how, embedded, seed, where, cache / label.replace(" ", "-"))
     _say(began, "Measuring on the test split")
@@ -97,6 +90,18 @@ def demo(
     report |= {"results": rows, "samples": _samples(test, best)}
     _write(report, output, best)
     print_json(report) if as_json else _print(report, output, best)
+
+
+def _wanted(features: int) -> dict[str, tuple[int, str, dict[str, Any], float | None]]:
+    """Label -> size, kind, settings and rate of each head."""
+    heads = {
+        f"{label} {size}": (size, *how)
+        for size in (features // 3, features // 8)
+        for label, how in _HEADS.items()
+    }
+    for size in (features // 6, features // 12, features // 24):
+        heads[f"codes, {size} bytes"] = (size, "codes", {}, None)
+    return heads
 
 
 def _say(began: float, text: str) -> None:
@@ -152,9 +157,9 @@ def _make(
     from mpsheads.training import TrainingConfig, ranking_validation, train, training_data
 
     data = training_data(embedded["train"])
-    documents, queries = data.paired()
-    settings = {**settings, "documents": documents, "queries": queries, "seed": seed}
-    head = make_head(kind, documents.shape[1], size, device=device, **settings)
+    features = embedded["train"].features
+    settings = {**settings, **data.paired(), "seed": seed, "device": device}
+    head = make_head(kind, features, size, **settings)
     if not any(parameter.requires_grad for parameter in head.parameters()):
         return head
     return train(

@@ -107,9 +107,8 @@ def train(
     embedded = _embed(texts, model, *data, triples, max_triples)
     embedded, held_out, name = _hold_out(embedded, other, model, seed)
     pairs = training_data(embedded)
-    paired = dict(zip(("documents", "queries"), pairs.paired(), strict=True))
     result = train_model(
-        make_head(head, **paired, **made),
+        make_head(head, **pairs.paired(), **made),
         pairs,
         config,
         output,

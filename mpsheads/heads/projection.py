@@ -112,9 +112,9 @@ class MPSProjectionHead(ProjectionHead):
         named = circuit_to_config(ansatz) if isinstance(ansatz, Circuit) else ansatz
         config = {"bond_dim": bond_dim, "depth": depth, "ansatz": named}
         config |= {"readout": readout, "mixing": mixing}
-        if bits is not None and scramble is None:
-            scramble = int(torch.randint(1 << 31, (), generator=generator))
         if readout == "amplitude":
+            if bits is not None and scramble is None:
+                scramble = int(torch.randint(1 << 31, (), generator=generator))
             config |= {"bits": bits, "scramble": scramble}
         super().__init__(in_features, out_features, **config)
         _check_arguments(self.config, bits)
@@ -145,13 +145,14 @@ class MPSProjectionHead(ProjectionHead):
             start = _INITIAL_ANGLE * torch.randn(len(start), generator=generator)
         self.angles = nn.Parameter(start)
         self.scale = nn.Parameter(torch.full((), _INITIAL_SCALE))
-        self.mixing: Mixing | Rotation | None = None
+        self.mixing = self._make_mixing(generator)
+
+    def _make_mixing(self, generator: torch.Generator | None) -> Mixing | Rotation | None:
+        features, kept, mixing = self.in_features, len(self.kept_sites), self.config["mixing"]
         if mixing == "full":
-            rows = kept if self.amplitudes else in_features
-            self.mixing = Rotation(in_features, rows, generator=generator)
-        elif isinstance(mixing, int) and mixing:
-            spread = {"spread": _INITIAL_ANGLE, "generator": generator}
-            self.mixing = Mixing(in_features, kept, mixing, **spread)
+            return Rotation(features, kept if self.amplitudes else features, generator=generator)
+        spread = _INITIAL_ANGLE
+        return Mixing(features, kept, mixing, spread=spread, generator=generator) if mixing else None
 
     def _find_observables(self) -> KeptObservables | None:
         """Those that are evolved, used once, so that no tracer is the first to meet a constant."""

@@ -116,12 +116,12 @@ class TrainingData:
             mask[row, self._relevant[first:last] % len(self.documents)] = True
         return mask
 
-    def paired(self) -> tuple[Tensor, Tensor]:
-        """Embeddings of the documents and of the queries of all pairs, row by row."""
+    def paired(self) -> dict[str, Tensor]:
+        """Embeddings of the "documents" and of the "queries" of all pairs, row by row."""
         assert isinstance(self.queries, Tensor)
         assert isinstance(self.documents, Tensor)
         query_rows, document_rows = self.pairs.unbind(1)
-        return self.documents[document_rows], self.queries[query_rows]
+        return {"documents": self.documents[document_rows], "queries": self.queries[query_rows]}
 
     def with_negatives(self, hard_negatives: int) -> Tensor:
         """The pairs with a negative among their first `hard_negatives`, int64 `(n,)`, ascending."""

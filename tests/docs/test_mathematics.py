@@ -21,7 +21,6 @@ from mpsheads.mps import (
 )
 from mpsheads.mps.gates import unitary
 from mpsheads.mps.heisenberg import evolve_observable, pauli_string
-from tests.heads.test_mixing import pairs_and_outputs
 
 PAULIS = torch.tensor(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]],
@@ -91,12 +90,12 @@ def test_the_head_is_the_circuit_of_the_page(sites, depth, generator):
         head.scale.fill_(0.7)
     x = x[:2]
     rotated = x.clone()
-    all_pairs, outputs = pairs_and_outputs(head.mixing)
-    for pairs, phis in zip(all_pairs, head.mixing.angles.detach(), strict=True):
-        for (a, b), phi in zip(pairs, phis, strict=True):
-            both = rotated[:, [a, b]]
-            rotated[:, a] = phi.cos() * both[:, 0] + phi.sin() * both[:, 1]
-            rotated[:, b] = -phi.sin() * both[:, 0] + phi.cos() * both[:, 1]
+    circuit, outputs = head.mixing.circuit()
+    for operation, phi in zip(circuit, head.mixing.angles.detach().flatten(), strict=True):
+        a, b = operation.sites
+        both = rotated[:, [a, b]]
+        rotated[:, a] = phi.cos() * both[:, 0] + phi.sin() * both[:, 1]
+        rotated[:, b] = -phi.sin() * both[:, 0] + phi.cos() * both[:, 1]
     rotated = rotated[:, outputs]
     theta = (torch.tanh(0.7 * equalise_norm(rotated)) + 1) * math.pi / 2
     kept = kron(torch.eye(2 ** (sites - 1)).to(torch.complex128), Z)
@@ -114,8 +113,8 @@ def test_the_head_is_the_circuit_of_the_page(sites, depth, generator):
 def test_the_numbers_of_parameters():
     for sites, depth in ((2, 1), (3, 2), (6, 2)):
         assert staircase(sites, depth).num_parameters == depth * (7 * sites - 4)
-    assert MPSProjectionHead(768, 256).num_parameters == 256 * 8 + 768 + 1 == 2_817
-    assert MPSProjectionHead(768, 256, depth=2).num_parameters == 256 * 20 + 768 + 1 == 5_889
+    assert MPSProjectionHead(768, 256).num_parameters == 256 * 8 + 512 + 1 == 2_561
+    assert MPSProjectionHead(768, 256, depth=2).num_parameters == 256 * 20 + 512 + 1 == 5_633
     assert DenseHead(768, 256).num_parameters == 196_864
     assert ReferenceHead(768, 256).num_parameters == 12 * 256 * 2 == 6_144
     assert 196_864 // 6_144 == 32

@@ -169,7 +169,7 @@ def test_the_best_epoch_is_that_of_held_out_queries(experiment, runner, monkeypa
     monkeypatch.setattr(
         "mpsheads.experiments.running.ranking_validation", lambda *_, **__: lambda _: next(values)
     )
-    training = {**TRAINING, "learning_rate": 0.3}
+    training = {**TRAINING, "learning_rate": 0.05}
     plan = replace(experiment, select="best", seeds=(0,), training=training)
     runner("best").run([plan])
     runner("each").run([replace(plan, each_epoch=True)])
