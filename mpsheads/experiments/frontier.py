@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._typing import PathLike
+from mpsheads.experiments.quantise import fewest_vectors
 from mpsheads.experiments.report import write_page
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.running import with_relevant
-from mpsheads.experiments.spec import BITS, UNCOMPRESSED, Experiment, Method
+from mpsheads.experiments.spec import BITS, QUANTISERS, UNCOMPRESSED, Experiment, Method
 from mpsheads.experiments.tables import Comparison, Row, Table, compare, compare_all, make_tables
 from mpsheads.experiments.wording import LEVEL, joined, number, percentage, signed
 from mpsheads.plotting import QualityPoint, quality_vs_bytes
@@ -19,9 +20,10 @@ from mpsheads.retrieval import candidate_pool, has_split, load_collection, parse
 FRONTIER_METHODS = {
     method.label: method
     for method in (
-        *(Method(head, head) for head in (UNCOMPRESSED, "truncation", "pca", "pq", "opq")),
+        *(Method(head, head) for head in (UNCOMPRESSED, "truncation", "pca", *QUANTISERS)),
         Method("mps, untrained", "mps", trained="nothing"),
-        *(Method(head, head) for head in ("dense", "reference", "mps")),
+        Method("codes, untrained", "codes", trained="nothing"),
+        *(Method(head, head) for head in ("dense", "reference", "mps", "codes")),
     )
 }
 """Label -> method: all that a frontier measures, what is trained last."""
@@ -31,7 +33,7 @@ _DIVISORS = (1, 2, 3, 6, 12)
 _TRAINING = {"loss": "both", "hard_negatives": 2, "epochs": 2}
 _MARGIN = 0.01  # a row is tied with the best only if its measure is at most this below
 _LEAST_QUERIES = 20  # from which on some are held out to choose the epoch
-_LEAST_FITTED = 256  # vectors for the 256 centroids of a code
+_REMEMBERING = ("pq", "opq", "rq")  # have a codebook
 _ENOUGH_FITTED = 39 * 256  # what faiss asks for
 
 
@@ -148,10 +150,10 @@ def _possible_sizes(
     if method.is_quantiser:
         if importlib.util.find_spec("faiss") is None:
             return [], f'{method.label} needs `pip install "mpsheads[experiments]"`.'
-        if documents < _LEAST_FITTED:
-            return [], f"{method.label} needs {_LEAST_FITTED} vectors, and there are {documents}."
+        if documents < (needed := fewest_vectors(method.head, features)):
+            return [], f"{method.label} needs {needed} vectors, and there are {documents}."
         few = f"{method.label} is fitted to few vectors, {documents:,}, and partly remembers them."
-        return sizes, few if documents < _ENOUGH_FITTED else ""
+        return sizes, few if method.head in _REMEMBERING and documents < _ENOUGH_FITTED else ""
     if method.head == "reference":
         possible = [size for size in sizes if features % size == 0]
         rule = f"its size divides the {features} features."

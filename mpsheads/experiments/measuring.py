@@ -42,13 +42,16 @@ def measure(
         for name in {line["test"] for line in results}
     }
     calibration = None
-    if decoded is None and any(line["bits"] < 32 for line in results):
+    own = decoded is not None or head.config.get("bits") is not None
+    if not own and any(line["bits"] < 32 for line in results):
         assert training is not None
         calibration = _vectors(model, training, "documents", _CALIBRATION)
     for line in results:
         test, (zq, zd) = tests[line["test"]], vectors[line["test"]]
         if decoded is not None:
             zd = decoded(zd)
+        elif head.config.get("bits") is not None:  # its own codes
+            zd = head.quantize(zd, head.config["bits"])
         elif line["bits"] < 32:
             assert calibration is not None
             zd = code(head, zd, calibration, line["bits"])

@@ -1,6 +1,6 @@
-"""Few bits a number: codes of any head's vectors, and product quantisers."""
+"""Few bits a number: codes of any head's vectors, and the quantisers that set the bar."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ _SAMPLE = 8192  # vectors that quantiles and rotations are fitted to
 _QUANTILES = (0.005, 0.995)
 _COLUMNS = 1024  # torch takes quantiles of 2**24 numbers at most
 _CENTROIDS = 256  # of a code of one byte
+_ROUNDS = 50  # of ITQ
 
 
 def code(head: ProjectionHead, zd: Tensor, calibration: Tensor, bits: int) -> Tensor | Codes:
@@ -48,50 +49,139 @@ def _rows(count: int) -> Tensor:
     return order[:_SAMPLE] if count > _SAMPLE else torch.arange(count)
 
 
-def product_quantiser(
+def quantiser_sizes(kind: str, features: int, sizes: Iterable[int]) -> list[int]:
+    """Those numbers of bytes a vector that a quantiser can have."""
+    possible = {
+        "pq": lambda size: features % size == 0 and features // size >= 2,
+        "opq": lambda size: features % size == 0 and features // size >= 4,
+        "rq": lambda size: size <= 64,
+        "rabitq": lambda size: size == -(-features // 8) + 8,
+        "itq": lambda size: 8 * size <= features,
+        "turboquant": lambda size: (
+            8 * size % features == 0 and 8 * size // features in (1, 2, 3, 4)
+        ),
+    }[kind]
+    return [size for size in sizes if possible(size)]
+
+
+def fit_quantiser(
     kind: str, size: int, seed: int, documents: Tensor
 ) -> tuple[Callable[[Tensor], Tensor], int]:
-    """What is left of vectors in `size` bytes, each the code of a part of the vector (faiss).
+    """What is left of vectors in `size` bytes; vectors are brought to norm 1 first.
+
+    "pq" cuts a vector in parts and codes each by its nearest centroid, "opq" turns it by a learned
+    rotation first, and "rq" codes what is left in one round after the other (faiss). "rabitq" has
+    one bit a feature and 8 bytes of factors (faiss). "itq" has one bit of each principal component
+    after a learned rotation of them. "turboquant" is a random rotation of all features, each then
+    rounded to the best levels of a normal distribution; it is fitted to nothing.
 
     Args:
-        kind: "pq", or "opq" for a learned rotation first.
-        size: Bytes; it divides the number of features.
-        seed: Of the clustering.
-        documents: Training documents `(n, features)`, brought to norm 1 here.
+        kind: Which, one of `QUANTISERS`.
+        size: Bytes, one of `quantiser_sizes`.
+        seed: Of the clustering, or of the rotation.
+        documents: Training documents `(n, features)`.
 
     Returns:
-        From vectors to their reconstructions, and the number of parameters: the centroids, and
-        the rotation.
+        From vectors to their reconstructions, and how many numbers must be stored for that.
 
     Raises:
-        ValueError: If the size does not divide the features.
+        ValueError: If there are fewer documents than are needed.
         ImportError: If faiss is missing.
 
-    Source: Jegou et al. 2011 (doi:10.1109/TPAMI.2010.57); Ge et al. 2013 for the rotation
-    (doi:10.1109/CVPR.2013.379).
+    Source: Jegou et al. 2011 (doi:10.1109/TPAMI.2010.57); Ge et al. 2013
+    (doi:10.1109/CVPR.2013.379); Gao and Long 2024 (arXiv:2405.12497); Gong et al. 2013
+    (doi:10.1109/TPAMI.2012.193); Zandieh et al. 2025 (arXiv:2504.19874).
     """
+    count, features = documents.shape
+    if count < (needed := fewest_vectors(kind, features)):
+        raise ValueError(f"{kind} needs {needed} `documents` to be fitted to, got {count}.")
+    x = normalize(documents)
+    if kind == "turboquant":
+        turn = _random_rotation(features, seed)
+        levels = _normal_levels(8 * size // features)
+        rounded = lambda y: _nearest(y * features**0.5, levels) / features**0.5  # noqa: E731
+        return lambda vectors: rounded(normalize(vectors) @ turn.T) @ turn, 0
+    if kind == "itq":
+        return _itq(x, 8 * size, seed)
+    return _with_faiss(kind, size, seed, x.numpy())
+
+
+def fewest_vectors(kind: str, features: int) -> int:
+    """How many vectors a quantiser must be fitted to; with fewer faiss may end the process."""
+    return {
+        "turboquant": 0,
+        "rabitq": 1,
+        "opq": max(_CENTROIDS, features),
+        "itq": features + 1,
+    }.get(kind, _CENTROIDS)
+
+
+def _with_faiss(kind: str, size: int, seed: int, x: Any) -> tuple[Callable[[Tensor], Tensor], int]:
     faiss: Any = optional_import("faiss", "experiments")
-    features = documents.shape[1]
-    if features % size:
-        raise ValueError(f"`size` {size} of {kind} must divide the {features} features.")
-    x, rotation = normalize(documents).numpy(), None
+    features, turn, offset = x.shape[1], None, 0.0
+    parameters = _CENTROIDS * features
     if kind == "opq":
-        rotation = faiss.OPQMatrix(features, size)
-        rotation.niter = 20
-        inner = faiss.ProductQuantizer(features, size, 8)
-        inner.cp.min_points_per_centroid = 1  # no warning on stderr
-        rotation.pq = inner
-        rotation.train(x[:_SAMPLE])
-        x = rotation.apply(x)
-    quantiser = faiss.ProductQuantizer(features, size, 8)
-    quantiser.cp.seed, quantiser.cp.min_points_per_centroid = seed + 1, 1
-    quantiser.train(x)
+        turn = faiss.OPQMatrix(features, size)
+        turn.niter = 20
+        turn.pq = faiss.ProductQuantizer(features, size, 8)
+        turn.pq.cp.min_points_per_centroid = 1  # no warning on stderr
+        turn.train(x[:_SAMPLE])
+    elif kind == "rabitq":
+        turn, offset = faiss.RandomRotationMatrix(features, features), x.mean(0)
+        turn.init(seed + 1)
+    y = x - offset if turn is None else turn.apply(x - offset)
+    if kind == "rabitq":
+        quantiser, parameters = faiss.RaBitQuantizer(features, faiss.METRIC_INNER_PRODUCT), features
+    elif kind == "rq":
+        quantiser = faiss.ResidualQuantizer(features, size, 8)
+        parameters *= size
+    else:
+        quantiser = faiss.ProductQuantizer(features, size, 8)
+    if kind != "rabitq":
+        quantiser.cp.seed, quantiser.cp.min_points_per_centroid = seed + 1, 1
+    quantiser.train(y)
 
     def reconstruct(vectors: Tensor) -> Tensor:
-        y = normalize(vectors).numpy()
-        y = y if rotation is None else rotation.apply(y)
+        y = normalize(vectors).numpy() - offset
+        y = y if turn is None else turn.apply(y)
         y = quantiser.decode(quantiser.compute_codes(y))
-        return torch.from_numpy(y if rotation is None else rotation.reverse_transform(y))
+        return torch.from_numpy((y if turn is None else turn.reverse_transform(y)) + offset)
 
-    parameters = _CENTROIDS * features + (features**2 if rotation is not None else 0)
-    return reconstruct, parameters
+    return reconstruct, parameters + (features**2 if kind == "opq" else 0)
+
+
+def _itq(x: Tensor, bits: int, seed: int) -> tuple[Callable[[Tensor], Tensor], int]:
+    """Iterative quantisation: the rotation of principal components that is nearest to signs."""
+    mean = x.mean(0)
+    _, axes = torch.linalg.eigh(((x - mean).T @ (x - mean)).double())
+    axes = axes.float().flip(1)[:, :bits]
+    y, turn = (x - mean) @ axes, _random_rotation(bits, seed)
+    for _ in range(_ROUNDS):
+        left, _, right = torch.linalg.svd(y.T @ (y @ turn).sign())
+        turn = left @ right
+    basis, size = axes @ turn, (y @ turn).abs().mean()
+
+    def reconstruct(vectors: Tensor) -> Tensor:
+        return mean + size * ((normalize(vectors) - mean) @ basis).sign() @ basis.T
+
+    return reconstruct, basis.numel() + len(mean)
+
+
+def _random_rotation(width: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    turn, upper = torch.linalg.qr(torch.randn(width, width, generator=generator))
+    return turn * upper.diagonal().sign()
+
+
+def _normal_levels(bits: int) -> Tensor:
+    """The levels of least squared error for a normal distribution (Lloyd's algorithm)."""
+    x = torch.erfinv(torch.linspace(-1, 1, 1 << 14)[1:-1].double()) * 2**0.5
+    levels = torch.quantile(x, (torch.arange(2**bits) + 0.5).double() / 2**bits)
+    for _ in range(200):
+        cells = torch.bucketize(x, (levels[1:] + levels[:-1]) / 2)
+        levels = torch.stack([x[cells == cell].mean() for cell in range(2**bits)])
+    return levels.float()
+
+
+def _nearest(y: Tensor, levels: Tensor) -> Tensor:
+    return levels[torch.bucketize(y, (levels[1:] + levels[:-1]) / 2)]

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 from mpsheads.experiments.measuring import angle_fidelity, measure
-from mpsheads.experiments.quantise import product_quantiser
+from mpsheads.experiments.quantise import fit_quantiser
 from mpsheads.experiments.results import Key, Line, append_result, key_of, read_results
 from mpsheads.experiments.spec import UNCOMPRESSED, Experiment
 from mpsheads.experiments.trials import (
@@ -151,7 +151,7 @@ class Runner:
         elif method.is_quantiser:
             assert training is not None
             documents = training.documents
-            decoded, count = product_quantiser(method.head, trial.size, trial.seed, documents)
+            decoded, count = fit_quantiser(method.head, trial.size, trial.seed, documents)
             for line in measure(head, trial.results, tests, training, decoded=decoded):
                 yield {**line, "fitted": len(documents), "parameters": count}
         else:
@@ -167,6 +167,9 @@ class Runner:
             return TruncationHead(features, features)  # truncation to all of them is none
         documents = training.documents if training and method.needs_training_documents else None
         settings = {"documents": documents, "seed": trial.seed, **method.settings}
+        if method.head == "codes" and method.is_trained:
+            assert training is not None
+            settings |= training_data(training).paired()
         return make_head(method.head, features, trial.size, **settings)
 
     def _trained(

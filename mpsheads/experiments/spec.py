@@ -14,10 +14,11 @@ from mpsheads._typing import PathLike
 from mpsheads.retrieval import check_measures
 from mpsheads.training import TrainingConfig
 
-LEARNED = ("mps", "reference", "dense")
+LEARNED = ("mps", "codes", "reference", "dense")
 """The heads that are trained, and take settings."""
 UNCOMPRESSED = "uncompressed"
-QUANTISERS = ("pq", "opq")
+QUANTISERS = ("pq", "opq", "rq", "rabitq", "itq", "turboquant")
+_IN_BYTES = ("codes", *QUANTISERS)
 BITS = (32, 8, 4, 2, 1)
 MAX_TRIPLES = 1_000_000
 
@@ -29,7 +30,10 @@ def _unique(values: tuple) -> tuple:
     return values
 
 
-Kind = Literal["uncompressed", "mps", "reference", "dense", "pca", "truncation", "pq", "opq"]
+Kind = (
+    Literal["uncompressed", "mps", "codes", "reference", "dense", "pca", "truncation"]
+    | Literal["pq", "opq", "rq", "rabitq", "itq", "turboquant"]
+)
 Whole = Annotated[int, Field(strict=True)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
 _SOME = Field(min_length=1), AfterValidator(_unique)
@@ -44,14 +48,14 @@ class Method:
 
     Attributes:
         label: Its name in tables and figures.
-        head: None ("uncompressed"), a head, or one of two product quantisers.
+        head: None ("uncompressed"), a head, or a quantiser.
         trained: "nothing", "head" (on embeddings computed once), or "layers" (the encoder's last
             layers too); "" for "head" where `head` has something to train.
         similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
         settings: Settings of the head, as `make_head` takes them.
         training: Fields of `TrainingConfig` in which it differs from the experiment.
         layers: How many of the encoder's last layers are trained, where they are.
-        sizes: Numbers a vector, where they are not those of the experiment.
+        sizes: Numbers a vector, or bytes, where they are not those of the experiment.
     """
 
     label: Text
@@ -67,7 +71,7 @@ class Method:
         default = "head" if self.head in LEARNED else "nothing"
         object.__setattr__(self, "trained", self.trained or default)
         free = self.trained == "layers" and self.head in (UNCOMPRESSED, *LEARNED)
-        free |= self.trained == "nothing" and self.head == "mps"
+        free |= self.trained == "nothing" and self.head in ("mps", "codes", "dense")
         if self.trained != default and not free:
             raise ValueError(
                 f"`trained` cannot be {self.trained!r} for the method {self.label!r}: {self.head} "
@@ -92,7 +96,7 @@ class Method:
     @property
     def is_random(self) -> bool:
         """Whether seeds differ."""
-        return self.is_trained or self.head == "mps"
+        return self.is_trained or self.head in ("mps", *_IN_BYTES)
 
     @property
     def needs_training_documents(self) -> bool:
@@ -101,8 +105,13 @@ class Method:
 
     @property
     def is_quantiser(self) -> bool:
-        """Whether its size is a number of bytes, each a code of its own."""
+        """Whether it is none of our heads."""
         return self.head in QUANTISERS
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether its size is a number of bytes."""
+        return self.head in _IN_BYTES
 
 
 @dataclass(frozen=True, config=_CHECKED)

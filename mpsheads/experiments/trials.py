@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mpsheads._checks import check_choice, check_positive
+from mpsheads.experiments.quantise import quantiser_sizes
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.spec import LEARNED, MAX_TRIPLES, UNCOMPRESSED, Experiment, Method
 from mpsheads.heads import make_head
 from mpsheads.retrieval import dataset_name, parse_dataset
-
-_LEAST_PART = {"pq": 2, "opq": 4}  # numbers a code; shorter parts take minutes to fit
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Trial:
     @property
     def needs_training_collection(self) -> bool:
         """Whether it is trained or fitted, or coded in cells of training documents."""
-        coded = any(line["bits"] < 32 for line in self.results)
+        coded = any(line["bits"] < 32 for line in self.results) and not self.method.in_bytes
         return self.method.needs_training_documents or coded
 
 
@@ -67,13 +66,16 @@ def _sizes(experiment: Experiment, method: Method, features: int) -> Sequence[in
     if method.head == UNCOMPRESSED:
         return [features]
     sizes = experiment.sizes_of(method, features)
-    if max(sizes) > features:
+    if max(sizes) > features and not method.in_bytes:
         raise ValueError(f"`sizes` holds {max(sizes)}, but the embeddings have {features} numbers.")
-    if not method.is_quantiser:
+    if not method.in_bytes:
         return sizes
-    most = features // _LEAST_PART[method.head]
-    codes = {-(-size * bits // 8) for size in sizes for bits in experiment.bits}
-    return sorted((c for c in codes if c <= most and features % c == 0), reverse=True)
+    codes = sizes
+    if not method.sizes:
+        codes = {-(-size * bits // 8) for size in sizes for bits in experiment.bits}
+    if method.is_quantiser:
+        codes = quantiser_sizes(method.head, features, codes)
+    return sorted((size for size in codes if 8 <= size <= 4 * features), reverse=True)
 
 
 def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) -> Iterator[Line]:
@@ -85,8 +87,8 @@ def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) 
     low, high = experiment.bytes or (0, math.inf)
     epochs = range(1, config.epochs + 1) if experiment.each_epoch else [config.epochs]
     for epoch in epochs if method.is_trained else [0]:
-        for bits in (8,) if method.is_quantiser else all_bits:
-            n_bytes = size if method.is_quantiser else -(-size * bits // 8)
+        for bits in (8,) if method.in_bytes else all_bits:
+            n_bytes = size if method.in_bytes else -(-size * bits // 8)
             is_plain = method.head == UNCOMPRESSED and bits == 32
             for test in experiment.tests if low <= n_bytes <= high or is_plain else ():
                 yield {

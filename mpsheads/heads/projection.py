@@ -152,7 +152,9 @@ class MPSProjectionHead(ProjectionHead):
         if mixing == "full":
             return Rotation(features, kept if self.amplitudes else features, generator=generator)
         spread = _INITIAL_ANGLE
-        return Mixing(features, kept, mixing, spread=spread, generator=generator) if mixing else None
+        return (
+            Mixing(features, kept, mixing, spread=spread, generator=generator) if mixing else None
+        )
 
     def _find_observables(self) -> KeptObservables | None:
         """Those that are evolved, used once, so that no tracer is the first to meet a constant."""
