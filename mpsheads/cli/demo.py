@@ -82,7 +82,8 @@ def demo(
         _say(began, f"Training or fitting {label}")
         heads[label] = _make(*how, embedded, seed, where, cache / label.replace(" ", "-"))
     _say(began, "Measuring on the test split")
-    test, best = embedded["test"], heads[f"codes, {model.features // 6} bytes"]
+    test, best = embedded["test"], heads[f"mps {model.features // 3}"]
+    best = heads.get(f"codes, {model.features // 6} bytes", best)
     rows = measure_heads(heads, test, [_MEASURE], baseline="uncompressed", top_k=10, seed=seed)
     for row, head in zip(rows, heads.values(), strict=True):
         row["encode_microseconds"] = head and _microseconds(head, test.documents)
@@ -99,7 +100,7 @@ def _wanted(features: int) -> dict[str, tuple[int, str, dict[str, Any], float | 
         for size in (features // 3, features // 8)
         for label, how in _HEADS.items()
     }
-    for size in (features // 6, features // 12, features // 24):
+    for size in (size for size in (features // 6, features // 12, features // 24) if size >= 8):
         heads[f"codes, {size} bytes"] = (size, "codes", {}, None)
     return heads
 
@@ -214,7 +215,7 @@ def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
     from mpsheads._files import replacing
     from mpsheads.plotting import quality_points, quality_vs_bytes
 
-    head.save_pretrained(output / f"codes-{head.bytes_per_vector}")
+    head.save_pretrained(output / f"mps-{head.bytes_per_vector}-bytes")
     count = f"{report['pairs']['test']:,}"
     subtitle = f"{count} summary lines, each to find the docstring it is from among {count}"
     points = quality_points(report["results"], _MEASURE)
@@ -246,7 +247,7 @@ def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
         cells = [[_hit(name, sample["relevant"]) for name in names] for names in hits]
         out.print(table(columns, cells, left=2))
     out.print("[green]✓[/green] the docstring that the query is from\n")
-    name = f"codes-{head.bytes_per_vector}"
+    name = f"mps-{head.bytes_per_vector}-bytes"
     out.print(
         f"Written to {output}: results.json, quality_vs_bytes.png, and the head {name}, which "
         f"`{type(head).__name__}.from_pretrained` reads."

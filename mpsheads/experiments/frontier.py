@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._typing import PathLike
-from mpsheads.experiments.quantise import fewest_vectors
+from mpsheads.experiments.quantise import fewest_vectors, quantiser_sizes
 from mpsheads.experiments.report import write_page
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.running import with_relevant
@@ -82,7 +82,7 @@ def frontier_experiment(
     queries, documents = _count_training(tests, train, untrained)
     measured, notes = [FRONTIER_METHODS[UNCOMPRESSED]], []
     for method in chosen:
-        own, note = _possible_sizes(method, sizes, features, documents)
+        own, note = _possible_sizes(method, sizes, bits, features, documents)
         measured += [replace(method, sizes=tuple(own))] if own else []
         notes += [note] if note else []
     if len(measured) == 1 and UNCOMPRESSED not in methods:
@@ -143,20 +143,26 @@ def _count_training(tests: Sequence[str], train: str, untrained: bool) -> tuple[
 
 
 def _possible_sizes(
-    method: Method, sizes: Sequence[int], features: int, documents: int
+    method: Method, sizes: Sequence[int], bits: Sequence[int], features: int, documents: int
 ) -> tuple[Sequence[int], str]:
     """The sizes that a method can have, and a note of what it cannot have."""
     possible, rule = sizes, ""
+    if method.in_bytes:
+        codes = {-(-size * bit // 8) for size in sizes for bit in bits}
+        sizes = sorted((c for c in codes if FEWEST_BYTES <= c <= features // 2), reverse=True)
     if method.is_quantiser:
         if importlib.util.find_spec("faiss") is None:
             return [], f'{method.label} needs `pip install "mpsheads[experiments]"`.'
         if documents < (needed := fewest_vectors(method.head, features)):
             return [], f"{method.label} needs {needed} vectors, and there are {documents}."
         few = f"{method.label} is fitted to few vectors, {documents:,}, and partly remembers them."
+        sizes = quantiser_sizes(method.head, features, sizes)
         return sizes, few if method.head in _REMEMBERING and documents < _ENOUGH_FITTED else ""
     if method.head == "reference":
         possible = [size for size in sizes if features % size == 0]
         rule = f"its size divides the {features} features."
+    elif method.in_bytes:
+        possible = sizes
     elif method.head == "pca":
         possible = [size for size in sizes if size < documents]
         rule = f"it is fitted to more vectors than it has numbers, and there are {documents}."

@@ -68,14 +68,12 @@ def _sizes(experiment: Experiment, method: Method, features: int) -> Sequence[in
     sizes = experiment.sizes_of(method, features)
     if max(sizes) > features and not method.in_bytes:
         raise ValueError(f"`sizes` holds {max(sizes)}, but the embeddings have {features} numbers.")
-    if not method.in_bytes:
+    if not method.in_bytes or method.sizes:
         return sizes
-    codes = sizes
-    if not method.sizes:
-        codes = {-(-size * bits // 8) for size in sizes for bits in experiment.bits}
+    codes = {-(-size * bits // 8) for size in sizes for bits in experiment.bits}
     if method.is_quantiser:
-        codes = quantiser_sizes(method.head, features, codes)
-    return sorted((size for size in codes if 8 <= size <= 4 * features), reverse=True)
+        return sorted(quantiser_sizes(method.head, features, codes), reverse=True)
+    return sorted((size for size in codes if 8 <= size <= features), reverse=True)
 
 
 def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) -> Iterator[Line]:

@@ -10,7 +10,9 @@ from mpsheads import retrieval
 from mpsheads.heads import MPSProjectionHead
 from mpsheads.retrieval import Encoder, docstring_collection
 
-HEADS = ["mps", "reference", "dense", "pca", "truncation"]
+HEADS = ["mps", "rotations", "full rotation", "reference", "dense", "dense, fitted", "pca"]
+HEADS += ["truncation"]
+CODES = "codes, 8 bytes"
 PACKAGES = ["asyncio", "email", "logging", "unittest", "typing", "http"]
 
 
@@ -37,18 +39,20 @@ def test_the_demo_leaves_results_and_a_second_run_repeats_nothing(demo, monkeypa
     report = demo("--json").json
     assert report == json.loads(Path("demo-out/results.json").read_text())
     labels = [row["label"] for row in report["results"]]
-    assert labels == ["uncompressed", *(f"{head} {n}" for n in (16, 6) for head in HEADS)]
+    assert labels == ["uncompressed", *(f"{head} {n}" for n in (16, 6) for head in HEADS), CODES]
     for row in report["results"]:
         low, high = row["measures"]["nDCG@10"]["interval"]
         assert low <= row["measures"]["nDCG@10"]["mean"] <= high
         assert (row["encode_microseconds"] is None) == (row["head"] is None)
-    assert [row["bytes_per_vector"] for row in report["results"]] == [192] + 5 * [64] + 5 * [24]
+    assert [row["bytes_per_vector"] for row in report["results"]] == [192] + 8 * [64] + 8 * [24] + [
+        8
+    ]
     assert sum(report["pairs"].values()) == 150
     assert [len(sample["after"]) for sample in report["samples"]] == [3, 3, 3]
     files = {file.name for file in Path("demo-out").iterdir()}
-    assert files == {"results.json", "quality_vs_bytes.png", "mps-16"}
+    assert files == {"results.json", "quality_vs_bytes.png", "mps-8-bytes"}
     assert imread("demo-out/quality_vs_bytes.png").shape[2] == 4
-    assert MPSProjectionHead.from_pretrained("demo-out/mps-16").out_features == 16
+    assert MPSProjectionHead.from_pretrained("demo-out/mps-8-bytes").bytes_per_vector == 8
 
     def never(*_, **__):
         raise AssertionError("done again")

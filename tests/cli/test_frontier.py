@@ -26,7 +26,8 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     report = ran.json
     rows = {row["label"]: row for row in report["rows"]}
     assert {row["method"] for row in rows.values()} == {
-        *("uncompressed", "truncation", "pca", "dense", "reference", "mps", "mps, untrained")
+        *("uncompressed", "truncation", "pca", "dense", "reference", "mps", "mps, untrained"),
+        *("codes", "codes, untrained"),
     }
     assert all(8 <= row["bytes"] <= 192 for row in rows.values())
     assert report["recommendation"]["bytes"] <= 16

@@ -200,7 +200,7 @@ class TestExperiment:
         assert "pq is fitted to few vectors, 1,000, and partly remembers them." in notes
         few, notes = plan(documents=100)
         assert cells(few, "pq") == {}
-        assert "opq needs 256 vectors, and there are 100." in notes
+        assert "opq needs 384 vectors, and there are 100." in notes
 
     def test_without_faiss_quantisers_are_left_out_with_a_note(self, plan, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -1,6 +1,7 @@
 """What an experiment may say, and the runs that follow from it."""
 
 import pytest
+import torch
 
 from mpsheads.experiments import (
     Experiment,
@@ -11,6 +12,7 @@ from mpsheads.experiments import (
     read_experiment,
     select,
 )
+from mpsheads.experiments.quantise import fewest_vectors, fit_quantiser, quantiser_sizes
 from mpsheads.experiments.trials import check_heads, encoder_labels, name_of, trials_of
 
 NAMES = ["similarity", "compression", "frozen", "data-size", "epochs"]
@@ -168,7 +170,7 @@ def test_sizes_and_settings_that_a_head_does_not_take_are_told_before_anything_r
 def test_the_sizes_of_a_quantiser_are_bytes_that_divide_the_features():
     made = Experiment("x", (Method("pq", "pq"),), sizes=(16, 8), bits=(32, 8, 4, 1))
     runs = trials_of(made, "tiny", 48)
-    assert [run.size for run in runs] == [16, 8, 4, 2, 1]
+    assert list(dict.fromkeys(run.size for run in runs)) == [16, 8, 4, 2, 1]
     assert all(line["bytes"] == run.size for run in runs for line in run.results)
 
 
@@ -219,3 +221,25 @@ def test_names_leave_out_where_a_collection_lies(tmp_path):
     (tmp_path / "mini").mkdir()
     assert name_of(f"{tmp_path}/mini:dl19") == "mini/dl19"
     assert name_of(f"{tmp_path}/mini:dl19@all") == "mini/dl19 (all)"
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "least"),
+    [("pq", 8, 0.5), ("opq", 8, 0.6), ("rabitq", 12, 0.7), ("itq", 4, 0.5), ("turboquant", 8, 0.9)],
+)
+@pytest.mark.parametrize("count", [1, 2, 100, 300])
+def test_quantisers_refuse_too_few_vectors_and_keep_most_of_enough(
+    kind, size, least, count, generator
+):
+    pytest.importorskip("faiss")
+    x = torch.randn(count, 32, generator=generator) * torch.linspace(2, 0.2, 32)
+    if count < fewest_vectors(kind, 32):
+        with pytest.raises(ValueError, match=f"{kind} needs .* got {count}"):
+            fit_quantiser(kind, size, 0, x)
+        return
+    assert quantiser_sizes(kind, 32, range(1, 33)).count(size) == 1
+    reconstruct, parameters = fit_quantiser(kind, size, 0, x)
+    assert parameters >= 0
+    left = torch.cosine_similarity(reconstruct(x), x)
+    assert left.isfinite().all()
+    assert count < 300 or left.mean() > least
