@@ -74,7 +74,7 @@ def _fill(
 ) -> list[bytes]:
     """Copy what the file holds into `result`; returns the digests of the texts not found."""
     with database:
-        table = "embeddings (digest BLOB PRIMARY KEY, embedding BLOB) WITHOUT ROWID"
+        table = "embeddings (digest BLOB PRIMARY KEY, embedding BLOB)"
         database.execute(f"CREATE TABLE IF NOT EXISTS {table}")
     missing = []
     for digest, places in rows.items():
