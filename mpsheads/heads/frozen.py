@@ -6,6 +6,7 @@ from itertools import islice
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from mpsheads.encodings import components
 from mpsheads.heads.base import without_autocast
@@ -13,7 +14,7 @@ from mpsheads.heads.projection import MPSProjectionHead
 
 
 class FrozenHead(nn.Module):
-    """A copy of a head whose observables are evolved already; `freeze` makes it.
+    """A copy of a head whose observables are evolved, or matrix made, already; see `freeze`.
 
     It compares and codes vectors as the head does, does not follow later changes of it, and has
     nothing to train.
@@ -21,10 +22,18 @@ class FrozenHead(nn.Module):
 
     def __init__(self, head: MPSProjectionHead) -> None:
         super().__init__()
+        self.rows: Tensor | None
+        if head.amplitudes is not None:
+            self.head = copy.deepcopy(head).requires_grad_(False).eval()
+            self.register_buffer("rows", head._kept_rows().detach())
+            self.in_features, self.out_features = head.in_features, head.out_features
+            self.similarity, self.quantize = self.head.similarity, self.head.quantize
+            return
+        self.rows = None
         if head._observables is None:
             raise ValueError(
                 "`head` evolves states, since it truncates, is large, or has the readout "
-                '"state" or "amplitude": there are no observables to freeze.'
+                '"state": there are no observables to freeze.'
             )
         dtype = torch.promote_types(head.angles.dtype, torch.float32)
         self.head = copy.deepcopy(head).to(dtype).requires_grad_(False)
@@ -37,6 +46,8 @@ class FrozenHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings, as the head does."""
+        if self.rows is not None:
+            return normalize(x) @ self.rows.T
         sites = (self.get_buffer(f"observable_{n}") for n in range(sum(self._lengths)))
         evolved = [tuple(islice(sites, length)) for length in self._lengths]
         head = self.head
@@ -50,7 +61,8 @@ class FrozenHead(nn.Module):
 def freeze(head: MPSProjectionHead) -> FrozenHead:
     """The head for inference: its observables evolved once, so only inputs are left to meet.
 
-    Faster for small batches, and simple to export: the observables are real numbers.
+    Faster for small batches, and simple to export: the observables are real numbers. With the
+    readout "amplitude" all that is left is one matrix.
 
     Raises:
         ValueError: If the head evolves states rather than observables: one that truncates, or has

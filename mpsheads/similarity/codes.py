@@ -76,7 +76,9 @@ class Codes:
         return len(self.packed)
 
     def __repr__(self) -> str:
-        return f"Codes({len(self):,} x {self.packed.shape[1]} bytes, {self.kind}, {self.bits:g} bits)"
+        return (
+            f"Codes({len(self):,} x {self.packed.shape[1]} bytes, {self.kind}, {self.bits:g} bits)"
+        )
 
     def __getitem__(self, rows: Any) -> "Codes":
         """Codes of some rows: a slice, or a tensor or list of indices."""

@@ -6,6 +6,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from torch.testing import assert_close
 
 from mpsheads import Codes, MPSProjectionHead, load_codes, load_head, top_k
+from mpsheads.heads import freeze
 from mpsheads.heads.amplitudes import code_layout
 from mpsheads.mps import to_dense
 
@@ -168,3 +169,12 @@ def test_wrong_settings_are_refused(settings, message):
         plain.quantize(torch.ones(2, 8))
     with pytest.raises(ValueError, match="rows"):
         plain.fit(torch.randn(5, 24), torch.randn(4, 24))
+
+
+def test_frozen_it_is_one_matrix(generator):
+    x = embeddings(50, 24, generator)
+    head = MPSProjectionHead.for_bytes(24, 8, mixing=3, generator=generator).fit(x).eval()
+    frozen = freeze(head)
+    assert_close(frozen(x), head(x))
+    assert torch.equal(frozen.quantize(frozen(x)).packed, head.code(x).packed)
+    assert [name for name, _ in frozen.named_buffers() if name == "rows"] == ["rows"]
