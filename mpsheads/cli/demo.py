@@ -18,19 +18,22 @@ if TYPE_CHECKING:
     from mpsheads.retrieval import Collection, EmbeddedCollection
 
 _MEASURE = "nDCG@10"
-_MAX_LENGTH, _EPOCHS = 128, 20
-# Few steps, on texts of the kind that is searched, bear high rates: kind, its settings, rate.
+_MAX_LENGTH = 128
+_TRAINING = {"epochs": 20, "batch_size": 128}
+_LONGER = {"epochs": 40, "batch_size": 256}
+_FAST = {"learning_rate": 2e-2}  # few steps, on texts of the kind that is searched, bear it
 _ROTATIONS = {"readout": "amplitude", "mixing": 24}
-_HEADS: dict[str, tuple[str, dict[str, Any], float | None]] = {
-    "mps": ("mps", {"mixing": 24}, 2e-2),
-    "rotations": ("mps", _ROTATIONS, 2e-2),
-    "full rotation": ("mps", {**_ROTATIONS, "mixing": "full"}, None),
-    "reference": ("reference", {}, None),
-    "dense": ("dense", {}, None),
-    "dense, fitted": ("dense", {"start": "pca"}, None),
-    "pca": ("pca", {}, None),
-    "truncation": ("truncation", {}, None),
+_HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "mps": ("mps", {"mixing": 24}, _FAST),
+    "rotations": ("mps", _ROTATIONS, _FAST),
+    "full rotation": ("mps", {**_ROTATIONS, "mixing": "full"}, {}),
+    "reference": ("reference", {}, {}),
+    "dense": ("dense", {}, {}),
+    "dense, fitted": ("dense", {"start": "pca"}, {}),
+    "pca": ("pca", {}, {}),
+    "truncation": ("truncation", {}, {}),
 }
+"""Label -> kind, its settings, and those of its training; each in two sizes."""
 _SAMPLES = 3  # queries that are shown with as many hits
 _NAME_WIDTH = 35  # so that two names fit a line of 80 columns
 _BATCH, _TIMED = 256, 50  # vectors in a batch that is timed, and batches
@@ -87,21 +90,22 @@ def demo(
     rows = measure_heads(heads, test, [_MEASURE], baseline="uncompressed", top_k=10, seed=seed)
     for row, head in zip(rows, heads.values(), strict=True):
         row["encode_microseconds"] = head and _microseconds(head, test.documents)
+        row["method"] = row["label"].removesuffix(" bytes").rpartition(" ")[0].removesuffix(",")
     report = {"pairs": counts, "encoder": repr(model), "seconds": time.perf_counter() - began}
     report |= {"results": rows, "samples": _samples(test, best)}
     _write(report, output, best)
     print_json(report) if as_json else _print(report, output, best)
 
 
-def _wanted(features: int) -> dict[str, tuple[int, str, dict[str, Any], float | None]]:
-    """Label -> size, kind, settings and rate of each head."""
+def _wanted(features: int) -> dict[str, tuple[int, str, dict[str, Any], dict[str, Any]]]:
+    """Label -> size, kind, settings and training of each head."""
     heads = {
         f"{label} {size}": (size, *how)
         for size in (features // 3, features // 8)
         for label, how in _HEADS.items()
     }
     for size in (size for size in (features // 6, features // 12, features // 24) if size >= 8):
-        heads[f"codes, {size} bytes"] = (size, "codes", {}, None)
+        heads[f"codes, {size} bytes"] = (size, "codes", {}, _LONGER)
     return heads
 
 
@@ -146,7 +150,7 @@ def _make(
     size: int,
     kind: str,
     settings: dict[str, Any],
-    rate: float | None,
+    training: dict[str, Any],
     embedded: "dict[str, EmbeddedCollection]",
     seed: int,
     device: "torch.device",
@@ -163,10 +167,12 @@ def _make(
     head = make_head(kind, features, size, **settings)
     if not any(parameter.requires_grad for parameter in head.parameters()):
         return head
+    config: dict[str, Any] = {**_TRAINING, **training, "seed": seed}
+    config["batch_size"] = min(config["batch_size"], len(data))
     return train(
         head,
         data,
-        TrainingConfig(_EPOCHS, min(128, len(data)), rate, seed=seed),
+        TrainingConfig(**config),
         folder,
         validation=ranking_validation(embedded["dev"], _MEASURE),
         resume=True,

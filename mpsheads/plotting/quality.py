@@ -21,7 +21,13 @@ from mpsheads.plotting.style import (
 )
 
 UNCOMPRESSED = "uncompressed"
-_NAMES = {"mps": "MPS head", "reference": "paper's head", "dense": "Linear + tanh", "pca": "PCA"}
+_NAMES = {
+    "mps": "MPS head",
+    "codes": "MPS head, codes",
+    "reference": "paper's head",
+    "dense": "Linear + tanh",
+    "pca": "PCA",
+}
 _MARKERS = {32: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 _DODGE = 0.15  # octaves, at most, that points of equal bytes are moved to stand side by side
 _SMALL = FONT - 2
@@ -61,16 +67,24 @@ class QualityPoint:
 def quality_points(
     rows: Iterable[Mapping[str, Any]], measure: str = "nDCG@10"
 ) -> list[QualityPoint]:
-    """Points of the rows that `mpsheads.retrieval.measure_heads` returns."""
+    """Points of the rows that `mpsheads.retrieval.measure_heads` returns.
+
+    A row may name its "method"; else it is the head, and "codes" for one that has some.
+    """
     return [
         QualityPoint(
-            row["head"] or UNCOMPRESSED,
+            row.get("method") or _kind(row),
             row["bytes_per_vector"],
             row["measures"][measure]["mean"],
             tuple(row["measures"][measure]["interval"]),
         )
         for row in rows
     ]
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    coded = (row.get("config") or {}).get("bits")
+    return "codes" if coded else row["head"] or UNCOMPRESSED
 
 
 def pareto_front(points: Iterable[Any]) -> list[Any]:
