@@ -308,7 +308,7 @@ class MPSHeadModel(PreTrainedModel):
         """Write configuration, weights, tokenizer and, where there is none, a model card.
 
         Keyword arguments are those of transformers. All files are written before any of an older
-        model is replaced, so a killed process leaves either of the two.
+        model is replaced, one after the other: a process killed while it writes leaves the older.
         """
         self.config.head = {"head": self.head.name, **self.head.config}
         if kwargs.get("push_to_hub"):

@@ -6,6 +6,7 @@ bit says equally much. Neither changes a cosine of kept vectors.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -35,30 +36,28 @@ class Amplitudes(nn.Module):
         mean: That of the fitted documents, brought to norm 1; `(in_features,)`. This and the next
             are `None` without `bits`.
         span: The usual size of an amplitude of a document after the mean is taken off.
-        scrambler: `(out_features, out_features)`, orthogonal, made from the seed; else `None`.
     """
 
     mean: Tensor | None
     span: Tensor | None
-    scrambler: Tensor | None
 
     def __init__(
         self, in_features: int, out_features: int, bits: int | float | None, scramble: int | None
     ) -> None:
         super().__init__()
-        self.in_features, self.bits = in_features, bits
+        self.in_features, self.bits, self.scramble = in_features, bits, scramble
         self.register_buffer("mean", None if bits is None else torch.zeros(in_features))
         span = None if bits is None else torch.full((), in_features**-0.5)
         self.register_buffer("span", span)
-        matrix = None if scramble is None else scrambler(out_features, scramble).matrix()
-        self.register_buffer("scrambler", matrix, persistent=False)
+        if scramble is not None:
+            _scrambling(out_features, scramble)  # made here, so that no tracer meets its making
 
     def matrix(
         self, mixing: Mixing | Rotation | None, kept: int, like: Tensor
     ) -> Float[Tensor, "kept features"]:
         """From embeddings to what is kept: the first rows of the mixing, scrambled."""
         rows = torch.eye(kept, self.in_features).to(like) if mixing is None else mixing.matrix(kept)
-        return rows if self.scrambler is None else self.scrambler @ rows
+        return rows if self.scramble is None else _scrambling(kept, self.scramble).to(rows) @ rows
 
     def quantize(self, z: Tensor, bits: int | float | None, matrix: Tensor) -> Codes:
         """Vectors as words of a trellis."""
@@ -88,6 +87,13 @@ class Amplitudes(nn.Module):
         kept = (documents - mean) @ matrix.to(documents).T
         self.mean.copy_(mean)
         self.span.copy_(kept.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
+
+
+@lru_cache(maxsize=16)
+def _scrambling(width: int, seed: int) -> Float[Tensor, "width width"]:
+    """The matrix of `scrambler`. It is no buffer, so nothing of it is stored or can be lost."""
+    with torch.device("cpu"), torch.no_grad():
+        return scrambler(width, seed).matrix()
 
 
 def code_layout(in_features: int, bytes: int) -> tuple[int, float]:

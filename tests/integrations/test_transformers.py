@@ -254,3 +254,15 @@ def test_the_model_card_tells_numbers_and_use(model, tmp_path):
     (tmp_path / "README.md").write_text("mine")
     model.save_pretrained(tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mixing", [3, "full"])
+def test_a_head_with_codes_survives_a_folder(mixing, encoder_folder, tokens, generator, tmp_path):
+    head = MPSProjectionHead.for_bytes(FEATURES, 8, mixing=mixing, generator=generator)
+    head.fit(torch.randn(50, FEATURES, generator=generator) + 0.3)
+    model = MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
+    model.save_pretrained(tmp_path)
+    loaded = MPSHeadModel.from_pretrained(tmp_path).eval()
+    z = compressed(model, tokens)
+    assert_close(compressed(loaded, tokens), z)
+    assert torch.equal(loaded.head.quantize(z).packed, head.quantize(z).packed)
