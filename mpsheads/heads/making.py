@@ -132,10 +132,11 @@ def _fit(
         if fitted if fitted is not None else head.mixing is not None and len(documents) > 1:
             head.fit(*sides)
     elif isinstance(head, DenseHead) and start == "pca":
-        axes = MPSProjectionHead(
-            head.in_features, head.out_features, readout="amplitude", mixing="full"
-        )
-        assert axes.mixing is not None
-        axes.to(device).fit(*sides)
-        head.linear.weight.copy_(axes.mixing.matrix())
+        sizes = head.in_features, head.out_features
+        if len(sides) == 1:
+            axes = PCAHead(*sizes).to(device).fit(*sides).components
+        else:
+            like = MPSProjectionHead(*sizes, readout="amplitude", mixing="full").to(device)
+            axes = like.fit(*sides).mixing.matrix()  # pyright: ignore[reportOptionalMemberAccess]
+        head.linear.weight.copy_(axes)
         head.linear.bias.zero_()

@@ -13,8 +13,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mpsheads._checks import is_concrete
-from mpsheads.similarity.codes import Codes, as_numbers, check_sides
+from mpsheads.similarity.codes import Codes
 from mpsheads.similarity.products import Product, Side, log_products
+from mpsheads.similarity.sides import as_numbers, check_sides
 from mpsheads.similarity.states import state_log_fidelity
 
 _GROUP = 3  # qubits

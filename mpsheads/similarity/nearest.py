@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 
 from mpsheads._checks import check_equal, check_positive
 from mpsheads.similarity.angles import log_fidelity
-from mpsheads.similarity.codes import Codes, as_numbers
+from mpsheads.similarity.codes import Codes
+from mpsheads.similarity.sides import as_numbers
 
 _QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
 _DECODED = 1024  # codes, so that what they stand for stays in the cache

@@ -11,8 +11,9 @@ from mpsheads._checks import is_concrete
 from mpsheads.mps import MPS
 from mpsheads.mps.contract import log_fidelity as _log_fidelity
 from mpsheads.mps.contract import log_fidelity_matrix
-from mpsheads.similarity.codes import check_sides, check_state_width
+from mpsheads.similarity.codes import check_state_width
 from mpsheads.similarity.products import Product, Side, log_products
+from mpsheads.similarity.sides import check_sides
 
 
 def state_log_fidelity(
