@@ -31,6 +31,15 @@ def test_a_head_is_trained_validated_and_saved(command, data):
     assert evaluated.json["results"][1]["head"] == "mps"
 
 
+def test_codes_are_trained_through_and_searched(command, data):
+    options = ["--head", "codes:8", "--json"]
+    report = command("train", *data, "--split", "train", *QUICK, *options).json
+    assert report["bytes_per_vector"] == 8
+    heads = ["--head", "trained-head", "--head", "codes:12"]
+    rows = command("evaluate", *data, "--split", "test", *heads, "--json").json["results"]
+    assert [row["bytes_per_vector"] for row in rows] == [192, 8, 12]
+
+
 def test_the_report_says_what_was_trained_on_what(command, data):
     options = ["--head", "dense", "--out-features", "8", "--learning-rate", "0.01", "--json"]
     report = command("train", *data, *QUICK, *options, "--output", "out/dense").json

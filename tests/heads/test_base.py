@@ -90,9 +90,25 @@ def test_made_heads_take_their_size_their_settings_and_their_data(tmp_path, gene
     assert torch.equal(make_head(str(tmp_path), 12, documents=x)(x[:3]), fitted(x[:3]))
 
 
+def test_codes_are_made_for_bytes_and_fitted_to_pairs(generator):
+    shared, own = torch.randn(3, 300, 12, generator=generator).split([1, 2])
+    x, queries = (torch.cat([2 * part, shared[0]], 1) for part in own)
+    head = make_head("codes:8", 24, documents=x, queries=queries)
+    assert (head.bytes_per_vector, head.config["mixing"]) == (8, "full")
+    assert make_head("codes", 60).bytes_per_vector == 10
+    assert make_head("codes:8", 24, mixing=3).config["mixing"] == 3
+    alone = make_head("codes:8", 24, documents=x)
+    first, second = (made.mixing.matrix()[:4, 12:].norm() for made in (head, alone))
+    assert first > 1.5 > 0.5 > second  # what pairs share is in the last features
+    linear = make_head("dense:4", 24, documents=x, queries=queries, start="pca").linear.weight
+    assert linear[:, 12:].norm() > 1.5
+
+
 @pytest.mark.parametrize(
     ("named", "settings", "message"),
     [
+        ("codes:4", {}, "`bytes` must be at least 8, got 4"),
+        ("codes:8", {"depth": 2}, "`depth` is of mps heads, but `head` is codes"),
         ("mps:big", {}, "mps:big must end in a number, as in mps:64"),
         ("mps", {"in_features": 13}, "Give `out_features`: 13 features have no whole third"),
         ("pca:4", {"depth": 2}, "`depth` is of mps heads, but `head` is pca"),
