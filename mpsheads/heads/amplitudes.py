@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from mpsheads._checks import check_positive
+from mpsheads._checks import check_choice, check_positive
 from mpsheads.heads.mixing import Mixing, Rotation, scrambler
 from mpsheads.mps.trellis import RATES
 from mpsheads.similarity import Codes, quantize_trellis
@@ -96,7 +96,9 @@ def _scrambling(width: int, seed: int) -> Float[Tensor, "width width"]:
         return scrambler(width, seed).matrix()
 
 
-def code_layout(in_features: int, bytes: int) -> tuple[int, float]:
+def code_layout(
+    in_features: int, bytes: int, bits: int | float | None = None
+) -> tuple[int, float]:
     """How many numbers, in how many bits each, are best kept of embeddings in so many bytes.
 
     The fewest bits of which no more than two thirds of the features are needed to fill the bytes;
@@ -105,18 +107,19 @@ def code_layout(in_features: int, bytes: int) -> tuple[int, float]:
     Args:
         in_features: Width of the embeddings.
         bytes: At most so many a vector, 8 or more.
+        bits: In so many bits, whatever the number of numbers.
 
     Raises:
-        ValueError: If there are fewer bytes.
+        ValueError: If there are fewer bytes, or `bits` is none of `RATES`.
     """
     check_positive(in_features=in_features, bytes=bytes)
     if bytes < _LEAST_BYTES:
         raise ValueError(f"`bytes` must be at least {_LEAST_BYTES}, got {bytes}.")
-    for bits in RATES:
-        numbers = int(8 * bytes / bits)
-        if numbers <= _PART * in_features or bits == RATES[-1]:
-            numbers = min(numbers, in_features)
-            while code_bytes(numbers, bits, trellis=True) > bytes:
-                numbers -= 1
-            return numbers, bits
-    raise AssertionError("the last rate always fits")
+    if bits is None:
+        fewest = (rate for rate in RATES if 8 * bytes / rate <= _PART * in_features)
+        bits = next(fewest, RATES[-1])
+    check_choice("bits", bits, RATES)
+    numbers = min(int(8 * bytes / bits), in_features)
+    while code_bytes(numbers, bits, trellis=True) > bytes:
+        numbers -= 1
+    return numbers, float(bits)

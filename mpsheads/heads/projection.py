@@ -278,6 +278,7 @@ class MPSProjectionHead(ProjectionHead):
         bytes: int,
         *,
         mixing: int | str = "full",
+        bits: int | float | None = None,
         generator: torch.Generator | None = None,
     ) -> "MPSProjectionHead":
         """The head that keeps most of embeddings in so many bytes a vector; `fit` it.
@@ -288,9 +289,12 @@ class MPSProjectionHead(ProjectionHead):
             in_features: Width of the embeddings.
             bytes: Most bytes a vector, 8 or more. Past one byte a feature nothing is gained.
             mixing: "full", or how many layers of Givens rotations select: fewer parameters.
+            bits: Bits a number; by default the fewest of which two thirds of the features fill the
+                bytes. Fewer numbers of more bits are better where the head is fitted to the very
+                passages that are searched, and worse elsewhere.
             generator: Source of the seed that scrambles, and of the initial parameters.
         """
-        out_features, bits = code_layout(in_features, bytes)
+        out_features, bits = code_layout(in_features, bytes, bits)
         return cls(
             in_features,
             out_features,

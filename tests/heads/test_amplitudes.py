@@ -86,6 +86,8 @@ def test_layouts_take_the_fewest_bits_of_most_features():
         384: (384, 8.0),
         5000: (384, 8.0),
     }
+    assert code_layout(384, 32, 2) == (128, 2.0)
+    assert MPSProjectionHead.for_bytes(384, 32, bits=2).out_features == 128
     with pytest.raises(ValueError, match="`bytes` must be at least 8, got 7"):
         MPSProjectionHead.for_bytes(384, 7)
 
