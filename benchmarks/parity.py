@@ -96,7 +96,7 @@ def run(label: str, task: str, seed: int) -> float:
 
 def main() -> None:
     """Print a table: the part of the queries whose document comes first, mean and spread."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds (5)")
     seeds = range(parser.parse_args().seeds)
     print(f"{'head':<28}{'parameters':>12}{'sign':>16}{'parity':>16}")
