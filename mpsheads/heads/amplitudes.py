@@ -96,9 +96,7 @@ def _scrambling(width: int, seed: int) -> Float[Tensor, "width width"]:
         return scrambler(width, seed).matrix()
 
 
-def code_layout(
-    in_features: int, bytes: int, bits: int | float | None = None
-) -> tuple[int, float]:
+def code_layout(in_features: int, bytes: int, bits: int | float | None = None) -> tuple[int, float]:
     """How many numbers, in how many bits each, are best kept of embeddings in so many bytes.
 
     The fewest bits of which no more than two thirds of the features are needed to fill the bytes;
