@@ -109,7 +109,11 @@ def _describe(head: "ProjectionHead", path: str) -> dict[str, Any]:
         "in_features": head.in_features,
         "out_features": head.out_features,
         "parameters": head.num_parameters,
-        "bytes_by_bits": {bits: head_size_in_bytes(head, bits) for bits in (32, 8, 4, 2, 1)},
+        "bytes_by_bits": (
+            {head.config["bits"]: head.bytes_per_vector}
+            if head.config.get("bits")
+            else {bits: head_size_in_bytes(head, bits) for bits in (32, 8, 4, 2, 1)}
+        ),
         "config": head.config,
         "root_mean_squares": {
             name: float(values.detach().double().square().mean().sqrt())

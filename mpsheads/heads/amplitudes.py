@@ -56,7 +56,10 @@ class Amplitudes(nn.Module):
         self, mixing: Mixing | Rotation | None, kept: int, like: Tensor
     ) -> Float[Tensor, "kept features"]:
         """From embeddings to what is kept: the first rows of the mixing, scrambled."""
-        rows = torch.eye(kept, self.in_features).to(like) if mixing is None else mixing.matrix(kept)
+        if mixing is None:
+            rows = torch.eye(kept, self.in_features, device=like.device)
+        else:
+            rows = mixing.matrix(kept)
         return rows if self.scramble is None else _scrambling(kept, self.scramble).to(rows) @ rows
 
     def quantize(self, z: Tensor, bits: int | float | None, matrix: Tensor) -> Codes:
@@ -65,14 +68,14 @@ class Amplitudes(nn.Module):
         if self.mean is None or self.span is None or bits is None:
             rates = ", ".join(f"{rate:g}" for rate in RATES)
             raise ValueError(f"The head was made without codes. Make it with `bits`, of {rates}.")
-        centre = (self.mean @ matrix.T).detach()
+        centre = (self.mean.to(matrix) @ matrix.T).detach()
         return quantize_trellis(z, float(bits), centre=centre, span=float(self.span))
 
     def through_codes(self, z: Tensor, matrix: Tensor) -> Tensor:
         """What codes leave of vectors, with the gradient of the vectors (straight through)."""
         assert self.mean is not None
         assert self.span is not None
-        centre = self.mean @ matrix.T
+        centre = self.mean.to(matrix) @ matrix.T
         size = self.span * math.sqrt(z.shape[1])
         smooth = centre + size * normalize(z - centre)
         words = self.quantize(z, None, matrix).dequantize(z.dtype)
@@ -92,7 +95,7 @@ class Amplitudes(nn.Module):
 @lru_cache(maxsize=16)
 def _scrambling(width: int, seed: int) -> Float[Tensor, "width width"]:
     """The matrix of `scrambler`. It is no buffer, so nothing of it is stored or can be lost."""
-    with torch.device("cpu"), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
         return scrambler(width, seed).matrix()
 
 

@@ -19,7 +19,8 @@ def describe(head: ProjectionHead) -> str:
     linear, own = head.in_features * head.out_features + head.out_features, head.num_parameters
     times = f", {linear / own:.1f} times as many" if own else ""
     lines["parameters"] = f"{own:,} (a linear layer of the same size: {linear:,}{times})"
-    lines["bytes"] = f"{head.bytes_per_vector:,} a vector in float32"
+    kind = "codes" if head.config.get("bits") else "float32"
+    lines["bytes"] = f"{head.bytes_per_vector:,} a vector in {kind}"
     if head.compared_by != "cosine":
         state = isinstance(head, MPSProjectionHead) and head.readout.kind == "state"
         sizes = {bits: head_size_in_bytes(head, bits) for bits in (8, 4, 2, 1)[: 2 if state else 4]}

@@ -47,7 +47,8 @@ class FrozenHead(nn.Module):
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings, as the head does."""
         if self.rows is not None:
-            return normalize(x) @ self.rows.T
+            with without_autocast(x):
+                return normalize(x.to(self.rows.dtype)) @ self.rows.T
         sites = (self.get_buffer(f"observable_{n}") for n in range(sum(self._lengths)))
         evolved = [tuple(islice(sites, length)) for length in self._lengths]
         head = self.head

@@ -80,9 +80,9 @@ class Mixing(nn.Module):
 
         Cost: O(rows * features * layers).
         """
-        eye = torch.eye(rows or self.orders.shape[1], self.orders.shape[1]).to(self.angles)
-        back = self.orders.argsort(1).flip(0)
-        return _apply(eye, back, -self.angles.flip(0))
+        angles = _precise(self.angles)
+        eye = torch.eye(rows or self.orders.shape[1], self.orders.shape[1]).to(angles)
+        return _apply(eye, self.orders.argsort(1).flip(0), -angles.flip(0))
 
     def circuit(self) -> tuple[Circuit, list[int]]:
         """The rotations as a circuit of Givens gates, a site for each feature.
@@ -118,7 +118,9 @@ class Mixing(nn.Module):
 
         Cost: O(features**2) a layer.
         """
-        c = matrix
+        c, pairs = matrix, min(self.kept, len(matrix) - self.kept)
+        if self.angles.shape[1] != pairs:  # of a head of version 0.1
+            self.angles = nn.Parameter(self.angles.new_zeros(len(self.angles), pairs))
         by_size = c.diagonal().argsort(descending=True, stable=True)
         kept, dropped = by_size[: self.kept].sort().values, by_size[self.kept :].sort().values
         seen = []
@@ -168,8 +170,8 @@ class Rotation(nn.Module):
         self, features: int, rows: int, *, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        square = torch.randn(features, rows, generator=generator)
-        self.weight = nn.Parameter(torch.linalg.qr(square)[0].T.contiguous())
+        self.weight = nn.Parameter(torch.empty(rows, features))
+        nn.init.orthogonal_(self.weight, generator=generator)
 
     is_fitted = True  # there are no pairs to choose
 
@@ -178,8 +180,8 @@ class Rotation(nn.Module):
         return x @ self.matrix().to(x.dtype).T
 
     def matrix(self, rows: int | None = None) -> Float[Tensor, "rows features"]:
-        """The first rows of the matrix, orthonormal; all by default."""
-        weight = self.weight[:rows]
+        """The first rows of the matrix, orthonormal, in single precision at least."""
+        weight = _precise(self.weight[:rows])
         lower = torch.linalg.cholesky(weight @ weight.T)
         return torch.linalg.solve_triangular(lower, weight, upper=False)
 
@@ -213,6 +215,11 @@ def scrambler(width: int, seed: int) -> Mixing:
     with torch.no_grad():
         mixing.angles = nn.Parameter((2 * quarters + 1) * (math.pi / 4), requires_grad=False)
     return mixing
+
+
+def _precise(parameter: Tensor) -> Tensor:
+    """In float32 if it is less precise: a matrix of many products must stay orthogonal."""
+    return parameter.to(torch.promote_types(parameter.dtype, torch.float32))
 
 
 def _unfitted(features: int, kept: int, layers: int) -> Tensor:

@@ -151,10 +151,9 @@ class MPSProjectionHead(ProjectionHead):
         features, kept, mixing = self.in_features, len(self.kept_sites), self.config["mixing"]
         if mixing == "full":
             return Rotation(features, kept if self.amplitudes else features, generator=generator)
-        spread = _INITIAL_ANGLE
-        return (
-            Mixing(features, kept, mixing, spread=spread, generator=generator) if mixing else None
-        )
+        if not mixing:
+            return None
+        return Mixing(features, kept, mixing, spread=_INITIAL_ANGLE, generator=generator)
 
     def _find_observables(self) -> KeptObservables | None:
         """Those that are evolved, used once, so that no tracer is the first to meet a constant."""
@@ -260,11 +259,9 @@ class MPSProjectionHead(ProjectionHead):
     def bytes_per_vector(self) -> int:
         """Bytes of one compressed vector as it is stored: in the head's codes, or in float32."""
         bits = self.config.get("bits")
-        return (
-            super().bytes_per_vector
-            if bits is None
-            else code_bytes(self.out_features, bits, trellis=True)
-        )
+        if bits is None:
+            return super().bytes_per_vector
+        return code_bytes(self.out_features, bits, trellis=True)
 
     def code(self, x: Float[Tensor, "batch _"]) -> Tensor | Codes:
         """Embeddings of documents as they are stored; `quantize` of them if the head has `bits`."""

@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _LARGEST_CONFIG = 1 << 24  # bytes
 _MOST_GATES = 1 << 18
+_MOST_CODED = 1 << 13  # numbers of a vector whose scrambler is made on reading
 _FLOATS = ("F16", "BF16", "F32", "F64")
 # Options that heads of version 0.1 name, and the one value of each that is left.
 _REMOVED = {"encoding": "angle", "grouping": "registers", "scale": "shared", "compact": False}
@@ -180,6 +181,8 @@ def check_config(
         where = ".".join(str(place) for place in first["loc"] if "-" not in str(place))
         reason = f"`{where}`: {first['msg']}, got {str(first['input'])[:60]}"
         raise ValueError(f"{file} does not fit {kinds[name].__name__}: {reason}.") from error
+    if checked.get("scramble") is not None and checked["out_features"] > _MOST_CODED:
+        raise ValueError(f"{file} does not fit: codes have at most {_MOST_CODED:,} numbers.")
     if _gates_and_angles(checked)[0] > _MOST_GATES:
         raise ValueError(
             f"{file} does not fit {kinds[name].__name__}: a circuit of more than {_MOST_GATES:,} "

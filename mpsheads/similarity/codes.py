@@ -70,6 +70,9 @@ class Codes:
                 f"`packed` must have {needed} bytes a row for {self.width} numbers of {self.bits} "
                 f"bits, got {self.packed.shape[1]}."
             )
+        wanted = self.width if self.kind == "trellis" else None
+        if wanted != (self.centre if self.centre is None else len(self.centre)):
+            raise ValueError("`centre` must have as many numbers as a vector, on a trellis alone.")
         object.__setattr__(self, "packed", self.packed.contiguous())
 
     def __len__(self) -> int:
@@ -96,7 +99,7 @@ class Codes:
         if not parts:
             raise ValueError("`parts` must hold at least one batch of codes.")
         for part in parts[1:]:
-            check_alike(parts[0], part)
+            check_alike(first=parts[0], other=part)
         return replace(parts[0], packed=torch.cat([part.packed for part in parts]))
 
     @property
@@ -182,7 +185,7 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
         with safe_open(path, framework="pt", device=str(device)) as file:
             about = file.metadata() or {}
             if about.get("format") != _FORMAT:
-                raise ValueError(f"{path} does not hold codes that `Codes.save` wrote.")
+                raise ValueError("it has another format")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         bonds = tuple(int(bond) for bond in about["bond_dims"].split(",") if bond)
         bits = float(about["bits"])
@@ -195,7 +198,7 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
             float(about.get("span", 1.0)),
             tensors.get("centre"),
         )
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not hold codes that `Codes.save` wrote: {error}.") from error
 
 
@@ -348,13 +351,10 @@ def _check_range(z: Tensor, kind: str) -> None:
         )
 
 
-def check_alike(first: Codes, second: Codes) -> None:
-    """Raise `ValueError` if two batches of codes were not made alike."""
+def check_alike(**sides: Codes) -> None:
+    """Raise `ValueError` if two batches of codes, given by their names, were not made alike."""
     for part in ("kind", "bits", "width", "bond_dims", "span"):
-        check_equal(f"{part} of codes", zq=getattr(first, part), zd=getattr(second, part))
-    if first.centre is not second.centre:
-        assert first.centre is not None
-        assert second.centre is not None
-        same = torch.equal(first.centre, second.centre)
-        if not same:
-            raise ValueError("The centres of codes must agree: they come from different heads.")
+        check_equal(f"{part} of codes", **{name: getattr(c, part) for name, c in sides.items()})
+    one, other = (codes.centre for codes in sides.values())
+    if one is not None and other is not None and not torch.equal(one, other):
+        raise ValueError("The centres of codes must agree: they come from different heads.")

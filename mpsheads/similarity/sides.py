@@ -39,7 +39,7 @@ def check_sides(
     if any(isinstance(z, Codes) and z.kind == "trellis" for z in (zq, zd)):
         raise TypeError("Codes on a trellis stand for amplitudes: compare them by `cosine`.")
     if isinstance(zq, Codes) and isinstance(zd, Codes):
-        check_alike(zq, zd)
+        check_alike(zq=zq, zd=zd)
     first, second = (z if isinstance(z, Codes) else z.to(dtype) for z in (zq, zd))
     return first, second
 

@@ -1,12 +1,15 @@
 """Heads that select amplitudes, scramble them, and code them on a trellis."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize
 from torch.testing import assert_close
 
 from mpsheads import Codes, MPSProjectionHead, load_codes, load_head, top_k
-from mpsheads.heads import freeze
+from mpsheads.heads import describe, freeze
 from mpsheads.heads.amplitudes import code_layout
 from mpsheads.mps import to_dense
 
@@ -180,3 +183,48 @@ def test_frozen_it_is_one_matrix(generator):
     assert_close(frozen(x), head(x))
     assert torch.equal(frozen.quantize(frozen(x)).packed, head.code(x).packed)
     assert [name for name, _ in frozen.named_buffers() if name == "rows"] == ["rows"]
+
+
+@pytest.mark.parametrize("mixing", [0, 3, "full"])
+def test_in_half_precision_the_matrix_stays_orthogonal(mixing, generator):
+    x = embeddings(100, 24, generator)
+    settings = {"readout": "amplitude", "mixing": mixing, "bits": 2.0, "generator": generator}
+    head = MPSProjectionHead(24, 16, **settings).fit(x).eval()
+    exact, half = head.code(x), head.half()
+    assert half(x.half()).dtype == torch.float16
+    rows = half._kept_rows()
+    assert_close(rows @ rows.T, torch.eye(16), atol=1e-3, rtol=0)  # angles of half precision
+    near = cosine_similarity(half.code(x.half()).dequantize(), exact.dequantize())
+    assert near.mean() > 0.97
+    assert_close(freeze(half)(x.half()).float(), half(x.half()).float(), atol=1e-3, rtol=0)
+
+
+def test_a_head_made_in_inference_mode_spoils_no_other(generator):
+    x = embeddings(100, 24, generator)
+    settings = {"readout": "amplitude", "mixing": "full", "bits": 2.0, "scramble": 123_456}
+    with torch.inference_mode():
+        MPSProjectionHead(24, 16, **settings).code(x)
+    head = MPSProjectionHead(24, 16, **settings).fit(x).train()
+    head.similarity(head(x[:4]), head(x[:4])).sum().backward()
+    assert head.mixing.weight.grad.isfinite().all()
+
+
+def test_it_is_described_by_its_codes(generator):
+    text = describe(MPSProjectionHead.for_bytes(24, 8, generator=generator))
+    for part in ("8 a vector in codes", "one particle on 24 sites", "4 bits a number"):
+        assert part in text
+
+
+def test_codes_and_their_centre_belong_together(generator, tmp_path):
+    head = MPSProjectionHead.for_bytes(24, 8, generator=generator)
+    codes = head.code(embeddings(3, 24, generator))
+    with pytest.raises(ValueError, match="`centre` must have as many numbers as a vector"):
+        replace(codes, centre=None)
+    with pytest.raises(ValueError, match="`centre` must have"):
+        replace(codes, centre=torch.zeros(3))
+    head.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config |= {"in_features": 65536, "out_features": 65536}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="codes have at most 8,192 numbers"):
+        load_head(tmp_path)
