@@ -250,10 +250,13 @@ def _is_tied(comparison: Comparison, margin: float) -> bool:
 
 
 def _sentence(chosen: Recommendation) -> str:
-    row, what = chosen.row, f"{chosen.row.bits} bit{'s' if chosen.row.bits > 1 else ''}"
+    row, method = chosen.row, FRONTIER_METHODS.get(chosen.row.method)
+    what = f" with {row.size} numbers of {row.bits} bit{'s' if row.bits > 1 else ''}"
+    if method and method.in_bytes:
+        what = ""
     parts = [
-        f"Within {chosen.budget:,} bytes take {row.label} with {row.size} numbers of {what} "
-        f"({row.bytes:,} bytes, {row.parameters:,} parameters): it has {number(row.mean)}"
+        f"Within {chosen.budget:,} bytes take {row.label}{what} ({row.bytes:,} bytes, "
+        f"{row.parameters:,} parameters): it has {number(row.mean)}"
     ]
     if chosen.kept_interval:
         low, high = map(percentage, chosen.kept_interval)

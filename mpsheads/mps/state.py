@@ -162,12 +162,7 @@ def product_state(amplitudes: Inexact[Tensor, "batch sites phys"]) -> MPS:
     Raises:
         ValueError: If there is no state or no site, or an amplitude is NaN or infinite.
     """
-    if 0 in amplitudes.shape:
-        raise ValueError(
-            f"`amplitudes` must hold at least one state, site and level, got shape "
-            f"{tuple(amplitudes.shape)}."
-        )
-    check_finite("amplitudes", amplitudes)
+    _check_amplitudes(amplitudes)
     sites = amplitudes.permute(1, 0, 2)[:, :, None, :, None].unbind()
     return MPS.unchecked(sites, amplitudes.real.new_zeros(len(amplitudes)))
 
@@ -184,12 +179,7 @@ def one_particle_state(amplitudes: Inexact[Tensor, "batch sites"]) -> MPS:
     Raises:
         ValueError: If there is no state or no site, or an amplitude is NaN or infinite.
     """
-    if 0 in amplitudes.shape:
-        raise ValueError(
-            f"`amplitudes` must hold at least one state and site, got shape "
-            f"{tuple(amplitudes.shape)}."
-        )
-    check_finite("amplitudes", amplitudes)
+    _check_amplitudes(amplitudes)
     one = torch.ones_like(amplitudes[:, 0])
     zero = torch.zeros_like(one)
     sites = [
@@ -199,6 +189,15 @@ def one_particle_state(amplitudes: Inexact[Tensor, "batch sites"]) -> MPS:
     sites[0] = sites[0][:, :1]
     sites[-1] = sites[-1][..., 1:]
     return MPS.unchecked(sites, amplitudes.real.new_zeros(len(amplitudes)))
+
+
+def _check_amplitudes(amplitudes: Tensor) -> None:
+    if 0 in amplitudes.shape:
+        raise ValueError(
+            f"`amplitudes` must hold at least one state, site and level, got shape "
+            f"{tuple(amplitudes.shape)}."
+        )
+    check_finite("amplitudes", amplitudes)
 
 
 def basis_state(
@@ -246,7 +245,11 @@ def ghz_state(
     check_positive(n_sites=n_sites, batch_size=batch_size)
     copy = torch.zeros(2, 2, 2, dtype=dtype, device=device)
     copy[0, 0, 0] = copy[1, 1, 1] = 1
-    return _uniform(copy, copy.new_ones(2) * 0.5**0.5, copy.new_ones(2), n_sites, batch_size)
+    sites = [copy] * n_sites
+    sites[0] = sites[0].sum(0, keepdim=True) * 0.5**0.5
+    sites[-1] = sites[-1].sum(-1, keepdim=True)
+    log_norm = copy.real.new_zeros(batch_size)
+    return MPS.unchecked([site.expand(batch_size, -1, -1, -1) for site in sites], log_norm)
 
 
 def w_state(
@@ -268,19 +271,8 @@ def w_state(
         ValueError: If a number is less than 1.
     """
     check_positive(n_sites=n_sites, batch_size=batch_size)
-    step = torch.zeros(2, 2, 2, dtype=dtype, device=device)
-    step[0, 0, 0] = step[1, 0, 1] = step[0, 1, 1] = 1  # bond 1: the one is already placed
-    first, last = step.new_tensor([n_sites**-0.5, 0]), step.new_tensor([0, 1])
-    return _uniform(step, first, last, n_sites, batch_size)
-
-
-def _uniform(bulk: Tensor, first: Tensor, last: Tensor, n_sites: int, batch_size: int) -> MPS:
-    """The same tensor on every site, closed by a vector at each end."""
-    sites = [bulk] * n_sites
-    sites[0] = torch.einsum("l,lpr->pr", first, sites[0])[None]
-    sites[-1] = torch.einsum("lpr,r->lp", sites[-1], last)[..., None]
-    log_norm = bulk.real.new_zeros(batch_size)
-    return MPS.unchecked([site.expand(batch_size, -1, -1, -1) for site in sites], log_norm)
+    amplitudes = torch.full((batch_size, n_sites), n_sites**-0.5, dtype=dtype, device=device)
+    return one_particle_state(amplitudes)
 
 
 def random_mps(

@@ -221,7 +221,7 @@ def quantize_trellis(
 
     Of each vector the direction from `centre` is coded, so all words lie at about one distance from
     it. The numbers are to be of one spread and to look Gaussian, as after a random rotation. Of
-    such numbers 2 bits leave .077 of the variance, where rounding one by one leaves .1175, and no
+    such numbers 2 bits leave .078 of the variance, where rounding one by one leaves .1175, and no
     code leaves less than .0625.
 
     Args:
