@@ -62,24 +62,33 @@ class Amplitudes(nn.Module):
             rows = mixing.matrix(kept)
         return rows if self.scramble is None else _scrambling(kept, self.scramble).to(rows) @ rows
 
-    def quantize(self, z: Tensor, bits: int | float | None, matrix: Tensor) -> Codes:
+    def quantize(
+        self, z: Tensor, bits: int | float | None, mixing: Mixing | Rotation | None
+    ) -> Codes:
         """Vectors as words of a trellis."""
         bits = self.bits if bits is None else bits
-        if self.mean is None or self.span is None or bits is None:
+        if self.span is None or bits is None:
             rates = ", ".join(f"{rate:g}" for rate in RATES)
             raise ValueError(f"The head was made without codes. Make it with `bits`, of {rates}.")
-        centre = (self.mean.to(matrix) @ matrix.T).detach()
+        centre = self._centre(mixing, z.shape[1]).detach()
         return quantize_trellis(z, float(bits), centre=centre, span=float(self.span))
 
-    def through_codes(self, z: Tensor, matrix: Tensor) -> Tensor:
+    def through_codes(self, z: Tensor, mixing: Mixing | Rotation | None) -> Tensor:
         """What codes leave of vectors, with the gradient of the vectors (straight through)."""
-        assert self.mean is not None
         assert self.span is not None
-        centre = self.mean.to(matrix) @ matrix.T
-        size = self.span * math.sqrt(z.shape[1])
-        smooth = centre + size * normalize(z - centre)
-        words = self.quantize(z, None, matrix).dequantize(z.dtype)
+        centre = self._centre(mixing, z.shape[1])
+        smooth = centre + self.span * math.sqrt(z.shape[1]) * normalize(z - centre)
+        words = self.quantize(z, None, mixing).dequantize(z.dtype)
         return smooth + (words - smooth).detach()
+
+    def _centre(self, mixing: Mixing | Rotation | None, kept: int) -> Float[Tensor, " kept"]:
+        """What the mean becomes, as one row, not by the whole matrix."""
+        assert self.mean is not None
+        mean = self.mean.to(torch.promote_types(self.mean.dtype, torch.float32))[None]
+        rows = (mean if mixing is None else mixing(mean))[:, :kept]
+        if self.scramble is not None:
+            rows = rows @ _scrambling(kept, self.scramble).to(rows).T
+        return rows[0]
 
     @torch.no_grad()
     def fit(self, documents: Float[Tensor, "samples features"], matrix: Tensor) -> None:

@@ -247,7 +247,7 @@ class MPSProjectionHead(ProjectionHead):
                 on a trellis, as the head was made for by default.
         """
         if self.amplitudes is not None:
-            return self.amplitudes.quantize(z, bits, self._kept_rows())
+            return self.amplitudes.quantize(z, bits, self.mixing)
         if bits is None:
             raise ValueError("Give `bits`, one of 8, 4, 2 and 1.")
         span = self.readout.span(int(bits), self.out_features) if bits in (8, 4, 2, 1) else 1.0
@@ -304,7 +304,7 @@ class MPSProjectionHead(ProjectionHead):
     def _compare(self, zq: Any, zd: Any, pairwise: bool) -> Tensor:
         if self.amplitudes is not None:
             if self.training and self.amplitudes.bits is not None and isinstance(zd, Tensor):
-                zd = self.amplitudes.through_codes(zd, self._kept_rows())
+                zd = self.amplitudes.through_codes(zd, self.mixing)
             return similarity.cosine(zq, zd, pairwise=pairwise)
         if self.readout.kind != "state" or isinstance(zq, Codes) or isinstance(zd, Codes):
             return similarity.log_fidelity(zq, zd, pairwise=pairwise)
