@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO
 
+from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 
 
@@ -27,23 +28,31 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
             is reached.
     """
     number, empty = 0, True
+    with open_bytes(file) as stream:
+        for number, raw in enumerate(stream, start=1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{file}, line {number}: not UTF-8 ({error.reason}).") from error
+            if line.strip():
+                empty = False
+                yield f"{file}, line {number}", line
+    if empty:
+        raise ValueError(f"{file} is empty.")
+
+
+@contextmanager
+def open_bytes(file: Path) -> Iterator[IO[bytes]]:
+    """Open a file to read, unpacked if its name ends in `.gz`; a broken one raises `ValueError`."""
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {file}.")
     try:
         with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if line.strip():
-                    empty = False
-                    yield f"{file}, line {number}", line
+            yield stream
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{file} is not a complete gzip file: {str(error).rstrip('.')}. Fetch or pack it again."
         ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}, line {number}: not UTF-8 text ({error.reason}).") from error
-    if empty:
-        raise ValueError(f"{file} is empty.")
 
 
 def read_table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
@@ -119,3 +128,28 @@ def replacing_text(path: PathLike) -> Iterator[TextIO]:
         packer = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if gz else raw
         with packer, io.TextIOWrapper(packer, "utf-8", newline="\n") as stream:
             yield stream
+
+
+@contextmanager
+def locked(folder: PathLike) -> Iterator[None]:
+    """Hold a folder against other writers while the block runs; readers never wait.
+
+    The lock ends with the process, also if it is killed.
+
+    Raises:
+        BlockingIOError: If another process writes there.
+    """
+    filelock = optional_import("filelock", "search")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise BlockingIOError(
+            f"Another process is writing to {folder}. Wait for it, or take another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -19,11 +19,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mpsheads._checks import check_choice
+from mpsheads._checks import check_choice, is_concrete
 
 RATES = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
 """Bits a value of the tables that the library holds."""
@@ -127,7 +128,7 @@ def codewords(
     for back in range(1, -(-trellis.window // trellis.shift)):
         windows |= words.to(torch.int32).roll(back, 1) << (back * trellis.shift)
     windows &= len(trellis.values) - 1
-    return trellis.values.to(words.device)[windows.long()].flatten(1)
+    return _look_up(trellis.values, windows).flatten(1)
 
 
 def ring_steps(width: int, trellis: Trellis) -> int:
@@ -154,12 +155,20 @@ def decode_bytes(
     is one look-up a byte, in a table of at most 2 MB.
     """
     if 8 % trellis.shift == 0:
-        pairs = packed.roll(1, 1).to(torch.int32) << 8 | packed
-        return _byte_table(trellis).to(packed.device)[pairs].flatten(1)[:, :width]
+        pairs = packed.new_empty(packed.shape, dtype=torch.int64)  # as NumPy indexes
+        pairs[:, 1:], pairs[:, 0] = packed[:, :-1], packed[:, -1]
+        return _look_up(_byte_table(trellis), (pairs << 8).add_(packed)).flatten(1)[:, :width]
     bits = ((packed[:, :, None] >> _BIT.to(packed.device)) & 1).flatten(1)
     steps = bits[:, : ring_steps(width, trellis) * trellis.shift].unflatten(1, (-1, trellis.shift))
     words = (steps << _BIT[8 - trellis.shift :].to(packed.device)).sum(2, dtype=torch.uint8)
     return codewords(words, trellis)[:, :width]
+
+
+def _look_up(table: Float[Tensor, "rows values"], places: Tensor) -> Tensor:
+    """Rows of a table: on a CPU by NumPy, which is ten times as fast as torch at short rows."""
+    if places.is_cpu and is_concrete(places) and table.is_cpu:
+        return torch.from_numpy(np.take(table.numpy(), places.numpy(), axis=0, mode="clip"))
+    return table.to(places.device)[places.long()]
 
 
 @lru_cache

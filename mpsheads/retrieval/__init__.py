@@ -20,6 +20,7 @@ from mpsheads.retrieval.embedded import (
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
 from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_model
+from mpsheads.retrieval.passages import Columns, Passage, Passages
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.statistics import (
     PairedTest,
@@ -35,10 +36,13 @@ __all__ = [
     "BM25",
     "NAMED_MODELS",
     "Collection",
+    "Columns",
     "EmbeddedCollection",
     "Encoder",
     "Evaluation",
     "PairedTest",
+    "Passage",
+    "Passages",
     "Pool",
     "Run",
     "Triple",

@@ -36,6 +36,16 @@ def load_irds(source: str, split: str | None) -> Parts:
     return name, _Documents(name, dataset), {q: texts[q] for q in qrels}, qrels
 
 
+def irds_documents(name: str) -> Iterator[tuple[str, str]] | None:
+    """Id and text of each document of an ir_datasets id, from disk; `None` if there is no such."""
+    dataset = _find(name)
+    if dataset is None or not dataset.has_docs():
+        return None
+    _guard_user_files(name, dataset)
+    records = _records(name, "documents", dataset.docs_iter)
+    return ((record.doc_id, _text(record)) for record in records)
+
+
 def load_docpairs(source: str) -> Iterator[tuple[str, str, str]]:
     """Query, first and second document of each pair of an ir_datasets id; see `load_triples`."""
     dataset = _find(source)

@@ -86,6 +86,18 @@ class Encoder:
             f"device={str(self.device)!r}, dtype={str(self.dtype).removeprefix('torch.')!r})"
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments that make the same encoder again, on any device."""
+        return {
+            "model": self._name,
+            "pooling": self.pooling,
+            "max_length": self.max_length,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "query_prefix": self.prefixes["query"],
+            "document_prefix": self.prefixes["document"],
+        }
+
     @cached_property
     def features(self) -> int:
         """Width of the embeddings."""

@@ -132,8 +132,12 @@ class Codes:
         if self.kind != "trellis":
             return self._middles(self.numbers().to(dtype))
         assert self.centre is not None
-        words = decode_bytes(self.packed, self.width, standard_trellis(self.bits)).to(dtype)
+        words = self.words(dtype)
         return torch.add(self.centre.to(words), words, alpha=self.span)
+
+    def words(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "rows width"]:
+        """The words of a trellis before `span` and `centre` bring them to their place."""
+        return decode_bytes(self.packed, self.width, standard_trellis(self.bits)).to(dtype)
 
     def levels(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, " levels"]:
         """The number that each cell stands for, lowest first; not on a trellis."""

@@ -14,7 +14,7 @@ from mpsheads.similarity.codes import Codes
 from mpsheads.similarity.sides import as_numbers
 
 _QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
-_DECODED = 1024  # codes, so that what they stand for stays in the cache
+_DECODED = 512  # codes, so that what they stand for stays in the cache
 _TINY = 1e-12
 
 
@@ -45,11 +45,20 @@ def cosine(
         return (queries * normalize(as_numbers(zd, dtype))).sum(1)
     if isinstance(zd, Tensor):
         return queries @ normalize(zd).T
-    columns = []
-    for start in range(0, max(1, len(zd)), _DECODED):
-        part = zd[start : start + _DECODED].dequantize(dtype)
-        columns.append(queries @ part.T / part.norm(dim=1).clamp_min(_TINY))
-    return torch.cat(columns, dim=1)
+    parts = (zd[start : start + _DECODED] for start in range(0, max(1, len(zd)), _DECODED))
+    return torch.cat([_cosine_of_codes(queries, part) for part in parts], dim=1)
+
+
+def _cosine_of_codes(queries: Tensor, codes: Codes) -> Tensor:
+    """Cosines of unit vectors with what codes stand for; words are not moved to their place."""
+    if codes.centre is None:
+        documents = codes.dequantize(queries.dtype)
+        return queries @ documents.T / documents.norm(dim=1).clamp_min(_TINY)
+    words, centre = codes.words(queries.dtype), codes.centre.to(queries)
+    products = torch.cat([queries, centre[None]]) @ words.T * codes.span
+    square = words.norm(dim=1).mul_(codes.span).square_()
+    square = square + 2 * products[-1] + centre.square().sum()
+    return (products[:-1] + (queries @ centre)[:, None]) / square.sqrt().clamp_min(_TINY)
 
 
 @torch.no_grad()
@@ -59,14 +68,16 @@ def top_k(
     k: int,
     *,
     similarity: Callable[[Any, Any], Tensor] = log_fidelity,
+    rows: Int[Tensor, " _"] | None = None,
 ) -> tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]:
-    """The k closest documents of each query, of all of them.
+    """The k closest documents of each query, of all of them or of some.
 
     Args:
         zq: Vectors or codes of the queries.
         zd: Vectors or codes of the documents.
         k: How many documents of a query; all of them where there are fewer.
         similarity: From `(q, n)` and `(d, n)` to `(q, d)`, higher is closer.
+        rows: The documents that are compared, ascending; by default all.
 
     Returns:
         Similarities and row numbers of the documents, `(queries, k)`, the closest first; of
@@ -78,22 +89,27 @@ def top_k(
     Cost: memory for 256 x 16,384 pairs, whatever the number of documents.
     """
     check_positive(k=k)
+    count = len(zd) if rows is None else len(rows)
     parts = []
     for q in range(0, max(1, len(zq)), _QUERIES):
         block = zq[q : q + _QUERIES]
         values, places = torch.empty(0), torch.empty(0)
-        for d in range(0, max(1, len(zd)), _DOCUMENTS):
-            scores = similarity(block, zd[d : d + _DOCUMENTS])
+        for d in range(0, max(1, count), _DOCUMENTS):
+            part = slice(d, d + _DOCUMENTS) if rows is None else rows[d : d + _DOCUMENTS]
+            scores = similarity(block, zd[part])
             if torch.isnan(scores).any():
                 raise ValueError("The similarity is NaN. Check the vectors for NaN or infinity.")
             columns = torch.arange(d, d + scores.shape[1], device=scores.device)
+            if d:  # earlier ones win ties, so only a higher score can come in
+                better = (scores > values[:, -1:]).any(0).nonzero()[:, 0]
+                scores, columns = scores[:, better], columns[better]
             columns = columns.expand(len(block), -1)
             if d:
                 scores, columns = torch.cat([values, scores], 1), torch.cat([places, columns], 1)
-            values, places = _best(scores, columns, min(k, len(zd)))
+            values, places = _best(scores, columns, min(k, count))
         parts.append((values, places))
     values, places = (torch.cat(column) for column in zip(*parts, strict=True))
-    return values, places
+    return values, places if rows is None else rows[places]
 
 
 def _best(scores: Tensor, places: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,15 @@
+"""From passages to a search: encode them to shards, build an index, find the closest."""
+
+from mpsheads.search.engines import ENGINES, Engine
+from mpsheads.search.index import Index
+from mpsheads.search.shards import Manifest, encode_passages, read_manifest, read_shards
+
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Index",
+    "Manifest",
+    "encode_passages",
+    "read_manifest",
+    "read_shards",
+]

@@ -1,0 +1,231 @@
+"""How an index finds candidates: engines behind one protocol, chosen by a word."""
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from mpsheads._checks import check_positive
+from mpsheads._optional import optional_import
+from mpsheads.heads import ProjectionHead
+from mpsheads.similarity import Codes
+
+_DECODED = 8192  # codes at once
+_FILE = "lists.safetensors"
+
+
+class Engine(Protocol):
+    """What finds candidates among codes; the index scores them exactly, and knows the ids.
+
+    Attributes:
+        name: The word that chooses it.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> "Engine":
+        """Make the engine for rows of codes."""
+        ...
+
+    def add(self, codes: Codes) -> None:
+        """Add rows behind those that are there."""
+        ...
+
+    def keep(self, mask: Tensor) -> "Engine":
+        """An engine of the rows where `mask` is true, numbered anew."""
+        ...
+
+    def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> "list[Tensor] | None":
+        """For each compressed query the rows, ascending, that are worth an exact score.
+
+        Args:
+            z: Compressed queries `(queries, out_features)`.
+            k: How many of them will be asked for.
+            allowed: The rows that may be found, ascending; `None` for all.
+
+        Returns:
+            `None` to score all allowed rows.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what it needs into the folder of the index."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> "Engine":
+        """Read it back."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it keeps in memory beside the codes."""
+        ...
+
+
+class Exact:
+    """All codes are read: no structure, no memory, the exact answer."""
+
+    name = "exact"
+    nbytes = 0
+
+    @classmethod
+    def build(cls, codes: Codes, head: ProjectionHead) -> "Exact":
+        """There is nothing to build."""
+        return cls()
+
+    def add(self, codes: Codes) -> None:
+        """There is nothing to add to."""
+
+    def keep(self, mask: Tensor) -> "Exact":
+        """All rows are read anyway."""
+        return self
+
+    def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> None:
+        """All rows."""
+
+    def save(self, folder: Path) -> None:
+        """There is nothing to save."""
+
+    @classmethod
+    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> "Exact":
+        """There is nothing to load."""
+        return cls()
+
+
+class Lists:
+    """An inverted file: codes are in the list of their nearest centroid, and few lists are read.
+
+    Centroids are those of faiss's k-means on what a sample of the codes stands for. The codes stay
+    as they are: beside them there are 4 bytes a passage, for the number of its list.
+
+    Args:
+        centroids: `(lists, width)`, of norm 1 where vectors are compared by cosine.
+        lists: The list of each row, `(rows,)`, int32.
+        probes: How many lists are read for a query.
+    """
+
+    name = "lists"
+
+    def __init__(self, centroids: Tensor, lists: Tensor, probes: int) -> None:
+        self.centroids, self.lists, self.probes = centroids, lists, probes
+        self._order: Tensor | None = None
+        self._starts = torch.empty(0)
+
+    @classmethod
+    def build(
+        cls,
+        codes: Codes,
+        head: ProjectionHead,
+        lists: int | None = None,
+        probes: int | None = None,
+        seed: int = 0,
+    ) -> "Lists":
+        """Find centroids and put each row into a list.
+
+        Args:
+            codes: All rows.
+            head: What made them.
+            lists: How many lists; by default twice the square root of the number of rows.
+            probes: How many are read for a query; by default a sixteenth of them, 8 at least.
+            seed: Seed of the sample and of k-means.
+
+        Raises:
+            ImportError: If faiss is missing.
+            ValueError: If there are more lists than rows.
+        """
+        faiss = optional_import("faiss", "search")
+        count = lists or max(1, min(len(codes), round(2 * math.sqrt(len(codes)))))
+        probes = probes or max(8, count // 16)
+        check_positive(lists=count, probes=probes)
+        if count > len(codes):
+            raise ValueError(f"`lists` must be at most the {len(codes)} passages, got {count}.")
+        generator = torch.Generator().manual_seed(seed)
+        sample = torch.randperm(len(codes), generator=generator)[: 64 * count].sort().values
+        points = _directions(codes[sample]).numpy()
+        # k-means wants at least as many points as centroids, and warns below 39 for each
+        means = faiss.Kmeans(
+            points.shape[1], count, niter=10, seed=seed, spherical=True,
+            min_points_per_centroid=1, max_points_per_centroid=1 << 30,
+        )  # fmt: skip
+        means.train(points)
+        made = cls(torch.from_numpy(means.centroids).clone(), torch.empty(0, dtype=torch.int32), probes)
+        made.add(codes)
+        return made
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of centroids, and 12 a passage: its list, and its place in the order of lists."""
+        return 4 * self.centroids.numel() + 12 * len(self.lists)
+
+    def add(self, codes: Codes) -> None:
+        """Put rows into the lists of their nearest centroids."""
+        nearest = [
+            (_directions(codes[s : s + _DECODED]) @ self.centroids.T).argmax(1).int()
+            for s in range(0, len(codes), _DECODED)
+        ]
+        self.lists, self._order = torch.cat([self.lists, *nearest]), None
+
+    def keep(self, mask: Tensor) -> "Lists":
+        """The same centroids with fewer rows."""
+        return Lists(self.centroids, self.lists[mask], self.probes)
+
+    def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> list[Tensor]:
+        """The rows of the nearest lists: more lists where these hold too few that are allowed."""
+        if self._order is None:
+            self._order = self.lists.argsort(stable=True)
+            ends = torch.bincount(self.lists, minlength=len(self.centroids)).cumsum(0)
+            self._starts = torch.nn.functional.pad(ends, (1, 0))
+        open_rows = None
+        if allowed is not None:
+            open_rows = torch.zeros(len(self.lists), dtype=torch.bool)
+            open_rows[allowed] = True
+        near = (_unit(z) @ self.centroids.T).argsort(1, descending=True)
+        return [self._rows(order.tolist(), k, open_rows) for order in near]
+
+    def _rows(self, order: list[int], k: int, open_rows: Tensor | None) -> Tensor:
+        assert self._order is not None
+        parts, found = [], 0
+        for place, number in enumerate(order):
+            if place >= self.probes and found >= k:
+                break
+            rows = self._order[int(self._starts[number]) : int(self._starts[number + 1])]
+            rows = rows if open_rows is None else rows[open_rows[rows]]
+            parts.append(rows)
+            found += len(rows)
+        return torch.cat(parts).sort().values
+
+    def save(self, folder: Path) -> None:
+        """Write centroids and lists."""
+        from safetensors.torch import save_file
+
+        parts = {"centroids": self.centroids, "lists": self.lists}
+        save_file(parts | {"probes": torch.tensor(self.probes)}, folder / _FILE)
+
+    @classmethod
+    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> "Lists":
+        """Read them back."""
+        from safetensors.torch import load_file
+
+        parts = load_file(folder / _FILE)
+        if len(parts["lists"]) != len(codes):
+            raise ValueError(f"{_FILE} has {len(parts['lists'])} rows for {len(codes)} codes")
+        return cls(parts["centroids"], parts["lists"], int(parts["probes"]))
+
+
+def _directions(codes: Codes) -> Tensor:
+    """What codes stand for, as unit vectors."""
+    return _unit(codes.dequantize())
+
+
+def _unit(z: Tensor) -> Tensor:
+    return normalize(z.float().cpu())
+
+
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact, Lists)}
+"""The engines by their words."""

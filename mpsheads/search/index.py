@@ -1,0 +1,358 @@
+"""An index: codes of passages, their ids, and an engine that finds the closest."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpsheads._checks import check_equal, check_finite, check_positive
+from mpsheads._files import locked, replacing
+from mpsheads._optional import optional_import
+from mpsheads._typing import PathLike
+from mpsheads.heads import ProjectionHead, load_head
+from mpsheads.search.engines import ENGINES, Engine
+from mpsheads.search.shards import codes_of, read_manifest, read_shards
+from mpsheads.similarity import Codes, load_codes, top_k
+
+_FORMAT = "mpsheads.index.1"
+_ABOUT, _CODES, _LAYOUT, _TABLE = "index.json", "codes.npy", "layout.safetensors", "passages.arrow"
+_BATCH = 65536  # rows of the table in one batch
+
+
+class Index:
+    """Passages in a few bytes each, searched by embeddings of queries.
+
+    `Index.build` and `Index.load` make one. Queries stay floats: the scores are those of
+    `head.similarity` between compressed queries and codes.
+
+    Attributes:
+        head: What compressed the passages, and compresses queries.
+        codes: One row a passage, removed ones included.
+        table: Of pyarrow, with the columns `id` and, if texts were kept, `text`.
+        engine: What finds candidates.
+        encoder: Arguments of the `Encoder` behind the embeddings, if known, and its fingerprint.
+    """
+
+    def __init__(
+        self,
+        head: ProjectionHead,
+        codes: Codes,
+        table: Any,
+        engine: Engine,
+        encoder: dict[str, Any] | None = None,
+    ) -> None:
+        check_equal("number of rows", codes=len(codes), table=len(table))
+        self.head, self.codes, self.table, self.engine = head.eval(), codes, table, engine
+        self.encoder = encoder
+        self._removed = torch.zeros(len(codes), dtype=torch.bool)
+
+    @classmethod
+    def build(
+        cls,
+        source: PathLike | Codes,
+        head: ProjectionHead | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        texts: Sequence[str] | None = None,
+        engine: str = "exact",
+        **options: Any,
+    ) -> "Index":
+        """Build an index of codes, or of a folder that `encode_passages` wrote.
+
+        Args:
+            source: Codes, or the folder.
+            head: What made the codes; a folder holds its own.
+            ids: With codes: the ids of their rows; by default their numbers.
+            texts: With codes: the texts of the rows, if they are to be kept.
+            engine: How it is searched, one of `ENGINES`: `"exact"` reads all codes, `"lists"` those
+                of the nearest lists, the others keep a structure of a library beside them.
+            **options: Those of the engine.
+
+        Raises:
+            FileNotFoundError: If the folder or one of its files is not there.
+            ImportError: If the engine needs a package that is missing.
+            ValueError: If the folder is not whole, ids come twice, sizes differ, the head does not
+                fit, or there is no such engine.
+
+        Memory: the codes and ids. Cost: that of the engine; `"exact"` has none.
+        """
+        arrow = optional_import("pyarrow", "search")
+        if engine not in ENGINES:
+            raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, got {engine!r}.")
+        encoder = None
+        if isinstance(source, Codes):
+            if head is None:
+                raise ValueError("Give `head`: what made the codes.")
+            codes = source.to("cpu")
+            columns = {"id": [str(i) for i in range(len(codes))] if ids is None else list(ids)}
+            columns |= {} if texts is None else {"text": list(texts)}
+            table = arrow.table({k: arrow.array(v, arrow.string()) for k, v in columns.items()})
+        else:
+            folder = Path(source).expanduser()
+            manifest, own = read_manifest(folder), load_head(folder / "head")
+            if head is not None and head.config != own.config:
+                raise ValueError(f"`head` is another one than the head in {folder}.")
+            head, encoder = own, {**manifest.encoder, "fingerprint": manifest.fingerprint}
+            tables = [shard.drop_columns(_but_id_and_text(shard)) for shard in read_shards(folder)]
+            table = arrow.concat_tables(tables)
+            packed = np.concatenate([_matrix(t["code"]) for t in tables])
+            table = table.drop_columns(["code"])
+            layout = codes_of(head, torch.ones(1, head.in_features))
+            codes = _with_rows(layout, packed)
+        _check_ids(table["id"])
+        check_equal("number of features", codes=codes.width, head=head.out_features)
+        return cls(head, codes, table, ENGINES[engine].build(codes, head, **options), encoder)
+
+    def __len__(self) -> int:
+        return len(self.codes) - int(self._removed.sum())
+
+    def __repr__(self) -> str:
+        return (
+            f"Index({len(self):,} passages x {self.codes.bytes_per_vector} bytes, "
+            f"engine {self.engine.name})"
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of codes and engine; ids and texts come on top of it."""
+        return self.codes.nbytes + self.engine.nbytes
+
+    def add(self, ids: Sequence[str], x: Tensor | Codes, texts: Sequence[str] | None = None) -> None:
+        """Add passages.
+
+        Args:
+            ids: One for each, none of them in the index.
+            x: Their embeddings `(n, in_features)`, or codes that the head made.
+            texts: Their texts, if those of the others are kept.
+
+        Raises:
+            ValueError: If an id is there already, or sizes or codes do not fit.
+        """
+        arrow = optional_import("pyarrow", "search")
+        codes = x if isinstance(x, Codes) else codes_of(self.head, torch.as_tensor(x))
+        columns = {"id": list(ids)} | ({} if texts is None else {"text": list(texts)})
+        if set(columns) != set(self.table.column_names):
+            raise ValueError(
+                f"`texts` must be given if and only if the index keeps them: it has the columns "
+                f"{', '.join(self.table.column_names)}."
+            )
+        new = arrow.table({name: arrow.array(v, arrow.string()) for name, v in columns.items()})
+        check_equal("number of rows", ids=len(ids), codes=len(codes))
+        kept = self.table.filter(arrow.array((~self._removed).numpy()))
+        _check_ids(arrow.chunked_array([*kept["id"].chunks, *new["id"].chunks]))
+        self.codes = Codes.cat([self.codes, codes.to("cpu")])
+        self.table = arrow.concat_tables([self.table, new])
+        self._removed = torch.cat([self._removed, torch.zeros(len(new), dtype=torch.bool)])
+        self.engine.add(codes)
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Remove passages; returns how many there were. `save` forgets their codes."""
+        before = len(self)
+        self._removed |= self._held(ids)
+        return before - len(self)
+
+    def search(
+        self, queries: Tensor | np.ndarray, k: int = 10, *, where: Any = None
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """Ids and scores of the closest passages of each query, the closest first.
+
+        Args:
+            queries: Embeddings `(n, in_features)`, uncompressed.
+            k: How many passages of each query; fewer are returned only where there are fewer.
+            where: Which passages may be found: their ids, or an expression of `pyarrow.compute`
+                over the columns, such as `pc.match_substring(pc.field("text"), "tax")`.
+
+        Returns:
+            For each query a list of ids, and one of scores: cosines or log-fidelities.
+
+        Raises:
+            ValueError: If `k` is below 1, or the embeddings are of another width or not finite.
+        """
+        rows, scores = self.search_rows(queries, k, where=where)
+        ids = self.table["id"]
+        found = ids.take(rows[rows >= 0].numpy()).to_pylist() if len(self.table) else []
+        counts = (rows >= 0).sum(1).tolist()
+        named, kept, start = [], [], 0
+        for row, count in zip(scores.tolist(), counts, strict=True):
+            named.append(found[start : start + count])
+            kept.append(row[:count])
+            start += count
+        return named, kept
+
+    @torch.no_grad()
+    def search_rows(
+        self, queries: Tensor | np.ndarray, k: int = 10, *, where: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `search`, with row numbers of `table` and `codes` in place of ids.
+
+        Returns:
+            Rows `(queries, k)`, -1 where there are fewer, and scores.
+        """
+        check_positive(k=k)
+        queries = torch.as_tensor(queries)
+        check_finite("queries", queries)
+        z = self.head(queries.float())
+        allowed = self._allowed(where)
+        count = len(self.codes) if allowed is None else len(allowed)
+        if not len(z) or not count:
+            return torch.full((len(z), k), -1), torch.full((len(z), k), -torch.inf)
+        found = self.engine.candidates(z, k, allowed)
+        if found is None:
+            each = [self._closest(z, k, allowed)]
+        else:
+            each = [self._closest(z[i : i + 1], k, rows) for i, rows in enumerate(found)]
+        missing = [(0, k - values.shape[1]) for values, _ in each]
+        pad = torch.nn.functional.pad
+        rows = [pad(r, m, value=-1) for (_, r), m in zip(each, missing, strict=True)]
+        values = [pad(v, m, value=-torch.inf) for (v, _), m in zip(each, missing, strict=True)]
+        return torch.cat(rows), torch.cat(values)
+
+    def _closest(self, z: Tensor, k: int, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        return top_k(z, self.codes, k, similarity=self.head.similarity, rows=rows)
+
+    def text(self, identifier: str) -> str | None:
+        """The text of a passage; `None` if texts were not kept."""
+        rows = self._held([identifier]).nonzero()[:, 0]
+        if not len(rows):
+            raise KeyError(identifier)
+        return self.table["text"][int(rows[-1])].as_py() if "text" in self.table.column_names else None
+
+    def save(self, path: PathLike) -> None:
+        """Write the index to a folder, without what was removed; an index there is replaced.
+
+        A kill leaves the old index or the new one.
+
+        Raises:
+            FileExistsError: If there is a file, or a folder that is no index.
+        """
+        folder, keep = Path(path).expanduser(), ~self._removed
+        if folder.exists() and any(f.name[0] != "." for f in folder.glob("*")):
+            if not (folder / _ABOUT).is_file():
+                raise FileExistsError(f"`path` {folder} holds other files. Take another folder.")
+        codes, table, engine = self.codes, self.table, self.engine
+        if self._removed.any():
+            mask = optional_import("pyarrow", "search").array(keep.numpy())
+            codes, table, engine = codes[keep], table.filter(mask), engine.keep(keep)
+        with locked(folder):
+            for stale in folder.glob(".*.tmp"):
+                shutil.rmtree(stale)
+            number = _about(folder)["data"] + 1 if (folder / _ABOUT).is_file() else 1
+            with tempfile.TemporaryDirectory(suffix=".tmp", prefix=".", dir=folder) as temporary:
+                _write_data(Path(temporary) / "data", self.head, codes, table, engine)
+                target = folder / f"data-{number}"
+                shutil.rmtree(target, ignore_errors=True)
+                (Path(temporary) / "data").rename(target)
+            about = {"format": _FORMAT, "data": number, "engine": engine.name}
+            about |= {"passages": len(codes), "encoder": self.encoder}
+            with replacing(folder / _ABOUT) as file:
+                file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            for old in folder.glob("data-*"):
+                if old != target:
+                    shutil.rmtree(old)
+
+    @classmethod
+    def load(cls, path: PathLike) -> "Index":
+        """Read an index from a folder; codes, ids and texts by memory map, so at once.
+
+        Raises:
+            FileNotFoundError: If there is no index.
+            ValueError: If its files do not belong together.
+        """
+        arrow = optional_import("pyarrow", "search")
+        folder = Path(path).expanduser()
+        try:
+            about = _about(folder)
+            data = folder / f"data-{about['data']}"
+            packed = np.load(data / _CODES, mmap_mode="c", allow_pickle=False)
+            codes = _with_rows(load_codes(data / _LAYOUT), packed)
+            table = arrow.ipc.open_file(arrow.memory_map(str(data / _TABLE))).read_all()
+            check_equal("number of rows", index=about["passages"], codes=len(codes))
+            head = load_head(data / "head")
+            check_equal("number of features", codes=codes.width, head=head.out_features)
+            engine = ENGINES[about["engine"]].load(data, codes, head)
+            return cls(head, codes, table, engine, about["encoder"])
+        except (KeyError, TypeError, ValueError, EOFError, arrow.ArrowException) as error:
+            raise ValueError(f"{folder} is not a whole index: {error}") from error
+
+    def _held(self, ids: Iterable[str]) -> Tensor:
+        """Which rows have one of these ids and are not removed."""
+        arrow, compute = (optional_import(f"pyarrow{n}", "search") for n in ("", ".compute"))
+        wanted = arrow.array(list(ids), arrow.string())
+        mask = compute.is_in(self.table["id"], value_set=wanted)
+        return torch.from_numpy(mask.to_numpy().copy()) & ~self._removed
+
+    def _allowed(self, where: Any) -> Tensor | None:
+        """The rows that may be found; `None` for all."""
+        if where is None:
+            return (~self._removed).nonzero()[:, 0] if self._removed.any() else None
+        if isinstance(where, str):
+            raise TypeError("`where` must be ids or an expression of pyarrow.compute, got a string.")
+        if isinstance(where, Iterable):
+            return self._held(where).nonzero()[:, 0]
+        numbered = self.table.append_column("row", [np.arange(len(self.table))])
+        rows = torch.from_numpy(numbered.filter(where)["row"].to_numpy().copy())
+        return rows[~self._removed[rows]]
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What `index.json` says."""
+    file = folder / _ABOUT
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is no index: it has no {_ABOUT}.")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(about, dict) or about.get("format") != _FORMAT:
+        raise ValueError(f"{_ABOUT} is not of the format {_FORMAT!r}.")
+    return about
+
+
+def _write_data(
+    folder: Path, head: ProjectionHead, codes: Codes, table: Any, engine: Engine
+) -> None:
+    """Write all that an index holds into a new folder."""
+    arrow = optional_import("pyarrow", "search")
+    head.save_pretrained(folder / "head")
+    np.save(folder / _CODES, codes.packed.numpy())
+    codes[:0].save(folder / _LAYOUT)
+    with arrow.OSFile(str(folder / _TABLE), "wb") as sink:
+        with arrow.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=_BATCH)
+    engine.save(folder)
+
+
+def _with_rows(layout: Codes, packed: np.ndarray) -> Codes:
+    """Codes made like `layout`, whose bytes are these."""
+    if packed.dtype != np.uint8 or packed.ndim != 2:
+        raise ValueError(f"codes must be a matrix of bytes, got {packed.dtype}")
+    return replace(layout, packed=torch.from_numpy(packed))
+
+
+def _matrix(column: Any) -> np.ndarray:
+    """The bytes of a column of fixed size, `(rows, bytes)`."""
+    size = column.type.byte_width
+    parts = [
+        np.frombuffer(c.buffers()[1], np.uint8)[c.offset * size : (c.offset + len(c)) * size]
+        for c in column.chunks
+    ]
+    return np.concatenate(parts).reshape(-1, size)
+
+
+def _but_id_and_text(table: Any) -> list[str]:
+    return [name for name in table.column_names if name not in ("id", "text", "code")]
+
+
+def _check_ids(ids: Any) -> None:
+    """Raise `ValueError` if an id comes twice or is missing."""
+    compute = optional_import("pyarrow.compute", "search")
+    if ids.null_count:
+        raise ValueError("`ids` must be strings, none of them missing.")
+    if compute.count_distinct(ids).as_py() < len(ids):
+        counts = compute.value_counts(ids)
+        twice = counts.filter(compute.greater(counts.field("counts"), 1)).field("values")[0]
+        raise ValueError(f"`ids` must differ, but {twice.as_py()!r} comes twice.")

@@ -1,0 +1,318 @@
+"""Passages encoded to Parquet shards, which a killed run goes on with."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpsheads._checks import check_equal, check_positive
+from mpsheads._files import locked, replacing
+from mpsheads._optional import optional_import
+from mpsheads._progress import progress_bar
+from mpsheads._typing import PathLike
+from mpsheads.heads import MPSProjectionHead, ProjectionHead, load_head
+from mpsheads.retrieval import Passage, Passages
+from mpsheads.similarity import Codes
+
+ROWS = 16384
+"""Passages of a shard: what is in memory at a time, and what a kill may cost."""
+_FORMAT = "mpsheads.passages.1"
+_MANIFEST, _HEAD = "manifest.json", "head"
+_TEXTS = b"mpsheads.texts"  # in a file's metadata: what it was made from
+_AT_ONCE = 1024  # texts given to the encoder
+
+
+class TextEncoder(Protocol):
+    """What makes embeddings of texts, such as `mpsheads.retrieval.Encoder`."""
+
+    @property
+    def features(self) -> int:
+        """Width of the embeddings."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Arguments that make the same encoder again, in terms of JSON."""
+        ...
+
+    def encode(self, texts: Any) -> Tensor:
+        """Embeddings `(len(texts), features)`, float32, on the CPU."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides the embeddings."""
+        ...
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of shards holds: the content of `manifest.json`.
+
+    Attributes:
+        source: What the passages are from.
+        passages: How many there are.
+        encoder: Arguments of the `Encoder`.
+        fingerprint: That of the encoder.
+        head: SHA-256 of the head that was given, or how it was made.
+        bytes_per_vector: Bytes of a code.
+        rows: Passages of a shard.
+        keep_text: Whether shards hold the texts.
+        keep_vectors: Whether shards hold the embeddings as they were before the head.
+        shards: SHA-256 of each file by its name; empty until all are there.
+        format: Name and version of this layout.
+    """
+
+    source: str
+    passages: int
+    encoder: dict[str, Any]
+    fingerprint: str
+    head: str
+    bytes_per_vector: int
+    rows: int
+    keep_text: bool
+    keep_vectors: bool
+    shards: dict[str, str]
+    format: str = _FORMAT
+
+
+def encode_passages(
+    passages: Passages,
+    encoder: TextEncoder,
+    output: PathLike,
+    *,
+    head: ProjectionHead | None = None,
+    bytes: int = 64,
+    rows: int = ROWS,
+    keep_text: bool = False,
+    keep_vectors: bool = False,
+    seed: int = 0,
+    progress: bool = False,
+) -> Manifest:
+    """Encode passages and write their codes to a folder of Parquet files.
+
+    A shard has the columns `id` (string), `code` (binary of fixed size), and on request `text`
+    (string) and `vector` (list of float32). The folder also holds the head, and `manifest.json`,
+    which lists the files and their checksums when all are there.
+
+    The passages are read twice: first all rows are checked and counted, then they are encoded. A
+    killed run that is started again keeps the shards that it finished, and ends with the same
+    bytes as one that was not killed.
+
+    Args:
+        passages: What is encoded.
+        encoder: What makes embeddings of texts.
+        output: The folder, made if it is not there.
+        head: What compresses them. By default one for `bytes`, fitted to the first shard; sorted
+            passages want a head that was fitted to a sample of them.
+        bytes: Bytes a vector of the head that is fitted.
+        rows: Passages of a shard.
+        keep_text: Write the texts, too.
+        keep_vectors: Write the embeddings, too: `4 * features` bytes a passage.
+        seed: Seed of the head that is fitted.
+        progress: Show a bar on stderr.
+
+    Returns:
+        What is in the folder.
+
+    Raises:
+        BlockingIOError: If another process writes to the folder.
+        ValueError: If a row is bad or an id comes twice; if the folder holds something else, or
+            shards of other passages or of another head.
+
+    Memory: the encoder, 8 bytes for each id, and `rows` passages with their embeddings: 25 MB and
+    the texts for 16,384 of 384 numbers.
+    """
+    check_positive(rows=rows, bytes=bytes)
+    folder = Path(output).expanduser()
+    if folder.is_file():
+        raise NotADirectoryError(f"`output` {folder} is a file; it must be a folder.")
+    with locked(folder):
+        count, generator = passages.check(), torch.Generator().manual_seed(seed)
+        new = MPSProjectionHead.for_bytes(encoder.features, bytes, generator=generator)
+        used = head or new
+        check_equal("number of features", head=used.in_features, encoder=encoder.features)
+        how = f"fitted to the first shard, seed {seed}" if head is None else head_digest(head)
+        wanted = Manifest(
+            source=passages.name,
+            passages=count,
+            encoder=encoder.settings,
+            fingerprint=encoder.fingerprint(),
+            head=how,
+            bytes_per_vector=codes_of(used, torch.ones(1, used.in_features)).bytes_per_vector,
+            rows=rows,
+            keep_text=keep_text,
+            keep_vectors=keep_vectors,
+            shards={},
+        )
+        _begin(folder, wanted)
+
+        def prepare(vectors: Tensor) -> ProjectionHead:
+            """The head of the folder; it is fitted and written before the first shard."""
+            if not (folder / _HEAD / "config.json").exists():
+                if head is None:
+                    new.fit(vectors)
+                used.save_pretrained(folder / _HEAD)
+            return load_head(folder / _HEAD)
+
+        with progress_bar("Encoding passages", count, enabled=progress) as advance:
+            files = _write_shards(folder, wanted, passages, encoder, prepare, advance)
+        done = replace(wanted, shards={file.name: _sha256(file) for file in files})
+        _write_manifest(folder, done)
+    return done
+
+
+def read_manifest(folder: PathLike) -> Manifest:
+    """The manifest of a folder that `encode_passages` wrote.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is not a manifest of this version.
+    """
+    file = Path(folder).expanduser() / _MANIFEST
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is no folder of encoded passages: it has no {_MANIFEST}.")
+    try:
+        manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file} is not a manifest of encoded passages: {error}.") from error
+    if manifest.format != _FORMAT:
+        raise ValueError(f"{file} is of the format {manifest.format!r}, not {_FORMAT!r}.")
+    return manifest
+
+
+def read_shards(folder: PathLike) -> Iterator[Any]:
+    """Yield the shards of a whole folder as tables of pyarrow, in order, checked by their hashes.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_manifest` does; if the folder is not whole yet, or
+            a file is not the one that was written.
+    """
+    parquet = optional_import("pyarrow.parquet", "search")
+    folder = Path(folder).expanduser()
+    shards = read_manifest(folder).shards
+    if not shards:
+        raise ValueError(f"{folder} is not whole yet. Run the command that began it once more.")
+    for name, digest in shards.items():
+        file = folder / name
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing. Encode the passages again.")
+        if _sha256(file) != digest:
+            raise ValueError(f"{file} was changed or damaged. Delete it and encode again.")
+        yield parquet.read_table(file)
+
+
+def codes_of(head: ProjectionHead, x: Tensor) -> Codes:
+    """Embeddings in the codes of the head, or in 8 bits a number where it has none of its own.
+
+    Raises:
+        ValueError: If the head's vectors have no known range.
+    """
+    coded = head.code(x)
+    return coded if isinstance(coded, Codes) else head.quantize(coded, 8)
+
+
+def head_digest(head: ProjectionHead) -> str:
+    """SHA-256 of a head's configuration and numbers."""
+    digest = hashlib.sha256(json.dumps(head.config, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(head.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _begin(folder: Path, wanted: Manifest) -> None:
+    """Write the manifest of a new folder; raise unless what is there was begun alike."""
+    for stale in folder.glob(".*.tmp"):
+        stale.unlink()
+    if not (folder / _MANIFEST).exists():
+        if others := [file.name for file in folder.iterdir() if not file.name.startswith(".")]:
+            raise ValueError(f"`output` {folder} holds other files, such as {min(others)}.")
+        return _write_manifest(folder, wanted)
+    begun = replace(read_manifest(folder), shards={}, encoder=wanted.encoder)
+    for part, value in asdict(wanted).items():
+        if getattr(begun, part) != value:
+            raise ValueError(
+                f"`output` {folder} was begun with another {part}: {getattr(begun, part)!r}, not "
+                f"{value!r}. Delete it, or take another folder."
+            )
+
+
+def _write_shards(
+    folder: Path,
+    manifest: Manifest,
+    passages: Passages,
+    encoder: TextEncoder,
+    prepare: Callable[[Tensor], ProjectionHead],
+    advance: Callable[[int], None],
+) -> list[Path]:
+    """Write those shards that are not there."""
+    parquet = optional_import("pyarrow.parquet", "search")
+    files, rest = [], iter(passages)
+    while part := list(islice(rest, manifest.rows)):
+        file = folder / f"{len(files):05d}.parquet"
+        files.append(file)
+        texts = hashlib.sha256("\0".join(map("\0".join, part)).encode()).hexdigest()
+        if file.exists():
+            held = (parquet.read_metadata(file).metadata or {}).get(_TEXTS, b"").decode()
+            check_equal(f"passages of {file.name}, by their hash,", shard=held, source=texts)
+            advance(len(part))
+            continue
+        vectors = _embed(encoder, part, advance)
+        codes = codes_of(prepare(vectors), vectors)
+        with replacing(file) as temporary:
+            table = _table(manifest, part, codes, vectors)
+            table = table.replace_schema_metadata({_TEXTS: texts.encode()})
+            parquet.write_table(table, temporary, compression={"id": "zstd"} | _packed(manifest))
+    return files
+
+
+def _embed(encoder: TextEncoder, part: list[Passage], advance: Callable[[int], None]) -> Tensor:
+    vectors = []
+    for start in range(0, len(part), _AT_ONCE):
+        texts = [passage.text for passage in part[start : start + _AT_ONCE]]
+        vectors.append(encoder.encode(texts))
+        advance(len(texts))
+    return torch.cat(vectors)
+
+
+def _table(manifest: Manifest, part: list[Passage], codes: Codes, vectors: Tensor) -> Any:
+    """The rows of a shard."""
+    arrow = optional_import("pyarrow", "search")
+    packed = arrow.py_buffer(codes.packed.cpu().numpy())
+    kind = arrow.binary(codes.bytes_per_vector)
+    ids = arrow.array([passage.id for passage in part], arrow.string())
+    columns = {
+        "id": ids,
+        "code": arrow.FixedSizeBinaryArray.from_buffers(kind, len(codes), [None, packed]),
+    }
+    if manifest.keep_text:
+        columns["text"] = arrow.array([passage.text for passage in part], arrow.string())
+    if manifest.keep_vectors:
+        numbers = arrow.array(np.ravel(vectors.numpy()))
+        columns["vector"] = arrow.FixedSizeListArray.from_arrays(numbers, vectors.shape[1])
+    return arrow.table(columns)
+
+
+def _packed(manifest: Manifest) -> dict[str, str]:
+    parts = {"code": "none"}
+    if manifest.keep_text:
+        parts["text"] = "zstd"
+    if manifest.keep_vectors:
+        parts["vector.list.element"] = "none"
+    return parts
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    with replacing(folder / _MANIFEST) as file:
+        file.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
