@@ -9,14 +9,18 @@ from mpsheads.cli.demo import demo
 from mpsheads.cli.encode import encode
 from mpsheads.cli.evaluate import evaluate
 from mpsheads.cli.frontier import frontier
+from mpsheads.cli.index import index
 from mpsheads.cli.info import info
 from mpsheads.cli.mine import mine
 from mpsheads.cli.models import models
 from mpsheads.cli.options import typer
 from mpsheads.cli.reproduce import reproduce
+from mpsheads.cli.search import search
 from mpsheads.cli.train import train
 
-_COMMANDS = (demo, encode, mine, train, evaluate, info, models, reproduce, frontier)
+_COMMANDS = (
+    demo, index, search, encode, mine, train, evaluate, info, models, reproduce, frontier,
+)  # fmt: skip
 _ALIASES = {
     "source": "dataset",
     "embedded": "dataset",

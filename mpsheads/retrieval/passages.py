@@ -1,4 +1,4 @@
-"""Passages from wherever they lie: files, folders, tables, collections; read one after the other."""
+"""Passages from wherever they lie: files, folders, tables and collections, as a stream."""
 
 import csv
 import hashlib

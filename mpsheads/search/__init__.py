@@ -2,6 +2,7 @@
 
 from mpsheads.search.engines import ENGINES, Engine
 from mpsheads.search.index import Index
+from mpsheads.search.measuring import check_index
 from mpsheads.search.shards import Manifest, encode_passages, read_manifest, read_shards
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Engine",
     "Index",
     "Manifest",
+    "check_index",
     "encode_passages",
     "read_manifest",
     "read_shards",

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from mpsheads._checks import check_equal, check_finite, check_positive
 from mpsheads._files import locked, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
-from mpsheads.heads import ProjectionHead, load_head
+from mpsheads.heads import MPSProjectionHead, ProjectionHead, freeze, load_head
+from mpsheads.retrieval import Encoder
 from mpsheads.search.engines import ENGINES, Engine
 from mpsheads.search.shards import codes_of, read_manifest, read_shards
 from mpsheads.similarity import Codes, load_codes, top_k
 
 _FORMAT = "mpsheads.index.1"
 _ABOUT, _CODES, _LAYOUT, _TABLE = "index.json", "codes.npy", "layout.safetensors", "passages.arrow"
+PASSAGES = "passages"
+"""Where shards may lie in the folder of an index that was built of them."""
 _BATCH = 65536  # rows of the table in one batch
 
 
@@ -50,6 +54,9 @@ class Index:
     ) -> None:
         check_equal("number of rows", codes=len(codes), table=len(table))
         self.head, self.codes, self.table, self.engine = head.eval(), codes, table, engine
+        self._project: Any = head
+        if isinstance(head, MPSProjectionHead) and head.amplitudes is not None:
+            self._project = freeze(head)  # one matrix, not made anew for each query
         self.encoder = encoder
         self._removed = torch.zeros(len(codes), dtype=torch.bool)
 
@@ -124,7 +131,9 @@ class Index:
         """Bytes of codes and engine; ids and texts come on top of it."""
         return self.codes.nbytes + self.engine.nbytes
 
-    def add(self, ids: Sequence[str], x: Tensor | Codes, texts: Sequence[str] | None = None) -> None:
+    def add(
+        self, ids: Sequence[str], x: Tensor | Codes, texts: Sequence[str] | None = None
+    ) -> None:
         """Add passages.
 
         Args:
@@ -186,6 +195,31 @@ class Index:
             start += count
         return named, kept
 
+    def search_texts(
+        self, texts: Sequence[str], k: int = 10, *, where: Any = None
+    ) -> tuple[list[list[str]], list[list[float]]]:
+        """As `search`, of queries as texts, by the encoder that made the embeddings.
+
+        Raises:
+            ValueError: If the index does not know its encoder, or the model is another one by now.
+        """
+        return self.search(self.query_encoder.encode(texts, kind="query"), k, where=where)
+
+    @cached_property
+    def query_encoder(self) -> Encoder:
+        """The encoder that made the embeddings, for queries."""
+        if self.encoder is None or "model" not in self.encoder:
+            raise ValueError("The index does not say which encoder made it: search by embeddings.")
+        settings = dict(self.encoder)
+        fingerprint = settings.pop("fingerprint", None)
+        encoder = Encoder(**settings)
+        if encoder.fingerprint() != fingerprint:
+            raise ValueError(
+                f"The model {settings['model']} is not the one that made the index: its files are "
+                f"others. Bring that one back, or encode the passages again."
+            )
+        return encoder
+
     @torch.no_grad()
     def search_rows(
         self, queries: Tensor | np.ndarray, k: int = 10, *, where: Any = None
@@ -198,7 +232,7 @@ class Index:
         check_positive(k=k)
         queries = torch.as_tensor(queries)
         check_finite("queries", queries)
-        z = self.head(queries.float())
+        z = self._project(queries.float())
         allowed = self._allowed(where)
         count = len(self.codes) if allowed is None else len(allowed)
         if not len(z) or not count:
@@ -218,11 +252,16 @@ class Index:
         return top_k(z, self.codes, k, similarity=self.head.similarity, rows=rows)
 
     def text(self, identifier: str) -> str | None:
-        """The text of a passage; `None` if texts were not kept."""
+        """The text of a passage; `None` if texts were not kept.
+
+        Raises:
+            KeyError: If there is no such passage.
+        """
         rows = self._held([identifier]).nonzero()[:, 0]
         if not len(rows):
             raise KeyError(identifier)
-        return self.table["text"][int(rows[-1])].as_py() if "text" in self.table.column_names else None
+        kept = "text" in self.table.column_names
+        return self.table["text"][int(rows[-1])].as_py() if kept else None
 
     def save(self, path: PathLike) -> None:
         """Write the index to a folder, without what was removed; an index there is replaced.
@@ -233,9 +272,9 @@ class Index:
             FileExistsError: If there is a file, or a folder that is no index.
         """
         folder, keep = Path(path).expanduser(), ~self._removed
-        if folder.exists() and any(f.name[0] != "." for f in folder.glob("*")):
-            if not (folder / _ABOUT).is_file():
-                raise FileExistsError(f"`path` {folder} holds other files. Take another folder.")
+        others = [f.name for f in folder.glob("*") if f.name[0] != "." and f.name != PASSAGES]
+        if folder.is_file() or (others and not (folder / _ABOUT).is_file()):
+            raise FileExistsError(f"`path` {folder} holds something else. Take another folder.")
         codes, table, engine = self.codes, self.table, self.engine
         if self._removed.any():
             mask = optional_import("pyarrow", "search").array(keep.numpy())
@@ -293,7 +332,9 @@ class Index:
         if where is None:
             return (~self._removed).nonzero()[:, 0] if self._removed.any() else None
         if isinstance(where, str):
-            raise TypeError("`where` must be ids or an expression of pyarrow.compute, got a string.")
+            raise TypeError(
+                "`where` must be ids or an expression of pyarrow.compute, got a string."
+            )
         if isinstance(where, Iterable):
             return self._held(where).nonzero()[:, 0]
         numbered = self.table.append_column("row", [np.arange(len(self.table))])
@@ -320,9 +361,9 @@ def _write_data(
     head.save_pretrained(folder / "head")
     np.save(folder / _CODES, codes.packed.numpy())
     codes[:0].save(folder / _LAYOUT)
-    with arrow.OSFile(str(folder / _TABLE), "wb") as sink:
-        with arrow.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=_BATCH)
+    file = arrow.OSFile(str(folder / _TABLE), "wb")
+    with file as sink, arrow.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=_BATCH)
     engine.save(folder)
 
 

@@ -177,7 +177,9 @@ def read_manifest(folder: PathLike) -> Manifest:
     """
     file = Path(folder).expanduser() / _MANIFEST
     if not file.is_file():
-        raise FileNotFoundError(f"{folder} is no folder of encoded passages: it has no {_MANIFEST}.")
+        raise FileNotFoundError(
+            f"{folder} is no folder of encoded passages: it has no {_MANIFEST}."
+        )
     try:
         manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
@@ -233,7 +235,8 @@ def _begin(folder: Path, wanted: Manifest) -> None:
     if not (folder / _MANIFEST).exists():
         if others := [file.name for file in folder.iterdir() if not file.name.startswith(".")]:
             raise ValueError(f"`output` {folder} holds other files, such as {min(others)}.")
-        return _write_manifest(folder, wanted)
+        _write_manifest(folder, wanted)
+        return
     begun = replace(read_manifest(folder), shards={}, encoder=wanted.encoder)
     for part, value in asdict(wanted).items():
         if getattr(begun, part) != value:

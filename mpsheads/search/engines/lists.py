@@ -1,104 +1,24 @@
-"""How an index finds candidates: engines behind one protocol, chosen by a word."""
+"""An inverted file over codes: few lists are read instead of all codes."""
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from mpsheads._checks import check_positive
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
+from mpsheads.search.engines.base import Engine, unit_vectors
 from mpsheads.similarity import Codes
 
 _DECODED = 8192  # codes at once
 _FILE = "lists.safetensors"
+_OPTIONS = "lists, probes and seed"
 
 
-class Engine(Protocol):
-    """What finds candidates among codes; the index scores them exactly, and knows the ids.
-
-    Attributes:
-        name: The word that chooses it.
-    """
-
-    name: ClassVar[str]
-
-    @classmethod
-    def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> "Engine":
-        """Make the engine for rows of codes."""
-        ...
-
-    def add(self, codes: Codes) -> None:
-        """Add rows behind those that are there."""
-        ...
-
-    def keep(self, mask: Tensor) -> "Engine":
-        """An engine of the rows where `mask` is true, numbered anew."""
-        ...
-
-    def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> "list[Tensor] | None":
-        """For each compressed query the rows, ascending, that are worth an exact score.
-
-        Args:
-            z: Compressed queries `(queries, out_features)`.
-            k: How many of them will be asked for.
-            allowed: The rows that may be found, ascending; `None` for all.
-
-        Returns:
-            `None` to score all allowed rows.
-        """
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write what it needs into the folder of the index."""
-        ...
-
-    @classmethod
-    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> "Engine":
-        """Read it back."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it keeps in memory beside the codes."""
-        ...
-
-
-class Exact:
-    """All codes are read: no structure, no memory, the exact answer."""
-
-    name = "exact"
-    nbytes = 0
-
-    @classmethod
-    def build(cls, codes: Codes, head: ProjectionHead) -> "Exact":
-        """There is nothing to build."""
-        return cls()
-
-    def add(self, codes: Codes) -> None:
-        """There is nothing to add to."""
-
-    def keep(self, mask: Tensor) -> "Exact":
-        """All rows are read anyway."""
-        return self
-
-    def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> None:
-        """All rows."""
-
-    def save(self, folder: Path) -> None:
-        """There is nothing to save."""
-
-    @classmethod
-    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> "Exact":
-        """There is nothing to load."""
-        return cls()
-
-
-class Lists:
+class Lists(Engine):
     """An inverted file: codes are in the list of their nearest centroid, and few lists are read.
 
     Centroids are those of faiss's k-means on what a sample of the codes stands for. The codes stay
@@ -122,9 +42,11 @@ class Lists:
         cls,
         codes: Codes,
         head: ProjectionHead,
+        *,
         lists: int | None = None,
         probes: int | None = None,
         seed: int = 0,
+        **options: Any,
     ) -> "Lists":
         """Find centroids and put each row into a list.
 
@@ -134,11 +56,14 @@ class Lists:
             lists: How many lists; by default twice the square root of the number of rows.
             probes: How many are read for a query; by default a sixteenth of them, 8 at least.
             seed: Seed of the sample and of k-means.
+            **options: There are no others.
 
         Raises:
             ImportError: If faiss is missing.
             ValueError: If there are more lists than rows.
         """
+        if options:
+            raise ValueError(f"The engine lists takes {_OPTIONS}, got {', '.join(options)}.")
         faiss = optional_import("faiss", "search")
         count = lists or max(1, min(len(codes), round(2 * math.sqrt(len(codes)))))
         probes = probes or max(8, count // 16)
@@ -147,14 +72,16 @@ class Lists:
             raise ValueError(f"`lists` must be at most the {len(codes)} passages, got {count}.")
         generator = torch.Generator().manual_seed(seed)
         sample = torch.randperm(len(codes), generator=generator)[: 64 * count].sort().values
-        points = _directions(codes[sample]).numpy()
+        points = unit_vectors(codes[sample]).numpy()
         # k-means wants at least as many points as centroids, and warns below 39 for each
         means = faiss.Kmeans(
             points.shape[1], count, niter=10, seed=seed, spherical=True,
             min_points_per_centroid=1, max_points_per_centroid=1 << 30,
         )  # fmt: skip
         means.train(points)
-        made = cls(torch.from_numpy(means.centroids).clone(), torch.empty(0, dtype=torch.int32), probes)
+        made = cls(
+            torch.from_numpy(means.centroids).clone(), torch.empty(0, dtype=torch.int32), probes
+        )
         made.add(codes)
         return made
 
@@ -166,7 +93,7 @@ class Lists:
     def add(self, codes: Codes) -> None:
         """Put rows into the lists of their nearest centroids."""
         nearest = [
-            (_directions(codes[s : s + _DECODED]) @ self.centroids.T).argmax(1).int()
+            (unit_vectors(codes[s : s + _DECODED]) @ self.centroids.T).argmax(1).int()
             for s in range(0, len(codes), _DECODED)
         ]
         self.lists, self._order = torch.cat([self.lists, *nearest]), None
@@ -185,7 +112,7 @@ class Lists:
         if allowed is not None:
             open_rows = torch.zeros(len(self.lists), dtype=torch.bool)
             open_rows[allowed] = True
-        near = (_unit(z) @ self.centroids.T).argsort(1, descending=True)
+        near = (unit_vectors(z) @ self.centroids.T).argsort(1, descending=True)
         return [self._rows(order.tolist(), k, open_rows) for order in near]
 
     def _rows(self, order: list[int], k: int, open_rows: Tensor | None) -> Tensor:
@@ -216,16 +143,3 @@ class Lists:
         if len(parts["lists"]) != len(codes):
             raise ValueError(f"{_FILE} has {len(parts['lists'])} rows for {len(codes)} codes")
         return cls(parts["centroids"], parts["lists"], int(parts["probes"]))
-
-
-def _directions(codes: Codes) -> Tensor:
-    """What codes stand for, as unit vectors."""
-    return _unit(codes.dequantize())
-
-
-def _unit(z: Tensor) -> Tensor:
-    return normalize(z.float().cpu())
-
-
-ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact, Lists)}
-"""The engines by their words."""

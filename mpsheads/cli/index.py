@@ -1,0 +1,121 @@
+"""`mpsheads index`: passages to an index that can be searched."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from mpsheads.cli import options, passages
+from mpsheads.cli.options import option
+from mpsheads.cli.output import console, print_json
+
+_ENGINE = (
+    "How it is searched: exact reads all codes, lists the nearest of many lists; usearch, faiss, "
+    "pgvector and milvus are searched by these."
+)
+_CHECK = "Measure recall@10 and queries a second with so many of the passages as queries."
+
+
+def index(
+    source: passages.Source,
+    output: Annotated[Path, option("Folder of the index.", metavar="FOLDER")] = Path("index"),
+    engine: Annotated[str, option(_ENGINE, "Index", "NAME")] = "exact",
+    engine_option: Annotated[
+        list[str] | None, option("An option of the engine; repeat it.", "Index", "NAME=VALUE")
+    ] = None,
+    check: Annotated[int, option(_CHECK, "Index", "QUERIES")] = 0,
+    text_column: passages.TextColumn = None,
+    id_column: passages.IdColumn = None,
+    title_column: passages.TitleColumn = None,
+    whole_files: passages.WholeFiles = False,
+    skip_bad_rows: passages.SkipBadRows = False,
+    bytes: passages.Bytes = 64,
+    head: passages.Head = None,
+    encoder: options.EncoderName = "minilm",
+    max_length: options.MaxLength = 256,
+    pooling: options.Pooling = "mean",
+    query_prefix: options.QueryPrefix = "",
+    document_prefix: options.DocumentPrefix = "",
+    device: options.Device = None,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Make an index of your own texts, in a few bytes a passage.
+
+    The texts are encoded, a head is fitted to them, and their codes are searched by the engine.
+    The source may also be a folder that mpsheads encode wrote. A killed run that is started again
+    goes on where it was.
+
+    [bold]Examples[/bold]
+
+    [cyan]mpsheads index my.jsonl --bytes 64 --output idx[/cyan]
+
+    [cyan]mpsheads index passages/ --engine lists --check 200 --output idx[/cyan]
+    """
+    import time
+
+    from mpsheads.retrieval import Encoder
+    from mpsheads.search import Index, check_index, read_manifest
+    from mpsheads.search.index import PASSAGES
+
+    shards = Path(source).expanduser()
+    if not (shards / "manifest.json").is_file():
+        texts = passages.read_passages(
+            source, text_column, id_column, title_column, whole_files, skip_bad_rows
+        )
+        model = Encoder(
+            encoder,
+            pooling=pooling,  # pyright: ignore[reportArgumentType]  # checked there
+            max_length=max_length,
+            device=device,
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
+        )
+        shards = output / PASSAGES
+        how: dict[str, Any] = {"bytes": bytes, "seed": seed}
+        how |= {"keep_text": True, "keep_vectors": check > 0}
+        passages.encode_to_shards(texts, model, shards, head, device, **how)
+    manifest = read_manifest(shards)
+    if check and not manifest.keep_vectors:
+        raise ValueError(f"`check` wants the embeddings, and {shards} was encoded without them.")
+    began = time.perf_counter()
+    made = Index.build(shards, engine=engine, **_settings(engine_option))
+    built = time.perf_counter() - began
+    made.save(output)
+    report = {"output": str(output), "passages": len(made), "engine": engine, "seconds": built}
+    report |= {"bytes_before": 4 * made.head.in_features, "bytes": made.codes.bytes_per_vector}
+    report |= {"bytes_in_memory": made.nbytes / len(made), "bytes_on_disk": _disk(output)}
+    if check:
+        report |= check_index(made, shards, queries=check, seed=seed)
+    print_json(report) if as_json else _print(report)
+
+
+def _settings(given: list[str] | None) -> dict[str, Any]:
+    """`NAME=VALUE` as arguments: whole numbers as such."""
+    settings: dict[str, Any] = {}
+    for text in given or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier():
+            raise ValueError(f"`engine_option` must be NAME=VALUE, got {text!r}.")
+        settings[name] = int(value) if value.isdigit() else value
+    return settings
+
+
+def _disk(folder: Path) -> int:
+    """Bytes of the index, without the shards that it was built of."""
+    return sum(file.stat().st_size for file in folder.glob("data-*/**/*") if file.is_file())
+
+
+def _print(report: dict[str, Any]) -> None:
+    out = console()
+    out.print(
+        f"{report['passages']:,} passages in {report['bytes']} bytes each, "
+        f"{report['bytes_before']:,} before; with the engine {report['bytes_in_memory']:.0f} in "
+        f"memory, and {report['bytes_on_disk']:,} bytes with ids and texts on disk"
+    )
+    if "queries" in report:
+        out.print(
+            f"recall@10 of {report['queries']} passages as queries: {report['recall_exact']:.3f} "
+            f"of what reading all codes finds, {report['recall_uncompressed']:.3f} of what the "
+            f"uncompressed vectors find (all codes: {report['recall_of_codes']:.3f}); "
+            f"{report['queries_per_second']:,.0f} queries a second, one at a time"
+        )
+    out.print(f'index in {report["output"]}; try: mpsheads search {report["output"]} "a question"')

@@ -1,0 +1,101 @@
+"""`mpsheads search`: questions to an index."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mpsheads.cli import options
+from mpsheads.cli.options import option, typer
+from mpsheads.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from mpsheads.search import Index
+
+_QUERIES = "Many queries: a file with ids and texts, as passages are read."
+_SHOWN = 300  # characters of a passage
+_AT_ONCE = 256  # queries
+
+
+def search(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder of the index.")],
+    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="A question.")] = None,
+    top: Annotated[int, option("Passages of a query.", "Search")] = 10,
+    queries: Annotated[str | None, option(_QUERIES, "Search", "FILE")] = None,
+    run: Annotated[
+        Path | None, option("Write the rankings of --queries as a TREC run.", "Search", "FILE")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find the passages that answer a question.
+
+    Without a question, one is asked for after the other, until an empty line.
+
+    [bold]Examples[/bold]
+
+    [cyan]mpsheads search idx "why do cats purr" --top 3[/cyan]
+
+    [cyan]mpsheads search idx --queries questions.jsonl --run answers.trec[/cyan]
+    """
+    from mpsheads._checks import check_positive
+    from mpsheads.search import Index
+
+    check_positive(top=top)
+    if query is not None and queries is not None:
+        raise ValueError("Give a question or `queries`, not both.")
+    if run is not None and queries is None:
+        raise ValueError("`run` holds the rankings of `queries`: give these.")
+    held = Index.load(index)
+    if queries is not None:
+        _answer_all(held, queries, top, run, as_json)
+    elif query is not None:
+        _answer(held, query, top, as_json)
+    else:
+        while line := console().input("[bold]query>[/bold] ").strip():
+            _answer(held, line, top, as_json)
+
+
+def _answer(index: "Index", query: str, top: int, as_json: bool) -> None:
+    hits = _hits(index, [query], top)[0]
+    if as_json:
+        return print_json({"query": query, "hits": hits})
+    out = console()
+    for place, hit in enumerate(hits, 1):
+        out.print(f"[bold]{place:2d}[/bold]  {hit['score']:.4f}  ", end="")
+        out.print(hit["id"], style="cyan", markup=False)
+        if hit["text"]:
+            text = " ".join(hit["text"].split())
+            shown = text if len(text) <= _SHOWN else text[:_SHOWN] + " …"
+            out.print(shown, markup=False, soft_wrap=False)
+    if not hits:
+        out.print("The index is empty.")
+    return None
+
+
+def _answer_all(index: "Index", queries: str, top: int, run: Path | None, as_json: bool) -> None:
+    """Rank the passages of a file's queries."""
+    from mpsheads.retrieval import Passages, write_run
+
+    asked = list(Passages(queries))
+    rankings: dict[str, Any] = {}
+    for start in range(0, len(asked), _AT_ONCE):
+        part = asked[start : start + _AT_ONCE]
+        hits = _hits(index, [each.text for each in part], top)
+        rankings |= {each.id: found for each, found in zip(part, hits, strict=True)}
+    if run is not None:
+        scores = {q: {hit["id"]: hit["score"] for hit in hits} for q, hits in rankings.items()}
+        write_run(scores, run)
+        console().print(f"rankings of {len(asked):,} queries written to {run}")
+    elif as_json:
+        print_json(rankings)
+    else:
+        for each in asked:
+            named = ", ".join(f"{hit['id']} {hit['score']:.3f}" for hit in rankings[each.id])
+            console().print(f"{each.id}: {named}", markup=False, soft_wrap=True)
+
+
+def _hits(index: "Index", texts: list[str], top: int) -> list[list[dict[str, Any]]]:
+    ids, scores = index.search_texts(texts, top)
+    answers = []
+    for named, scored in zip(ids, scores, strict=True):
+        pairs = zip(named, scored, strict=True)
+        answers.append([{"id": i, "score": s, "text": index.text(i)} for i, s in pairs])
+    return answers

@@ -1,0 +1,9 @@
+"""How an index finds candidates: engines behind one interface, chosen by a word."""
+
+from mpsheads.search.engines.base import Engine, Exact
+from mpsheads.search.engines.lists import Lists
+
+ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Exact, Lists)}
+"""The engines by their words."""
+
+__all__ = ["ENGINES", "Engine", "Exact", "Lists"]
