@@ -1,14 +1,24 @@
-"""The interface of engines, and the one that reads everything."""
+"""The interface of engines, the one that reads everything, and what those of libraries share."""
 
+import json
+import math
 from abc import ABC, abstractmethod
+from copy import copy
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mpsheads._checks import check_positive
 from mpsheads.heads import ProjectionHead
 from mpsheads.similarity import Codes
+
+_AT_ONCE = 8192  # rows as floats
+_SAMPLE = 65536  # rows that say where the others lie
+_FILE = "engine.safetensors"
 
 
 class Engine(ABC):
@@ -103,4 +113,197 @@ class Exact(Engine):
 
 def unit_vectors(z: Tensor | Codes) -> Tensor:
     """Vectors, or what codes stand for, brought to norm 1; float32, on the CPU."""
-    return normalize((z.dequantize() if isinstance(z, Codes) else z).float().cpu())
+    return normalize((z.dequantize() if isinstance(z, Codes) else z.detach()).float().cpu())
+
+
+class Neighbours(Engine):
+    """An engine that is a structure of a library or a server, searched by Euclidean distance.
+
+    Its points are what the codes stand for: unit vectors where the head compares by cosine, else
+    angles, whose distances order nearly as their log-fidelity. They are moved to their mean and
+    divided by one number, so that they fill [-1, 1] and 8 bits a number keep the order.
+
+    A row has a key in the structure, and rows ascend with their keys. The structure may hold other
+    keys besides, of rows that were added and never saved: they are passed over, or overwritten.
+
+    Attributes:
+        defaults: The options and what they are unless given; `None` is for a whole number.
+        hidden: Those that are not written to disk.
+        most: How many neighbours can be asked for at once.
+        options: All options. `oversample` is how many candidates are fetched for each wanted row.
+        keys: The key of each row, `(rows,)`, ascending.
+        centre: Where the points lie, `(width,)`.
+        radius: The largest number of a sample of them after `centre` is taken off.
+    """
+
+    defaults: ClassVar[dict[str, Any]]
+    hidden: ClassVar[tuple[str, ...]] = ()
+    most: int = 1 << 30
+
+    def __init__(
+        self, head: ProjectionHead, options: dict[str, Any], centre: Tensor, radius: float
+    ) -> None:
+        self.head, self.options, self.centre, self.radius = head, options, centre, radius
+        self.keys = np.empty(0, np.int64)
+
+    @classmethod
+    def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> Self:
+        """Make the structure for rows of codes.
+
+        Args:
+            codes: All rows.
+            head: What made them.
+            **options: Some of `defaults`.
+
+        Raises:
+            ImportError: If the package is missing.
+            ValueError: If an option is unknown or does not fit, or codes are of states.
+        """
+        known: dict[str, Any] = {"oversample": None, **cls.defaults}
+        if unknown := sorted(set(options) - set(known)):
+            takes = ", ".join(sorted(known))
+            raise ValueError(f"The engine {cls.name} takes {takes}, got {', '.join(unknown)}.")
+        for name, value in options.items():
+            if not isinstance(known[name], str):
+                check_positive(**{name: value})
+            elif not isinstance(value, str):
+                raise TypeError(f"`{name}` must be a string, got {value!r}.")
+        if codes.kind == "state":
+            raise ValueError(
+                f"The engine {cls.name} takes vectors, and these are states: use exact."
+            )
+        sample = _vectors(codes[:: max(1, len(codes) // _SAMPLE)], head)
+        centre = sample.mean(0) if len(sample) else torch.zeros(codes.width)
+        radius = float((sample - centre).abs().max()) if len(sample) else 0.0
+        made = cls(head, known | options, centre, radius or 1.0)
+        made._open(made._points(sample), len(codes))
+        made.add(codes)
+        return made
+
+    @abstractmethod
+    def _open(self, sample: np.ndarray, rows: int) -> None:
+        """Check the options and make an empty structure, fitted to a sample of so many rows."""
+
+    @abstractmethod
+    def _insert(self, keys: np.ndarray, points: np.ndarray) -> None:
+        """Put points `(rows, width)` into it under new keys."""
+
+    @abstractmethod
+    def _remove(self, keys: np.ndarray) -> None:
+        """Take the points of these keys out."""
+
+    @abstractmethod
+    def _nearest(self, points: np.ndarray, count: int) -> list[np.ndarray]:
+        """For each point the keys of about the nearest `count`, which are at most `most`."""
+
+    @abstractmethod
+    def _write(self, folder: Path) -> None:
+        """Write the structure, or where it is."""
+
+    @abstractmethod
+    def _read(self, folder: Path) -> int:
+        """Read it back; returns how many points it holds."""
+
+    def add(self, codes: Codes) -> None:
+        """Add rows, some thousand at a time."""
+        first = int(self.keys[-1]) + 1 if len(self.keys) else 0
+        new = np.arange(first, first + len(codes))
+        for start in range(0, len(codes), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            self._insert(new[part], self._points(codes[part]))
+        self.keys = np.concatenate([self.keys, new])
+
+    def keep(self, mask: Tensor) -> Self:
+        """The same structure without the points of the other rows."""
+        kept = copy(self)
+        kept.keys = self.keys[mask.numpy()]
+        kept._remove(self.keys[~mask.numpy()])
+        return kept
+
+    def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> list[Tensor] | None:
+        """About `oversample * k` allowed neighbours: more are asked for where half are not met.
+
+        Where hardly more are allowed than would be fetched, all of them are scored; so they are
+        for a query whose neighbours hold too few, however many are asked for.
+        """
+        rows = torch.arange(len(self.keys)) if allowed is None else allowed
+        wanted = self.options["oversample"] or (50 if self.options.get("bits") == 1 else 5)
+        count = math.ceil(wanted * k * len(self.keys) / max(1, len(rows)))
+        if count >= len(rows):
+            return None
+        mask = np.zeros(len(self.keys), bool)
+        mask[rows.numpy()] = True
+        found, waiting, points = [rows] * len(z), list(range(len(z))), self._points(z)
+        limit, enough = min(self.most, len(self.keys)), min(max(k, wanted * k // 2), len(rows))
+        while waiting:
+            count, short = min(count, limit), []
+            for i, keys in zip(waiting, self._nearest(points[waiting], count), strict=True):
+                near = self._rows(keys)
+                near = near[mask[near]]
+                if len(near) >= enough:
+                    found[i] = torch.from_numpy(near)
+                else:
+                    short.append(i)
+            waiting, count = short if count < limit else [], 4 * count
+        return found
+
+    def _rows(self, keys: np.ndarray) -> np.ndarray:
+        """The rows of keys, ascending; of those that are none of ours there are none."""
+        keys = np.sort(keys)
+        places = np.searchsorted(self.keys[:-1], keys)
+        return places[self.keys[places] == keys]
+
+    def save(self, folder: Path) -> None:
+        """Write options, keys and the place of the points, and the structure beside them."""
+        from safetensors.torch import save_file
+
+        parts = {"keys": torch.from_numpy(self.keys), "centre": self.centre}
+        options = {k: v for k, v in self.options.items() if k not in self.hidden}
+        about = {"options": json.dumps(options), "radius": repr(self.radius)}
+        save_file(parts, folder / _FILE, metadata=about)
+        self._write(folder)
+
+    @classmethod
+    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> Self:
+        """Read them back.
+
+        Raises:
+            ImportError: If the package is missing.
+            ValueError: If the structure cannot be read, or holds fewer rows than there are codes.
+        """
+        from safetensors import safe_open
+
+        with safe_open(folder / _FILE, framework="pt") as file:
+            about, keys = file.metadata(), file.get_tensor("keys").numpy()
+            options = {"oversample": None, **cls.defaults, **json.loads(about["options"])}
+            made = cls(head, options, file.get_tensor("centre"), float(about["radius"]))
+        made.keys = keys
+        try:
+            rows = made._read(folder)
+        except RuntimeError as error:  # of usearch and faiss
+            raise ValueError(f"{cls.name} cannot read its file: {error}") from error
+        if len(keys) != len(codes) or rows < len(codes):
+            raise ValueError(f"{cls.name} has {min(len(keys), rows)} rows for {len(codes)} codes")
+        return made
+
+    def _points(self, z: Tensor | Codes) -> np.ndarray:
+        """Points of vectors or codes, `(rows, width)`, float32, mostly in [-1, 1]."""
+        return np.ascontiguousarray(((_vectors(z, self.head) - self.centre) / self.radius).numpy())
+
+
+def check_connectivity(value: int) -> None:
+    """Raise `ValueError` unless points of a graph have two neighbours or more."""
+    if value < 2:
+        raise ValueError(f"`connectivity` must be at least 2, got {value}.")
+
+
+def eight_bits(points: np.ndarray) -> np.ndarray:
+    """Points in signed bytes; what lies beyond [-1, 1] goes to the ends."""
+    return np.clip(np.rint(points * 127), -127, 127).astype(np.int8)
+
+
+def _vectors(z: Tensor | Codes, head: ProjectionHead) -> Tensor:
+    """Vectors that Euclidean distance orders nearly as the head does; float32, on the CPU."""
+    if head.compared_by == "cosine":
+        return unit_vectors(z)
+    return (z.dequantize() if isinstance(z, Codes) else z.detach()).float().cpu()

@@ -1,0 +1,200 @@
+"""Every engine through the index: what it finds, keeps, forgets and refuses."""
+
+import sys
+
+import pytest
+import torch
+
+from mpsheads import MPSProjectionHead
+from mpsheads.search import ENGINES, Index
+from mpsheads.search.engines.base import Neighbours
+from mpsheads.search.shards import codes_of
+
+ROWS, FEATURES, K = 3000, 48, 10
+CASES = {
+    "exact": ("exact", {}),
+    "lists": ("lists", {}),
+    "usearch": ("usearch", {}),
+    "usearch, 1 bit": ("usearch", {"bits": 1}),
+    "faiss, graph": ("faiss", {}),
+    "faiss, lists": ("faiss", {"kind": "ivf"}),
+}
+
+
+def clustered(rows, seed):
+    """Random vectors around 60 means."""
+    means = torch.randn(60, FEATURES, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(seed)
+    cluster = torch.randint(len(means), (rows,), generator=generator)
+    return means[cluster] + 0.5 * torch.randn(rows, FEATURES, generator=generator)
+
+
+X, QUERIES = clustered(ROWS, 1), clustered(40, 2)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """By what it compares: a head, and the codes of `X`."""
+    generator = torch.Generator().manual_seed(0)
+    heads = {
+        "cosine": MPSProjectionHead.for_bytes(FEATURES, 12, generator=generator).fit(X).eval(),
+        "log_fidelity": MPSProjectionHead(FEATURES, 24, generator=generator).fit(X).eval(),
+    }
+    return {name: (head, codes_of(head, X)) for name, head in heads.items()}
+
+
+@pytest.fixture
+def exact(made):
+    return Index.build(made["cosine"][1], made["cosine"][0])
+
+
+@pytest.fixture(params=CASES)
+def build(request, made):
+    """Builds an index of rows of `X` with one of the engines."""
+    engine, options = CASES[request.param]
+
+    def make(rows=ROWS, compared_by="cosine", **more):
+        head, codes = made[compared_by]
+        return Index.build(codes[:rows], head, engine=engine, **options, **more)
+
+    return make
+
+
+def found(index, **how):
+    return index.search(QUERIES, K, **how)[0]
+
+
+def recall(ids, wanted):
+    return sum(len(set(a) & set(b)) for a, b in zip(ids, wanted, strict=True)) / (K * len(wanted))
+
+
+@pytest.mark.parametrize("compared_by", ["cosine", "log_fidelity"])
+def test_an_engine_finds_what_reading_all_codes_finds(build, compared_by):
+    index = build(compared_by=compared_by)
+    assert index.head.compared_by == compared_by
+    assert recall(found(index), found(Index.build(index.codes, index.head))) >= 0.98
+    candidates = index.engine.candidates(index.head(QUERIES), K, None)
+    if index.engine.name == "exact":
+        assert candidates is None
+        return
+    assert index.engine.nbytes > 0
+    for rows in candidates:
+        assert len(rows) < ROWS / 4
+        assert torch.equal(rows, rows.unique())
+
+
+def test_where_holds_and_the_closest_of_the_allowed_are_found(build, exact):
+    index = build()
+    odd, few = [str(i) for i in range(1, ROWS, 2)], ["2", "3", "5"]
+    ids = found(index, where=odd)
+    assert all(int(identifier) % 2 for row in ids for identifier in row)
+    assert recall(ids, found(exact, where=odd)) >= 0.98
+    assert index.search(QUERIES[:1], K, where=few) == exact.search(QUERIES[:1], K, where=few)
+
+
+def test_more_is_asked_for_until_enough_are_allowed(build, exact):
+    """None of the first 300 neighbours of the query may be found."""
+    index = build()
+    near = exact.search(QUERIES[:1], 300)[0][0]
+    far = sorted({str(i) for i in range(ROWS)} - set(near))
+    ids, wanted = (some.search(QUERIES[:1], K, where=far)[0] for some in (index, exact))
+    assert len(ids[0]) == K
+    assert not set(ids[0]) & set(near)
+    rows = torch.tensor(sorted(map(int, far)))
+    for found_rows in index.engine.candidates(index.head(QUERIES[:1]), K, rows) or ():
+        assert len(found_rows) < ROWS / 2
+    one_bit = getattr(index.engine, "options", {}).get("bits") == 1
+    if not one_bit and index.engine.name != "lists":  # coarse, and these stop at k
+        assert recall(ids, wanted) >= 0.9
+
+
+def test_rows_come_and_go_and_the_index_comes_back_from_disk(build, exact, tmp_path):
+    index, codes, gone = build(2000), exact.codes, [str(i) for i in range(0, ROWS, 3)]
+    index.add([str(i) for i in range(2000, ROWS)], codes[2000:])
+    whole = found(exact)
+    assert recall(found(index), whole) >= 0.98
+    assert index.remove(gone) == exact.remove(gone) == 1000
+    assert recall(found(index), found(exact)) >= 0.98
+    index.save(tmp_path)
+    back = Index.load(tmp_path)
+    assert len(back) == 2000
+    assert recall(found(back), found(exact)) >= 0.98
+    back.add(gone, codes[::3])
+    back.save(tmp_path)
+    again = Index.load(tmp_path)
+    assert again.search(QUERIES, K) == back.search(QUERIES, K)
+    assert recall(found(again), whole) >= 0.98
+
+
+@pytest.mark.parametrize("rows", [1, 2, 11])
+def test_few_passages(build, rows, tmp_path):
+    index = build(rows)
+    if isinstance(index.engine, Neighbours):
+        index.engine.options["oversample"] = 1  # else all are scored
+    index.save(tmp_path)
+    for some in (index, Index.load(tmp_path)):
+        for k in (1, 3, 20):
+            got, scores = some.search_rows(X[:1], k)
+            assert (got >= 0).sum() == min(k, rows)
+            assert got[0, 0] == 0
+            assert scores.isfinite().sum() == min(k, rows)
+
+
+def test_an_engine_of_other_codes_is_refused(build, tmp_path):
+    index = build(40)
+    index.save(tmp_path)
+    if index.engine.name != "exact":
+        with pytest.raises(ValueError, match="40 rows for 39 codes"):
+            type(index.engine).load(tmp_path / "data-1", index.codes[:39], index.head)
+
+
+def test_unknown_options_are_refused_in_one_line(build):
+    with pytest.raises(ValueError, match=r"^The engine \w+ takes [^\n]*, got speed\.$"):
+        build(speed=3)
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "message"),
+    [
+        ("usearch", {"bits": 4}, "`bits` must be one of 8, 1, got 4"),
+        ("usearch", {"connectivity": 1}, "`connectivity` must be at least 2, got 1"),
+        ("usearch", {"expansion": 0}, "`expansion` must be at least 1, got 0"),
+        ("faiss", {"kind": "flat"}, '`kind` must be one of "hnsw", "ivf", got \'flat\''),
+        ("faiss", {"connectivity": 1}, "`connectivity` must be at least 2, got 1"),
+        ("faiss", {"kind": "ivf", "lists": 41}, "`lists` must be at most the 40 passages, got 41"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(exact, engine, options, message):
+    with pytest.raises(ValueError, match=message):
+        Index.build(exact.codes[:40], exact.head, engine=engine, **options)
+
+
+def test_options_of_another_type_are_refused(exact):
+    for options in ({"kind": 3}, {"lists": "many"}):
+        with pytest.raises(TypeError, match=f"`{next(iter(options))}` must be"):
+            Index.build(exact.codes[:40], exact.head, engine="faiss", **options)
+
+
+@pytest.mark.parametrize("engine", sorted(set(ENGINES) - {"exact", "lists"}))
+def test_states_are_for_the_exact_engine(engine):
+    head = MPSProjectionHead(FEATURES, 24, readout="state", bond_dim=1).eval()
+    with pytest.raises(ValueError, match="use exact"):
+        Index.build(codes_of(head, X[:40]), head, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "module", "extra"),
+    [("usearch", "usearch.index", "search"), ("faiss", "faiss", "search")],
+)
+def test_a_missing_package_is_named_with_its_extra(exact, monkeypatch, engine, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf'{module}.*pip install "mpsheads\[{extra}\]"'):
+        Index.build(exact.codes[:40], exact.head, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["usearch", "faiss"])
+def test_a_damaged_file_is_named(exact, engine, tmp_path):
+    Index.build(exact.codes[:40], exact.head, engine=engine).save(tmp_path)
+    (tmp_path / "data-1" / f"{engine}.bin").write_bytes(b"no")
+    with pytest.raises(ValueError, match=f"not a whole index: {engine} cannot read"):
+        Index.load(tmp_path)
