@@ -58,7 +58,7 @@ def read_collection(texts: Texts, *, default_pool: str = "all") -> "tuple[Collec
 
 
 def make_encoder(
-    texts: Texts,
+    texts: Texts | None,
     device: str | None,
     encoder: str,
     max_length: int,
@@ -69,7 +69,7 @@ def make_encoder(
     """The encoder that the options describe; `None` if both kinds of vectors come from files."""
     from mpsheads.retrieval import Encoder
 
-    if texts.query_vectors and texts.document_vectors:
+    if texts and texts.query_vectors and texts.document_vectors:
         return None
     return Encoder(
         encoder,

@@ -1,27 +1,46 @@
-"""`mpsheads encode`: texts, or vectors, to embeddings or to compressed vectors in a file."""
+"""`mpsheads encode`: passages to shards of codes; collections to vectors in a file."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mpsheads.cli import options
+from mpsheads.cli import options, passages
 from mpsheads.cli.data import Texts
-from mpsheads.cli.options import option
+from mpsheads.cli.options import option, typer
 from mpsheads.cli.output import console, print_json
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from mpsheads.retrieval import Collection, Encoder, Pool
 
 _SUFFIXES = (".npy", ".safetensors")
-_OUTPUT = "A .safetensors file gets queries and documents with their ids; a .npy file documents."
+_OUTPUT = (
+    "A folder gets Parquet shards of ids and codes; a .safetensors file queries and documents as "
+    "vectors, with their ids; a .npy file documents."
+)
+_BITS = "With a folder: bytes a passage of a head that is fitted to the first shard."
+_TEXTS = "With a folder: keep the texts."
+_VECTORS = "With a folder: keep the embeddings as they were before the head."
+_ROWS = "With a folder: passages of a shard, which is what a kill may cost."
 Vectors = Mapping[str, "tuple[Tensor, list[str] | None]"]
 """Name, "queries" or "documents", to vectors and ids."""
 
 
 def encode(
-    output: Annotated[Path, option(_OUTPUT, metavar="FILE")],
+    output: Annotated[Path, option(_OUTPUT, metavar="FOLDER|FILE")],
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help=passages.SOURCE)] = None,
+    bytes: Annotated[int, option(_BITS, "Head", flag="--bytes")] = 64,
+    keep_text: Annotated[bool, option(_TEXTS, "Passages", flag="--keep-text")] = False,
+    keep_vectors: Annotated[bool, option(_VECTORS, "Passages", flag="--keep-vectors")] = False,
+    rows: Annotated[int, option(_ROWS, "Passages")] = 16384,
+    text_column: passages.TextColumn = None,
+    id_column: passages.IdColumn = None,
+    title_column: passages.TitleColumn = None,
+    whole_files: passages.WholeFiles = False,
+    skip_bad_rows: passages.SkipBadRows = False,
     head: Annotated[str | None, option(options.HEAD, "Head", "FOLDER|KIND")] = None,
     dataset: options.Dataset = None,
     split: options.Split = None,
@@ -37,24 +56,37 @@ def encode(
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
-    """Encode a collection, and compress it if a head is given.
+    """Encode passages to codes in a folder, or a collection to vectors in a file.
 
-    The dataset may also be a file of vectors, .npy or .safetensors, which is then compressed; or
-    give --document-vectors alone.
+    A folder is written shard by shard: a killed run that is started again goes on where it was.
+
+    For a file, the dataset may also be one of vectors, .npy or .safetensors, which is then
+    compressed; or give --document-vectors alone.
 
     [bold]Examples[/bold]
+
+    [cyan]mpsheads encode my.jsonl --bytes 64 --output passages[/cyan]
 
     [cyan]mpsheads encode --dataset nfcorpus --split test --output nfcorpus.safetensors[/cyan]
 
     [cyan]mpsheads encode --dataset vectors.npy --head trained-head --output small.npy[/cyan]
     """
+    from mpsheads._checks import check_equal
     from mpsheads.cli.data import make_encoder, pick_device, read_collection
     from mpsheads.heads import compress_vectors, make_head
     from mpsheads.retrieval import save_vectors
 
     where = pick_device(device)
-    if output.suffix not in _SUFFIXES:
-        raise ValueError(f"`output` {str(output)!r} must end in .npy or .safetensors.")
+    if source is not None:
+        model = make_encoder(
+            None, device, encoder, max_length, pooling, query_prefix, document_prefix
+        )
+        columns = (text_column, id_column, title_column, whole_files, skip_bad_rows)
+        how: dict[str, Any] = {"bytes": bytes, "rows": rows, "seed": seed}
+        how |= {"keep_text": keep_text, "keep_vectors": keep_vectors}
+        _encode_to_shards(source, columns, model, output, head, where, how, as_json)
+        return
+    _check_file(output)
     texts = Texts(dataset, split, pool, query_vectors, document_vectors)
     only_documents = output.suffix == ".npy"
     vectors = _read(texts, only_documents)
@@ -64,14 +96,11 @@ def encode(
             texts, device, encoder, max_length, pooling, query_prefix, document_prefix
         )
         vectors = _encode(texts, model, collection, candidates, only_documents)
-    widths = {name: tensor.shape[1] for name, (tensor, _) in vectors.items()}
-    if len(set(widths.values())) > 1:
-        raise ValueError(f"Queries and documents must be of one width, got {widths}.")
-    made, words = None, "uncompressed"
-    if head is not None:
-        x = vectors.get("documents", next(iter(vectors.values())))[0]
-        made = make_head(head, x.shape[1], documents=x, seed=seed, device=where)
-        words = f"from the {made.name} head"
+    check_equal("width", **{name: tensor.shape[1] for name, (tensor, _) in vectors.items()})
+    x = next(reversed(vectors.values()))[0]  # documents, where there are both
+    options = {"documents": x, "seed": seed, "device": where}
+    made = None if head is None else make_head(head, x.shape[1], **options)
+    words = "uncompressed" if made is None else f"from the {made.name} head"
     compressed = {name: compress_vectors(made, x).cpu() for name, (x, _) in vectors.items()}
     ids = {name: ids for name, (_, ids) in vectors.items() if ids is not None}
     save_vectors(output, ids={} if only_documents else ids, **compressed)
@@ -79,12 +108,48 @@ def encode(
         shapes = {name: list(tensor.shape) for name, tensor in compressed.items()}
         size = output.stat().st_size
         print_json({"output": str(output), "head": head, **shapes, "bytes": size})
-        return
+    else:
+        _print(compressed, words, output)
+
+
+def _check_file(output: Path) -> None:
+    if output.suffix not in _SUFFIXES:
+        raise ValueError(
+            f"`output` {str(output)!r} must end in .npy or .safetensors, or give the passages for "
+            f"a folder first: mpsheads encode SOURCE --output FOLDER."
+        )
+
+
+def _print(compressed: "Mapping[str, Tensor]", words: str, output: Path) -> None:
     for name, tensor in compressed.items():
         count, numbers = tensor.shape
         size = numbers * tensor.element_size()
         console().print(f"{count:,} {name}: {numbers} numbers, {size:,} bytes each, {words}")
     console().print(f"written to {output}")
+
+
+def _encode_to_shards(
+    source: str,
+    columns: tuple[str | None, str | None, str | None, bool, bool],
+    encoder: Any,
+    output: Path,
+    head: str | None,
+    device: "torch.device",
+    how: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Write a folder of shards, and tell what is in it."""
+    if output.suffix in _SUFFIXES:
+        raise ValueError(f"`output` {output} must be a folder, for passages from {source}.")
+    read = passages.read_passages(source, *columns)
+    manifest = passages.encode_to_shards(read, encoder, output, head, device, **how)
+    if as_json:
+        print_json(dataclasses.asdict(manifest))
+        return
+    console().print(
+        f"{manifest.passages:,} passages in {manifest.bytes_per_vector} bytes each, "
+        f"{4 * encoder.features:,} before, in {len(manifest.shards)} shards; written to {output}"
+    )
 
 
 def _read(texts: Texts, only_documents: bool) -> Vectors:

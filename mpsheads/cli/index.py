@@ -52,32 +52,30 @@ def index(
     """
     import time
 
-    from mpsheads.retrieval import Encoder
-    from mpsheads.search import Index, check_index, read_manifest
+    from mpsheads._checks import check_choice
+    from mpsheads.cli.data import make_encoder, pick_device
+    from mpsheads.search import ENGINES, Index, check_index, read_manifest
     from mpsheads.search.index import PASSAGES
 
+    check_choice("engine", engine, tuple(ENGINES))
+    settings = _settings(engine_option)
     shards = Path(source).expanduser()
     if not (shards / "manifest.json").is_file():
         texts = passages.read_passages(
             source, text_column, id_column, title_column, whole_files, skip_bad_rows
         )
-        model = Encoder(
-            encoder,
-            pooling=pooling,  # pyright: ignore[reportArgumentType]  # checked there
-            max_length=max_length,
-            device=device,
-            query_prefix=query_prefix,
-            document_prefix=document_prefix,
+        model = make_encoder(
+            None, device, encoder, max_length, pooling, query_prefix, document_prefix
         )
         shards = output / PASSAGES
         how: dict[str, Any] = {"bytes": bytes, "seed": seed}
         how |= {"keep_text": True, "keep_vectors": check > 0}
-        passages.encode_to_shards(texts, model, shards, head, device, **how)
+        passages.encode_to_shards(texts, model, shards, head, pick_device(device), **how)
     manifest = read_manifest(shards)
     if check and not manifest.keep_vectors:
         raise ValueError(f"`check` wants the embeddings, and {shards} was encoded without them.")
     began = time.perf_counter()
-    made = Index.build(shards, engine=engine, **_settings(engine_option))
+    made = Index.build(shards, engine=engine, **settings)
     built = time.perf_counter() - began
     made.save(output)
     report = {"output": str(output), "passages": len(made), "engine": engine, "seconds": built}

@@ -4,19 +4,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mpsheads.cli.options import option, typer
-from mpsheads.cli.output import console
 
 if TYPE_CHECKING:
     from mpsheads.search import Manifest
 
-_SOURCE = (
+SOURCE = (
     "A .jsonl, .csv, .tsv or .parquet file, a .txt file with a passage a line, a folder of texts, "
     "of a BEIR collection or of a saved dataset, or an id of ir_datasets or of the hub."
 )
 _BYTES = "Bytes a passage of a head that is fitted to the first 16,384 passages."
-_HEAD = "Folder of a saved head in its place."
+_HEAD = "Folder of a saved head, in place of one that is fitted."
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE)]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)]
 TextColumn = Annotated[str | None, option("Column of the texts; found by name.", "Passages")]
 IdColumn = Annotated[str | None, option("Column of the ids; found by name.", "Passages")]
 TitleColumn = Annotated[
@@ -30,7 +29,7 @@ SkipBadRows = Annotated[
     bool, option("Leave out rows that cannot be read.", "Passages", flag="--skip-bad-rows")
 ]
 Bytes = Annotated[int, option(_BYTES, "Head", flag="--bytes")]
-Head = Annotated[Path | None, option(_HEAD, "Head", "FOLDER")]
+Head = Annotated[str | None, option(_HEAD, "Head", "FOLDER")]
 
 
 def read_passages(
@@ -49,17 +48,18 @@ def read_passages(
 
 
 def encode_to_shards(
-    passages: Any, encoder: Any, output: Path, head: Path | None, device: str | None, **how: Any
+    read: Any, encoder: Any, output: Path, head: str | None, device: Any, **how: Any
 ) -> "Manifest":
-    """Encode passages to a folder with a bar, and tell what was left out."""
-    from mpsheads.cli.data import pick_device, show_progress
+    """Encode passages to a folder with a bar, and tell on stderr what was left out."""
+    import sys
+
+    from mpsheads.cli.data import show_progress
     from mpsheads.heads import load_head
     from mpsheads.search import encode_passages
 
-    loaded = None if head is None else load_head(head, device=pick_device(device))
-    manifest = encode_passages(
-        passages, encoder, output, head=loaded, progress=show_progress(), **how
-    )
-    if passages.skipped:
-        console(stderr=True).print(f"{passages.skipped:,} bad rows were left out")
+    loaded = None if head is None else load_head(head, device=device)
+    watched = show_progress()
+    manifest = encode_passages(read, encoder, output, head=loaded, progress=watched, **how)
+    if read.skipped:
+        sys.stderr.write(f"{read.skipped:,} bad rows were left out\n")
     return manifest

@@ -268,6 +268,7 @@ def _of_json(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
         if chosen is None:
             strings = [name for name, value in record.items() if isinstance(value, str)]
             chosen = _choose(place, list(record), strings, columns)
+            chosen = chosen._replace(title=chosen.title or "title")  # which the first may lack
         yield place, _fields(record.get, chosen)
 
 
@@ -339,15 +340,16 @@ def _of_batches(
     chosen = _choose(name, schema.names, strings, columns)
     number = 0
     for batch in batches:
-        wanted = {column: batch.column(column).to_pylist() for column in chosen if column}
-        for row in range(batch.num_rows):
-            fields = (None if c is None else wanted[c][row] for c in (chosen.id, chosen.title))
-            yield f"{name}, row {number}", (*fields, wanted[str(chosen.text)][row])
+        for record in batch.select([column for column in chosen if column]).to_pylist():
+            yield f"{name}, row {number}", _fields(record.get, chosen)
             number += 1
 
 
-def _fields(get: Callable[[str], Any], columns: Columns) -> tuple[Any, Any, Any]:
+def _fields(get: Callable[[str], Any], columns: Columns) -> Any:
+    """Id, title and text of a row; an error if it lacks the id that the others have."""
     identifier, title = (None if c is None else get(c) for c in (columns.id, columns.title))
+    if columns.id is not None and identifier is None:
+        return ValueError(f"the id is missing, in {columns.id!r}.")
     return identifier, title, get(str(columns.text))
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, check_positive
+from mpsheads._checks import check_equal, check_finite, check_positive, check_vectors
 from mpsheads._files import locked, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
@@ -21,13 +20,23 @@ from mpsheads.heads import MPSProjectionHead, ProjectionHead, freeze, load_head
 from mpsheads.retrieval import Encoder
 from mpsheads.search.engines import ENGINES, Engine
 from mpsheads.search.shards import codes_of, read_manifest, read_shards
+from mpsheads.search.storage import (
+    ABOUT,
+    CODES,
+    FORMAT,
+    LAYOUT,
+    TABLE,
+    check_ids,
+    code_matrix,
+    other_columns,
+    read_about,
+    with_rows,
+    write_data,
+)
 from mpsheads.similarity import Codes, load_codes, top_k
 
-_FORMAT = "mpsheads.index.1"
-_ABOUT, _CODES, _LAYOUT, _TABLE = "index.json", "codes.npy", "layout.safetensors", "passages.arrow"
 PASSAGES = "passages"
 """Where shards may lie in the folder of an index that was built of them."""
-_BATCH = 65536  # rows of the table in one batch
 
 
 class Index:
@@ -107,13 +116,13 @@ class Index:
             if head is not None and head.config != own.config:
                 raise ValueError(f"`head` is another one than the head in {folder}.")
             head, encoder = own, {**manifest.encoder, "fingerprint": manifest.fingerprint}
-            tables = [shard.drop_columns(_but_id_and_text(shard)) for shard in read_shards(folder)]
+            tables = [shard.drop_columns(other_columns(shard)) for shard in read_shards(folder)]
             table = arrow.concat_tables(tables)
-            packed = np.concatenate([_matrix(t["code"]) for t in tables])
+            packed = np.concatenate([code_matrix(t["code"]) for t in tables])
             table = table.drop_columns(["code"])
             layout = codes_of(head, torch.ones(1, head.in_features))
-            codes = _with_rows(layout, packed)
-        _check_ids(table["id"])
+            codes = with_rows(layout, packed)
+        check_ids(table["id"])
         check_equal("number of features", codes=codes.width, head=head.out_features)
         return cls(head, codes, table, ENGINES[engine].build(codes, head, **options), encoder)
 
@@ -155,7 +164,7 @@ class Index:
         new = arrow.table({name: arrow.array(v, arrow.string()) for name, v in columns.items()})
         check_equal("number of rows", ids=len(ids), codes=len(codes))
         kept = self.table.filter(arrow.array((~self._removed).numpy()))
-        _check_ids(arrow.chunked_array([*kept["id"].chunks, *new["id"].chunks]))
+        check_ids(arrow.chunked_array([*kept["id"].chunks, *new["id"].chunks]))
         self.codes = Codes.cat([self.codes, codes.to("cpu")])
         self.table = arrow.concat_tables([self.table, new])
         self._removed = torch.cat([self._removed, torch.zeros(len(new), dtype=torch.bool)])
@@ -231,6 +240,7 @@ class Index:
         """
         check_positive(k=k)
         queries = torch.as_tensor(queries)
+        check_vectors("queries", queries, self.head.in_features)
         check_finite("queries", queries)
         z = self._project(queries.float())
         allowed = self._allowed(where)
@@ -273,7 +283,7 @@ class Index:
         """
         folder, keep = Path(path).expanduser(), ~self._removed
         others = [f.name for f in folder.glob("*") if f.name[0] != "." and f.name != PASSAGES]
-        if folder.is_file() or (others and not (folder / _ABOUT).is_file()):
+        if folder.is_file() or (others and not (folder / ABOUT).is_file()):
             raise FileExistsError(f"`path` {folder} holds something else. Take another folder.")
         codes, table, engine = self.codes, self.table, self.engine
         if self._removed.any():
@@ -282,15 +292,15 @@ class Index:
         with locked(folder):
             for stale in folder.glob(".*.tmp"):
                 shutil.rmtree(stale)
-            number = _about(folder)["data"] + 1 if (folder / _ABOUT).is_file() else 1
+            number = read_about(folder)["data"] + 1 if (folder / ABOUT).is_file() else 1
             with tempfile.TemporaryDirectory(suffix=".tmp", prefix=".", dir=folder) as temporary:
-                _write_data(Path(temporary) / "data", self.head, codes, table, engine)
+                write_data(Path(temporary) / "data", self.head, codes, table, engine)
                 target = folder / f"data-{number}"
                 shutil.rmtree(target, ignore_errors=True)
                 (Path(temporary) / "data").rename(target)
-            about = {"format": _FORMAT, "data": number, "engine": engine.name}
+            about = {"format": FORMAT, "data": number, "engine": engine.name}
             about |= {"passages": len(codes), "encoder": self.encoder}
-            with replacing(folder / _ABOUT) as file:
+            with replacing(folder / ABOUT) as file:
                 file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             for old in folder.glob("data-*"):
                 if old != target:
@@ -307,11 +317,11 @@ class Index:
         arrow = optional_import("pyarrow", "search")
         folder = Path(path).expanduser()
         try:
-            about = _about(folder)
+            about = read_about(folder)
             data = folder / f"data-{about['data']}"
-            packed = np.load(data / _CODES, mmap_mode="c", allow_pickle=False)
-            codes = _with_rows(load_codes(data / _LAYOUT), packed)
-            table = arrow.ipc.open_file(arrow.memory_map(str(data / _TABLE))).read_all()
+            packed = np.load(data / CODES, mmap_mode="c", allow_pickle=False)
+            codes = with_rows(load_codes(data / LAYOUT), packed)
+            table = arrow.ipc.open_file(arrow.memory_map(str(data / TABLE))).read_all()
             check_equal("number of rows", index=about["passages"], codes=len(codes))
             head = load_head(data / "head")
             check_equal("number of features", codes=codes.width, head=head.out_features)
@@ -340,60 +350,3 @@ class Index:
         numbered = self.table.append_column("row", [np.arange(len(self.table))])
         rows = torch.from_numpy(numbered.filter(where)["row"].to_numpy().copy())
         return rows[~self._removed[rows]]
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    """What `index.json` says."""
-    file = folder / _ABOUT
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} is no index: it has no {_ABOUT}.")
-    about = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise ValueError(f"{_ABOUT} is not of the format {_FORMAT!r}.")
-    return about
-
-
-def _write_data(
-    folder: Path, head: ProjectionHead, codes: Codes, table: Any, engine: Engine
-) -> None:
-    """Write all that an index holds into a new folder."""
-    arrow = optional_import("pyarrow", "search")
-    head.save_pretrained(folder / "head")
-    np.save(folder / _CODES, codes.packed.numpy())
-    codes[:0].save(folder / _LAYOUT)
-    file = arrow.OSFile(str(folder / _TABLE), "wb")
-    with file as sink, arrow.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=_BATCH)
-    engine.save(folder)
-
-
-def _with_rows(layout: Codes, packed: np.ndarray) -> Codes:
-    """Codes made like `layout`, whose bytes are these."""
-    if packed.dtype != np.uint8 or packed.ndim != 2:
-        raise ValueError(f"codes must be a matrix of bytes, got {packed.dtype}")
-    return replace(layout, packed=torch.from_numpy(packed))
-
-
-def _matrix(column: Any) -> np.ndarray:
-    """The bytes of a column of fixed size, `(rows, bytes)`."""
-    size = column.type.byte_width
-    parts = [
-        np.frombuffer(c.buffers()[1], np.uint8)[c.offset * size : (c.offset + len(c)) * size]
-        for c in column.chunks
-    ]
-    return np.concatenate(parts).reshape(-1, size)
-
-
-def _but_id_and_text(table: Any) -> list[str]:
-    return [name for name in table.column_names if name not in ("id", "text", "code")]
-
-
-def _check_ids(ids: Any) -> None:
-    """Raise `ValueError` if an id comes twice or is missing."""
-    compute = optional_import("pyarrow.compute", "search")
-    if ids.null_count:
-        raise ValueError("`ids` must be strings, none of them missing.")
-    if compute.count_distinct(ids).as_py() < len(ids):
-        counts = compute.value_counts(ids)
-        twice = counts.filter(compute.greater(counts.field("counts"), 1)).field("values")[0]
-        raise ValueError(f"`ids` must differ, but {twice.as_py()!r} comes twice.")

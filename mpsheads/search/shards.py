@@ -177,9 +177,7 @@ def read_manifest(folder: PathLike) -> Manifest:
     """
     file = Path(folder).expanduser() / _MANIFEST
     if not file.is_file():
-        raise FileNotFoundError(
-            f"{folder} is no folder of encoded passages: it has no {_MANIFEST}."
-        )
+        raise FileNotFoundError(f"{folder} holds no encoded passages: it has no {_MANIFEST}.")
     try:
         manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
@@ -230,7 +228,7 @@ def head_digest(head: ProjectionHead) -> str:
 
 def _begin(folder: Path, wanted: Manifest) -> None:
     """Write the manifest of a new folder; raise unless what is there was begun alike."""
-    for stale in folder.glob(".*.tmp"):
+    for stale in folder.rglob(".*.tmp"):
         stale.unlink()
     if not (folder / _MANIFEST).exists():
         if others := [file.name for file in folder.iterdir() if not file.name.startswith(".")]:

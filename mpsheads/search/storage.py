@@ -1,0 +1,76 @@
+"""The files of an index: codes, ids and texts that are mapped into memory, and the head."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mpsheads._optional import optional_import
+from mpsheads.heads import ProjectionHead
+from mpsheads.search.engines import Engine
+from mpsheads.similarity import Codes
+
+FORMAT = "mpsheads.index.1"
+ABOUT, CODES, LAYOUT, TABLE = "index.json", "codes.npy", "layout.safetensors", "passages.arrow"
+_BATCH = 65536  # rows of the table in one batch
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What `index.json` says."""
+    file = folder / ABOUT
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is no index: it has no {ABOUT}.")
+    about = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ValueError(f"{ABOUT} is not of the format {FORMAT!r}.")
+    return about
+
+
+def write_data(
+    folder: Path, head: ProjectionHead, codes: Codes, table: Any, engine: Engine
+) -> None:
+    """Write all that an index holds into a new folder."""
+    arrow = optional_import("pyarrow", "search")
+    head.save_pretrained(folder / "head")
+    np.save(folder / CODES, codes.packed.numpy())
+    codes[:0].save(folder / LAYOUT)
+    file = arrow.OSFile(str(folder / TABLE), "wb")
+    with file as sink, arrow.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=_BATCH)
+    engine.save(folder)
+
+
+def with_rows(layout: Codes, packed: np.ndarray) -> Codes:
+    """Codes made like `layout`, whose bytes are these."""
+    if packed.dtype != np.uint8 or packed.ndim != 2:
+        raise ValueError(f"codes must be a matrix of bytes, got {packed.dtype}")
+    return replace(layout, packed=torch.from_numpy(packed))
+
+
+def code_matrix(column: Any) -> np.ndarray:
+    """The bytes of a column of fixed size, `(rows, bytes)`."""
+    size = column.type.byte_width
+    parts = [
+        np.frombuffer(c.buffers()[1], np.uint8)[c.offset * size : (c.offset + len(c)) * size]
+        for c in column.chunks
+    ]
+    return np.concatenate(parts).reshape(-1, size)
+
+
+def other_columns(table: Any) -> list[str]:
+    """What an index does not keep of a shard."""
+    return [name for name in table.column_names if name not in ("id", "text", "code")]
+
+
+def check_ids(ids: Any) -> None:
+    """Raise `ValueError` if an id comes twice or is missing."""
+    compute = optional_import("pyarrow.compute", "search")
+    if ids.null_count:
+        raise ValueError("`ids` must be strings, none of them missing.")
+    if compute.count_distinct(ids).as_py() < len(ids):
+        counts = compute.value_counts(ids)
+        twice = counts.filter(compute.greater(counts.field("counts"), 1)).field("values")[0]
+        raise ValueError(f"`ids` must differ, but {twice.as_py()!r} comes twice.")
