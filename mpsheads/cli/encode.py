@@ -97,8 +97,8 @@ def encode(
         )
         vectors = _encode(texts, model, collection, candidates, only_documents)
     check_equal("width", **{name: tensor.shape[1] for name, (tensor, _) in vectors.items()})
-    x = next(reversed(vectors.values()))[0]  # documents, where there are both
-    options = {"documents": x, "seed": seed, "device": where}
+    x = vectors[min(vectors)][0]  # documents, where there are both
+    options: dict[str, Any] = {"documents": x, "seed": seed, "device": where}
     made = None if head is None else make_head(head, x.shape[1], **options)
     words = "uncompressed" if made is None else f"from the {made.name} head"
     compressed = {name: compress_vectors(made, x).cpu() for name, (x, _) in vectors.items()}

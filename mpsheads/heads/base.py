@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_equal, check_positive, check_vectors
 from mpsheads._typing import PathLike
 from mpsheads.similarity import Codes, cosine, log_fidelity, quantize
@@ -63,6 +64,12 @@ class ProjectionHead(nn.Module, ABC):
         """`forward`, under the name by which whatever can be trained makes its vectors."""
         return self(x)
 
+    @takes_arrays
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`forward`, also of a NumPy array."""
+        return super().__call__(*args, **kwargs)
+
+    @takes_arrays
     def similarity(
         self,
         zq: Float[Tensor, "queries _"] | Codes,
@@ -93,6 +100,7 @@ class ProjectionHead(nn.Module, ABC):
         compare = cosine if self.compared_by == "cosine" else log_fidelity
         return compare(zq, zd, pairwise=pairwise)
 
+    @takes_arrays
     def quantize(self, z: Float[Tensor, "batch {self.out_features}"], bits: int) -> Codes:
         """Compressed vectors in few bits a number, which `similarity` takes as it takes vectors.
 
@@ -124,6 +132,7 @@ class ProjectionHead(nn.Module, ABC):
         """Bytes of one compressed vector as it is stored: in the head's codes, or in float32."""
         return head_size_in_bytes(self, 32)
 
+    @takes_arrays
     def code(self, x: Float[Tensor, "batch _"]) -> Tensor | Codes:
         """Embeddings of documents as they are stored: in the head's codes if it has some.
 

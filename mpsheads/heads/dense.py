@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_finite, check_vectors, is_concrete
 from mpsheads.heads.base import ProjectionHead, check_input
 
@@ -83,6 +84,7 @@ class PCAHead(_ShorteningHead):
         self.register_buffer("mean", torch.zeros(in_features))
         self.register_buffer("components", torch.zeros(out_features, in_features))
 
+    @takes_arrays
     def fit(self, x: Float[Tensor, "samples _"]) -> "PCAHead":
         """Set the mean and the principal axes from embeddings; returns the head itself.
 

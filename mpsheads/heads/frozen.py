@@ -2,12 +2,14 @@
 
 import copy
 from itertools import islice
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from mpsheads._arrays import takes_arrays
 from mpsheads.encodings import components
 from mpsheads.heads.base import without_autocast
 from mpsheads.heads.projection import MPSProjectionHead
@@ -43,6 +45,11 @@ class FrozenHead(nn.Module):
         self._lengths = [len(observable) for observable in evolved]
         for number, tensor in enumerate(site for observable in evolved for site in observable):
             self.register_buffer(f"observable_{number}", tensor.contiguous())
+
+    @takes_arrays
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`forward`, also of a NumPy array."""
+        return super().__call__(*args, **kwargs)
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings, as the head does."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mpsheads import similarity
+from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_choice, check_equal, check_finite, check_positive
 from mpsheads.encodings import amplitudes, components, equalise_norm
 from mpsheads.heads.amplitudes import Amplitudes, code_layout
@@ -236,6 +237,7 @@ class MPSProjectionHead(ProjectionHead):
         """20 for "direction" and "amplitude", whose similarities spread like cosines; else 1."""
         return self.readout.logit_scale
 
+    @takes_arrays
     def quantize(
         self, z: Float[Tensor, "batch {self.out_features}"], bits: int | float | None = None
     ) -> Codes:
@@ -263,6 +265,7 @@ class MPSProjectionHead(ProjectionHead):
             return super().bytes_per_vector
         return code_bytes(self.out_features, bits, trellis=True)
 
+    @takes_arrays
     def code(self, x: Float[Tensor, "batch _"]) -> Tensor | Codes:
         """Embeddings of documents as they are stored; `quantize` of them if the head has `bits`."""
         z = compress_vectors(self, x)
@@ -315,6 +318,7 @@ class MPSProjectionHead(ProjectionHead):
         """Whether `fit` has set the pairs that meet in `mixing`."""
         return self.mixing is not None and self.mixing.is_fitted
 
+    @takes_arrays
     @torch.no_grad()
     def fit(
         self,

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from mpsheads._arrays import takes_arrays
 from mpsheads._checks import is_concrete
 from mpsheads.similarity.codes import Codes
 from mpsheads.similarity.products import Product, Side, log_products
@@ -23,6 +24,7 @@ _CODES = 1024  # whose bits are written out at once
 _STATES = 4096  # of codes that are decoded at once
 
 
+@takes_arrays
 def log_fidelity(
     zq: Float[Tensor, "queries _"] | Codes,
     zd: Float[Tensor, "documents _"] | Codes,
@@ -80,6 +82,7 @@ def log_fidelity(
     return log_products(Product(2, tiny, held_run=1), Side(queries, angle_features), columns)
 
 
+@takes_arrays
 def fidelity(
     zq: Float[Tensor, "queries _"] | Codes,
     zd: Float[Tensor, "documents _"] | Codes,
@@ -93,6 +96,7 @@ def fidelity(
     return log_fidelity(zq, zd, pairwise=pairwise).exp()
 
 
+@takes_arrays
 def approximate_log_fidelity(
     zq: Float[Tensor, "queries _"], zd: Float[Tensor, "documents _"]
 ) -> Float[Tensor, "queries documents"]:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_choice, check_equal, check_finite, is_concrete
 from mpsheads._files import replacing
 from mpsheads._typing import PathLike
@@ -214,6 +215,7 @@ def code_bytes(width: int, bits: int | float, *, trellis: bool = False) -> int:
     return -(-ring_steps(width, chain) * chain.shift // 8)
 
 
+@takes_arrays
 def quantize_trellis(
     z: Float[Tensor, "rows width"],
     bits: int | float,
@@ -250,6 +252,7 @@ def quantize_trellis(
     return Codes(packed, bits, z.shape[1], "trellis", (), span, centre.detach().float())
 
 
+@takes_arrays
 def quantize(
     z: Float[Tensor, "rows width"],
     bits: int,

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_equal, check_positive
 from mpsheads.similarity.angles import log_fidelity
 from mpsheads.similarity.codes import Codes
@@ -18,6 +19,7 @@ _DECODED = 512  # codes, so that what they stand for stays in the cache
 _TINY = 1e-12
 
 
+@takes_arrays
 def cosine(
     zq: Float[Tensor, "queries _"] | Codes,
     zd: Float[Tensor, "documents _"] | Codes,
@@ -61,6 +63,7 @@ def _cosine_of_codes(queries: Tensor, codes: Codes) -> Tensor:
     return (products[:-1] + (queries @ centre)[:, None]) / square.sqrt().clamp_min(_TINY)
 
 
+@takes_arrays
 @torch.no_grad()
 def top_k(
     zq: Float[Tensor, "queries _"] | Codes,

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mpsheads._arrays import takes_arrays
 from mpsheads._checks import is_concrete
 from mpsheads.mps import MPS
 from mpsheads.mps.contract import log_fidelity as _log_fidelity
@@ -16,6 +17,7 @@ from mpsheads.similarity.products import Product, Side, log_products
 from mpsheads.similarity.sides import check_sides
 
 
+@takes_arrays
 def state_log_fidelity(
     zq: Float[Tensor, "queries _"],
     zd: Float[Tensor, "documents _"],
