@@ -1,11 +1,14 @@
 """Fixtures that every room shares."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from tests.servers import postgres_server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -28,3 +31,10 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("The golden numbers and collections are not at hand.")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The DSN of a PostgreSQL server with pgvector, of this session alone."""
+    with postgres_server() as dsn:
+        yield dsn

@@ -7,7 +7,7 @@ import torch
 
 from mpsheads import MPSProjectionHead
 from mpsheads.search import ENGINES, Index
-from mpsheads.search.engines.base import Neighbours
+from mpsheads.search.engines.base import Neighbours, eight_bits
 from mpsheads.search.shards import codes_of
 
 ROWS, FEATURES, K = 3000, 48, 10
@@ -18,6 +18,8 @@ CASES = {
     "usearch, 1 bit": ("usearch", {"bits": 1}),
     "faiss, graph": ("faiss", {}),
     "faiss, lists": ("faiss", {"kind": "ivf"}),
+    "pgvector": ("pgvector", {}),
+    "pgvector, 1 bit": ("pgvector", {"bits": 1}),
 }
 
 
@@ -49,9 +51,11 @@ def exact(made):
 
 
 @pytest.fixture(params=CASES)
-def build(request, made):
+def build(request, made, monkeypatch):
     """Builds an index of rows of `X` with one of the engines."""
     engine, options = CASES[request.param]
+    if engine == "pgvector":
+        monkeypatch.setenv("MPSHEADS_POSTGRES", request.getfixturevalue("postgres"))
 
     def make(rows=ROWS, compared_by="cosine", **more):
         head, codes = made[compared_by]
@@ -156,6 +160,7 @@ def test_unknown_options_are_refused_in_one_line(build):
 @pytest.mark.parametrize(
     ("engine", "options", "message"),
     [
+        ("pgvector", {"bits": 8}, "`bits` must be one of 16, 1, got 8"),
         ("usearch", {"bits": 4}, "`bits` must be one of 8, 1, got 4"),
         ("usearch", {"connectivity": 1}, "`connectivity` must be at least 2, got 1"),
         ("usearch", {"expansion": 0}, "`expansion` must be at least 1, got 0"),
@@ -167,6 +172,15 @@ def test_unknown_options_are_refused_in_one_line(build):
 def test_options_that_do_not_fit_are_refused(exact, engine, options, message):
     with pytest.raises(ValueError, match=message):
         Index.build(exact.codes[:40], exact.head, engine=engine, **options)
+
+
+def test_points_lie_around_nought_and_their_bytes_use_the_whole_range(exact):
+    engine = Index.build(exact.codes, exact.head, engine="usearch").engine
+    assert isinstance(engine, Neighbours)
+    points = engine._points(exact.codes)
+    assert abs(points.mean(0)).max() < 1e-5
+    assert abs(eight_bits(points)).max() == 127
+    assert eight_bits(2 * points).min() == -127
 
 
 def test_options_of_another_type_are_refused(exact):
@@ -184,7 +198,11 @@ def test_states_are_for_the_exact_engine(engine):
 
 @pytest.mark.parametrize(
     ("engine", "module", "extra"),
-    [("usearch", "usearch.index", "search"), ("faiss", "faiss", "search")],
+    [
+        ("usearch", "usearch.index", "search"),
+        ("faiss", "faiss", "search"),
+        ("pgvector", "psycopg", "pgvector"),
+    ],
 )
 def test_a_missing_package_is_named_with_its_extra(exact, monkeypatch, engine, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
@@ -198,3 +216,37 @@ def test_a_damaged_file_is_named(exact, engine, tmp_path):
     (tmp_path / "data-1" / f"{engine}.bin").write_bytes(b"no")
     with pytest.raises(ValueError, match=f"not a whole index: {engine} cannot read"):
         Index.load(tmp_path)
+
+
+def test_a_table_of_postgres_outlives_a_crash_and_holds_no_secret(made, postgres, tmp_path):
+    head, codes = made["cosine"]
+    secret = {"dsn": f"{postgres} password=hush", "table": 'odd "name"; --'}
+    Index.build(codes[:1000], head, engine="pgvector", **secret).save(tmp_path)
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or b"hush" not in file.read_bytes()
+    with pytest.raises(ValueError, match=r"`table` .* is there already"):
+        Index.build(codes[:10], head, engine="pgvector", **secret)
+    Index.load(tmp_path).add([str(i) for i in range(1000, ROWS)], codes[1000:])  # never saved
+    index = Index.load(tmp_path)
+    wanted = Index.build(codes[:1000], head)
+    assert recall(found(index), found(wanted)) >= 0.98
+    index.add(["a", "b"], codes[:2])
+    assert {"0", "a"} <= set(index.search(X[:1], 5)[0][0])
+    index.engine._run("DROP TABLE {table}")
+    with pytest.raises(ValueError, match=r"is not a whole index: the table .* is not in the"):
+        Index.load(tmp_path)
+
+
+def test_a_lost_connection_is_made_anew(made, postgres):
+    index = Index.build(made["cosine"][1], made["cosine"][0], engine="pgvector", dsn=postgres)
+    before = found(index)
+    index.engine._db.close()
+    assert found(index) == before
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password(made):
+    head, codes = made["cosine"]
+    dsn = "host=/nowhere user=me password=hush"
+    with pytest.raises(ConnectionError, match=r"`dsn` or MPSHEADS_POSTGRES .*/nowhere") as caught:
+        Index.build(codes[:10], head, engine="pgvector", dsn=dsn)
+    assert "hush" not in str(caught.value)

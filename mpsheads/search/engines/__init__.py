@@ -3,11 +3,12 @@
 from mpsheads.search.engines.base import Engine, Exact
 from mpsheads.search.engines.faiss import Faiss
 from mpsheads.search.engines.lists import Lists
+from mpsheads.search.engines.pgvector import Pgvector
 from mpsheads.search.engines.usearch import Usearch
 
 ENGINES: dict[str, type[Engine]] = {
-    engine.name: engine for engine in (Exact, Lists, Usearch, Faiss)
+    engine.name: engine for engine in (Exact, Lists, Usearch, Faiss, Pgvector)
 }
 """The engines by their words."""
 
-__all__ = ["ENGINES", "Engine", "Exact", "Faiss", "Lists", "Usearch"]
+__all__ = ["ENGINES", "Engine", "Exact", "Faiss", "Lists", "Pgvector", "Usearch"]

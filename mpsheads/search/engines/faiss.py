@@ -96,7 +96,7 @@ class Faiss(Neighbours):
                 self._gpu = index = self._gpu or faiss.index_cpu_to_all_gpus(self._index)
             params = faiss.SearchParametersIVF(nprobe=min(probes, self._index.nlist))
             _, found = index.search(points, count, params=params)
-        return [keys[keys >= 0] for keys in found]
+        return list(found)  # -1 where there are fewer
 
     def _write(self, folder: Path) -> None:
         self._faiss.write_index(self._index, str(folder / _FILE))

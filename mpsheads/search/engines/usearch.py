@@ -56,11 +56,8 @@ class Usearch(Neighbours):
 
     def _nearest(self, points: np.ndarray, count: int) -> list[np.ndarray]:
         packed, threads = self._packed(points), torch.get_num_threads()
-        if len(packed) == 1:  # else usearch returns another class
-            packed = packed.repeat(2, axis=0)
         found = self._index.search(packed, count, dtype=self._kind, threads=threads)
-        pairs = zip(found.keys[: len(points)], found.counts, strict=False)
-        return [keys[:n].astype(np.int64) for keys, n in pairs]
+        return list(np.atleast_2d(found.keys).astype(np.int64))  # 0 where there are fewer
 
     def _write(self, folder: Path) -> None:
         self._index.save(str(folder / _FILE))
