@@ -1,6 +1,7 @@
 """Every engine through the index: what it finds, keeps, forgets and refuses."""
 
 import sys
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ CASES = {
     "faiss, lists": ("faiss", {"kind": "ivf"}),
     "pgvector": ("pgvector", {}),
     "pgvector, 1 bit": ("pgvector", {"bits": 1}),
+    "milvus": ("milvus", {}),
 }
 
 
@@ -51,11 +53,13 @@ def exact(made):
 
 
 @pytest.fixture(params=CASES)
-def build(request, made, monkeypatch):
+def build(request, made, monkeypatch, tmp_path_factory):
     """Builds an index of rows of `X` with one of the engines."""
     engine, options = CASES[request.param]
     if engine == "pgvector":
         monkeypatch.setenv("MPSHEADS_POSTGRES", request.getfixturevalue("postgres"))
+    elif engine == "milvus":
+        monkeypatch.setenv("MPSHEADS_MILVUS", str(tmp_path_factory.mktemp("milvus") / "lite.db"))
 
     def make(rows=ROWS, compared_by="cosine", **more):
         head, codes = made[compared_by]
@@ -160,6 +164,8 @@ def test_unknown_options_are_refused_in_one_line(build):
 @pytest.mark.parametrize(
     ("engine", "options", "message"),
     [
+        ("milvus", {}, "Give `uri`, or set MPSHEADS_MILVUS"),
+        ("milvus", {"collection": "a b"}, "`collection` must be letters, digits and _, got 'a b'"),
         ("pgvector", {"bits": 8}, "`bits` must be one of 16, 1, got 8"),
         ("usearch", {"bits": 4}, "`bits` must be one of 8, 1, got 4"),
         ("usearch", {"connectivity": 1}, "`connectivity` must be at least 2, got 1"),
@@ -202,12 +208,14 @@ def test_states_are_for_the_exact_engine(engine):
         ("usearch", "usearch.index", "search"),
         ("faiss", "faiss", "search"),
         ("pgvector", "psycopg", "pgvector"),
+        ("milvus", "pymilvus", "milvus"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(exact, monkeypatch, engine, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
+    options = {"uri": "lite.db"} if engine == "milvus" else {}
     with pytest.raises(ImportError, match=rf'{module}.*pip install "mpsheads\[{extra}\]"'):
-        Index.build(exact.codes[:40], exact.head, engine=engine)
+        Index.build(exact.codes[:40], exact.head, engine=engine, **options)
 
 
 @pytest.mark.parametrize("engine", ["usearch", "faiss"])
@@ -249,4 +257,43 @@ def test_a_server_that_is_not_there_is_named_without_its_password(made):
     dsn = "host=/nowhere user=me password=hush"
     with pytest.raises(ConnectionError, match=r"`dsn` or MPSHEADS_POSTGRES .*/nowhere") as caught:
         Index.build(codes[:10], head, engine="pgvector", dsn=dsn)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_collection_of_milvus_is_found_again_and_the_folder_holds_no_secret(made, tmp_path):
+    head, codes = made["cosine"]
+    where = {"uri": str(tmp_path / "lite.db"), "token": "hush", "collection": "passages"}
+    Index.build(codes[:1000], head, engine="milvus", **where).save(tmp_path / "index")
+    for file in (tmp_path / "index").rglob("*"):
+        assert file.is_dir() or b"hush" not in file.read_bytes()
+    with pytest.raises(ValueError, match="`collection` passages is there already"):
+        Index.build(codes[:10], head, engine="milvus", **where)
+    Index.load(tmp_path / "index").add(["a"], codes[1000:1001])  # never saved
+    index = Index.load(tmp_path / "index")
+    assert recall(found(index), found(Index.build(codes[:1000], head))) >= 0.98
+    index.engine._client.drop_collection("passages")
+    with pytest.raises(ValueError, match="is not a whole index: the collection passages is not in"):
+        Index.load(tmp_path / "index")
+
+
+def test_a_cluster_is_asked_for_bytes_and_its_address_kept_without_a_password(made, monkeypatch):
+    """The calls that a cluster would get; there was none to run them on."""
+    client = MagicMock(**{"has_collection.return_value": False})
+    monkeypatch.setattr("pymilvus.MilvusClient", MagicMock(return_value=client))
+    where = {"uri": "https://me:hush@example.org:19530", "token": "hush"}
+    engine = Index.build(made["cosine"][1], made["cosine"][0], engine="milvus", **where).engine
+    assert engine.options["uri"] == "https://example.org:19530"
+    assert "hush" not in str(engine.options)
+    (_, kind), width = client.create_schema().add_field.call_args
+    assert (kind.name, width) == ("INT8_VECTOR", {"dim": 32})
+    rows = client.upsert.call_args.args[1]
+    assert len(rows) == ROWS
+    assert rows[0]["point"].dtype == "int8"
+
+
+def test_a_milvus_that_is_not_there_is_named_without_its_password(made):
+    head, codes = made["cosine"]
+    uri = "http://me:hush@127.0.0.1:9"
+    with pytest.raises(ConnectionError, match=r"`uri` http://127.0.0.1:9 leads to") as caught:
+        Index.build(codes[:10], head, engine="milvus", uri=uri)
     assert "hush" not in str(caught.value)

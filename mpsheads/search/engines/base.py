@@ -128,17 +128,17 @@ class Neighbours(Engine):
 
     Attributes:
         defaults: The options and what they are unless given; `None` is for a whole number.
-        hidden: Those that are not written to disk.
         most: How many neighbours can be asked for at once.
-        options: All options. `oversample` is how many candidates are fetched for each wanted row.
+        options: All options, without secrets; `oversample` says how many candidates are fetched for
+            each wanted row.
         keys: The key of each row, `(rows,)`, ascending.
         centre: Where the points lie, `(width,)`.
         radius: The largest number of a sample of them after `centre` is taken off.
     """
 
     defaults: ClassVar[dict[str, Any]]
-    hidden: ClassVar[tuple[str, ...]] = ()
     most: int = 1 << 30
+    options: dict[str, Any]
 
     def __init__(
         self, head: ProjectionHead, options: dict[str, Any], centre: Tensor, radius: float
@@ -258,8 +258,7 @@ class Neighbours(Engine):
         from safetensors.torch import save_file
 
         parts = {"keys": torch.from_numpy(self.keys), "centre": self.centre}
-        options = {k: v for k, v in self.options.items() if k not in self.hidden}
-        about = {"options": json.dumps(options), "radius": repr(self.radius)}
+        about = {"options": json.dumps(self.options), "radius": repr(self.radius)}
         save_file(parts, folder / _FILE, metadata=about)
         self._write(folder)
 
