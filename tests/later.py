@@ -10,4 +10,6 @@ class Later:
         self.name = name
 
     def __getattr__(self, attribute: str):
+        if attribute.startswith("_"):  # pytest asks each object of a module for `__wrapped__`
+            raise AttributeError(attribute)
         return getattr(pytest.importorskip(self.name), attribute)
