@@ -1,5 +1,6 @@
 """Fixtures that every room shares."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,17 @@ from hypothesis import settings
 from tests.servers import postgres_server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+gc.disable()  # until tests are collected: looking for waste among what packages hold takes seconds
 
-settings.register_profile("mpsheads", deadline=None, max_examples=30, derandomize=True)
+settings.register_profile("mpsheads", deadline=None, max_examples=15, derandomize=True)
 settings.load_profile("mpsheads")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 import pytest
 from typer.main import get_command
 
+from mpsheads.cli import main
 from mpsheads.cli.app import app
 
 COMMANDS = [
@@ -18,16 +19,6 @@ COMMANDS = [
 HEAVY = {"torch", "numpy", "scipy", "transformers", "pandas", "matplotlib"}
 EVERYWHERE = {"--device", "--seed", "--json"}
 DATA = {"--dataset", "--split", "--pool", "--encoder", "--query-vectors", "--document-vectors"}
-
-
-def script(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", "from mpsheads.cli import main; main()", *map(str, arguments)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -78,23 +69,19 @@ def test_an_unknown_command_is_one_line_that_names_the_near_one(fails):
     assert "No such command 'evalute'. Did you mean 'evaluate'?" in fails("evalute")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evalute"]])
-def test_help_and_usage_import_nothing_heavy(arguments):
-    code = f"""
-import atexit, sys
-atexit.register(lambda: print("LOADED", *sys.modules))
-sys.argv = ["mpsheads", *{arguments}]
-from mpsheads.cli import main
-main()"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    loaded = set(ran.stdout.split("LOADED")[1].split())
-    assert "mpsheads.cli.train" in loaded
-    assert sorted(HEAVY & loaded) == []
-
-
-def test_the_package_runs_as_a_module():
-    line = [sys.executable, "-m", "mpsheads.cli", "--help"]
-    assert "frontier" in subprocess.run(line, capture_output=True, text=True, check=True).stdout
+def test_help_and_usage_import_nothing_heavy_and_the_package_runs_as_a_module():
+    code = """
+import contextlib, runpy, sys
+for arguments in (["evalute"], ["train", "--help"], ["--help"]):
+    sys.argv = ["mpsheads", *arguments]
+    with contextlib.suppress(SystemExit):
+        runpy.run_module("mpsheads.cli", run_name="__main__")
+print("LOADED", *sys.modules)"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    shown, loaded = ran.stdout.split("LOADED")
+    assert "frontier" in shown
+    assert "mpsheads.cli.train" in loaded.split()
+    assert sorted(HEAVY & set(loaded.split())) == []
 
 
 def test_what_the_help_says_of_other_rooms_is_true():
@@ -114,24 +101,29 @@ def test_what_the_help_says_of_other_rooms_is_true():
         assert name in options["evaluate", "head"].help
 
 
-@pytest.mark.slow
-def test_the_script_fails_with_one_line_and_code_2(tmp_path):
-    ran = script("evaluate", "--dataset", "./nosuch")
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr == "Error: `--dataset` './nosuch' is not a folder.\n"
-
-
-def test_debug_shows_the_traceback(tmp_path):
-    ran = script("evaluate", "--dataset", "./nosuch", "--debug")
-    assert ran.returncode == 1
-    assert "Traceback" in ran.stderr
-    assert "FileNotFoundError" in ran.stderr
+def test_the_script_fails_with_one_line_and_code_2_and_debug_lets_the_error_out(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["mpsheads", "evaluate", "--dataset", "./nosuch"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert capsys.readouterr() == ("", "Error: `--dataset` './nosuch' is not a folder.\n")
+    sys.argv.append("--debug")
+    with pytest.raises(FileNotFoundError):
+        main()
 
 
 def test_a_missing_package_is_one_line_that_says_how_to_install_it(tmp_path):
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No typer', name='typer')")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    ran = script("info", PYTHONPATH=paths)
+    ran = subprocess.run(
+        [sys.executable, "-m", "mpsheads.cli", "info"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1
     assert 'pip install "mpsheads[retrieval]"' in ran.stderr

@@ -4,13 +4,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from mpsheads.experiments import compare, make_tables
 from mpsheads.experiments.tables import compare_all
 from mpsheads.experiments.wording import number, probability, sentences, signed
 from mpsheads.retrieval import bootstrap_interval, paired_test
 from tests.experiments.made_up import TESTS, results, uncompressed
+from tests.later import Later
+
+stats = Later("scipy.stats")
 
 
 def table(lines):

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
 from mpsheads import MPSProjectionHead, ProjectionHead
-from mpsheads.sentence_transformers import add_head
 from tests.integrations.tiny import FEATURES, write_bert
+from tests.later import Later
+
+st = Later("sentence_transformers")
+modules = Later("sentence_transformers.sentence_transformer.modules")
+ours = Later("mpsheads.sentence_transformers")
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +21,11 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def base(encoder_folder: Path) -> SentenceTransformer:
+def base(encoder_folder: Path):
     """A sentence-transformers model without a head, which normalises as MiniLM does."""
-    transformer = Transformer(str(encoder_folder), max_seq_length=32)
-    modules = [transformer, Pooling(FEATURES, "mean"), Normalize()]
-    return SentenceTransformer(modules=modules, device="cpu")
+    transformer = modules.Transformer(str(encoder_folder), max_seq_length=32)
+    parts = [transformer, modules.Pooling(FEATURES, "mean"), modules.Normalize()]
+    return st.SentenceTransformer(modules=parts, device="cpu")
 
 
 @pytest.fixture
@@ -32,5 +34,5 @@ def head(generator: torch.Generator) -> ProjectionHead:
 
 
 @pytest.fixture
-def model(base: SentenceTransformer, head: ProjectionHead) -> SentenceTransformer:
-    return add_head(base, head)
+def model(base, head: ProjectionHead):
+    return ours.add_head(base, head)

@@ -5,16 +5,18 @@ import json
 import huggingface_hub
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Router
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from torch.testing import assert_close
 
 import mpsheads
 from mpsheads import DenseHead, MPSProjectionHead
-from mpsheads.sentence_transformers import Projection, add_head
-from mpsheads.transformers import MPSHeadModel
 from tests.integrations.tiny import FEATURES, TEXTS
+from tests.later import Later
+
+st = Later("sentence_transformers")
+base_modules = Later("sentence_transformers.base.modules")
+modules = Later("sentence_transformers.sentence_transformer.modules")
+ours = Later("mpsheads.sentence_transformers")
+hf = Later("mpsheads.transformers")
 
 
 @pytest.fixture
@@ -30,9 +32,9 @@ def change(file, **values):
 
 def test_a_pipeline_is_loaded_where_sentence_transformers_asks_for_trust(model, saved):
     with pytest.raises(ValueError, match="trust_remote_code"):
-        SentenceTransformer(str(saved), device="cpu")
+        st.SentenceTransformer(str(saved), device="cpu")
     found = mpsheads.load(saved)
-    assert isinstance(found, SentenceTransformer)
+    assert isinstance(found, st.SentenceTransformer)
     assert not found.training
     assert_close(found.encode(TEXTS), model.encode(TEXTS))
     assert found.similarity_fn_name == "custom"
@@ -53,11 +55,11 @@ def test_a_pipeline_without_a_head_is_loaded_without_the_flag(base, tmp_path):
 
 def test_a_router_of_known_modules_is_loaded(encoder_folder, tmp_path):
     def route():
-        return [Transformer(str(encoder_folder)), Pooling(FEATURES, "mean")]
+        return [modules.Transformer(str(encoder_folder)), modules.Pooling(FEATURES, "mean")]
 
-    router = Router.for_query_document(query_modules=route(), document_modules=route())
-    head = Projection(MPSProjectionHead(FEATURES, 16))
-    model = SentenceTransformer(modules=[router, head], device="cpu")
+    router = base_modules.Router.for_query_document(query_modules=route(), document_modules=route())
+    head = ours.Projection(MPSProjectionHead(FEATURES, 16))
+    model = st.SentenceTransformer(modules=[router, head], device="cpu")
     model.save_pretrained(str(tmp_path))
     found = mpsheads.load(tmp_path)
     assert_close(found.encode_query(TEXTS), model.encode_query(TEXTS))
@@ -75,10 +77,10 @@ def test_a_head_is_loaded(head, tmp_path):
 
 
 def test_a_transformers_model_is_loaded(encoder_folder, tmp_path):
-    model = MPSHeadModel.from_encoder(encoder_folder, trainable_layers=1).eval()
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, trainable_layers=1).eval()
     model.save_pretrained(tmp_path)
     found = mpsheads.load(tmp_path, dtype=torch.bfloat16)
-    assert isinstance(found, MPSHeadModel)
+    assert isinstance(found, hf.MPSHeadModel)
     assert found.encoder.dtype == torch.bfloat16
     assert not found.training
 
@@ -143,7 +145,7 @@ def test_code_in_the_folder_is_not_run(saved, model, tmp_path, name):
 
 
 def test_code_in_a_transformers_model_is_not_run(encoder_folder, tmp_path):
-    model = MPSHeadModel.from_encoder(encoder_folder, trainable_layers=1).eval()
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, trainable_layers=1).eval()
     model.save_pretrained(tmp_path)
     (tmp_path / "modeling.py").write_text(EVIL.format(ran=str(tmp_path / "ran")))
     config = json.loads((tmp_path / "config.json").read_text())
@@ -154,9 +156,9 @@ def test_code_in_a_transformers_model_is_not_run(encoder_folder, tmp_path):
 
 
 def test_an_activation_of_torch_is_no_foreign_code(base, tmp_path):
-    dense = Dense(FEATURES, 24, activation_function=torch.nn.ReLU())
-    narrow = SentenceTransformer(modules=[*base, dense], device="cpu")
-    model = add_head(narrow, MPSProjectionHead(24, 8))
+    dense = base_modules.Dense(FEATURES, 24, activation_function=torch.nn.ReLU())
+    narrow = st.SentenceTransformer(modules=[*base, dense], device="cpu")
+    model = ours.add_head(narrow, MPSProjectionHead(24, 8))
     model.save_pretrained(str(tmp_path))
     assert_close(mpsheads.load(tmp_path).encode(TEXTS), model.encode(TEXTS))
 

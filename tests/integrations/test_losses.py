@@ -2,22 +2,22 @@
 
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer import evaluation, losses
 from torch.testing import assert_close
 
 from mpsheads import log_fidelity
-from mpsheads.sentence_transformers import (
-    head_similarity,
-)
 from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
+from tests.later import Later
+
+evaluation = Later("sentence_transformers.sentence_transformer.evaluation")
+losses = Later("sentence_transformers.sentence_transformer.losses")
+ours = Later("mpsheads.sentence_transformers")
 
 KEPT = FEATURES // 3
 NEGATIVES = TEXTS[1:] + TEXTS[:1]
 
 
 @pytest.fixture
-def model(model: SentenceTransformer) -> SentenceTransformer:
+def model(model):
     return model.eval()  # without dropout, so that a loss can be computed twice
 
 
@@ -49,7 +49,7 @@ def assert_same_gradients(found, expected):
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_multiple_negatives_ranking_is_cross_entropy_of_log_fidelities(model, cached):
-    kwargs = {"similarity_fct": head_similarity(model), "scale": 1.0}
+    kwargs = {"similarity_fct": ours.head_similarity(model), "scale": 1.0}
     loss = (
         losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=2, **kwargs)
         if cached
@@ -67,13 +67,13 @@ def test_margins_and_distillation_compare_pairs(model):
     scores = torch.stack([log_fidelity(zq, z).diagonal() for z in (zd, zn)], dim=1)
     margins = torch.linspace(-1, 1, len(TEXTS))
     loss = losses.MarginMSELoss(
-        model, similarity_fct=head_similarity(model, pairwise=True, scale=0.1)
+        model, similarity_fct=ours.head_similarity(model, pairwise=True, scale=0.1)
     )
     found = loss(features(model, QUERIES, TEXTS, NEGATIVES), margins)
     expected = (0.1 * (scores[:, 0] - scores[:, 1]) - margins).square().mean()
     assert_close(found, expected, atol=1e-5, rtol=1e-5)
     assert loss.get_config_dict() == {"similarity_fct": "log_fidelity_pairwise"}
-    loss = losses.DistillKLDivLoss(model, similarity_fct=head_similarity(model, pairwise=True))
+    loss = losses.DistillKLDivLoss(model, similarity_fct=ours.head_similarity(model, pairwise=True))
     teacher = torch.randn(len(TEXTS), 2, generator=torch.Generator().manual_seed(0))
     found = loss(features(model, QUERIES, TEXTS, NEGATIVES), teacher)
     expected = torch.nn.functional.kl_div(
@@ -83,7 +83,9 @@ def test_margins_and_distillation_compare_pairs(model):
 
 
 def test_cosent_orders_pairs(model):
-    loss = losses.CoSENTLoss(model, scale=1.0, similarity_fct=head_similarity(model, pairwise=True))
+    loss = losses.CoSENTLoss(
+        model, scale=1.0, similarity_fct=ours.head_similarity(model, pairwise=True)
+    )
     labels = torch.linspace(0, 1, len(TEXTS))
     found = loss(features(model, QUERIES, TEXTS), labels)
     scores = log_fidelity(*vectors(model, QUERIES, TEXTS)).diagonal()
@@ -100,7 +102,7 @@ def qrels():
 def test_the_retrieval_evaluator_ranks_by_log_fidelity(model):
     own = evaluation.InformationRetrievalEvaluator(*qrels(), mrr_at_k=[5], name="tiny")
     given = evaluation.InformationRetrievalEvaluator(
-        *qrels(), mrr_at_k=[5], name="tiny", score_functions={"ours": head_similarity(model)}
+        *qrels(), mrr_at_k=[5], name="tiny", score_functions={"ours": ours.head_similarity(model)}
     )
     scores = model.similarity(model.encode_query(QUERIES), model.encode_document(TEXTS))
     ranks = 1 + (scores > scores.diagonal()[:, None]).sum(1)
@@ -116,7 +118,7 @@ def test_the_reranking_evaluator_ranks_by_log_fidelity(model, batched):
         for i, q in enumerate(QUERIES)
     ]
     evaluator = evaluation.RerankingEvaluator(
-        samples, similarity_fct=head_similarity(model), use_batched_encoding=batched
+        samples, similarity_fct=ours.head_similarity(model), use_batched_encoding=batched
     )
     scores = model.similarity(model.encode_query(QUERIES), model.encode_document(TEXTS))
     ranks = 1 + (scores > scores.diagonal()[:, None]).sum(1)

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
 
 from mpsheads import log_fidelity
 from tests.integrations.tiny import QUERIES, TEXTS
 from tests.later import Later
+
+datasets = Later("datasets")
 
 pytestmark = pytest.mark.slow  # importing `mteb` takes seconds
 mteb = Later("mteb")
@@ -48,7 +49,7 @@ def tasks():
                 "sentence2": TEXTS + other,
                 "labels": [1] * 5 + [0] * 5,
             }
-            self.dataset = DatasetDict({"test": Dataset.from_dict(columns)})
+            self.dataset = datasets.DatasetDict({"test": datasets.Dataset.from_dict(columns)})
             self.data_loaded = True
 
     return {"search": Search, "pairs": Pairs}

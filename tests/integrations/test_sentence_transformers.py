@@ -9,34 +9,31 @@ import sys
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-from sentence_transformers.util import cos_sim
 from torch.testing import assert_close
 
 from mpsheads import DenseHead, MPSProjectionHead, log_fidelity
-from mpsheads.sentence_transformers import (
-    Projection,
-    add_head,
-    find_head,
-    head_similarity,
-)
-from mpsheads.sentence_transformers.similarity import check_length, compare
 from tests.integrations.tiny import FEATURES, HEADS, TEXTS
+from tests.later import Later
+
+st = Later("sentence_transformers")
+base_modules = Later("sentence_transformers.base.modules")
+modules = Later("sentence_transformers.sentence_transformer.modules")
+st_util = Later("sentence_transformers.util")
+ours = Later("mpsheads.sentence_transformers")
+similarity = Later("mpsheads.sentence_transformers.similarity")
 
 KEPT = FEATURES // 3
 
 
 def reload(model, folder, **options):
     model.save_pretrained(str(folder))
-    return SentenceTransformer(str(folder), device="cpu", trust_remote_code=True, **options)
+    return st.SentenceTransformer(str(folder), device="cpu", trust_remote_code=True, **options)
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_model_returns_the_heads_vectors_and_similarity_also_after_reload(base, kind, tmp_path):
     head = HEADS[kind]()
-    model = add_head(base, head)
+    model = ours.add_head(base, head)
     z = model.encode(TEXTS, convert_to_tensor=True)
     with torch.no_grad():
         expected = head(base.encode(TEXTS, convert_to_tensor=True).clone())
@@ -76,7 +73,7 @@ def test_a_similarity_that_the_user_names_is_respected_and_saved(model, tmp_path
         assert found.similarity_fn_name == name
         assert not torch.allclose(found.similarity(z, z), log_fidelity(*map(torch.tensor, (z, z))))
     if name == "cosine":
-        assert_close(again.similarity(z, z), cos_sim(z, z))
+        assert_close(again.similarity(z, z), st_util.cos_sim(z, z))
 
 
 def test_what_would_ruin_the_vectors_is_refused(model):
@@ -94,31 +91,33 @@ def test_what_would_ruin_the_vectors_is_refused(model):
 
 def test_wrong_parts_are_refused(base, model, head):
     with pytest.raises(ValueError, match="Put the head last"):
-        SentenceTransformer(modules=[*base, Projection(head), Normalize()], device="cpu")
-    SentenceTransformer(
-        modules=[*base, Projection(DenseHead(FEATURES, 4)), Normalize()], device="cpu"
+        st.SentenceTransformer(
+            modules=[*base, ours.Projection(head), modules.Normalize()], device="cpu"
+        )
+    st.SentenceTransformer(
+        modules=[*base, ours.Projection(DenseHead(FEATURES, 4)), modules.Normalize()], device="cpu"
     )
     with pytest.raises(ValueError, match=f"the model's embeddings have {FEATURES}"):
-        add_head(base, MPSProjectionHead(96, 32))
+        ours.add_head(base, MPSProjectionHead(96, 32))
     with pytest.raises(ValueError, match="has a head already"):
-        add_head(model, head)
+        ours.add_head(model, head)
     with pytest.raises(TypeError, match="must be a ProjectionHead, got Linear"):
-        add_head(base, torch.nn.Linear(FEATURES, 4))
+        ours.add_head(base, torch.nn.Linear(FEATURES, 4))
     with pytest.raises(ValueError, match="one projection head, found 0"):
-        find_head(base)
+        ours.find_head(base)
 
 
 def test_vectors_compared_by_cosine_may_be_normalised(base):
-    model = add_head(base, DenseHead(FEATURES, 10))
+    model = ours.add_head(base, DenseHead(FEATURES, 10))
     z = model.encode(TEXTS, normalize_embeddings=True)
     assert_close(np.linalg.norm(z, axis=1), np.ones(len(TEXTS), dtype=z.dtype))
 
 
 def test_the_normalize_module_before_the_head_can_be_left_out(base):
     head = DenseHead(FEATURES, 10)
-    plain = add_head(base, head, drop_normalize=True)
+    plain = ours.add_head(base, head, drop_normalize=True)
     assert len(list(plain.children())) == 3
-    pooled = SentenceTransformer(modules=list(base.children())[:2], device="cpu")
+    pooled = st.SentenceTransformer(modules=list(base.children())[:2], device="cpu")
     with torch.no_grad():
         expected = head(pooled.encode(TEXTS, convert_to_tensor=True).clone())
     assert_close(plain.encode(TEXTS, convert_to_tensor=True), expected)
@@ -135,12 +134,12 @@ def test_cut_vectors_are_compared_by_what_is_left(model, tmp_path):
 
 
 def test_states_cannot_be_cut(base):
-    model = add_head(base, HEADS["state"]())
+    model = ours.add_head(base, HEADS["state"]())
     assert model.encode(TEXTS, truncate_dim=16).shape == (len(TEXTS), 16)
     with pytest.raises(ValueError, match="States cannot be cut"):
         model.encode(TEXTS, truncate_dim=9)
     with pytest.raises(ValueError, match="must have 16 numbers, got 17"):
-        check_length(find_head(model), 17)
+        similarity.check_length(ours.find_head(model), 17)
 
 
 def test_any_container_of_vectors_is_compared(model):
@@ -162,20 +161,20 @@ def test_wrong_vectors_are_named(model, head):
     with pytest.raises(ValueError, match=f"`a` has {KEPT}, `b` has 5"):
         model.similarity(z, z[:, :5])
     with pytest.raises(ValueError, match="must agree"):
-        compare(head, z[:2], z[:3], pairwise=True)
+        similarity.compare(head, z[:2], z[:3], pairwise=True)
 
 
 def test_the_functions_for_losses_are_plain_named_and_scaled(model, head):
     z = torch.tensor(model.encode(TEXTS))
     matrix, pairs = (
-        head_similarity(model, scale=0.5),
-        head_similarity(head, scale=2.0, pairwise=True),
+        ours.head_similarity(model, scale=0.5),
+        ours.head_similarity(head, scale=2.0, pairwise=True),
     )
     assert (matrix.__name__, pairs.__name__) == ("log_fidelity", "log_fidelity_pairwise")
     assert type(matrix).__name__ == "function"
     assert_close(matrix(z, z), 0.5 * log_fidelity(z, z))
     assert_close(pairs(z[:2], z[2:4]), 2 * log_fidelity(z[:2], z[2:4]).diagonal())
-    assert head_similarity(DenseHead(4, 2)).__name__ == "cosine"
+    assert ours.head_similarity(DenseHead(4, 2)).__name__ == "cosine"
 
 
 def test_a_copy_compares_with_its_own_head(model):
@@ -187,24 +186,24 @@ def test_a_copy_compares_with_its_own_head(model):
 
 
 def test_a_model_in_16_bits_keeps_its_head_in_32(base, head, tmp_path):
-    model = add_head(base, head)
+    model = ours.add_head(base, head)
     z = model.encode(TEXTS)
     short = reload(model, tmp_path, model_kwargs={"dtype": torch.bfloat16})
     assert short.dtype == torch.bfloat16
-    assert {p.dtype for p in find_head(short).parameters()} == {torch.float32}
+    assert {p.dtype for p in ours.find_head(short).parameters()} == {torch.float32}
     found = short.encode(TEXTS)
     assert found.dtype == np.float32
     assert_close(found, z, atol=0.1, rtol=0.1)  # the encoder rounds to 8 bits
 
 
 def test_a_head_in_a_model_that_projects_before_it(encoder_folder):
-    modules = [
-        Transformer(str(encoder_folder)),
-        Pooling(FEATURES, "cls"),
-        Dense(FEATURES, 24),
-        Projection(MPSProjectionHead(24, 8)),
+    parts = [
+        modules.Transformer(str(encoder_folder)),
+        modules.Pooling(FEATURES, "cls"),
+        base_modules.Dense(FEATURES, 24),
+        ours.Projection(MPSProjectionHead(24, 8)),
     ]
-    model = SentenceTransformer(modules=modules, device="cpu")
+    model = st.SentenceTransformer(modules=parts, device="cpu")
     assert model.encode(TEXTS).shape == (len(TEXTS), 8)
 
 

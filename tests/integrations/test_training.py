@@ -8,19 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from torch.testing import assert_close
 
 from mpsheads import MPSProjectionHead
-from mpsheads.sentence_transformers import add_head, find_head, head_similarity
 from tests.integrations.tiny import FEATURES
 from tests.integrations.worker import SAVED, train
+from tests.later import Later
+
+datasets = Later("datasets")
+st = Later("sentence_transformers")
+losses = Later("sentence_transformers.sentence_transformer.losses")
+ours = Later("mpsheads.sentence_transformers")
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = [
@@ -38,9 +36,9 @@ PAIRS = [
 def test_training_of_the_head_alone_lowers_the_loss(base, tmp_path):
     torch.manual_seed(0)
     base[0].requires_grad_(False)
-    model = add_head(base, MPSProjectionHead(FEATURES, 24))
-    loss = MultipleNegativesRankingLoss(model, similarity_fct=head_similarity(model))
-    arguments = SentenceTransformerTrainingArguments(
+    model = ours.add_head(base, MPSProjectionHead(FEATURES, 24))
+    loss = losses.MultipleNegativesRankingLoss(model, similarity_fct=ours.head_similarity(model))
+    arguments = st.SentenceTransformerTrainingArguments(
         output_dir=str(tmp_path),
         per_device_train_batch_size=8,
         num_train_epochs=20,
@@ -52,18 +50,18 @@ def test_training_of_the_head_alone_lowers_the_loss(base, tmp_path):
         disable_tqdm=True,
     )
     queries, documents = zip(*PAIRS, strict=True)
-    pairs = Dataset.from_dict({"query": queries, "document": documents})
+    pairs = datasets.Dataset.from_dict({"query": queries, "document": documents})
     before = {name: p.clone() for name, p in model.named_parameters()}
-    trainer = SentenceTransformerTrainer(
+    trainer = st.SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=pairs, loss=loss
     )
     trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    assert losses[-1] < 0.95 * losses[0]
+    history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert history[-1] < 0.95 * history[0]
     moved = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
     assert moved
     assert all("head" in name for name in moved)
-    assert set(map(id, find_head(model).parameters())) == {
+    assert set(map(id, ours.find_head(model).parameters())) == {
         id(p) for p in model.parameters() if p.requires_grad
     }
 
@@ -75,8 +73,8 @@ def test_a_resumed_training_ends_with_the_same_weights(encoder_folder, tmp_path)
     resumed = train(str(encoder_folder), tmp_path / "resumed", str(checkpoint))
     for (name, a), b in zip(whole.named_parameters(), resumed.parameters(), strict=True):
         assert_close(b, a, msg=name)
-    fresh = find_head(SentenceTransformer(str(checkpoint), trust_remote_code=True))
-    assert not torch.equal(fresh.angles, find_head(whole).angles)
+    fresh = ours.find_head(st.SentenceTransformer(str(checkpoint), trust_remote_code=True))
+    assert not torch.equal(fresh.angles, ours.find_head(whole).angles)
 
 
 @pytest.mark.slow
@@ -102,6 +100,6 @@ def test_two_processes_have_the_same_weights_also_when_resumed(encoder_folder, t
         for name, weights in expected.items():
             assert_close(other[name], weights, msg=name)
     assert first["compared"] == second["compared"] == [(4, 8)]  # documents of both processes
-    untrained = SentenceTransformer(str(encoder_folder), device="cpu").state_dict()
+    untrained = st.SentenceTransformer(str(encoder_folder), device="cpu").state_dict()
     name = next(name for name in untrained if name.endswith("layer.2.output.dense.weight"))
     assert not torch.equal(expected[name], untrained[name])

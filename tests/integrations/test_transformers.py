@@ -4,12 +4,14 @@ import huggingface_hub
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers import models as architectures
 
 from mpsheads import MPSProjectionHead
-from mpsheads.transformers import MPSHeadConfig, MPSHeadModel
 from tests.integrations.tiny import FEATURES, HEADS, TEXTS
+from tests.later import Later
+
+transformers = Later("transformers")
+architectures = Later("transformers.models")
+hf = Later("mpsheads.transformers")
 
 SMALL = {"hidden_size": FEATURES, "num_attention_heads": 4, "intermediate_size": 32}
 ENCODERS = {
@@ -32,13 +34,13 @@ def encoder_of(name):
 
 @pytest.fixture
 def tokens(encoder_folder):
-    tokenizer = AutoTokenizer.from_pretrained(encoder_folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder_folder)
     return tokenizer(TEXTS, padding=True, return_tensors="pt")
 
 
 @pytest.fixture
 def model(encoder_folder, head):
-    return MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
+    return hf.MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
 
 
 def compressed(model, tokens):
@@ -47,7 +49,7 @@ def compressed(model, tokens):
 
 
 def test_the_vectors_are_those_of_pooling_and_head(model, head, encoder_folder, tokens):
-    encoder = AutoModel.from_pretrained(encoder_folder).eval()
+    encoder = transformers.AutoModel.from_pretrained(encoder_folder).eval()
     with torch.no_grad():
         hidden = encoder(**tokens).last_hidden_state
         lengths = tokens["attention_mask"].sum(1)
@@ -61,7 +63,7 @@ def test_the_vectors_are_those_of_pooling_and_head(model, head, encoder_folder, 
 
 
 def test_cls_pooling_takes_the_first_token_also_after_padding(encoder_folder, head, tokens):
-    model = MPSHeadModel.from_encoder(encoder_folder, head, pooling="cls", trainable_layers=1)
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, head, pooling="cls", trainable_layers=1)
     with torch.no_grad():
         output = model.eval()(**tokens)
     assert_close(output.pooled, output.last_hidden_state[:, 0])
@@ -83,15 +85,16 @@ def test_what_the_encoder_returns_is_passed_on(model, tokens):
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_every_head_survives_saving(encoder_folder, kind, tokens, tmp_path):
-    model = MPSHeadModel.from_encoder(encoder_folder, HEADS[kind](), trainable_layers=2).eval()
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, HEADS[kind](), trainable_layers=2).eval()
     model.save_pretrained(tmp_path)
     trained = [n for n, p in model.named_parameters() if p.requires_grad]
-    for found in (MPSHeadModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
-        assert type(found) is MPSHeadModel
+    for maker in (hf.MPSHeadModel, transformers.AutoModel):
+        found = maker.from_pretrained(tmp_path)
+        assert type(found) is hf.MPSHeadModel
         assert_close(compressed(found, tokens), compressed(model, tokens))
         assert [n for n, p in found.named_parameters() if p.requires_grad] == trained
-    config = AutoConfig.from_pretrained(tmp_path)
-    assert isinstance(config, MPSHeadConfig)
+    config = transformers.AutoConfig.from_pretrained(tmp_path)
+    assert isinstance(config, hf.MPSHeadConfig)
     assert (config.trainable_layers, config.pooling) == (2, "mean")
 
 
@@ -101,7 +104,7 @@ def test_the_saved_folder_has_the_tokenizer_and_no_path_of_this_machine(
     model.config.max_tokens = 5
     model.save_pretrained(tmp_path)
     assert str(encoder_folder) not in (tmp_path / "config.json").read_text()
-    again = MPSHeadModel.from_pretrained(tmp_path)
+    again = hf.MPSHeadModel.from_pretrained(tmp_path)
     assert again.tokenizer.model_max_length == 5
     assert_close(again.eval().encode(TEXTS), model.encode(TEXTS), rtol=0, atol=0)
 
@@ -118,8 +121,8 @@ def test_texts_are_cut_padded_and_batched_without_effect_on_their_vectors(model)
     assert model.train().encode(TEXTS).requires_grad
     with pytest.raises(TypeError, match="must be a sequence of strings"):
         model.encode("cat")
-    bare = MPSHeadModel.from_encoder(
-        AutoModel.from_config(model.config.encoder), trainable_layers=1
+    bare = hf.MPSHeadModel.from_encoder(
+        transformers.AutoModel.from_config(model.config.encoder), trainable_layers=1
     )
     bare.config.encoder._name_or_path = ""
     with pytest.raises(ValueError, match=r"set `model.tokenizer`"):
@@ -130,7 +133,7 @@ def test_texts_are_cut_padded_and_batched_without_effect_on_their_vectors(model)
 
 @pytest.mark.parametrize("count", [0, 1, None])
 def test_the_trained_layers_alone_drop_out(encoder_folder, count):
-    model = MPSHeadModel.from_encoder(encoder_folder, trainable_layers=count).train()
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, trainable_layers=count).train()
     layers = [layer.training for layer in model.encoder.encoder.layer]
     assert layers == {0: [False] * 3, 1: [False, False, True], None: [True] * 3}[count]
     assert model.encoder.embeddings.dropout.training is (count is None)
@@ -140,7 +143,7 @@ def test_the_trained_layers_alone_drop_out(encoder_folder, count):
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_the_last_layers_are_trained_whatever_the_encoder(name):
     encoder = encoder_of(name)
-    model = MPSHeadModel.from_encoder(encoder, trainable_layers=2)
+    model = hf.MPSHeadModel.from_encoder(encoder, trainable_layers=2)
     layers = next(
         m for m in encoder.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == 5
     )
@@ -153,7 +156,7 @@ def test_the_last_layers_are_trained_whatever_the_encoder(name):
 
 @pytest.mark.parametrize(("count", "trained"), [(0, False), (None, True)])
 def test_none_or_all_of_the_encoder_is_trained(encoder_folder, count, trained):
-    model = MPSHeadModel.from_encoder(encoder_folder, trainable_layers=count)
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, trainable_layers=count)
     for name, parameter in model.encoder.named_parameters():
         assert parameter.requires_grad is (trained and "pooler" not in name), name
     assert all(p.requires_grad for p in model.head.parameters())
@@ -164,17 +167,17 @@ def test_layers_that_cannot_be_found_are_named(encoder_folder):
         architectures.AlbertConfig(**SMALL, embedding_size=8, num_hidden_layers=5, vocab_size=60)
     )
     with pytest.raises(ValueError, match="The layers of AlbertModel were not found"):
-        MPSHeadModel.from_encoder(shared)
-    assert MPSHeadModel.from_encoder(shared, trainable_layers=None) is not None
+        hf.MPSHeadModel.from_encoder(shared)
+    assert hf.MPSHeadModel.from_encoder(shared, trainable_layers=None) is not None
     with pytest.raises(ValueError, match="`trainable_layers` must be None or from 0 to 3"):
-        MPSHeadModel.from_encoder(encoder_folder)
+        hf.MPSHeadModel.from_encoder(encoder_folder)
 
 
 def test_only_the_encoder_of_an_encoder_and_decoder_is_used():
     config = architectures.T5Config(
         d_model=FEATURES, d_kv=12, d_ff=32, num_layers=3, num_heads=4, vocab_size=60
     )
-    model = MPSHeadModel.from_encoder(architectures.T5Model(config), trainable_layers=1)
+    model = hf.MPSHeadModel.from_encoder(architectures.T5Model(config), trainable_layers=1)
     assert type(model.encoder).__name__ == "T5Stack"
     ids = torch.randint(5, 50, (2, 6))
     assert model(ids, torch.ones_like(ids)).compressed.shape == (2, 16)
@@ -182,16 +185,16 @@ def test_only_the_encoder_of_an_encoder_and_decoder_is_used():
 
 def test_wrong_arguments_are_named(encoder_folder):
     with pytest.raises(ValueError, match=f"`encoder` has {FEATURES}, `head` has 96"):
-        MPSHeadModel.from_encoder(encoder_folder, MPSProjectionHead(96, 32), trainable_layers=1)
+        hf.MPSHeadModel.from_encoder(encoder_folder, MPSProjectionHead(96, 32), trainable_layers=1)
     with pytest.raises(ValueError, match='`pooling` must be one of "mean", "cls"'):
-        MPSHeadModel.from_encoder(encoder_folder, pooling="max", trainable_layers=1)
+        hf.MPSHeadModel.from_encoder(encoder_folder, pooling="max", trainable_layers=1)
     with pytest.raises(ValueError, match="names the head 'none'; known are"):
-        MPSHeadModel(MPSHeadConfig(encoder_of("Bert").config, {"head": "none"}))
+        hf.MPSHeadModel(hf.MPSHeadConfig(encoder_of("Bert").config, {"head": "none"}))
 
 
 def test_a_model_in_16_bits_pools_and_compresses_in_32(model, tmp_path, tokens):
     model.save_pretrained(tmp_path)
-    short = MPSHeadModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    short = hf.MPSHeadModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
     with torch.no_grad():
         output = short(**tokens)
     assert output.last_hidden_state.dtype == torch.bfloat16
@@ -202,7 +205,7 @@ def test_a_model_in_16_bits_pools_and_compresses_in_32(model, tmp_path, tokens):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_a_model_is_converted_as_a_whole(encoder_folder, tokens, dtype, head):
-    model = MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
     expected = compressed(model, tokens).to(dtype)
     found = compressed(model.to(dtype), tokens)
     assert found.dtype == dtype
@@ -212,7 +215,7 @@ def test_a_model_is_converted_as_a_whole(encoder_folder, tokens, dtype, head):
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated")
 def test_gradient_checkpointing_gives_the_same_gradients(encoder_folder, head, tokens):
     def gradients(checkpointed):
-        model = MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=2).train()
+        model = hf.MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=2).train()
         if checkpointed:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         for module in model.modules():
@@ -260,9 +263,9 @@ def test_the_model_card_tells_numbers_and_use(model, tmp_path):
 def test_a_head_with_codes_survives_a_folder(mixing, encoder_folder, tokens, generator, tmp_path):
     head = MPSProjectionHead.for_bytes(FEATURES, 8, mixing=mixing, generator=generator)
     head.fit(torch.randn(50, FEATURES, generator=generator) + 0.3)
-    model = MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
+    model = hf.MPSHeadModel.from_encoder(encoder_folder, head, trainable_layers=1).eval()
     model.save_pretrained(tmp_path)
-    loaded = MPSHeadModel.from_pretrained(tmp_path).eval()
+    loaded = hf.MPSHeadModel.from_pretrained(tmp_path).eval()
     z = compressed(model, tokens)
     assert_close(compressed(loaded, tokens), z)
     assert torch.equal(loaded.head.quantize(z).packed, head.quantize(z).packed)

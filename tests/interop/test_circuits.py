@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from torch.testing import assert_close
 
 from mpsheads import oracle
@@ -56,7 +56,6 @@ def assert_same_up_to_phase(found, expected):
 
 
 @given(circuit=ANY)
-@settings(max_examples=15)  # the others take a while
 def test_qiskit_computes_the_same_state_global_phase_included(circuit):
     assert_close(state_of_qiskit(to_qiskit(circuit)), dense_state(circuit))
 
@@ -97,7 +96,6 @@ def test_parameters_replace_the_values_of_the_circuit(generator):
 
 
 @given(circuit=ANY)
-@settings(max_examples=15)  # the others take a while
 def test_simulators_of_quimb_compute_the_same_state(circuit):
     sent = to_quimb_gates(circuit)
     n_sites = circuit.num_sites

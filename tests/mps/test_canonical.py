@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 from torch.testing import assert_close
@@ -48,7 +48,6 @@ def dense_fidelity(a, b):
 
 
 @given(state=states(), data=st.data())
-@settings(max_examples=15)
 def test_every_center_has_isometries_on_both_sides_and_the_vector_stays(state, data):
     center = data.draw(st.none() | st.integers(0, state.n_sites - 1))
     canonical = canonicalize(state, center)
@@ -61,7 +60,6 @@ def test_every_center_has_isometries_on_both_sides_and_the_vector_stays(state, d
 
 
 @given(state=states(min_sites=3), data=st.data())
-@settings(max_examples=15)
 def test_a_known_center_moves_and_leaves_the_other_sites_alone(state, data):
     first, second = data.draw(st.tuples(*[st.integers(0, state.n_sites - 1)] * 2))
     before = canonicalize(state, first)
@@ -99,7 +97,6 @@ def test_a_center_that_is_no_site_is_refused(generator):
 
 
 @given(state=states(min_sites=2, phys_dims=(2, 3)), truncation=truncations())
-@settings(max_examples=15)
 def test_a_compressed_state_is_what_svds_of_the_vector_give(state, truncation):
     compressed = compress(state, truncation)
     found = to_dense(compressed)
@@ -116,7 +113,6 @@ def test_a_compressed_state_is_what_svds_of_the_vector_give(state, truncation):
 
 
 @given(state=states(min_sites=2, max_bond=9), center=st.none() | st.integers(0, 1))
-@settings(max_examples=15)
 def test_enough_room_drops_nothing(state, center):
     state = state if center is None else canonicalize(state, center)
     same = compress(state, Truncation(max_bond=27))
@@ -129,7 +125,6 @@ def test_enough_room_drops_nothing(state, center):
 
 
 @given(state=states(min_sites=2, max_batch=4), truncation=truncations())
-@settings(max_examples=15)
 def test_a_compressed_batch_equals_its_members(state, truncation):
     together = compress(state, truncation)
     alone = [compress(state[i], truncation) for i in range(len(state))]
@@ -143,7 +138,6 @@ def test_a_compressed_batch_equals_its_members(state, truncation):
 
 
 @given(state=states(min_sites=3, phys_dims=(2, 3)), data=st.data())
-@settings(max_examples=15)
 def test_a_window_of_bonds_gives_the_same_from_any_center(state, data):
     first = data.draw(st.integers(0, state.n_sites - 2))
     last = data.draw(st.integers(first, state.n_sites - 2))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -32,7 +32,6 @@ def angles_of(circuit):
 
 
 @given(circuit=ANY, batch=st.sampled_from([None, 1, 3]), seed=st.integers(0, 1000))
-@settings(max_examples=15)
 def test_factors_are_the_gates_with_their_sites_from_left_to_right(circuit, batch, seed):
     generator = torch.Generator().manual_seed(seed)
     shape = (circuit.num_parameters,) if batch is None else (batch, circuit.num_parameters)
@@ -80,7 +79,6 @@ def test_fixed_matrices_of_one_rank_are_computed_together(generator):
 
 
 @given(circuit=ANY)
-@settings(max_examples=15)
 def test_a_circuit_and_its_inverse_are_the_identity(circuit):
     assert circuit.inverse().inverse() == circuit
     assert circuit.inverse().num_parameters == circuit.num_parameters
@@ -91,7 +89,6 @@ def test_a_circuit_and_its_inverse_are_the_identity(circuit):
 
 
 @given(first=circuits(3, 6), second=circuits(3, 6))
-@settings(max_examples=15)
 def test_a_sum_applies_the_second_after_the_first_with_parameters_side_by_side(first, second):
     first, second = first.on(range(first.num_sites), 3), second.on(range(second.num_sites), 3)
     both = first + second
@@ -111,7 +108,6 @@ def test_a_circuit_can_be_placed_on_other_sites(generator):
 
 
 @given(circuit=ANY, data=st.data())
-@settings(max_examples=15)
 def test_a_light_cone_gives_the_reduced_state_of_the_whole_circuit(circuit, data):
     sites = data.draw(st.sets(st.integers(0, circuit.num_sites - 1), min_size=1, max_size=2))
     sites = tuple(sorted(sites))
@@ -219,7 +215,6 @@ def test_gates_and_operations_number_their_parameters_alike():
 
 
 @given(circuit=ANY)
-@settings(max_examples=15)
 def test_matrices_are_those_of_the_families(circuit):
     parameters = angles_of(circuit)
     for operation, matrix in zip(circuit, circuit.unitaries(parameters), strict=True):

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -53,7 +53,6 @@ DOUBLE = torch.complex128
     shared=st.booleans(),
     dtype=st.sampled_from([torch.complex64, torch.complex128]),
 )
-@settings(max_examples=15)
 def test_random_circuits_give_the_oracles_amplitudes_with_norm_1(
     circuit, batch, seed, shared, dtype
 ):
@@ -123,7 +122,6 @@ def states_and_gates(draw, **kwargs):
 
 
 @given(given_gate=states_and_gates())
-@settings(max_examples=15)
 def test_gates_on_any_sites_of_any_dimension_give_the_dense_result(given_gate):
     state, matrix, sites = given_gate
     grown = apply_gate(state, matrix, sites)
@@ -135,7 +133,6 @@ def test_gates_on_any_sites_of_any_dimension_give_the_dense_result(given_gate):
 
 
 @given(given_gate=states_and_gates(phys_dims=(2, 3)), data=st.data())
-@settings(max_examples=15)
 def test_truncated_gates_keep_a_truthful_center_and_give_the_dense_result(given_gate, data):
     state, matrix, sites = given_gate
     center = data.draw(st.none() | st.integers(0, state.n_sites - 1))
@@ -268,7 +265,6 @@ def test_controlled_gates_at_any_distance_may_be_truncated(generator):
     seed=SEEDS,
     dtype=st.sampled_from([torch.complex64, torch.complex128]),
 )
-@settings(max_examples=15)
 def test_circuits_truncated_at_the_full_bond_dimension_are_exact(
     circuit, batch, shared, seed, dtype
 ):
@@ -289,7 +285,6 @@ def test_circuits_truncated_at_the_full_bond_dimension_are_exact(
 
 
 @given(circuit=circuits(max_sites=7), bond=st.integers(1, 4), seed=SEEDS)
-@settings(max_examples=15)
 def test_circuits_truncated_below_are_no_worse_than_their_bound(circuit, bond, seed):
     generator = source(seed)
     amplitudes = random_product(2, circuit.num_sites, DOUBLE, generator)
@@ -304,7 +299,6 @@ def test_circuits_truncated_below_are_no_worse_than_their_bound(circuit, bond, s
 
 
 @given(circuit=circuits(max_sites=6), bond=st.sampled_from([None, 2]), seed=SEEDS)
-@settings(max_examples=15)
 def test_checkpointing_changes_neither_value_nor_gradient(circuit, bond, seed):
     generator = source(seed)
     amplitudes = random_product(2, circuit.num_sites, DOUBLE, generator)
@@ -326,7 +320,6 @@ def test_checkpointing_changes_neither_value_nor_gradient(circuit, bond, seed):
 
 
 @given(circuit=circuits(max_sites=6), seed=SEEDS)
-@settings(max_examples=15)
 def test_a_circuit_is_undone_by_its_inverse(circuit, seed):
     state = random_mps(circuit.num_sites, 3, batch_size=2, dtype=DOUBLE, generator=source(seed))
     back = apply_circuit(apply_circuit(state, circuit), circuit.inverse())
@@ -338,7 +331,6 @@ def test_a_circuit_is_undone_by_its_inverse(circuit, seed):
     seed=SEEDS,
     one=st.booleans(),
 )
-@settings(max_examples=15)
 def test_operators_give_the_dense_result_for_one_or_one_for_each(state, seed, one):
     generator = source(seed)
     bonds = [

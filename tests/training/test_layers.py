@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 import mpsheads
 from mpsheads.heads import DenseHead, MPSProjectionHead, ReferenceHead
 from mpsheads.training import TrainingConfig, TrainingData, read_checkpoint, train
-from mpsheads.transformers import MPSHeadModel
+from tests.later import Later
+
+transformers = Later("transformers")
+hf = Later("mpsheads.transformers")
 
 WIDTH, LAYERS = 16, 3
 WORDS = ["cat", "dog", "rain", "sun", "bread", "sea", "tree", "moon", "why"]
@@ -36,10 +38,10 @@ def bert(tmp_path_factory):
         folder = tmp_path_factory.mktemp("bert")
         vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
         (folder / "vocab.txt").write_text("\n".join(vocabulary))
-        BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+        transformers.BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            config = BertConfig(
+            config = transformers.BertConfig(
                 vocab_size=len(vocabulary),
                 hidden_size=WIDTH,
                 num_hidden_layers=LAYERS,
@@ -50,7 +52,7 @@ def bert(tmp_path_factory):
                 hidden_dropout_prob=dropout,
                 attention_probs_dropout_prob=dropout,
             )
-            BertModel(config).save_pretrained(folder)
+            transformers.BertModel(config).save_pretrained(folder)
         return folders.setdefault(dropout, folder)
 
     return make
@@ -64,7 +66,7 @@ def new_model(bert):
         head = kind
         if isinstance(kind, str):
             head = HEADS[kind](torch.Generator().manual_seed(seed))
-        return MPSHeadModel.from_encoder(bert(dropout), head, trainable_layers=layers, **options)
+        return hf.MPSHeadModel.from_encoder(bert(dropout), head, trainable_layers=layers, **options)
 
     return make
 
@@ -282,7 +284,7 @@ def test_the_loss_of_minilm_falls_on_real_pairs(shared, tmp_path):
     mined = (rows[:, None] + torch.tensor([1, 2, 3, 4, 5])) % 32
     data = TrainingData(queries, documents, rows[:, None].repeat(1, 2), mined)
     head = DenseHead(384, 32, generator=torch.Generator().manual_seed(0))
-    model = MPSHeadModel.from_encoder(folder, head, trainable_layers=1, max_length=16)
+    model = hf.MPSHeadModel.from_encoder(folder, head, trainable_layers=1, max_length=16)
     config = TrainingConfig(
         epochs=3, batch_size=8, learning_rate=3e-4, loss="paper", hard_negatives=5
     )
