@@ -24,6 +24,7 @@ TORCH_STAMP := $(STAMPS)/$(subst /,_,$(TORCH))
 
 export HF_HUB_OFFLINE = 1
 export NO_MKDOCS_2_WARNING = 1
+unexport PYTHONDONTWRITEBYTECODE  # test workers and the processes they start read what is compiled
 
 .DEFAULT_GOAL := help
 .PHONY: bench demo test test-quick lint format docs clean help

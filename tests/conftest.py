@@ -20,6 +20,13 @@ settings.load_profile("mpsheads")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a file that is slow as a whole before it is imported."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.slow" in collection_path.read_text() or None
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()

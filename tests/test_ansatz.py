@@ -44,6 +44,7 @@ def pairs(circuit):
     return [op.sites for op in circuit if len(op.sites) == 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sites", [1, 2, 5])
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize(
@@ -103,6 +104,7 @@ def test_ghz_makes_two_equal_amplitudes(n_sites):
     assert_close(dense_unitary(ghz(n_sites))[:, 0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_sites", [1, 2, 5])
 def test_qaoa_layers_are_exponentials_of_the_ring_and_the_field(n_sites):
     circuit = qaoa_ring(n_sites, 2)
@@ -122,6 +124,7 @@ def test_qaoa_layers_are_exponentials_of_the_ring_and_the_field(n_sites):
     assert_close(dense_unitary(circuit)[:, 0], vector)
 
 
+@pytest.mark.slow
 def test_trotter_steps_converge_with_the_square_of_their_length():
     hamiltonian = -0.8 * pauli_sum(4, "ZZ") - 1.3 * pauli_sum(4, "X")
     exact = torch.linalg.matrix_exp(-0.6j * hamiltonian)

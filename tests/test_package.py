@@ -120,6 +120,7 @@ def test_no_modules_import_each_other_in_a_circle():
     assert circles(edges) == []
 
 
+@pytest.mark.slow
 def test_modules_and_functions_stay_short():
     long = []
     for path in MODULES:

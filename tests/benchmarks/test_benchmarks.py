@@ -12,6 +12,8 @@ from torch.testing import assert_close
 
 from mpsheads.heads import ReferenceHead
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
 

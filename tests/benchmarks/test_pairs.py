@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 SIZES = ["--sites", "6", "--bond", "3", "--queries", "2", "--documents", "5", "--matmul", "16"]
 ROUNDS = ["--repeats", "2", "--warmup", "0", "--peer-pairs", "3"]

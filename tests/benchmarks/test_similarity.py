@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 SIZES = ["--queries", "3", "--documents", "150", "--numbers", "12", "--few", "7"]
 

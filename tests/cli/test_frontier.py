@@ -38,6 +38,7 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     assert {Path(file).name for file in report["files"]} >= names
 
 
+@pytest.mark.slow
 def test_what_is_printed_holds_the_front_and_how_to_follow_it(command, texts):
     ran = command(*texts, "--method", "mps", "--size", "16", "--bits", "8", "--budget", "16")
     assert ran.code == 0
@@ -57,6 +58,7 @@ def test_the_report_alone_needs_no_model_and_no_data(command, texts, monkeypatch
     assert "There is no file of results" in fails(*alone, "--output", "nowhere")
 
 
+@pytest.mark.slow
 def test_without_training_what_is_fitted_to_the_documents_is_left(command, fails, texts, beir):
     (beir / "qrels" / "train.tsv").unlink()
     message = fails(*texts)

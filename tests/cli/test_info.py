@@ -65,6 +65,7 @@ def test_a_saved_head_is_described(command, saved):
     assert "root mean square" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [DenseHead(FEATURES, 6), PCAHead(FEATURES, 6).fit(AXES), TruncationHead(FEATURES, 6)],
@@ -77,6 +78,7 @@ def test_every_kind_is_described_and_says_what_it_leaves_out(command, alone, hea
     assert f"{head.num_parameters:,}" in command("info", "other").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -96,6 +98,7 @@ def test_every_kind_of_circuit_is_drawn(command, alone, options):
     assert {file.stem for file in Path("f").iterdir()} == {"angles", "entanglement"}
 
 
+@pytest.mark.slow
 def test_the_documents_of_a_collection_are_encoded(command, saved, beir, model_folder):
     options = ["--dataset", beir, "--encoder", model_folder, "--figures", "f", "--json"]
     report = command("info", "my-head", *options).json["head"]

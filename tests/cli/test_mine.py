@@ -89,6 +89,7 @@ def texts(beir, model_folder):
     return ["--dataset", beir, "--encoder", model_folder]
 
 
+@pytest.mark.slow
 def test_a_head_is_trained_on_the_triples(command, data, texts, monkeypatch):
     command("mine", *data, "--count", "3", "--output", "t.tsv")
     nothing_mined = "mpsheads.training.loop.mine_hard_negatives"
@@ -167,6 +168,7 @@ def test_msmarco_trains_by_its_id(command, beir, model_folder, monkeypatch):
     assert ran.json["dataset"] == name
 
 
+@pytest.mark.slow
 def test_real_pairs_get_hard_negatives_by_words(command, shared):
     options = ["--by", "bm25", "--no-filter", "--json"]
     folder = shared / "data" / "cranfield"

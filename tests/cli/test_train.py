@@ -52,6 +52,7 @@ def test_the_report_says_what_was_trained_on_what(command, data):
     assert json.loads(Path("out/dense/config.json").read_text())["head"] == "dense"
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(command, data):
     for folder, seed in {"a": 1, "b": 1, "c": 2}.items():
         command("train", *data, *QUICK, "--output", folder, "--seed", seed)
@@ -59,6 +60,7 @@ def test_the_seed_decides_everything(command, data):
     assert not torch.equal(weights("a")["angles"], weights("c")["angles"])
 
 
+@pytest.mark.slow
 def test_validation_takes_the_split_dev_if_there_is_one(command, beir, model_folder):
     (beir / "qrels" / "test.tsv").rename(beir / "qrels" / "dev.tsv")
     options = ["--dataset", beir, "--encoder", model_folder, *QUICK, "--json"]
@@ -69,6 +71,7 @@ def test_validation_takes_the_split_dev_if_there_is_one(command, beir, model_fol
     assert report["validation"]["on"] == "tiny/train"
 
 
+@pytest.mark.slow
 def test_validation_takes_another_split_and_pool(command, data, beir):
     options = ["train", *data, *QUICK, "--json", "--validation"]
     every = command(*options, f"{beir}:test", "--output", "a").json
@@ -87,6 +90,7 @@ def test_a_saved_head_is_trained_on(command, data):
     assert 0 < change < 0.1
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_weights(command, data, monkeypatch):
     options = ["train", *data, "--epochs", "3", "--batch-size", "8", "--output"]
     command(*options, "whole")

@@ -7,6 +7,8 @@ import pytest
 from mpsheads import ansatz, heads, interop, mps
 from tests.docs.pages import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGES = ROOT / "docs" / "api"
 WHOLE = ("ansatz", "encodings", "experiments", "plotting", "retrieval", "similarity", "training")
 

@@ -3,10 +3,13 @@
 import re
 import shlex
 
+import pytest
 from typer.main import get_command
 
 from mpsheads.cli.app import app
 from tests.docs.pages import PAGES, ROOT, blocks
+
+pytestmark = pytest.mark.slow
 
 COMMANDS = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
 FLAGS = {

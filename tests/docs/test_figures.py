@@ -10,6 +10,8 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT
 
+pytestmark = pytest.mark.slow
+
 FIGURES = ROOT / "docs" / "figures"
 
 
@@ -47,7 +49,6 @@ runpy.run_path(str(ROOT / "docs" / "figures" / "draw_tutorial.py"))["draw_all"](
 """
 
 
-@pytest.mark.slow
 def test_the_tutorial_prints_what_it_shows_and_its_figures_are_drawn(tmp_path):
     """In a process of its own, where types are not checked, it takes half as long."""
     command = [sys.executable, "-c", TUTORIAL, str(tmp_path)]

@@ -22,6 +22,8 @@ from mpsheads.mps import (
 from mpsheads.mps.gates import unitary
 from mpsheads.mps.heisenberg import evolve_observable, pauli_string
 
+pytestmark = pytest.mark.slow
+
 PAULIS = torch.tensor(
     [[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]],
     dtype=torch.complex128,

@@ -6,15 +6,14 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks, run_page
 
-SLOW = {"sentence-transformers", "train-on-my-pairs", "export"}
+pytestmark = pytest.mark.slow
 
 
 def pages():
     """The pages with Python, named by their paths; tests of figures run the tutorial."""
     for page in PAGES:
         if page.parent.name != "tutorials" and any(kind == "python" for kind, _ in blocks(page)):
-            marks = [pytest.mark.slow] if page.stem in SLOW else []
-            yield pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks)
+            yield pytest.param(page, id=str(page.relative_to(ROOT)))
 
 
 @pytest.mark.parametrize("page", list(pages()))

@@ -32,6 +32,8 @@ from mpsheads.mps import (
 from tests.docs.pages import ROOT
 from tests.later import Later
 
+pytestmark = pytest.mark.slow
+
 qtn = Later("quimb.tensor")
 X, Z = np.array([[0, 1], [1, 0j]]), np.diag([1, -1 + 0j])
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.py"))
 
 
@@ -45,7 +47,6 @@ def test_the_quickstart(run):
     }
 
 
-@pytest.mark.slow
 def test_a_head_in_a_sentence_transformer(run):
     assert run("sentence_transformer").splitlines() == ["Cats purr when content.", "True"]
 

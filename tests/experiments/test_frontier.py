@@ -225,6 +225,7 @@ class TestExperiment:
             plan(methods=("mps",), untrained=True, train=None)
 
 
+@pytest.mark.slow
 def test_the_figure_is_drawn_and_the_page_has_all_rows(tmp_path):
     lines = made_lines()
     table = frontier_table(lines)

@@ -35,6 +35,7 @@ def written(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_the_report_says_what_was_run_and_draws_what_varies(written):
     text = (written / "report.md").read_text()
     assert "- Tests: mini/a (30 queries), mini/b (45 queries)\n- Versions: mpsheads 1.2\n" in text
@@ -65,6 +66,7 @@ def test_the_same_results_give_the_same_files(tmp_path):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_gives_a_report_that_says_what_is_not_compared(tmp_path):
     left = [
         line
@@ -95,6 +97,7 @@ def test_one_query_and_one_seed_give_a_report(tmp_path):
     assert re.search(r"no difference is shown at .*a single query, no test\)", text)
 
 
+@pytest.mark.slow
 def test_each_measure_and_training_collection_has_its_own_table(tmp_path):
     lines = results("dense", size=16) + results("mps", size=8) + results("mps")
     lines += [line | {"measure": "R@100"} for line in lines]

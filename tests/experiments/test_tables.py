@@ -94,6 +94,7 @@ def test_a_single_query_has_no_p_value_and_no_effect_size():
     assert (compare(a, b).p_queries, compare(a, b).effect_size) == (None, None)
 
 
+@pytest.mark.slow
 def test_under_chance_alone_p_values_below_5_percent_are_about_5_percent():
     tests = {"t": 12, "u": 12}
     rows = [only(results(f"m{i}", seeds=1, tests=tests, noise=0.0)) for i in range(60)]

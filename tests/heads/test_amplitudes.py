@@ -62,6 +62,7 @@ def test_fitted_to_pairs_it_keeps_what_they_share(generator):
         assert head.fit(documents)(normalize(turn[:3])).norm(dim=1).max() < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 13, 32, 47, 64, 96])
 def test_a_budget_is_filled_and_more_bytes_keep_more(size, generator):
     x = embeddings(400, 96, generator)
@@ -95,6 +96,7 @@ def test_layouts_take_the_fewest_bits_of_most_features():
         MPSProjectionHead.for_bytes(384, 7)
 
 
+@pytest.mark.slow
 def test_codes_rank_as_what_they_stand_for(generator, tmp_path):
     x = embeddings(2500, 48, generator)
     head = MPSProjectionHead.for_bytes(48, 12, generator=generator).fit(x).eval()

@@ -64,6 +64,7 @@ def test_it_is_the_product_of_its_rotations(
     assert_close(mixing(x).norm(dim=1), x.norm(dim=1))
 
 
+@pytest.mark.slow
 @given(
     features=st.integers(2, 9),
     layers=st.integers(1, 6),
@@ -146,6 +147,7 @@ def test_fit_takes_the_pair_of_largest_gain_and_turns_pairs_to_their_axes(featur
         assert after[first, second].abs() < 1e-9 * c.abs().max()
 
 
+@pytest.mark.slow
 @given(features=st.integers(3, 24), seed=st.integers(0, 99))
 def test_each_layer_gathers_more_in_what_is_kept(features, seed):
     c, kept = covariance(features, torch.Generator().manual_seed(seed)), 1 + features // 3

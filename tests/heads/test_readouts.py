@@ -20,6 +20,7 @@ def heads(generator, features=48, out=16, **given):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [{}, {"depth": 3, "bond_dim": 2, "out": 4}])
 def test_a_direction_is_that_of_all_expectation_values(given, generator):
     probability, direction = heads(generator, **given)

@@ -22,6 +22,7 @@ SAVED = Path(__file__).with_name("saved")
 REMOVED = {path.name for path in SAVED.iterdir() if path.name.startswith("removed")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({path.name for path in SAVED.iterdir()} - REMOVED))
 def test_heads_of_the_version_before_load_and_give_the_same_vectors(name, tmp_path):
     head = load_head(SAVED / name)

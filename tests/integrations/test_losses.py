@@ -8,6 +8,8 @@ from mpsheads import log_fidelity
 from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
 from tests.later import Later
 
+pytestmark = pytest.mark.slow
+
 evaluation = Later("sentence_transformers.sentence_transformer.evaluation")
 losses = Later("sentence_transformers.sentence_transformer.losses")
 ours = Later("mpsheads.sentence_transformers")

@@ -7,9 +7,8 @@ from mpsheads import log_fidelity
 from tests.integrations.tiny import QUERIES, TEXTS
 from tests.later import Later
 
+pytestmark = pytest.mark.slow
 datasets = Later("datasets")
-
-pytestmark = pytest.mark.slow  # importing `mteb` takes seconds
 mteb = Later("mteb")
 ours = Later("mpsheads.mteb")
 

@@ -15,6 +15,8 @@ from mpsheads import DenseHead, MPSProjectionHead, log_fidelity
 from tests.integrations.tiny import FEATURES, HEADS, TEXTS
 from tests.later import Later
 
+pytestmark = pytest.mark.slow
+
 st = Later("sentence_transformers")
 base_modules = Later("sentence_transformers.base.modules")
 modules = Later("sentence_transformers.sentence_transformer.modules")

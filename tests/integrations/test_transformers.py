@@ -9,6 +9,8 @@ from mpsheads import MPSProjectionHead
 from tests.integrations.tiny import FEATURES, HEADS, TEXTS
 from tests.later import Later
 
+pytestmark = pytest.mark.slow
+
 transformers = Later("transformers")
 architectures = Later("transformers.models")
 hf = Later("mpsheads.transformers")

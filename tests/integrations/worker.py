@@ -20,12 +20,12 @@ from mpsheads import MPSProjectionHead
 from mpsheads.sentence_transformers import add_head, head_similarity
 from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
 
-STEPS, SAVED = 6, 3
+STEPS, SAVED = 4, 2
 compared: set[tuple[int, int]] = set()  # how many queries with how many documents
 
 
 def train(encoder: str, output: Path, checkpoint: str | None = None) -> SentenceTransformer:
-    """Train six steps, the whole model, with dropout; or the last three from a checkpoint."""
+    """Train four steps, the whole model, with dropout; or the last two from a checkpoint."""
     torch.manual_seed(0)
     model = add_head(SentenceTransformer(encoder, device="cpu"), MPSProjectionHead(FEATURES, 16))
     similarity = head_similarity(model)

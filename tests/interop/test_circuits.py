@@ -16,6 +16,8 @@ from mpsheads.mps import Circuit, gates
 from tests.later import Later
 from tests.strategies import circuits, dense_circuit
 
+pytestmark = pytest.mark.slow
+
 qiskit = Later("qiskit")
 qtn = Later("quimb.tensor")
 library = Later("qiskit.circuit.library")

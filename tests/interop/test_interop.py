@@ -15,6 +15,8 @@ from mpsheads.interop import from_quimb, from_tensornetwork, to_quimb, to_tensor
 from mpsheads.mps import MPS, fidelity_matrix, log_norm, product_state, random_mps, to_dense
 from tests.later import Later
 
+pytestmark = pytest.mark.slow
+
 qtn = Later("quimb.tensor")
 tn = Later("tensornetwork")
 

@@ -78,6 +78,7 @@ def test_fixed_matrices_of_one_rank_are_computed_together(generator):
     assert {tensor.dtype for tensors in factors.values() for tensor in tensors} == {torch.complex64}
 
 
+@pytest.mark.slow
 @given(circuit=ANY)
 def test_a_circuit_and_its_inverse_are_the_identity(circuit):
     assert circuit.inverse().inverse() == circuit
@@ -88,6 +89,7 @@ def test_a_circuit_and_its_inverse_are_the_identity(circuit):
     assert_close(product, basis_columns(circuit.num_sites), atol=1e-12, rtol=0)
 
 
+@pytest.mark.slow
 @given(first=circuits(3, 6), second=circuits(3, 6))
 def test_a_sum_applies_the_second_after_the_first_with_parameters_side_by_side(first, second):
     first, second = first.on(range(first.num_sites), 3), second.on(range(second.num_sites), 3)
@@ -162,6 +164,7 @@ EVERY = Circuit(
 EVERY = EVERY + EVERY.inverse()
 
 
+@pytest.mark.slow
 def test_factors_can_be_vmapped_over_parameters_and_differentiated(generator):
     shape = (3, EVERY.num_parameters)
     parameters = torch.randn(shape, dtype=torch.float64, generator=generator)
@@ -183,6 +186,7 @@ def test_factors_can_be_vmapped_over_parameters_and_differentiated(generator):
     assert_close(per_sample[0], expected)
 
 
+@pytest.mark.slow
 def test_factors_and_matrices_follow_the_device_of_the_parameters():
     parameters = torch.zeros(2, EVERY.num_parameters, device="meta")
     for _ in range(2):  # the second time from what the first has kept

@@ -37,6 +37,7 @@ def random_pair(n_sites, bonds, sizes, dtype, seed, phys_dim=2):
     return pair
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 8),
     batch=st.integers(1, 4),
@@ -75,6 +76,7 @@ def test_states_that_cannot_be_paired_are_refused(generator):
         overlap_matrix(three, three, chunk=0)
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 8),
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -98,6 +100,7 @@ def test_matrices_agree_with_dense_vectors(n_sites, sizes, bonds, phys, chunk, d
     assert_close(fidelities, (expected.abs() / norms) ** 2, atol=tolerance(dtype), rtol=0)
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 8),
     bonds=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -143,6 +146,7 @@ def test_more_queries_than_one_block_and_no_states_at_all(generator):
     assert log_fidelity_matrix(queries[:0], documents[:0]).shape == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
 def test_all_pairs_of_512_sites_neither_overflow_nor_underflow(dtype, generator):
     states = random_mps(512, 2, batch_size=3, dtype=dtype, generator=generator)
@@ -170,6 +174,7 @@ def test_sizes_that_fall_fast_are_rescaled_often_enough(small):
     assert_close(log_fidelity(both[:1], both[1:])[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 @pytest.mark.parametrize("function", [overlap_matrix, log_fidelity_matrix])
 def test_gradients_of_matrices_agree_with_finite_differences(function, dtype):
@@ -196,6 +201,7 @@ def test_gradients_of_pairs_agree_with_finite_differences(function):
     assert torch.autograd.gradcheck(value, inputs, fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function",
     [

@@ -49,6 +49,7 @@ def test_density_matrices_of_any_sites_agree_with_the_oracle(case, bond, phys, d
     assert torch.linalg.eigvalsh(found.to(torch.complex128)).min() > -tolerance(dtype)
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 8),
     bond=st.integers(1, 6),
@@ -76,6 +77,7 @@ def test_sites_of_different_dimensions(generator):
     assert_close(reduced_density_matrix(state, (2, 0)), expected)
 
 
+@pytest.mark.slow
 def test_long_chains_keep_unit_trace_in_single_precision(generator):
     state = random_mps(512, 3, dtype=torch.complex64, generator=generator)
     quiet = MPS(tuple(site / 7 for site in state.sites), state.log_norm)

@@ -49,6 +49,7 @@ def test_adjoints_have_a_dagger():
     assert drawn == [("iSWAP†", "iSWAP†"), ("H",), (CONTROL, "P†"), ("S",), ("S†",)]
 
 
+@pytest.mark.slow
 @given(circuit=ANY, width=st.integers(30, 200))
 def test_lines_fit_and_hold_every_symbol_once(circuit, width):
     text = circuit.draw(width)

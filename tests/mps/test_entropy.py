@@ -40,6 +40,7 @@ def padded(state, extra, generator):
     return MPS(tuple(sites), state.log_norm)
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(2, 8),
     bond=st.integers(1, 6),
@@ -73,6 +74,7 @@ def test_schmidt_values_and_entropies_agree_with_the_oracle(
             assert_close(renyi_entropy(state, alpha, cut)[k].double(), entropies[k, cut].double())
 
 
+@pytest.mark.slow
 @given(case=chosen_sites(most=6), bond=st.integers(1, 5), seed=st.integers(0, 1000))
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex64])
 def test_the_purity_of_any_sites_agrees_with_the_oracle_and_with_its_complement(
@@ -157,6 +159,7 @@ def test_a_single_site_has_no_bond():
     assert_close(purity(state, 0), torch.ones(3))
 
 
+@pytest.mark.slow
 def test_512_sites_in_single_precision(generator):
     state = random_mps(512, 2, dtype=torch.float32, generator=generator)
     quiet = MPS(tuple(site / 9 for site in state.sites), state.log_norm)
@@ -164,6 +167,7 @@ def test_512_sites_in_single_precision(generator):
     assert_close(purity(quiet, range(100, 400)), purity(state, range(100, 400)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["w", "padded"])
 def test_gradients_agree_with_finite_differences_wherever_they_start(kind, generator):
     dtype = torch.complex128

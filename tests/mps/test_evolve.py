@@ -46,6 +46,7 @@ from tests.strategies import (
 DOUBLE = torch.complex128
 
 
+@pytest.mark.slow
 @given(
     circuit=circuits(),
     batch=st.integers(1, 3),
@@ -222,6 +223,7 @@ def narrow_between(low, high, generator):
     return MPS(tuple(sites), torch.zeros(2, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_gates_that_need_gradients_have_full_rank_and_gradients_where_they_are_zero(generator):
     state = random_mps(3, 2, dtype=DOUBLE, generator=generator)
     matrix = CONTROLLED.to(DOUBLE).requires_grad_()
@@ -258,6 +260,7 @@ def test_controlled_gates_at_any_distance_may_be_truncated(generator):
             assert_close(cut.discarded_weight[i], dropped, atol=1e-10, rtol=0)
 
 
+@pytest.mark.slow
 @given(
     circuit=circuits(max_sites=7),
     batch=st.integers(1, 3),
@@ -298,6 +301,7 @@ def test_circuits_truncated_below_are_no_worse_than_their_bound(circuit, bond, s
         assert state.fidelity_bound[i] <= oracle.fidelity(vector, expected) + 1e-7
 
 
+@pytest.mark.slow
 @given(circuit=circuits(max_sites=6), bond=st.sampled_from([None, 2]), seed=SEEDS)
 def test_checkpointing_changes_neither_value_nor_gradient(circuit, bond, seed):
     generator = source(seed)

@@ -70,6 +70,7 @@ def test_factors_contract_to_the_matrix_with_the_rank_that_it_has(family, genera
         assert int((values > 1e-9).sum()) == bond
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [name for name in FAMILIES if FAMILIES[name].num_parameters])
 def test_gradients_of_matrix_and_factors_agree_with_finite_differences(family, generator):
     for scale in (0.0, 1.0):  # also at the identity

@@ -36,6 +36,7 @@ def expectation(vector, string):
     return torch.vdot(vector, moved).real
 
 
+@pytest.mark.slow
 @given(circuit=circuits(max_sites=5), seed=st.integers(0, 1000), data=st.data())
 def test_the_heisenberg_picture_is_the_schroedinger_picture(circuit, seed, data):
     """Complex input qubits, strings with Y, gates on one, two and three sites."""
@@ -74,6 +75,7 @@ def test_a_pauli_string_is_one_entry_among_all_strings():
     assert_close(dense, torch.eye(16)[[3, 3]])
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences_also_at_the_identity(generator):
     circuit = staircase(3, 2)
     angles = 3 * torch.rand(3, 1, 2, dtype=torch.float64, generator=generator)

@@ -21,6 +21,7 @@ MIXED = Circuit(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("circuit", [brickwork(6, 2), staircase(6, 2), MIXED])
 @pytest.mark.parametrize("shared", [True, False])
 def test_one_site_values_agree_with_the_evolved_states(circuit, shared, generator):
@@ -44,6 +45,7 @@ def test_strings_on_named_sites_agree_with_the_evolved_states(generator):
         assert_close(column, expectation(state, letters).real)
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences(generator):
     circuit = brickwork(4, 1)
     amplitudes = random_product(2, 4, torch.complex128, generator).requires_grad_()
@@ -55,6 +57,7 @@ def test_gradients_agree_with_finite_differences(generator):
     )
 
 
+@pytest.mark.slow
 def test_a_long_chain_needs_few_forms_of_cones(generator):
     circuit = brickwork(64, 2)
     amplitudes = random_product(2, 64, torch.complex64, generator)

@@ -126,6 +126,7 @@ def test_zero_columns_and_zero_padding_leave_the_gradient_of_qr_right(padding, d
     assert gradcheck(product, (block,), fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DOUBLE)
 @pytest.mark.parametrize("values", REPEATED.values(), ids=REPEATED)
 @pytest.mark.parametrize("with_factor", [True, False])

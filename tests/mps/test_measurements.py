@@ -83,6 +83,7 @@ def smooth_values(name, *tensors):
     return real(compute(MPS.unchecked(tensors, tensors[0].real.new_zeros(2))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SMOOTH, *WITHOUT_A_CHECK])
 def test_gradients_agree_with_finite_differences_also_from_product_states(name, generator):
     amplitudes = torch.randn(2, 3, 2, dtype=torch.complex128, generator=generator)

@@ -29,6 +29,7 @@ def dense_sum(terms):
     return sum(value * oracle.pauli_matrix(string) for string, value in terms)
 
 
+@pytest.mark.slow
 @given(case=sums())
 def test_pauli_sums_agree_with_the_oracle_also_with_repeated_strings(case):
     n_sites, terms = case

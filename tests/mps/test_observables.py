@@ -44,6 +44,7 @@ def hermitian(levels, generator):
     return (matrix + matrix.mH) / 2
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 8),
     bond=st.integers(1, 5),
@@ -173,6 +174,7 @@ def test_expectations_and_bloch_vectors_are_traces_with_pauli_matrices(generator
             assert_close(expectation(state, letter, site), expected[:, site])
 
 
+@pytest.mark.slow
 def test_512_sites_neither_overflow_nor_underflow():
     angle = torch.full((1, 512), 0.3)
     state = product_state(torch.stack([angle.cos(), angle.sin()], dim=-1) * 5)

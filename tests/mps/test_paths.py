@@ -44,6 +44,7 @@ def test_einsum_equals_torchs_for_any_lengths_one_included(sizes, seed, subscrip
     assert_close(einsum(subscripts, *operands), torch.einsum(subscripts, *operands))
 
 
+@pytest.mark.slow
 def test_a_contraction_is_differentiated_mapped_and_compiled(generator):
     operands = [x.requires_grad_() for x in operands_of(TRANSFER, generator)]
     assert torch.autograd.gradcheck(lambda *x: einsum(TRANSFER, *x), operands)

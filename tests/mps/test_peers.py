@@ -12,6 +12,8 @@ from mpsheads.ansatz import brickwork, ghz, qaoa_ring, qft, trotter_ising
 from mpsheads.mps import Truncation, apply_circuit, basis_state, to_dense
 from tests.strategies import dense_circuit, source
 
+pytestmark = pytest.mark.slow
+
 N_SITES = 8
 
 

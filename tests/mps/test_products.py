@@ -56,6 +56,7 @@ def test_every_gate_that_is_rotations_is_the_rotations(family, generator):
         assert_close(rotated(string, circuit, parameters)[:, 0], slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("components", [2, 3])
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
 def test_expectations_in_product_states_are_sums_over_strings(components, width, generator):

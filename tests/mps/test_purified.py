@@ -35,6 +35,7 @@ def hermitian(levels, generator):
     return (matrix + matrix.mH) / 2
 
 
+@pytest.mark.slow
 @given(
     case=chosen_sites(most=4),
     bond=st.integers(1, 5),
@@ -90,6 +91,7 @@ def test_part_of_a_ghz_state_is_an_even_mixture():
     assert_close(mixed_fidelity(rho, ghz_state(3, dtype=torch.float64)).item(), 0.5)
 
 
+@pytest.mark.slow
 def test_far_apart_sites_of_long_chains(generator):
     state = random_mps(512, 3, dtype=torch.float64, generator=generator)
     quiet = MPS(tuple(site / 7 for site in state.sites), state.log_norm)

@@ -66,6 +66,7 @@ def test_samples_have_the_distribution_of_the_state(n_sites, phys, dtype):
         assert surprise(counts, 20_000 * p) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
 def test_measured_sites_have_the_marginal_distribution_whatever_their_order(dtype):
     state = random_mps(6, 3, dtype=dtype, generator=seeded(3))
@@ -104,6 +105,7 @@ def test_impossible_outcomes_are_never_drawn():
     assert sampling._choose(smallest, torch.tensor([0.9])).tolist() == [1]
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 6),
     bond=st.integers(1, 5),
@@ -137,6 +139,7 @@ def test_log_probabilities_of_long_chains_and_of_what_cannot_happen():
     assert grad.isfinite().all()
 
 
+@pytest.mark.slow
 @given(case=chosen_sites(), bond=st.integers(1, 5), dtype=st.sampled_from(DTYPES), data=st.data())
 def test_projections_agree_with_the_oracle(case, bond, dtype, data):
     n_sites, sites = case
@@ -193,6 +196,7 @@ def test_the_bound_on_the_fidelity_stays_one_through_a_projection(generator):
     assert_close(project(exact, outcomes).truncation_angle, torch.zeros(40, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_long_chains_are_sampled_and_measured(generator):
     state = random_mps(512, 2, batch_size=2, dtype=torch.float32, generator=generator)
     quiet = MPS(tuple(site / 9 for site in state.sites), state.log_norm)

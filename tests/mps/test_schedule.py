@@ -42,6 +42,7 @@ def events(circuit, found, reverse=False):
     return by_site, depth
 
 
+@pytest.mark.slow
 @given(circuit=circuits(), rank=RANKS, reverse=st.booleans())
 def test_every_site_meets_its_gates_in_the_order_of_the_circuit(circuit, rank, reverse):
     found = layers(circuit, factors_of(circuit), rank, reverse)

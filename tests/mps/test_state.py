@@ -151,6 +151,7 @@ def test_joining_states_that_differ_is_refused():
         concatenate([*[random_mps(3, 2)] * 2, random_mps(3, 2, dtype=torch.complex128)])
 
 
+@pytest.mark.slow
 @given(state=states(max_batch=4), data=st.data())
 def test_any_index_takes_the_states_and_all_their_records(state, data):
     if state.n_sites > 1:

@@ -64,6 +64,7 @@ FUNCTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_free_functions_can_be_vmapped_and_differentiated(name, start, fixed, generator):
     shape = (3, CIRCUIT.num_parameters)

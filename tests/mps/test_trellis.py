@@ -59,6 +59,7 @@ def test_contractions_of_the_ring_agree_with_every_word(shape, seed):
     assert_close(cold, exact, atol=0.02, rtol=0.02)
 
 
+@pytest.mark.slow
 @given(shape=st.sampled_from([(4, 1, 1), (5, 2, 2), (6, 3, 1)]), seed=st.integers(0, 99))
 def test_the_path_found_is_the_nearest_word(shape, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -12,6 +12,8 @@ from mpsheads.mps import Circuit
 from mpsheads.mps.gates import FAMILIES
 from mpsheads.plotting import draw_circuit, draw_circuit_on, draw_head
 
+pytestmark = pytest.mark.slow
+
 EVERY = Circuit(
     3,
     [(name, tuple(range(family.num_sites))) for name, family in FAMILIES.items()]

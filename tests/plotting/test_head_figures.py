@@ -28,6 +28,8 @@ from mpsheads.plotting import (
     entropy_profile,
 )
 
+pytestmark = pytest.mark.slow
+
 LIMITS = torch.tensor([1.0, 1.0, 0.0] * 8 + [1.0, 1.0])
 
 

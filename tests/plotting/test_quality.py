@@ -19,6 +19,8 @@ from mpsheads.plotting import (
 )
 from mpsheads.plotting.style import colour_of
 
+pytestmark = pytest.mark.slow
+
 
 def point(method, size, mean, **more):
     return QualityPoint(method, size, mean, (mean - 0.02, mean + 0.02), **more)

@@ -87,6 +87,7 @@ def test_kinds_and_settings_do_not_mix(counting, tmp_path: Path) -> None:
     assert not torch.allclose(documents, short)
 
 
+@pytest.mark.slow
 def test_a_run_that_died_goes_on_where_it_stopped_with_the_same_bits(
     counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def _documents(**options):
     return {k: v for c in docstring_collection(**options).values() for k, v in c.documents.items()}
 
 
+@pytest.mark.slow
 def test_a_real_collection_pairs_each_summary_with_the_rest_of_its_docstring(real):
     assert sum(len(real[split].documents) for split in SPLITS) > 200
     for split in SPLITS:

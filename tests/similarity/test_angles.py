@@ -77,6 +77,7 @@ def test_opposite_ends_give_a_finite_value_and_gradient(width, pairwise):
     assert zero.grad.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [5, 6])
 def test_gradients_agree_with_finite_differences(width):
     zq, zd = (angles(3, width, seed).requires_grad_() for seed in (0, 1))

@@ -33,6 +33,7 @@ def test_the_best_are_those_of_a_stable_sort(k, levels, seed):
     assert_close(found, by_sorting(scores, k))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [None, 8, 2])
 def test_many_documents_of_like_similarity_come_block_by_block(bits):
     zq, zd = angles(300, 3, 0), angles(16500, 3, 1)

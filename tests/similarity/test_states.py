@@ -22,6 +22,7 @@ def by_dense_vectors(a, b):
     return torch.stack([torch.stack([oracle.fidelity(q, d) for d in right]) for q in left])
 
 
+@pytest.mark.slow
 @given(
     n_sites=st.integers(1, 7),
     bond=st.sampled_from([1, 2, 4]),
@@ -75,6 +76,7 @@ def test_unpacked_states_are_packed_to_the_same_vectors(bond):
     assert_close(overlap, torch.ones(3, dtype=torch.float64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bond", [1, 2])
 def test_gradients_agree_with_finite_differences(bond):
     zq, zd = (pack_state(states(2, bond, 2, seed)).requires_grad_() for seed in (0, 1))

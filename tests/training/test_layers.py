@@ -130,6 +130,7 @@ def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, da
     assert_close(loss, total / 20, rtol=1e-5, atol=0)  # float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "loss"), [("mps", "paper"), ("dense", "contrastive")])
 def test_the_last_layers_and_the_head_learn_and_nothing_else(kind, loss, new_model, data, tmp_path):
     model = new_model(kind, layers=2, dropout=0.0)
@@ -167,6 +168,7 @@ def test_dropout_is_in_trained_layers_alone(layers, alike, new_model, data, tmp_
     assert (abs(losses[0][0]["loss"] - losses[1][0]["loss"]) < 1e-5) is alike
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_in", [1, 2, 3])
 def test_a_killed_and_resumed_run_ends_bit_identical(killed_in, new_model, data, tmp_path):
     def fitted():
@@ -198,6 +200,7 @@ def test_a_killed_and_resumed_run_ends_bit_identical(killed_in, new_model, data,
     assert_close(ends[1], ends[0], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_and_the_folder_holds_model_tokenizer_and_run(
     new_model, data, tmp_path
 ):

@@ -110,13 +110,14 @@ def test_the_papers_loss_of_one_step_is_the_plain_formula(kind, make_data, tmp_p
     assert result.scale == 20.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("loss", ["contrastive", "both", "paper"])
 def test_training_moves_every_parameter_and_lowers_the_loss(kind, loss, make_data, tmp_path):
     head = new_head(kind)
     before = {name: parameter.detach().clone() for name, parameter in head.named_parameters()}
     scale = 7.0 if loss == "paper" else 1.0
-    config = replace(CONFIG, loss=loss, epochs=8, learning_rate=0.03, scale=scale)
+    config = replace(CONFIG, loss=loss, epochs=3, learning_rate=0.03, scale=scale)
     result = train(head, make_data(), config, tmp_path, progress=False)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     for name, parameter in head.named_parameters():
@@ -153,6 +154,7 @@ def test_pairs_without_hard_negatives_are_left_out_of_the_papers_loss(make_data,
         train(new_head(), data, replace(config, batch_size=21), tmp_path / "c", progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "killed_in", "config"),
     [("dense", 1, CONFIG), ("mps", 2, CONFIG), ("reference", 4, CONFIG), ("mps", 3, PAPER)],
@@ -234,6 +236,7 @@ def test_the_folder_holds_the_head_the_metrics_and_the_checkpoint_and_nothing_el
     assert names == {"config.json", "model.safetensors", "metrics.jsonl", "checkpoint.pt"}
 
 
+@pytest.mark.slow
 def test_the_scale_is_trained_and_starts_where_logits_spread_as_the_teachers(make_data, tmp_path):
     data, head = make_data(), new_head("mps")
     still = replace(CONFIG, epochs=1, learning_rate=1e-30, temperature=0.1)
@@ -434,6 +437,7 @@ def test_settings_out_of_range_are_refused(settings, error, message):
         TrainingConfig(**settings)
 
 
+@pytest.mark.slow
 def test_a_fitted_head_trains_at_its_own_rate_also_when_resumed_from_a_new_one(make_data, tmp_path):
     data, config = make_data(), TrainingConfig(epochs=2, batch_size=16)
     fitted = [new_head("mps").fit(data.documents) for _ in range(2)]

@@ -1,5 +1,6 @@
-"""What the core computes compiles into one graph, gradients included; test_compile.py runs it."""
+"""What the core computes compiles into one graph, gradients included."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -75,28 +76,33 @@ def readouts(*sites):
     )
 
 
-for function, arguments, backend in (
-    (exact, (amplitudes, parameters), "aot_eager"),
-    (truncated, (amplitudes, gate), "aot_eager"),
-    (pairs, random_mps(3, 3, **options).sites, "eager"),
-    (
-        readouts,
-        random_mps(3, 2, batch_size=2, dtype=torch.float32, generator=generator).sites,
-        "eager",
-    ),
-):
-    compiled = torch.compile(function, backend=backend, fullgraph=True)
-    inputs = [[x.clone().requires_grad_(backend != "eager") for x in arguments] for _ in "ab"]
+three = random_mps(3, 3, **options)
+single = random_mps(3, 2, batch_size=2, dtype=torch.float32, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "backend"),
+    [
+        (exact, (amplitudes, parameters), "eager"),
+        (truncated, (amplitudes, gate), "aot_eager"),
+        (pairs, three.sites, None),
+        (readouts, single.sites, None),
+    ],
+)
+def test_it_compiles_into_one_graph(function, arguments, backend):
+    compiled = torch.compile(function, backend=backend or "eager", fullgraph=True)
+    inputs = [[x.clone().requires_grad_(backend is not None) for x in arguments] for _ in "ab"]
     values = [f(*x) for f, x in zip((compiled, function), inputs, strict=True)]
     assert_close(*values)
-    if backend != "eager":
+    if backend:
         flat = [v if isinstance(v, tuple) else (v,) for v in values]
         slopes = [
             torch.autograd.grad(sum(part.abs().sum() for part in v), x)
             for v, x in zip(flat, inputs, strict=True)
         ]
         assert_close(*slopes)
-    if function is pairs:
-        less = log_fidelity_matrix(fixed[:1], fixed)
-        compiled = torch.compile(log_fidelity_matrix, backend="eager", fullgraph=True)
-        assert_close(compiled(fixed[:1], fixed), less)
+
+
+def test_one_state_against_many_compiles_too():
+    compiled = torch.compile(log_fidelity_matrix, backend="eager", fullgraph=True)
+    assert_close(compiled(fixed[:1], fixed), log_fidelity_matrix(fixed[:1], fixed))
