@@ -30,6 +30,7 @@ def test_a_collection_is_encoded_with_its_ids(command, beir, model_folder):
     assert_close(queries[:1], encoder.encode(["quantum network number 30"], kind="query"))
 
 
+@pytest.mark.slow
 def test_what_was_encoded_is_evaluated_as_the_texts_are(command, beir, model_folder):
     options = ["--dataset", beir, "--split", "test"]
     command("encode", *options, "--encoder", model_folder, "--output", "o.safetensors")

@@ -142,6 +142,7 @@ def test_the_seed_decides_a_new_head(command, data):
     assert first["measures"] != other["measures"]
 
 
+@pytest.mark.slow
 def test_an_ir_datasets_id_works_as_a_folder_does(command, tmp_path, model_folder):
     import ir_datasets
 

@@ -43,6 +43,7 @@ def alone(vectors):
     return ["--document-vectors", vectors["documents"]]
 
 
+@pytest.mark.slow
 def test_without_a_path_it_tells_versions_device_and_cache(command, tmp_path):
     report = command("info", "--json").json
     assert report["mpsheads"] == mpsheads.__version__

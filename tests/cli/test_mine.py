@@ -15,6 +15,7 @@ def mined_in_python(beir, vectors, **options):
     return mine_triples(embed(load_collection(beir, "train"), None, **files), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["bm25", "encoder", "both"])
 def test_the_file_holds_what_the_library_mines(command, data, beir, vectors, by):
     options = ["--by", by, "--count", "3", "--margin", "0.1", "--skip", "1", "--depth", "20"]

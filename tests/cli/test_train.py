@@ -17,6 +17,7 @@ def weights(folder):
     return load_head(folder).state_dict()
 
 
+@pytest.mark.slow
 def test_a_head_is_trained_validated_and_saved(command, data):
     ran = command("train", *data, "--split", "train", *QUICK, "--out-features", "16")
     assert ran.code == 0

@@ -46,6 +46,7 @@ def test_the_report_says_what_was_run_and_draws_what_varies(written):
         assert ElementTree.parse(written / name).getroot().tag.endswith("svg")
 
 
+@pytest.mark.slow
 def test_every_line_of_a_markdown_table_has_as_many_cells_as_its_heading(written):
     text = (written / "report.md").read_text()
     widths = set()

@@ -223,6 +223,7 @@ def test_names_leave_out_where_a_collection_lies(tmp_path):
     assert name_of(f"{tmp_path}/mini:dl19@all") == "mini/dl19 (all)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "size", "least"),
     [("pq", 8, 0.5), ("opq", 8, 0.6), ("rabitq", 12, 0.7), ("itq", 4, 0.5), ("turboquant", 8, 0.9)],

@@ -99,6 +99,7 @@ def test_gradients_pass_through_the_particle_as_through_the_matrix(generator):
     assert_close(found.view_as(expected), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [10, 11])
 @pytest.mark.parametrize("concrete", [True, False])
 def test_gradients_agree_with_finite_differences(features, concrete, monkeypatch, generator):

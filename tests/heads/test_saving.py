@@ -91,6 +91,7 @@ def edited(folder, saved, **changes):
 CIRCUIT = {"num_sites": 3, "operations": [["ry", [0], 0, False, None]], "values": [0.1]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -60,6 +60,7 @@ def test_every_center_has_isometries_on_both_sides_and_the_vector_stays(state, d
         assert new <= old
 
 
+@pytest.mark.slow
 @given(state=states(min_sites=3), data=st.data())
 def test_a_known_center_moves_and_leaves_the_other_sites_alone(state, data):
     first, second = data.draw(st.tuples(*[st.integers(0, state.n_sites - 1)] * 2))
@@ -175,6 +176,7 @@ def test_angles_of_truncations_add_up_and_weights_too(generator):
     assert (once.truncation_angle > 0.01).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("single", "double"), [DTYPES[:2], DTYPES[2:]])
 @pytest.mark.parametrize("center", [None, 0, 15])
 def test_single_precision_is_as_good_as_double_up_to_1e_5(single, double, center, generator):

@@ -189,6 +189,7 @@ def test_gradients_of_matrices_agree_with_finite_differences(function, dtype):
     assert torch.autograd.gradcheck(value, inputs, fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [overlap, inner_distance, log_fidelity])
 def test_gradients_of_pairs_agree_with_finite_differences(function):
     a, b = random_pair(4, (2, 3), (2, 2), torch.complex128, 5)

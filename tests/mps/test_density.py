@@ -25,6 +25,7 @@ def chosen_sites(draw, max_sites=8, most=4):
     return n_sites, order[: draw(st.integers(1, min(most, n_sites)))]
 
 
+@pytest.mark.slow
 @given(
     case=chosen_sites(),
     bond=st.integers(1, 6),

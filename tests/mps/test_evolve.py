@@ -287,6 +287,7 @@ def test_circuits_truncated_at_the_full_bond_dimension_are_exact(
     assert_close(state.fidelity_bound, torch.ones_like(state.log_norm), atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @given(circuit=circuits(max_sites=7), bond=st.integers(1, 4), seed=SEEDS)
 def test_circuits_truncated_below_are_no_worse_than_their_bound(circuit, bond, seed):
     generator = source(seed)

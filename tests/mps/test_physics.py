@@ -89,6 +89,7 @@ def evolved(n_sites, steps, time, field=0.8, truncation=None):
     )
 
 
+@pytest.mark.slow
 def test_real_time_converges_at_second_order_to_the_exact_evolution():
     n_sites, time, field = 6, 0.8, 0.8
     unitary = torch.linalg.matrix_exp(-1j * time * dense_ising(n_sites, field))

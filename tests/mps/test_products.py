@@ -91,6 +91,7 @@ def test_expectations_in_product_states_are_sums_over_strings(components, width,
         assert_close(mine, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "chain"])
 def test_expectations_do_not_depend_on_what_fits_the_cache(kind, generator):
     states = 20_000  # six times what is worked on at once

@@ -53,6 +53,7 @@ def surprise(counts, expected):
     return ((statistic / degrees) ** (1 / 3) - 1 + spread) / math.sqrt(spread)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("n_sites", "phys"), [(1, 2), (6, 2), (3, 4)])
 def test_samples_have_the_distribution_of_the_state(n_sites, phys, dtype):

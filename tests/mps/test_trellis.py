@@ -91,6 +91,7 @@ def test_standard_codes_are_near_the_limit_and_beat_rounding(bits, generator):
     assert limit < error < (0.82 if bits < 8 else 1.05) * rounded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", RATES)
 @pytest.mark.parametrize("width", [1, 7, 250, 256])
 def test_bytes_hold_the_word(bits, width, generator):

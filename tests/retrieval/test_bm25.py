@@ -28,6 +28,7 @@ def by_formula(texts, query, k1=1.5, b=0.75):
     return torch.tensor(scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["red", "red fish", "fish fish swims", "the birds"])
 def test_scores_are_those_of_the_formula(query):
     scores = BM25(TEXTS, language=None).scores([query])

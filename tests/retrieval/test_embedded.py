@@ -165,6 +165,7 @@ def test_nothing_to_rank_is_named(folder, encoder: Encoder):
         embed(load_collection(folder, "train"), encoder, pool={"q1": []})
 
 
+@pytest.mark.slow
 def test_heads_are_measured_and_tested_against_the_baseline(folder, encoder):
     embedded = embed_dataset(f"{folder}:test", encoder)
     heads = {"plain": None, "two": TruncationHead(32, 2), "one": TruncationHead(32, 1)}

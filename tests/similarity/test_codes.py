@@ -44,6 +44,7 @@ def test_the_ends_of_the_range_fall_into_the_last_cells(bits):
     assert quantize(half_precision, bits).dequantize().dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 4, 2, 1])
 @pytest.mark.parametrize("width", [1, 9, 64])
 def test_codes_compare_as_the_numbers_they_stand_for(bits, width):

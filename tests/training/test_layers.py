@@ -98,6 +98,7 @@ def without_seconds(lines):
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_loss_of_one_step_is_the_papers_formula(kind, new_model, data, tmp_path):
     model = new_model(kind, dropout=0.0).eval()
@@ -111,6 +112,7 @@ def test_the_loss_of_one_step_is_the_papers_formula(kind, new_model, data, tmp_p
     assert_close(loss, total / 20, rtol=1e-5, atol=0)  # float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, data, tmp_path):
     model = new_model(kind, dropout=0.0).eval()
@@ -159,6 +161,7 @@ def test_frozen_layers_keep_no_activations(new_model, data, tmp_path):
     assert kept[1] < 0.45 * kept[3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "alike"), [(2, False), (None, False), (0, True)])
 def test_dropout_is_in_trained_layers_alone(layers, alike, new_model, data, tmp_path):
     losses = [
@@ -227,6 +230,7 @@ def test_the_best_epoch_is_kept_and_the_folder_holds_model_tokenizer_and_run(
     assert_close(again.model.encode(data.queries), seen[1], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "dropout", "message"),
     [("mps", 0.1, "another head `name`: 'dense' then"), ("dense", 0.0, "another encoder `finger")],

@@ -69,6 +69,7 @@ def test_a_batch_masks_other_relevant_documents_and_holds_none_twice(pairs, rows
         assert counted == {tuple(documents[d].tolist()) for d in [pairs[i][1], *named]}
 
 
+@pytest.mark.slow
 def test_mined_negatives_are_the_nearest_documents_below_the_margin(make_data):
     data = make_data(40)
     mined = mine_hard_negatives(data, 4, margin=0.1).hard_negatives

@@ -60,6 +60,7 @@ def without_seconds(lines):
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("loss", ["contrastive", "both"])
 def test_the_loss_of_one_step_is_the_plain_formula(kind, loss, make_data, tmp_path):
@@ -265,6 +266,7 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     assert {PAPER.learning_rate_at(step, 200, 2.0) for step in range(200)} == {2.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
