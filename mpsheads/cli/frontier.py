@@ -43,18 +43,15 @@ def frontier(
     output: Annotated[
         Path, option("Folder of results, report and figure.", metavar="FOLDER")
     ] = Path("frontier"),
-    plot: Annotated[
-        Path | None, option("Also draw the figure here: .png, .svg or .pdf.", metavar="FILE")
-    ] = None,
     report_only: Annotated[bool, option(_REPORT_ONLY, flag="--report-only")] = False,
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure nDCG@10 against bytes a vector, and recommend a setting for a budget.
 
-    Every head and quantiser at several sizes and bits, from 8 to 3,072 bytes a vector, with
-    intervals and the Pareto front. Each query ranks all documents; with DATASET@judged those judged
-    for it, with DATASET@FILE those of a TREC run. Several datasets give their mean.
+    Every head and quantiser at several sizes and bits, with intervals and the Pareto front. Each
+    query ranks all documents; with DATASET@judged those judged for it, with DATASET@FILE those of a
+    TREC run. Several datasets give their mean.
 
     Results go to OUTPUT/results.jsonl as soon as they are known: a run that was stopped goes on
     where it was. The report is of all results there of this encoder and these datasets.
@@ -63,21 +60,17 @@ def frontier(
 
     [cyan]mpsheads frontier --dataset ./nfcorpus --budget 64 --output frontier[/cyan]
 
-    [cyan]mpsheads frontier --dataset ./cranfield --train ./train-pairs:train --size 128 --size 64
-    --plot frontier.png[/cyan]
+    [cyan]mpsheads frontier --dataset ./cranfield --train ./train-pairs:train --size 128
+    --size 64[/cyan]
 
     [cyan]mpsheads frontier --dataset ./cranfield --untrained --budget 32[/cyan]
     """
     from mpsheads import experiments as room
     from mpsheads._checks import check_positive
     from mpsheads.cli.data import pick_device, show_progress
-    from mpsheads.plotting import check_format
     from mpsheads.retrieval import Encoder
 
     check_positive(budget=budget, seeds=seeds)
-    if budget < room.FEWEST_BYTES:
-        raise ValueError(f"`budget` must be at least {room.FEWEST_BYTES}, got {budget}.")
-    check_format(plot or "frontier.svg")
     file, notes = output / "results.jsonl", []
     if not report_only:
         pick_device(device)
@@ -105,7 +98,7 @@ def frontier(
     ]
     measured = room.frontier_table(lines)
     chosen = room.recommend(measured.rows, budget)
-    paths = room.write_frontier(lines, measured, chosen, output, notes=notes, plot=plot)
+    paths = room.write_frontier(lines, measured, chosen, output, notes=notes)
     (_print_json if as_json else _print)(measured, chosen, notes, [str(file), *map(str, paths)])
 
 

@@ -6,7 +6,6 @@
 """
 
 from mpsheads.experiments.frontier import (
-    FEWEST_BYTES,
     FRONTIER_METHODS,
     Recommendation,
     frontier_experiment,
@@ -29,7 +28,6 @@ from mpsheads.experiments.trials import encoder_labels, name_of, select
 from mpsheads.plotting import pareto_front
 
 __all__ = [
-    "FEWEST_BYTES",
     "FRONTIER_METHODS",
     "Comparison",
     "Experiment",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._typing import PathLike
-from mpsheads.experiments.quantise import fewest_vectors, quantiser_sizes
+from mpsheads.experiments.quantise import fewest_vectors
 from mpsheads.experiments.report import write_page
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.running import with_relevant
@@ -27,8 +27,6 @@ FRONTIER_METHODS = {
     )
 }
 """Label -> method: all that a frontier measures, what is trained last."""
-FEWEST_BYTES, _MOST_BYTES = 8, 3072
-"""Of a vector that is measured."""
 _DIVISORS = (1, 2, 3, 6, 12)
 _TRAINING = {"loss": "both", "hard_negatives": 2, "epochs": 2}
 _MARGIN = 0.01  # a row is tied with the best only if its measure is at most this below
@@ -50,7 +48,7 @@ def frontier_experiment(
     bits: Sequence[int] = BITS,
     seeds: Sequence[int] = (0,),
 ) -> tuple[Experiment, list[str]]:
-    """The experiment that measures methods at many sizes and bits, from 8 to 3,072 bytes a vector.
+    """The experiment that measures methods at many sizes and bits a vector.
 
     Args:
         tests: Where heads are measured: `COLLECTION[:SPLIT][@POOL]`, the pool "all" by default.
@@ -85,8 +83,8 @@ def frontier_experiment(
     queries, documents = _count_training(tests, train, untrained)
     measured, notes = [FRONTIER_METHODS[UNCOMPRESSED]], []
     for method in chosen:
-        own, note = _possible_sizes(method, sizes, bits, features, documents)
-        measured += [replace(method, sizes=tuple(own))] if own else []
+        own, note = _possible_sizes(method, sizes, features, documents)
+        measured += [method if method.in_bytes else replace(method, sizes=own)] if own else []
         notes += [note] if note else []
     if len(measured) == 1 and UNCOMPRESSED not in methods:
         rule = "`method`, `size` and `untrained` leave nothing to measure."
@@ -97,11 +95,11 @@ def frontier_experiment(
         train=train,
         tests=tests,
         encoders=(encoder,),
+        sizes=tuple(sizes),
         bits=tuple(bits),  # pyright: ignore[reportArgumentType]  # checked there
         seeds=tuple(seeds),
         select="best" if queries >= _LEAST_QUERIES and not untrained else "last",
         training=_TRAINING,
-        bytes=(FEWEST_BYTES, _MOST_BYTES),
     )
     return experiment, notes
 
@@ -146,33 +144,26 @@ def _count_training(tests: Sequence[str], train: str, untrained: bool) -> tuple[
 
 
 def _possible_sizes(
-    method: Method, sizes: Sequence[int], bits: Sequence[int], features: int, documents: int
-) -> tuple[Sequence[int], str]:
+    method: Method, sizes: Sequence[int], features: int, documents: int
+) -> tuple[tuple[int, ...], str]:
     """The sizes that a method can have, and a note of what it cannot have."""
-    possible, rule = sizes, ""
-    if method.in_bytes:
-        codes = {-(-size * bit // 8) for size in sizes for bit in bits}
-        sizes = sorted((c for c in codes if FEWEST_BYTES <= c <= features // 2), reverse=True)
     if method.is_quantiser:
         if importlib.util.find_spec("faiss") is None:
-            return [], f'{method.label} needs `pip install "mpsheads[experiments]"`.'
+            return (), f'{method.label} needs `pip install "mpsheads[experiments]"`.'
         if documents < (needed := fewest_vectors(method.head, features)):
-            return [], f"{method.label} needs {needed} vectors, and there are {documents}."
-        few = f"{method.label} is fitted to few vectors, {documents:,}, and partly remembers them."
-        sizes = quantiser_sizes(method.head, features, sizes)
-        return sizes, few if method.head in _REMEMBERING and documents < _ENOUGH_FITTED else ""
-    if method.head == "reference":
-        possible = [size for size in sizes if features % size == 0]
-        rule = f"its size divides the {features} features."
-    elif method.in_bytes:
-        possible = sizes
-    elif method.head == "pca":
-        possible = [size for size in sizes if size < documents]
-        rule = f"it is fitted to more vectors than it has numbers, and there are {documents}."
-    wrong = ", ".join(str(size) for size in sizes if size not in possible)
+            return (), f"{method.label} needs {needed} vectors, and there are {documents}."
+        few = method.head in _REMEMBERING and documents < _ENOUGH_FITTED
+        note = f"{method.label} is fitted to few vectors, {documents:,}, and partly remembers them."
+        return tuple(sizes), note * few
     if method.head in ("truncation", "reference"):  # at all numbers they change nothing
-        possible = [size for size in possible if size < features]
-    return possible, f"{method.label} is left out at {wrong} numbers: {rule}" if wrong else ""
+        sizes = [size for size in sizes if size < features]
+    possible = {
+        "reference": lambda size: features % size == 0,
+        "pca": lambda size: size < documents,  # and so are its axes
+    }.get(method.head, lambda _: True)
+    wrong = ", ".join(str(size) for size in sizes if not possible(size))
+    note = f"{method.label} cannot have {wrong} numbers." if wrong else ""
+    return tuple(filter(possible, sizes)), note
 
 
 @dataclass(frozen=True)
@@ -297,7 +288,6 @@ def write_frontier(
     folder: PathLike,
     *,
     notes: Sequence[str] = (),
-    plot: PathLike | None = None,
 ) -> list[Path]:
     """Write `report.md` and `frontier.svg`; what is there is replaced.
 
@@ -307,7 +297,6 @@ def write_frontier(
         chosen: From `recommend`.
         folder: Made if it is missing.
         notes: What was left out, from `frontier_experiment`.
-        plot: One more file of the figure, in the format that its ending names.
 
     Returns:
         The paths.
@@ -327,19 +316,16 @@ def write_frontier(
         )
         for row in table.rows
     ]
-    figures = [Path(folder) / "frontier.svg", *([] if plot is None else [Path(plot)])]
-    for path in figures:
-        quality_vs_bytes(
-            points,
-            path,
-            measure=table.measure,
-            title=f"{table.measure} against bytes a vector",
-            subtitle=f"{table.encoder}, mean of {joined(list(table.tests))}"
-            f"; bold: recommended for {chosen.budget:,} bytes",
-            budget=chosen.budget,
-            front=True,
-        )
-    first, title = [chosen.sentence, *notes], f"{table.measure} against bytes a vector"
-    report = Path(folder) / "report.md"
-    write_page(report, title, lines, [table], ["frontier.svg"], first=first)
-    return [report, *figures]
+    title = f"{table.measure} against bytes a vector"
+    figure = quality_vs_bytes(
+        points,
+        Path(folder) / "frontier.svg",
+        measure=table.measure,
+        title=title,
+        subtitle=f"{table.encoder}, mean of {joined(list(table.tests))}"
+        f"; bold: recommended for {chosen.budget:,} bytes",
+        budget=chosen.budget,
+        front=True,
+    )
+    report, first = Path(folder) / "report.md", [chosen.sentence, *notes]
+    return [write_page(report, title, lines, [table], [figure.name], first=first), figure]

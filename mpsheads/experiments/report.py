@@ -9,15 +9,7 @@ from mpsheads._typing import PathLike
 from mpsheads.experiments.figures import draw
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.tables import Row, Table, make_tables
-from mpsheads.experiments.wording import (
-    number,
-    part,
-    percentage,
-    probability,
-    sentences,
-    signed,
-    template,
-)
+from mpsheads.experiments.wording import number, part, percentage, probability, signed, template
 
 
 def write_report(lines: Iterable[Line], folder: PathLike, baseline: str = "dense") -> Path:
@@ -54,14 +46,13 @@ def write_page(
     figures: Sequence[str | None],
     first: Sequence[str] = (),
 ) -> Path:
-    """Write tables with their figures as Markdown, after some paragraphs: verdicts without any."""
+    """Write tables with their figures as Markdown, after some paragraphs."""
     sections = [
         {
             "table": table,
             "heading": heading(table, tables),
             "rows": cells(table),
             "figure": figure,
-            "sentences": [] if first else sentences(table),
         }
         for table, figure in zip(tables, figures, strict=True)
     ]
@@ -104,7 +95,6 @@ def _cells(table: Table, row: Row) -> dict[str, str]:
     texts[f"Δ {table.baseline} [95%]"] = difference or "–"
     texts["p"] = probability(comparison and comparison.p_queries)
     texts["p (seeds)"] = probability(comparison and comparison.p_seeds)
-    texts["d"] = signed(comparison and comparison.effect_size, 2)
     return {**texts, "kept": percentage(row.kept)}
 
 

@@ -139,8 +139,6 @@ class Experiment:
             ir_datasets id. By default those of `train` if it is an id that has some; else the
             judgments make pairs, and hard negatives are mined by the encoder.
         max_triples: Most triples, the first ones.
-        bytes: Fewest and most bytes a vector; what has others is left out, except uncompressed
-            float32 vectors.
     """
 
     name: Text
@@ -163,7 +161,6 @@ class Experiment:
     training: Mapping[str, Any] = field(default_factory=dict)
     triples: Text = ""
     max_triples: Positive = MAX_TRIPLES
-    bytes: tuple[Positive, Positive] | None = None
 
     def __post_init__(self) -> None:
         check_measures([self.measure])

@@ -32,15 +32,12 @@ class Comparison:
             over seeds; `None` with a single query.
         p_seeds: Two-sided p-value of the paired t-test over the seeds that both have run; `None`
             with fewer than two of them, or where nothing depends on the seed.
-        effect_size: Cohen's d, the difference by the standard deviation of the queries'
-            differences; `None` where they are all equal.
     """
 
     difference: float
     interval: tuple[float, float]
     p_queries: float | None
     p_seeds: float | None
-    effect_size: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,17 +167,13 @@ def compare(row: Row, other: Row) -> Comparison:
     count = len(difference)
     weight = np.concatenate([np.full(len(d), count / (len(by_test) * len(d))) for d in by_test])
     weighted: Any = weight * difference
-    mean, p_queries, effect_size = float(weighted.mean()), None, None
-    if count > 1:
-        p_queries = paired_test(weighted, [0.0] * count).p_value
-        spread = float(np.sqrt((weight * (difference - mean) ** 2).sum() / (count - 1)))
-        effect_size = None if spread < 1e-12 else mean / spread
+    p_queries = paired_test(weighted, [0.0] * count).p_value if count > 1 else None
     seeds = sorted(row.seed_means.keys() & other.seed_means.keys())
     by_seed = [row.seed_means[seed] - other.seed_means[seed] for seed in seeds]
     p_seeds = None
     if len(seeds) > 1 and float(np.std(by_seed)) >= 1e-12:
         p_seeds = paired_test(by_seed, [0.0] * len(seeds)).t_p_value
-    return Comparison(mean, bootstrap_interval(*by_test), p_queries, p_seeds, effect_size)
+    return Comparison(float(weighted.mean()), bootstrap_interval(*by_test), p_queries, p_seeds)
 
 
 def compare_all(rows: Sequence[Row], others: Sequence[Row | None]) -> list[Comparison | None]:

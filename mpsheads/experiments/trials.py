@@ -1,8 +1,7 @@
 """The trials of an experiment, what each result of them will say, and which are asked for."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +56,7 @@ def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial
                 for seed in experiment.seeds if method.is_random else (0,):
                     trial = Trial(method, size, seed, fraction, ())
                     lines = tuple(_results(experiment, trial, encoder, features))
-                    if lines:
-                        trials.append(Trial(method, size, seed, fraction, lines))
+                    trials.append(replace(trial, results=lines))
     return trials
 
 
@@ -73,7 +71,7 @@ def _sizes(experiment: Experiment, method: Method, features: int) -> Sequence[in
     codes = {-(-size * bits // 8) for size in sizes for bits in experiment.bits}
     if method.is_quantiser:
         return sorted(quantiser_sizes(method.head, features, codes), reverse=True)
-    return sorted((size for size in codes if 8 <= size <= features), reverse=True)
+    return sorted((size for size in codes if 8 <= size <= features // 2), reverse=True)
 
 
 def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) -> Iterator[Line]:
@@ -82,13 +80,11 @@ def _results(experiment: Experiment, trial: Trial, encoder: str, features: int) 
     all_bits = (32,) if method.trained == "layers" and experiment.each_epoch else experiment.bits
     if method.head == UNCOMPRESSED:  # what others keep is a part of its float32 vectors
         all_bits = tuple(dict.fromkeys([32, *all_bits]))
-    low, high = experiment.bytes or (0, math.inf)
     epochs = range(1, config.epochs + 1) if experiment.each_epoch else [config.epochs]
     for epoch in epochs if method.is_trained else [0]:
         for bits in (8,) if method.in_bytes else all_bits:
             n_bytes = size if method.in_bytes else -(-size * bits // 8)
-            is_plain = method.head == UNCOMPRESSED and bits == 32
-            for test in experiment.tests if low <= n_bytes <= high or is_plain else ():
+            for test in experiment.tests:
                 yield {
                     "experiment": experiment.name,
                     "encoder": encoder,

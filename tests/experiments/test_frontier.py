@@ -172,31 +172,25 @@ def cells(experiment, label, features=384):
 
 
 class TestExperiment:
-    def test_every_vector_has_from_8_to_3072_bytes(self, plan):
-        assert cells(plan()[0], "mps") == {
-            384: (32, 8, 4, 2, 1),
-            192: (32, 8, 4, 2, 1),
-            128: (32, 8, 4, 2, 1),
-            64: (32, 8, 4, 2, 1),
-            32: (32, 8, 4, 2),  # one bit would be four bytes
-        }
-        wide, _ = plan(1024)
-        assert cells(wide, "mps", 1024)[1024] == (8, 4, 2, 1)
-        assert cells(wide, "uncompressed", 1024) == {1024: (32, 8, 4, 2, 1)}  # the others' measure
+    def test_every_size_is_measured_in_every_number_of_bits(self, plan):
+        bits = (32, 8, 4, 2, 1)
+        assert cells(plan()[0], "mps") == dict.fromkeys((384, 192, 128, 64, 32), bits)
+        assert list(cells(plan()[0], "codes")) == [192, 128, 96, 64, 48, 32, 24, 16, 8]
+        assert cells(plan(1024)[0], "uncompressed", 1024) == {1024: bits}  # the others' measure
 
     def test_sizes_that_do_not_fit_a_method_are_left_out_with_a_note(self, plan):
         made, notes = plan(1024, 300)
         assert list(cells(made, "reference", 1024)) == [512]
         assert list(cells(made, "mps", 1024)) == [1024, 512, 341, 170, 85]
         assert list(cells(made, "pca", 1024)) == [170, 85]
-        assert "reference is left out at 341, 170, 85 numbers" in " ".join(notes)
-        assert "pca is left out at 1024, 512, 341 numbers" in " ".join(notes)
+        assert "reference cannot have 341, 170, 85 numbers" in " ".join(notes)
+        assert "pca cannot have 1024, 512, 341 numbers" in " ".join(notes)
 
     def test_codes_of_quantisers_divide_the_features(self, plan):
         pytest.importorskip("faiss")
         made, notes = plan()
-        assert list(cells(made, "pq")) == [192, 128, 96, 64, 48, 32, 24, 16, 8]
-        assert list(cells(made, "opq")) == [96, 64, 48, 32, 24, 16, 8]
+        assert list(cells(made, "pq")) == [192, 128, 96, 64, 48, 32, 24, 16, 8, 4]
+        assert list(cells(made, "opq")) == [96, 64, 48, 32, 24, 16, 8, 4]
         assert "pq is fitted to few vectors, 1,000, and partly remembers them." in notes
         few, notes = plan(documents=100)
         assert cells(few, "pq") == {}
@@ -229,9 +223,9 @@ class TestExperiment:
 def test_the_figure_is_drawn_and_the_page_has_all_rows(tmp_path):
     lines = made_lines()
     table = frontier_table(lines)
-    chosen, plot = recommend(table.rows, 8), tmp_path / "more" / "plot.pdf"
-    files = write_frontier(lines, table, chosen, tmp_path / "out", notes=["no faiss"], plot=plot)
-    assert [file.name for file in files] == ["report.md", "frontier.svg", "plot.pdf"]
+    chosen = recommend(table.rows, 8)
+    files = write_frontier(lines, table, chosen, tmp_path / "out", notes=["no faiss"])
+    assert [file.name for file in files] == ["report.md", "frontier.svg"]
     assert all(file.stat().st_size for file in files)
     text = files[0].read_text(encoding="utf-8")
     assert chosen.sentence in text

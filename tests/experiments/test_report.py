@@ -68,7 +68,7 @@ def test_the_same_results_give_the_same_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_gives_a_report_that_says_what_is_not_compared(tmp_path):
+def test_an_interrupted_sweep_gives_a_report_of_what_is_there(tmp_path):
     left = [
         line
         for line in sweep()
@@ -81,7 +81,6 @@ def test_an_interrupted_sweep_gives_a_report_that_says_what_is_not_compared(tmp_
     half = rows["mps", 6, "head"]
     assert (half.mean, half.comparison, half.kept) == (None, None, None)
     assert "mini/a" in half.scores
-    assert "Not compared, as tests are missing: mps." in text
     assert list(rows["dense", 12, "head"].seed_means) == [0, 1]
 
 
@@ -95,7 +94,8 @@ def test_one_query_and_one_seed_give_a_report(tmp_path):
     for method in ("dense", "mps"):
         lines += results(method, seeds=1, tests={"mini/a": 1})
     text = write_report(lines, tmp_path).read_text()
-    assert re.search(r"no difference is shown at .*a single query, no test\)", text)
+    assert "| mps | 16 " in text
+    assert "| p |" not in text  # there is no test of a single query
 
 
 @pytest.mark.slow

@@ -209,14 +209,6 @@ def test_two_encoders_may_not_be_called_the_same():
         encoder_labels(["a/tiny", "b/tiny"])
 
 
-def test_what_has_too_few_or_too_many_bytes_is_left_out(read):
-    text = "sizes = [16]\nbits = [32, 8, 1]\nseeds = 1\nbytes = [8, 32]\n"
-    methods = 'methods = [{ head = "mps" }, { head = "uncompressed" }]\n'
-    trials = trials_of(read(text + methods), "tiny", 48)
-    bits = [[line["bits"] for line in trial.results] for trial in trials]
-    assert bits == [[8, 8], [32, 32]]  # each on two tests
-
-
 def test_names_leave_out_where_a_collection_lies(tmp_path):
     (tmp_path / "mini").mkdir()
     assert name_of(f"{tmp_path}/mini:dl19") == "mini/dl19"
