@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from mpsheads._checks import check_positive
-from mpsheads.mps import Circuit, Operation
+from mpsheads.mps import Circuit
 
 Bond = tuple[int, int]
 _Turns = tuple[str, ...]
@@ -46,52 +46,6 @@ def brickwork(n_sites: int, depth: int = 1) -> Circuit:
     the gates of Kankeu et al. 2025 (arXiv:2501.04591).
     """
     return _layered(n_sites, depth, brickwork_bonds(n_sites))
-
-
-def ladder(n_sites: int, depth: int = 1) -> Circuit:
-    """Layers of a rotation on every site, then controlled gates down the chain and back up.
-
-    A layer is a layer of `staircase`, then a controlled unitary from the last site to the one
-    before it, and so on up to site 0: 3 * n_sites + 8 * (n_sites - 1) parameters. One layer lets
-    every site depend on every other. Each bond is crossed twice a layer, so the state needs bond
-    dimension at most 4**depth.
-
-    Args:
-        n_sites: Length of the chain.
-        depth: Number of layers.
-
-    Source: our own, from the sequential circuits that make every MPS of bond dimension 2, Schön et
-    al. 2005 (quant-ph/0501096), run in both directions.
-    """
-    down = [(site, site + 1) for site in range(n_sites - 1)]
-    up = [(second, first) for first, second in reversed(down)]
-    return _layered(n_sites, depth, [*down, *up])
-
-
-def tree(n_sites: int, depth: int = 1) -> Circuit:
-    """Binary trees of two-qubit gates that lead from all sites to the last one.
-
-    A tree has a level of gates on pairs of neighbours, then one on pairs of those that were second
-    in their pair, and so on until the last site is left. Pairs are counted from the end, so a site
-    without a partner is the first and waits for the next level. A gate is ZYZ on both sites and a
-    controlled unitary from the first to the second: 10 * (n_sites - 1) parameters a tree. A bond is
-    crossed by at most ceil(log2(n_sites)) gates a tree. One site alone has a ZYZ.
-
-    Args:
-        n_sites: Length of the chain, any number.
-        depth: Number of trees, one after the other.
-
-    Source: the tree tensor network of Grant et al. 2018 (arXiv:1804.03680), figure 1.
-    """
-    check_positive(n_sites=n_sites, depth=depth)
-    gates = _turns(range(n_sites)) if n_sites == 1 else []
-    left = list(range(n_sites))
-    while len(left) > 1:
-        odd = len(left) % 2
-        for pair in zip(left[odd::2], left[odd + 1 :: 2], strict=True):
-            gates += [*_turns(pair), ("controlled-unitary", pair)]
-        left = left[:odd] + left[odd + 1 :: 2]
-    return Circuit(n_sites, gates * depth)
 
 
 def ghz(n_sites: int) -> Circuit:
@@ -141,24 +95,6 @@ def trotter_ising(
     half = [("rx", i, [-field * step]) for i in range(n_sites)]
     whole = [("rzz", bond, [-2 * coupling * step]) for bond in brickwork_bonds(n_sites)]
     return Circuit(n_sites, [*half, *whole, *half] * steps)
-
-
-def qaoa_ring(n_sites: int, depth: int = 1) -> Circuit:
-    """QAOA for the largest cut of a ring: a Hadamard gate on every site, then `depth` layers.
-
-    Layer l is `exp(-i gamma_l Z Z / 2)` on every bond of the ring and `exp(-i beta_l X / 2)` on
-    every site. There are two parameters a layer, `(gamma_1, beta_1, gamma_2, ...)`, which all gates
-    of the layer share. The ring of two sites has one bond.
-
-    Source: Farhi, Goldstone and Gutmann 2014 (arXiv:1411.4028), sections 2 and 4.
-    """
-    check_positive(n_sites=n_sites, depth=depth)
-    bonds = [(i, i + 1) for i in range(n_sites - 1)] + [(n_sites - 1, 0)] * (n_sites > 2)
-    operations = [Operation("h", (i,), 0) for i in range(n_sites)]
-    for start in range(0, 2 * depth, 2):
-        operations += [Operation("rzz", bond, start) for bond in bonds]
-        operations += [Operation("rx", (i,), start + 1) for i in range(n_sites)]
-    return Circuit(n_sites, tuple(operations), (0.0,) * (2 * depth))
 
 
 def irredundant(

@@ -5,19 +5,10 @@ import torch
 from torch.testing import assert_close
 
 from mpsheads import oracle
-from mpsheads.ansatz import (
-    brickwork,
-    ghz,
-    ladder,
-    qaoa_ring,
-    qft,
-    staircase,
-    tree,
-    trotter_ising,
-)
+from mpsheads.ansatz import brickwork, ghz, qft, staircase, trotter_ising
 from tests.strategies import dense_circuit
 
-ANSATZE = [staircase, brickwork, ladder, tree]
+ANSATZE = [staircase, brickwork]
 
 
 def dense_unitary(circuit):
@@ -52,8 +43,6 @@ def pairs(circuit):
     [
         (staircase, lambda n: 7 * n - 4),
         (brickwork, lambda n: 7 * n - 4),
-        (ladder, lambda n: 11 * n - 8),
-        (tree, lambda n: 10 * (n - 1) if n > 1 else 3),
     ],
 )
 def test_ansatze_have_the_parameters_of_their_docstrings_and_start_at_the_identity(
@@ -68,18 +57,6 @@ def test_bonds_come_in_the_order_of_the_docstrings():
     assert pairs(staircase(4)) == [(0, 1), (1, 2), (2, 3)]
     assert pairs(brickwork(5)) == [(0, 1), (2, 3), (1, 2), (3, 4)]
     assert pairs(brickwork(6, 2)) == [(0, 1), (2, 3), (4, 5), (1, 2), (3, 4)] * 2
-    assert pairs(ladder(3)) == [(0, 1), (1, 2), (2, 1), (1, 0)]
-    assert pairs(tree(4)) == [(0, 1), (2, 3), (1, 3)]
-    assert pairs(tree(5)) == [(1, 2), (3, 4), (2, 4), (0, 4)]
-    assert pairs(tree(7)) == [(1, 2), (3, 4), (5, 6), (0, 2), (4, 6), (2, 6)]
-
-
-@pytest.mark.parametrize("n_sites", [1, 2, 3, 5, 8, 13, 19])
-def test_a_tree_leads_from_every_site_to_the_last(n_sites):
-    circuit = tree(n_sites)
-    assert circuit.light_cone([n_sites - 1])[1] == tuple(range(n_sites))
-    crossings = [sum(a <= cut < b for a, b in pairs(circuit)) for cut in range(n_sites - 1)]
-    assert max(crossings, default=0) <= math.ceil(math.log2(n_sites))
 
 
 def test_the_light_cone_of_brickwork_grows_by_two_sites_a_layer():
@@ -105,26 +82,6 @@ def test_ghz_makes_two_equal_amplitudes(n_sites):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_sites", [1, 2, 5])
-def test_qaoa_layers_are_exponentials_of_the_ring_and_the_field(n_sites):
-    circuit = qaoa_ring(n_sites, 2)
-    assert circuit.num_parameters == 4
-    angles = [0.3, -0.7, 1.1, 0.4]
-    circuit = circuit.with_parameters(torch.tensor(angles, dtype=torch.float64))
-    ring = pauli_sum(n_sites, "ZZ")
-    if n_sites > 2:
-        signs = torch.tensor([1.0, -1.0])
-        ends = [signs, *[torch.ones(2)] * (n_sites - 2), signs]
-        ring = ring + torch.diag(oracle.product_vector(ends)).to(ring.dtype)
-    field = pauli_sum(n_sites, "X")
-    vector = torch.full((2**n_sites,), 2 ** (-n_sites / 2), dtype=torch.complex128)
-    for gamma, beta in (angles[:2], angles[2:]):
-        vector = torch.linalg.matrix_exp(-0.5j * gamma * ring) @ vector
-        vector = torch.linalg.matrix_exp(-0.5j * beta * field) @ vector
-    assert_close(dense_unitary(circuit)[:, 0], vector)
-
-
-@pytest.mark.slow
 def test_trotter_steps_converge_with_the_square_of_their_length():
     hamiltonian = -0.8 * pauli_sum(4, "ZZ") - 1.3 * pauli_sum(4, "X")
     exact = torch.linalg.matrix_exp(-0.6j * hamiltonian)
@@ -141,7 +98,7 @@ def test_trotter_without_a_field_is_exact():
     assert_close(dense_unitary(trotter_ising(3, 1, time=0.9, field=0.0)), exact)
 
 
-@pytest.mark.parametrize("circuit", [*ANSATZE, qaoa_ring, trotter_ising])
+@pytest.mark.parametrize("circuit", [*ANSATZE, trotter_ising])
 def test_sizes_below_1_are_refused(circuit):
     with pytest.raises(ValueError, match="`n_sites` must be at least 1, got 0"):
         circuit(0, 1)

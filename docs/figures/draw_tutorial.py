@@ -21,9 +21,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
-from mpsheads.ansatz import brickwork
-from mpsheads.plotting import draw_circuit_on
-
 FIGURES = Path(__file__).resolve().parent
 PAGE = FIGURES.parent / "tutorials" / "mps.md"
 INK, MUTED, GRID = "#1e293b", "#64748b", "#e2e8f0"
@@ -122,15 +119,7 @@ def scaling(_: object) -> Figure:
     return figure
 
 
-def circuit(_: object) -> Figure:
-    """Two layers of the brickwork."""
-    figure = Figure(figsize=(6.4, 3.1), facecolor="white")
-    draw_circuit_on(brickwork(6, 2), figure.add_axes((0, 0, 1, 1)))
-    return figure
-
-
 DRAWN = {
-    "tutorial-circuit": circuit,
     "tutorial-entropy": entropy,
     "tutorial-truncation": truncation,
     "tutorial-energies": energies,

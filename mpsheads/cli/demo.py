@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from mpsheads.heads import ProjectionHead
-    from mpsheads.retrieval import Collection, EmbeddedCollection
+    from mpsheads.retrieval import EmbeddedCollection
 
 _MEASURE = "nDCG@10"
 _MAX_LENGTH = 128
@@ -34,8 +34,6 @@ _HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "truncation": ("truncation", {}, {}),
 }
 """Label -> kind, its settings, and those of its training; each in two sizes."""
-_SAMPLES = 3  # queries that are shown with as many hits
-_NAME_WIDTH = 35  # so that two names fit a line of 80 columns
 _BATCH, _TIMED = 256, 50  # vectors in a batch that is timed, and batches
 
 
@@ -52,15 +50,15 @@ def demo(
     """Build a search from what is installed, compress it, and compare the heads.
 
     The texts are the docstrings of the standard library and of the installed packages: the
-    summary line is the query, the rest is the document to find. Some minutes the first time,
-    seconds after that.
+    summary line is the query, the rest is the document to find. What is encoded and trained is
+    kept in the cache: some minutes the first time, half a minute after that.
 
     [bold]Example[/bold]
 
     [cyan]mpsheads demo --output demo-out[/cyan]
     """
     from mpsheads.cli.data import pick_device, show_progress
-    from mpsheads.retrieval import Encoder, embed, measure_heads
+    from mpsheads.retrieval import Encoder, docstring_collection, embed, measure_heads
 
     began, where = time.perf_counter(), pick_device(device)
     if output.exists() and not output.is_dir():
@@ -73,7 +71,7 @@ def demo(
         )
     _say(began, "Reading docstrings of the standard library and of installed packages")
     cache = _cache(model.fingerprint("document"), pairs, seed)
-    collections = _collect(cache, pairs, seed)
+    collections = docstring_collection(limit=pairs, seed=seed)
     counts = {split: len(collection.documents) for split, collection in collections.items()}
     _say(began, f"Encoding them with {encoder}: {counts}")
     embedded = {
@@ -92,7 +90,7 @@ def demo(
         row["encode_microseconds"] = head and _microseconds(head, test.documents)
         row["method"] = row["label"].removesuffix(" bytes").rpartition(" ")[0].removesuffix(",")
     report = {"pairs": counts, "encoder": repr(model), "seconds": time.perf_counter() - began}
-    report |= {"results": rows, "samples": _samples(test, best)}
+    report["results"] = rows
     _write(report, output, best)
     print_json(report) if as_json else _print(report, output, best)
 
@@ -127,23 +125,6 @@ def _cache(*state: Any) -> Path:
         code.update(file.read_bytes())
     text = json.dumps([installed, sys.version, code.hexdigest(), state])
     return default_cache_dir() / "demo" / hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _collect(cache: Path, pairs: int, seed: int) -> "dict[str, Collection]":
-    """The docstring collection of this environment, from the cache if that has not changed."""
-    from mpsheads._files import replacing
-    from mpsheads.retrieval import Collection, docstring_collection
-
-    file = cache / "collections.json"
-    try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-        return {split: Collection(**fields) for split, fields in saved.items()}
-    except (OSError, ValueError, TypeError):
-        collections = docstring_collection(limit=pairs, seed=seed)
-    with replacing(file) as temporary:
-        content = {split: vars(collection) for split, collection in collections.items()}
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-    return collections
 
 
 def _make(
@@ -204,21 +185,6 @@ def _microseconds(head: "ProjectionHead", vectors: "torch.Tensor") -> float:
     return statistics.median(seconds[5:]) / _BATCH * 1e6
 
 
-def _samples(test: "EmbeddedCollection", head: "ProjectionHead") -> list[dict[str, Any]]:
-    """The first queries of the test split, with what is found before and after compression."""
-    few = test.only(test.query_ids[:_SAMPLES])
-    before, after = (few.rank(h, top_k=_SAMPLES) for h in (None, head))
-    return [
-        {
-            "query": few.collection.queries[query_id],
-            "relevant": next(iter(few.qrels[query_id])),
-            "before": list(before[query_id]),
-            "after": list(after[query_id]),
-        }
-        for query_id in few.query_ids
-    ]
-
-
 def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:
     from mpsheads._files import replacing
     from mpsheads.plotting import quality_points, quality_vs_bytes
@@ -248,21 +214,8 @@ def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
         f"Brackets: 95% bootstrap intervals over {report['pairs']['test']:,} queries. Encoding: "
         f"the head alone, batches of {_BATCH}, one thread. {report['seconds']:.0f} s in all.\n"
     )
-    columns = [f"{4 * head.in_features:,} bytes", f"{head.bytes_per_vector:,} bytes"]
-    for sample in report["samples"]:
-        out.print(sample["query"], markup=False, style="bold")
-        hits = zip(sample["before"], sample["after"], strict=True)
-        cells = [[_hit(name, sample["relevant"]) for name in names] for names in hits]
-        out.print(table(columns, cells, left=2))
-    out.print("[green]✓[/green] the docstring that the query is from\n")
     name = f"mps-{head.bytes_per_vector}-bytes"
     out.print(
         f"Written to {output}: results.json, quality_vs_bytes.png, and the head {name}, which "
         f"`{type(head).__name__}.from_pretrained` reads."
     )
-
-
-def _hit(name: str, relevant: str) -> str:
-    """A document by its name, cut on the left if long, and whether it is the right one."""
-    shown = name if len(name) <= _NAME_WIDTH else f"..{name[2 - _NAME_WIDTH :]}"
-    return f"[green]✓ {shown}[/green]" if name == relevant else f"  {shown}"

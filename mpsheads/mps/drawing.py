@@ -1,4 +1,4 @@
-"""Circuits drawn as text, and the layout that other drawings share."""
+"""Circuits drawn as text."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Figures of results, circuits, and of what a head has learned.
+"""Figures of results, and of what a head has learned.
 
 Functions that end in `_on` draw one panel into axes of matplotlib; `draw_panels` puts any of them
 side by side.
@@ -9,7 +9,6 @@ from mpsheads.plotting.angles import (
     angle_histogram_on,
     angle_map_on,
 )
-from mpsheads.plotting.circuits import draw_circuit, draw_circuit_on, draw_head
 from mpsheads.plotting.entanglement import (
     EntropyProfile,
     draw_entropies,
@@ -31,10 +30,7 @@ __all__ = [
     "angle_histogram_on",
     "angle_map_on",
     "check_format",
-    "draw_circuit",
-    "draw_circuit_on",
     "draw_entropies",
-    "draw_head",
     "draw_panels",
     "entropy_on",
     "entropy_profile",
