@@ -23,7 +23,7 @@ def main(folder: str | None, model: str) -> None:
 
     head = make_head("mps", training.features, documents=training.documents)
     data = training_data(training)
-    config = TrainingConfig(epochs=5, batch_size=min(128, len(data)))
+    config = TrainingConfig(epochs=5, batch_size=128)
     head = train(head, data, config, "trained-head", progress=False).model
 
     for what, size in ((None, 4 * test.features), (head, head.bytes_per_vector)):

@@ -149,7 +149,6 @@ def _make(
     if not any(parameter.requires_grad for parameter in head.parameters()):
         return head
     config: dict[str, Any] = {**_TRAINING, **training, "seed": seed}
-    config["batch_size"] = min(config["batch_size"], len(data))
     return train(
         head,
         data,

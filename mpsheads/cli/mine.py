@@ -1,6 +1,6 @@
 """`mpsheads mine`: hard negatives of each query and relevant document, in a file of triples."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +12,7 @@ from mpsheads.cli.output import console, print_json, table
 _FEW = 0.01  # of pairs without negatives that are not worth a word
 _OUTPUT = "Tab-separated triples, gzipped if the name ends in .gz."
 _BY = "What ranks the documents; both take turns."
-_MARGIN = "How far a negative's cosine must stay below the relevant document's."
-_NO_FILTER = "Take also what may be relevant. With --by bm25 no text is encoded then."
+_MARGIN = "How far a negative's cosine must stay below the relevant document's; -2 takes all."
 _LANGUAGE = "Whose stems and stop words BM25 takes; none for words as they are."
 
 
@@ -31,10 +30,8 @@ def mine(
     document_prefix: options.DocumentPrefix = "",
     by: Annotated[str, option(_BY, "Mining", "bm25|encoder|both")] = "both",
     count: Annotated[int, option("Negatives a pair, at most.", "Mining")] = 5,
-    skip: Annotated[int, option("Highest places of a ranking left out.", "Mining")] = 0,
     depth: Annotated[int, option("Last place of a ranking taken.", "Mining")] = 100,
     margin: Annotated[float, option(_MARGIN, "Mining")] = 0.05,
-    no_filter: Annotated[bool, option(_NO_FILTER, "Mining", flag="--no-filter")] = False,
     language: Annotated[str, option(_LANGUAGE, "Mining")] = "english",
     device: options.Device = None,
     as_json: options.AsJson = False,
@@ -54,26 +51,21 @@ def mine(
     from mpsheads.retrieval import write_triples
     from mpsheads.training import mine_triples
 
-    where, limit = inputs.pick_device(device), None if no_filter else margin
+    where = inputs.pick_device(device)
     if output.is_dir():
         raise ValueError(f"`output` {output} is a folder. Give the name of a file.")
     given = Texts(dataset, split, pool, query_vectors, document_vectors)
     texts = inputs.with_training_split(given)
     collection, judged = inputs.read_collection(texts)
     doc_ids = inputs.documents_to_train_on(collection, judged)
-    documents = {doc_id: collection.documents[doc_id] for doc_id in doc_ids}
-    model, source = None, replace(collection, documents=documents)
-    if by != "bm25" or not no_filter:
-        model = inputs.make_encoder(
-            texts, device, encoder, max_length, pooling, query_prefix, document_prefix
-        )
-        source = inputs.embed_texts(texts, model, collection, document_ids=doc_ids)
+    model = inputs.make_encoder(
+        texts, device, encoder, max_length, pooling, query_prefix, document_prefix
+    )
     mined = mine_triples(
-        source,
+        inputs.embed_texts(texts, model, collection, document_ids=doc_ids),
         by,
         count,
-        margin=limit,
-        skip=skip,
+        margin=margin,
         depth=depth,
         language=None if language == "none" else language,
         device=where,
@@ -87,7 +79,7 @@ def mine(
     write_triples(mined.triples, output)
     report = {"dataset": collection.name, "encoder": model and encoder, "by": by, "count": count}
     report |= {name: value for name, value in asdict(mined).items() if name != "triples"}
-    report |= {"margin": limit, "negatives": len(mined.triples), "output": str(output)}
+    report |= {"margin": margin, "negatives": len(mined.triples), "output": str(output)}
     print_json(report) if as_json else _print(report)
 
 
@@ -100,9 +92,8 @@ def _print(report: dict[str, Any]) -> None:
         ["candidates", f"{report['candidates']:,}"],
         ["  too near to the relevant document, left out", f"{report['filtered']:,}"],
         ["negatives", f"{report['negatives']:,}"],
+        ["mean margin of cosine", f"{report['mean_margin']:.3f}"],
     ]
-    if report["mean_margin"] is not None:
-        rows.append(["mean margin of cosine", f"{report['mean_margin']:.3f}"])
     out.print(table([f"{report['dataset']}, by {report['by']}", ""], rows))
     if report["empty_pairs"] > _FEW * report["pairs"]:
         way_out = "a larger --depth" if report["by"] != "encoder" else "--by both or more --depth"

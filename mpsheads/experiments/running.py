@@ -194,7 +194,6 @@ class Runner:
                 pooling="cls" if self.encoder.pooling == "cls" else "mean",
                 trainable_layers=trial.method.layers,
             )
-        pairs = data.with_negatives(config.hard_negatives) if config.loss == "paper" else data
         validate = ranking_validation(held, experiment.measure) if held else None
         saved = (folder / CHECKPOINT).exists()
         epochs = itertools.count(1 + (len(read_checkpoint(folder)["history"]) if saved else 0))
@@ -212,7 +211,7 @@ class Runner:
         result = train(
             model,
             data,
-            replace(config, batch_size=max(2, min(config.batch_size, len(pairs)))),
+            config,
             folder,
             validation=after_epoch,
             resume=True,

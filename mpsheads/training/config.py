@@ -17,7 +17,8 @@ class TrainingConfig:
 
     Attributes:
         epochs: Passes over the pairs.
-        batch_size: Pairs a step. The documents of the other pairs are the negatives.
+        batch_size: Pairs a step, or all where there are fewer. The documents of the other pairs are
+            the negatives.
         learning_rate: Peak rate of Adam; `None` takes 3e-3 for an `MPSProjectionHead` after `fit`,
             1e-2 without and for `ReferenceHead`, 1e-3 for `DenseHead`; 4e-5 for the paper's loss
             and for encoders. A few hundred steps on texts of the kind that is searched bear 3e-2

@@ -157,9 +157,14 @@ class _Run:
         self.best: dict[str, Any] = {}
 
     @property
+    def batch_size(self) -> int:
+        """Pairs a step: no more than there are."""
+        return min(self.config.batch_size, len(self.rows))
+
+    @property
     def steps(self) -> int:
         """Steps an epoch; the pairs that are left over wait for the next."""
-        return len(self.rows) // self.config.batch_size
+        return len(self.rows) // self.batch_size
 
     @property
     def rate(self) -> float:
@@ -182,7 +187,6 @@ class _Run:
             self.rows = self.data.with_negatives(count).cpu()
             if not len(self.rows):
                 raise ValueError(f"`data` has no hard negatives: {_NEGATIVES}")
-            _check_batch_size(self.config, len(self.rows), "with hard negatives ")
         elif not self.history:
             with torch.no_grad():
                 self.log_scale.fill_(self._first_scale()).log_()
@@ -207,7 +211,7 @@ class _Run:
         own = [] if self.device.type == "cpu" else [self.device]
         with torch.random.fork_rng(own, device_type=self.device.type):  # which dropout draws from
             torch.manual_seed(self.config.seed * 1_000_003 + number)
-            for step, rows in enumerate(order.split(self.config.batch_size)[: self.steps]):
+            for step, rows in enumerate(order.split(self.batch_size)[: self.steps]):
                 place = (number - 1) * self.steps + step
                 whole = self.steps * self.config.epochs
                 rate = self.config.learning_rate_at(place, whole, self.rate)
@@ -345,15 +349,6 @@ def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None
         raise ValueError(
             f"`hard_negatives` must not exceed the {mined.shape[1]} a pair that `data` has, "
             f"got {count}."
-        )
-    _check_batch_size(config, len(data))
-
-
-def _check_batch_size(config: TrainingConfig, pairs: int, which: str = "") -> None:
-    if config.batch_size > pairs:
-        raise ValueError(
-            f"`batch_size` must not exceed the number of pairs {which}{pairs}, "
-            f"got {config.batch_size}."
         )
 
 

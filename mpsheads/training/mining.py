@@ -1,6 +1,5 @@
 """Hard negatives: documents that rank high, by words or by cosine, but are not relevant."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
@@ -11,7 +10,7 @@ from torch.nn.functional import normalize, pad
 
 from mpsheads._checks import check_choice, check_finite, check_positive
 from mpsheads._progress import progress_bar
-from mpsheads.retrieval import BM25, Collection, EmbeddedCollection, Triple
+from mpsheads.retrieval import BM25, EmbeddedCollection, Triple
 from mpsheads.training.data import TrainingData, training_data
 
 _CHUNK, _CHUNK_ELEMENTS = 256, 1 << 24  # queries, and similarities, that are held at once
@@ -26,10 +25,10 @@ class MinedTriples:
         pairs: Queries with a document judged relevant.
         short_pairs: Of these, how many got fewer negatives than asked for.
         empty_pairs: Of these, how many got none, and so are in no triple.
-        candidates: Documents that ranked between `skip` and `depth`, over all pairs.
+        candidates: Documents that ranked within `depth`, over all pairs.
         filtered: Of these, how many the margin left out as perhaps relevant.
-        mean_margin: Mean cosine with the positive less that with the negative; `None` without
-            embeddings, and if nothing was found.
+        mean_margin: Mean cosine with the positive less that with the negative; `None` if nothing
+            was found.
     """
 
     triples: list[Triple]
@@ -42,12 +41,11 @@ class MinedTriples:
 
 
 def mine_triples(
-    source: EmbeddedCollection | Collection,
+    source: EmbeddedCollection,
     by: str = "bm25",
     count: int = 5,
     *,
-    margin: float | None = 0.05,
-    skip: int = 0,
+    margin: float = 0.05,
     depth: int = 100,
     language: str | None = "english",
     device: torch.device | str = "cpu",
@@ -55,28 +53,25 @@ def mine_triples(
 ) -> MinedTriples:
     """For each query and relevant document, documents that rank high but are safely not relevant.
 
-    The candidates of a pair are the documents at the places `skip` to `depth` of the query's
-    ranking, by BM25, by cosine, or by both. Documents judged relevant are not ranked, nor are
+    The candidates of a pair are the first `depth` documents of the query's ranking, by BM25, by
+    cosine, or by both. Documents judged relevant are not ranked, nor are
     copies: of several with one text the first stands for all. A candidate whose cosine with the
     query comes within `margin` of that of the pair's document, or above, is left out: it is often
     relevant too and was merely not judged.
 
     Args:
-        source: Queries, judgments, and the embedded documents, all of which may be taken. A
-            collection without embeddings is enough for "bm25" without `margin`.
+        source: Queries, judgments, and the embedded documents, all of which may be taken.
         by: "bm25", "encoder", or "both", which takes turns, BM25 first.
         count: Documents a pair, at most, the highest; the paper uses 5.
-        margin: By how much cosine a negative must stay below the relevant document, in [0, 2);
-            `None` filters nothing.
-        skip: Highest places left out, a cruder guard against documents that were not judged.
+        margin: By how much cosine a negative must stay below the relevant document, in [-2, 2);
+            -2 filters nothing.
         depth: Last place taken.
         language: Whose stems and stop words BM25 takes; see `BM25`.
         device: Where cosines are computed.
         progress: Show a bar on stderr.
 
     Raises:
-        ValueError: If an argument is out of range, embeddings are needed and missing, or no
-            document is judged relevant.
+        ValueError: If an argument is out of range, or no document is judged relevant.
         ImportError: If bm25s is needed and missing.
 
     Cost: O(n_queries * n_documents * features), in chunks. BM25 takes some ten seconds for 40,000
@@ -85,13 +80,9 @@ def mine_triples(
     """
     check_choice("by", by, ("bm25", "encoder", "both"))
     check_positive(count=count, depth=depth)
-    if not 0 <= skip < depth:
-        raise ValueError(f"`skip` must lie in [0, `depth` = {depth}), got {skip}.")
     _check_margin(margin)
-    if isinstance(source, Collection):
-        source = _without_vectors(source, by, margin)
     data = training_data(replace(source, triples=None), texts=True)
-    ranked = _ranked(source, data, by, language, slice(skip, depth), device)
+    ranked = _ranked(source, data, by, language, depth, device)
     positives: dict[int, list[int]] = {}
     for query, positive in data.pairs.tolist():
         positives.setdefault(query, []).append(positive)
@@ -102,8 +93,7 @@ def mine_triples(
             candidates += len(near) * len(positives[query])
             for positive in positives[query]:
                 own = float(cosines[positive])
-                limit = math.inf if margin is None else own - margin
-                safe = _in_turns([[row for row in rows if near[row] < limit] for rows in rankings])
+                safe = _in_turns([[r for r in rows if near[r] < own - margin] for rows in rankings])
                 left += len(safe)
                 found[query, positive] = safe[:count]
                 gap += sum(own - near[row] for row in safe[:count])
@@ -120,20 +110,8 @@ def mine_triples(
         empty_pairs=counts.count(0),
         candidates=candidates,
         filtered=candidates - left,
-        mean_margin=gap / sum(counts) if sum(counts) and source.features else None,
+        mean_margin=gap / sum(counts) if sum(counts) else None,
     )
-
-
-def _without_vectors(collection: Collection, by: str, margin: float | None) -> EmbeddedCollection:
-    """The collection with vectors of no numbers, whose cosines are 0, where none is needed."""
-    if by != "bm25" or margin is not None:
-        raise ValueError(
-            "`source` must be an EmbeddedCollection to mine by the encoder, and to filter by "
-            '`margin`. Without embeddings give by="bm25" and margin=None.'
-        )
-    ids = list(collection.queries), list(collection.documents)
-    queries, documents = (torch.empty(len(own), 0) for own in ids)
-    return EmbeddedCollection(collection.name, collection, ids[0], queries, ids[1], documents)
 
 
 def _ranked(
@@ -141,7 +119,7 @@ def _ranked(
     data: TrainingData,
     by: str,
     language: str | None,
-    places: slice,
+    depth: int,
     device: torch.device | str,
 ) -> Iterator[tuple[int, list[list[int]], Tensor, dict[int, float]]]:
     """Rank documents for each query; to BM25 one that shares no word is none at all.
@@ -163,7 +141,7 @@ def _ranked(
             words = index.scores([texts[row] for row in rows.tolist()])
             scores.insert(0, words.masked_fill(words <= 0, -torch.inf))
         excluded, cosines = data.excluded(rows), cosines.cpu()
-        rankings = [_highest(score, excluded, places) for score in scores]
+        rankings = [_highest(score, excluded, depth) for score in scores]
         near = torch.cat([cosines.gather(1, r.clamp_min(0)) for r in rankings], 1).tolist()
         lists = zip(*(ranking.tolist() for ranking in rankings), strict=True)
         for query, own, of_all, values in zip(rows.tolist(), lists, cosines, near, strict=True):
@@ -172,14 +150,14 @@ def _ranked(
             yield query, [[row for row in r if row >= 0] for r in own], of_all, of_own
 
 
-def _highest(scores: Tensor, excluded: Tensor, places: slice) -> Tensor:
-    """Rows of the documents at some places of each ranking, -1 for none; equal scores by row."""
+def _highest(scores: Tensor, excluded: Tensor, depth: int) -> Tensor:
+    """Rows of the first documents of each ranking, -1 for none; equal scores by row."""
     scores = scores.float().masked_fill(excluded.to(scores.device), -torch.inf)
     bits = scores.view(torch.int32)
     rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()  # in the order of the scores
     keys = rising * 2**32 - torch.arange(scores.shape[1], device=scores.device)  # no two equal
-    rows = keys.topk(min(places.stop, scores.shape[1]), dim=1).indices
-    return rows.masked_fill(scores.gather(1, rows) == -torch.inf, -1)[:, places].cpu()
+    rows = keys.topk(min(depth, scores.shape[1]), dim=1).indices
+    return rows.masked_fill(scores.gather(1, rows) == -torch.inf, -1).cpu()
 
 
 def _in_turns(rankings: Sequence[Sequence[int]]) -> list[int]:
@@ -193,14 +171,12 @@ def mine_hard_negatives(
 ) -> TrainingData:
     """For each pair, the documents nearest to the query by cosine that are safely not relevant.
 
-    A document that scores nearly as high as the relevant one, or higher, is often relevant too
-    and was merely not judged. So only those are taken whose cosine with the query is below that
-    of the pair's document by more than `margin`.
+    What `mine_triples` finds by the encoder at any depth, as `hard_negatives` of the data.
 
     Args:
         data: Embeddings and pairs.
         count: Documents a pair, at most; the paper uses 5.
-        margin: By how much cosine a negative must stay below the relevant document, in [0, 2).
+        margin: As `mine_triples` takes it.
 
     Returns:
         The same data with `hard_negatives` `(n_pairs, count)`, nearest first. Where fewer documents
@@ -211,7 +187,6 @@ def mine_hard_negatives(
         ValueError: If `count` or `margin` is out of range.
 
     Cost: O(n_pairs * n_documents * features), exact, in chunks of 64 MiB of similarities.
-    Source of the filter: Moreira et al. 2024 (arXiv:2407.15831), "TopK-MarginPos".
     """
     _check_margin(margin)
     check_positive(count=count)
@@ -230,6 +205,6 @@ def mine_hard_negatives(
     return replace(data, hard_negatives=torch.cat(mined))
 
 
-def _check_margin(margin: float | None) -> None:
-    if margin is not None and not 0 <= margin < 2:
-        raise ValueError(f"`margin` must lie in [0, 2), got {margin}.")
+def _check_margin(margin: float) -> None:
+    if not -2 <= margin < 2:
+        raise ValueError(f"`margin` must lie in [-2, 2), got {margin}.")

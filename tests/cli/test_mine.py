@@ -18,10 +18,10 @@ def mined_in_python(beir, vectors, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("by", ["bm25", "encoder", "both"])
 def test_the_file_holds_what_the_library_mines(command, data, beir, vectors, by):
-    options = ["--by", by, "--count", "3", "--margin", "0.1", "--skip", "1", "--depth", "20"]
+    options = ["--by", by, "--count", "3", "--margin", "0.1", "--depth", "20"]
     ran = command("mine", *data, *options, "--output", "out/triples.tsv.gz", "--json")
     assert ran.code == 0
-    mined = mined_in_python(beir, vectors, by=by, count=3, margin=0.1, skip=1, depth=20)
+    mined = mined_in_python(beir, vectors, by=by, count=3, margin=0.1, depth=20)
     assert list(load_triples("out/triples.tsv.gz")) == mined.triples
     report = ran.json
     assert report["dataset"] == "tiny/train"  # the split train goes before test here
@@ -40,16 +40,6 @@ def test_the_table_says_what_was_found_and_left_out(command, data):
         assert re.search(rf"{row} +\d", out)
     assert "--by both or more --depth" in out
     assert "written to t.tsv" in out
-
-
-def test_words_alone_load_no_encoder(command, beir):
-    options = ["--by", "bm25", "--no-filter", "--encoder", "no-such-folder/at-all", "--json"]
-    report = command("mine", "--dataset", beir, *options, "--output", "t.tsv").json
-    assert report["encoder"] is None
-    assert report["margin"] is None
-    assert report["mean_margin"] is None
-    assert report["filtered"] == 0
-    assert len(list(load_triples("t.tsv"))) == report["negatives"]
 
 
 def test_an_encoder_embeds_the_texts(command, beir, model_folder):
@@ -72,8 +62,7 @@ def test_a_pool_bounds_what_is_taken(command, data):
     [
         (["--by", "words"], '`--by` must be one of "bm25", "encoder", "both"'),
         (["--count", "0"], "`--count` must be at least 1, got 0"),
-        (["--margin", "-1"], "`--margin` must lie in [0, 2), got -1.0"),
-        (["--skip", "100"], "`--skip` must lie in [0, `--depth` = 100), got 100"),
+        (["--margin", "-3"], "`--margin` must lie in [-2, 2), got -3.0"),
         (["--language", "klingon"], "`--language` must be one of"),
         (["--margin", "1.9"], "No pair of tiny/train has a negative:"),
         (["--split", "nosuch"], "'nosuch' is not one of"),
@@ -167,15 +156,3 @@ def test_msmarco_trains_by_its_id(command, beir, model_folder, monkeypatch):
     ran = command("train", "--dataset", name, *options, *validation)
     assert ran.json["pairs"] == 2
     assert ran.json["dataset"] == name
-
-
-@pytest.mark.slow
-def test_real_pairs_get_hard_negatives_by_words(command, shared):
-    options = ["--by", "bm25", "--no-filter", "--json"]
-    folder = shared / "data" / "cranfield"
-    report = command("mine", "--dataset", folder, *options, "--output", "t.tsv").json
-    assert report["short_pairs"] == 0
-    qrels = load_collection(folder).qrels
-    for query_id, positive, negative in load_triples("t.tsv"):
-        assert qrels[query_id][positive] > 0
-        assert qrels[query_id].get(negative, 0) == 0

@@ -166,7 +166,6 @@ def test_vectors_that_are_not_finite_are_named(fails, beir, vectors):
         (["--depth", "0"], "`--depth` must be at least 1, got 0"),
         (["--bond-dim", "0"], "`--bond-dim` must be at least 1"),
         (["--epochs", "0"], "`--epochs` must be at least 1, got 0"),
-        (["--batch-size", "500"], "`--batch-size` must not exceed the number of pairs"),
         (["--loss", "hinge"], '`--loss` must be one of "both"'),
         (["--learning-rate", "-1"], "`--learning-rate` must be a positive finite number"),
         (["--validation", "./nosuch:dev"], "is not a folder"),

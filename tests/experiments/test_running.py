@@ -9,7 +9,7 @@ import torch
 
 from mpsheads.experiments import Experiment, Method, key_of, read_results, run_experiments
 from mpsheads.experiments.running import Runner, choose_queries
-from mpsheads.retrieval import Encoder, load_collection, write_triples
+from mpsheads.retrieval import Encoder, write_triples
 from mpsheads.training import mine_triples
 
 TRAINING = {"loss": "contrastive", "epochs": 3, "batch_size": 8, "hard_negatives": 0}
@@ -186,7 +186,8 @@ def test_the_best_epoch_is_that_of_held_out_queries(experiment, runner, monkeypa
 def test_few_pairs_with_negatives_make_a_smaller_batch(experiment, runner, beir, tmp_path):
     with (beir / "qrels" / "train.tsv").open("a") as file:
         file.write("q1\td50\t1\n")  # a pair that no triple gives negatives
-    mined = mine_triples(load_collection(beir, "train"), "bm25", 2, margin=None).triples
+    every = runner().embedded(f"{beir}:train@all")
+    mined = mine_triples(every, "bm25", 2, margin=-2).triples
     few = [triple for triple in mined if triple[:2] in {(f"q{i}", f"d{i}") for i in (1, 2, 3)}]
     write_triples(few, tmp_path / "t.tsv")
     training = {**TRAINING, "loss": "paper", "batch_size": 64, "hard_negatives": 5}

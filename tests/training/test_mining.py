@@ -55,7 +55,7 @@ def relevant_texts(collection, query_id):
     }
 
 
-def ranking_by_loop(collection, query_id, scores, skip, depth):
+def ranking_by_loop(collection, query_id, scores, depth):
     """Documents by falling score, without relevant ones and copies."""
     seen, ranked = relevant_texts(collection, query_id), []
     for row in sorted(range(N_DOCUMENTS), key=lambda row: (-scores[row], row)):
@@ -63,10 +63,10 @@ def ranking_by_loop(collection, query_id, scores, skip, depth):
         is_copy = row == 1
         if text not in seen and not is_copy and scores[row] > -1e9:
             ranked.append(f"d{row}")
-    return ranked[skip:depth]
+    return ranked[:depth]
 
 
-def mine_by_loop(embedded, by, count, margin, skip, depth):
+def mine_by_loop(embedded, by, count, margin, depth):
     collection = embedded.collection
     index, triples, left_out, candidates = BM25(list(collection.documents.values())), [], 0, 0
     for query_id, grades in collection.qrels.items():
@@ -75,11 +75,9 @@ def mine_by_loop(embedded, by, count, margin, skip, depth):
         words = index.scores([collection.queries[query_id]])[0]
         words[words == 0] = -torch.inf
         scores = {"bm25": [words], "encoder": [cosine], "both": [words, cosine]}[by]
-        lists = [
-            ranking_by_loop(collection, query_id, score.tolist(), skip, depth) for score in scores
-        ]
+        lists = [ranking_by_loop(collection, query_id, score.tolist(), depth) for score in scores]
         for positive in (doc_id for doc_id, grade in grades.items() if grade > 0):
-            limit = 9 if margin is None else cosine[int(positive[1:])] - margin
+            limit = cosine[int(positive[1:])] - margin
             kept = [[d for d in ranked if cosine[int(d[1:])] < limit] for ranked in lists]
             candidates += len(set().union(*lists))
             left_out += len(set().union(*lists)) - len(set().union(*kept))
@@ -94,11 +92,10 @@ def mine_by_loop(embedded, by, count, margin, skip, depth):
 
 @pytest.mark.parametrize("by", ["bm25", "encoder", "both"])
 @pytest.mark.parametrize(
-    ("count", "margin", "skip", "depth"),
-    [(3, 0.05, 0, 100), (5, 0.4, 0, 12), (4, None, 2, 5), (2, 0.0, 49, 50), (2, 0.1, 60, 90)],
+    ("count", "margin", "depth"), [(3, 0.05, 100), (5, 0.4, 12), (4, -2, 5), (2, 0.0, 50)]
 )
-def test_mining_is_what_a_loop_finds(embedded, by, count, margin, skip, depth):
-    options = {"margin": margin, "skip": skip, "depth": depth}
+def test_mining_is_what_a_loop_finds(embedded, by, count, margin, depth):
+    options = {"margin": margin, "depth": depth}
     mined = mine_triples(embedded, by, count, **options)
     triples, candidates, filtered = mine_by_loop(embedded, by, count, **options)
     assert mined.triples == triples
@@ -130,12 +127,6 @@ def test_the_encoder_at_any_depth_finds_what_training_mines(embedded):
     assert_close(again.hard_negatives, data.hard_negatives)
 
 
-def test_words_alone_need_no_embeddings(embedded):
-    mined = mine_triples(embedded.collection, "bm25", margin=None)
-    assert mined.triples == mine_triples(embedded, "bm25", margin=None).triples
-    assert (mined.mean_margin, mined.filtered) == (None, 0)
-
-
 def test_embedded_documents_alone_are_taken(embedded):
     rows = list(reversed(range(46)))
     ids = [f"d{i}" for i in rows]
@@ -143,13 +134,13 @@ def test_embedded_documents_alone_are_taken(embedded):
     triples = mine_triples(few, "both").triples
     assert triples
     assert {triple.negative_id for triple in triples} <= set(ids)
-    every = mine_triples(embedded, "encoder", margin=None)
+    every = mine_triples(embedded, "encoder", margin=-2)
     assert not {triple.negative_id for triple in every.triples} <= set(ids)
 
 
 def test_equal_scores_are_ranked_by_row(embedded):
     alike = replace(embedded, documents=embedded.documents[:1].expand(N_DOCUMENTS, -1).clone())
-    triples = mine_triples(alike, "encoder", 3, margin=None).triples
+    triples = mine_triples(alike, "encoder", 3, margin=-2).triples
     assert [triple.negative_id for triple in triples[:3]] == ["d2", "d3", "d4"]
 
 
@@ -159,8 +150,7 @@ def test_equal_scores_are_ranked_by_row(embedded):
         ({"by": "words"}, '`by` must be one of "bm25", "encoder", "both"'),
         ({"count": 0}, "`count` must be at least 1, got 0"),
         ({"depth": 0}, "`depth` must be at least 1, got 0"),
-        ({"skip": 100}, r"`skip` must lie in \[0, `depth` = 100\), got 100"),
-        ({"margin": 2.0}, r"`margin` must lie in \[0, 2\), got 2.0"),
+        ({"margin": 2.0}, r"`margin` must lie in \[-2, 2\), got 2.0"),
     ],
 )
 def test_bad_arguments_are_named(embedded, options, message):
@@ -168,10 +158,7 @@ def test_bad_arguments_are_named(embedded, options, message):
         mine_triples(embedded, **options)
 
 
-def test_embeddings_that_are_needed_and_missing_or_broken_are_named(embedded):
-    for options in ({"by": "encoder"}, {"by": "bm25"}):
-        with pytest.raises(ValueError, match="`source` must be an EmbeddedCollection to mine by"):
-            mine_triples(embedded.collection, **options)
+def test_embeddings_that_are_missing_or_broken_are_named(embedded):
     broken = replace(embedded, documents=torch.full((50, 8), torch.nan))
     with pytest.raises(ValueError, match=r"`documents`.*row 0"):
         mine_triples(broken)

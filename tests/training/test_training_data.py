@@ -96,7 +96,7 @@ def test_mining_more_than_there_are_documents_fills_up_with_minus_one(make_data)
     ("arguments", "message"),
     [
         ({"count": 0}, "`count` must be at least 1"),
-        ({"margin": -0.1}, r"`margin` must lie in \[0, 2\), got -0.1"),
+        ({"margin": -2.1}, r"`margin` must lie in \[-2, 2\), got -2.1"),
     ],
 )
 def test_mining_refuses_arguments_out_of_range(make_data, arguments, message):
