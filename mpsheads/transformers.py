@@ -37,7 +37,6 @@ class MPSHeadConfig(PretrainedConfig):
             of the first token.
         trainable_layers: How many of the encoder's last layers are trained; `None` for all of it.
         max_tokens: Tokens after which `encode` cuts a text.
-        base_model: Name of the encoder on the Hugging Face hub, for the model card.
     """
 
     model_type = "mps_head"
@@ -50,7 +49,6 @@ class MPSHeadConfig(PretrainedConfig):
         pooling: str = "mean",
         trainable_layers: int | None = 4,
         max_tokens: int = 256,
-        base_model: str | None = None,
         **kwargs: Any,
     ) -> None:
         check_choice("pooling", pooling, ("mean", "cls"))
@@ -64,7 +62,6 @@ class MPSHeadConfig(PretrainedConfig):
         self.pooling = pooling
         self.trainable_layers = trainable_layers
         self.max_tokens = max_tokens
-        self.base_model = base_model
         super().__init__(**kwargs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -178,7 +175,6 @@ class MPSHeadModel(PreTrainedModel):
             pooling=pooling,
             trainable_layers=trainable_layers,
             max_tokens=max_length,
-            base_model=_hub_name(encoder),
         )
         return cls(config, encoder, head)
 
@@ -305,7 +301,7 @@ class MPSHeadModel(PreTrainedModel):
         return self
 
     def save_pretrained(self, save_directory: PathLike, **kwargs: Any) -> None:  # pyright: ignore
-        """Write configuration, weights, tokenizer and, where there is none, a model card.
+        """Write configuration, weights and tokenizer.
 
         Keyword arguments are those of transformers. All files are written before any of an older
         model is replaced, one after the other: a process killed while it writes leaves the older.
@@ -321,46 +317,9 @@ class MPSHeadModel(PreTrainedModel):
                 limits = (self.encoder.config, self.tokenizer, self.config.max_tokens)
                 self.tokenizer.model_max_length = token_limit(*limits)
                 self.tokenizer.save_pretrained(folder)
-            if not (Path(save_directory) / "README.md").exists():
-                (folder / "README.md").write_text(self.model_card(), encoding="utf-8")
-
-    def model_card(self, repo_id: str = "path/to/model") -> str:
-        """The text of `README.md`: what the model is, its numbers, and how to use it.
-
-        `push_to_hub` uploads a card of transformers in its place; `hf upload` takes this one.
-        """
-        from huggingface_hub import ModelCardData
-
-        base = self.config.base_model
-        data = ModelCardData(
-            library_name="transformers",
-            tags=self.model_tags,
-            pipeline_tag="feature-extraction",
-            base_model=base,
-        )
-        template = Path(__file__).with_name("model_card.md").read_text(encoding="utf-8")
-        return template.format(
-            data=data.to_yaml(),
-            repo_id=repo_id,
-            encoder=base or type(self.encoder).__name__,
-            head=type(self.head).__name__,
-            settings="\n".join(f"| {k} | {v} |" for k, v in self.head.config.items()),
-            pooling=self.config.pooling,
-            parameters=f"{self.head.num_parameters:,}",
-            size=f"{self.head.bytes_per_vector:,}",
-            width=self.head.in_features,
-            vector=self.head.out_features,
-            before=f"{4 * self.head.in_features:,}",
-        )
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the encoder initialises itself, and heads are built with their first values."""
-
-
-def _hub_name(encoder: PreTrainedModel) -> str | None:
-    """What the encoder is called on the hub, unless it came from a folder or from no file."""
-    name = str(getattr(encoder.config, "_name_or_path", ""))
-    return name if name and name.count("/") <= 1 and not Path(name).exists() else None
 
 
 AutoConfig.register(MPSHeadConfig.model_type, MPSHeadConfig, exist_ok=True)

@@ -57,12 +57,11 @@ def mine(
     given = Texts(dataset, split, pool, query_vectors, document_vectors)
     texts = inputs.with_training_split(given)
     collection, judged = inputs.read_collection(texts)
-    doc_ids = inputs.documents_to_train_on(collection, judged)
     model = inputs.make_encoder(
         texts, device, encoder, max_length, pooling, query_prefix, document_prefix
     )
     mined = mine_triples(
-        inputs.embed_texts(texts, model, collection, document_ids=doc_ids),
+        inputs.embed_texts(texts, model, collection, judged),
         by,
         count,
         margin=margin,

@@ -153,13 +153,12 @@ def _embed(
     triples: str | None,
     max_triples: int | None,
 ) -> "EmbeddedCollection":
-    """What the triples name, or else the candidates and all relevant documents."""
-    from mpsheads.cli.data import documents_to_train_on, embed_texts, show_progress
+    """What the triples name, or else the candidates."""
+    from mpsheads.cli.data import embed_texts, show_progress
     from mpsheads.retrieval import embed_dataset
 
     if triples is None:
-        document_ids = documents_to_train_on(collection, pool)
-        return embed_texts(texts, encoder, collection, document_ids=document_ids)
+        return embed_texts(texts, encoder, collection, pool)
     assert encoder is not None
     name = f"{texts.dataset}:{texts.split}" if texts.split else str(texts.dataset)
     return embed_dataset(

@@ -190,19 +190,18 @@ class Recommendation:
     sentence: str = ""
 
 
-def recommend(rows: Sequence[Row], budget: int, *, margin: float = _MARGIN) -> Recommendation:
+def recommend(rows: Sequence[Row], budget: int) -> Recommendation:
     """The row to take for a budget of bytes.
 
     The best is that of the highest mean within the budget. A row is tied with it if a paired
     randomisation test over queries does not tell the two apart (Holm's method corrects for all rows
-    within the budget) and its mean is at most `margin` below: with few queries a test alone tells
+    within the budget) and its mean is at most 0.01 below: with few queries a test alone tells
     nothing apart. Of the best and the tied, the one of fewest parameters is taken, then of fewest
     bytes, then of the highest mean.
 
     Args:
         rows: As in the table of `frontier_table`.
         budget: Most bytes a vector.
-        margin: See above, in units of the measure.
 
     Raises:
         ValueError: If no row fits the budget.
@@ -218,7 +217,7 @@ def recommend(rows: Sequence[Row], budget: int, *, margin: float = _MARGIN) -> R
     best = min(within, key=lambda row: (-_mean(row), row.parameters, row.bytes))
     others = [row for row in within if row is not best]
     compared = zip(others, compare_all(others, [best] * len(others)), strict=True)
-    comparisons = {row: found for row, found in compared if found and _is_tied(found, margin)}
+    comparisons = {row: found for row, found in compared if found and _is_tied(found)}
     row = min([best, *comparisons], key=lambda row: (row.parameters, row.bytes, -_mean(row)))
     tied = tuple(sorted(comparisons, key=lambda row: -_mean(row)))
     plain = next((row for row in rows if row.method == UNCOMPRESSED and row.bits == 32), None)
@@ -235,9 +234,9 @@ def _mean(row: Row) -> float:
     return row.mean
 
 
-def _is_tied(comparison: Comparison, margin: float) -> bool:
+def _is_tied(comparison: Comparison) -> bool:
     p = comparison.p_queries
-    return (p is None or p >= LEVEL) and comparison.difference >= -margin - 1e-12
+    return (p is None or p >= LEVEL) and comparison.difference >= -_MARGIN - 1e-12
 
 
 def _sentence(chosen: Recommendation) -> str:

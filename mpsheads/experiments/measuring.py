@@ -74,6 +74,4 @@ def _vectors(
     """The model's vectors of "queries" or "documents"; of texts at most the first `most`."""
     if isinstance(model, ProjectionHead):
         return compress_vectors(model, getattr(embedded, kind)).cpu()
-    texts = getattr(embedded.collection, kind)
-    ids = embedded.query_ids if kind == "queries" else embedded.document_ids
-    return model.encode([texts[each] for each in ids[:most]]).cpu()
+    return model.encode(embedded.texts(kind)[:most]).cpu()

@@ -121,7 +121,6 @@ def ising_hamiltonian(
     field: Coefficient = 1.0,
     *,
     dtype: torch.dtype = torch.complex64,
-    device: torch.device | str | None = None,
 ) -> MPO:
     """The transverse-field Ising chain `-coupling * sum Z Z - field * sum X`, of bond 3.
 
@@ -130,7 +129,7 @@ def ising_hamiltonian(
     check_positive(n_sites=n_sites)
     bonds = [({i: "Z", i + 1: "Z"}, -coupling) for i in range(n_sites - 1)]
     fields = [({i: "X"}, -field) for i in range(n_sites)]
-    return pauli_sum([*bonds, *fields], n_sites, dtype=dtype, device=device)
+    return pauli_sum([*bonds, *fields], n_sites, dtype=dtype)
 
 
 def heisenberg_hamiltonian(
@@ -139,7 +138,6 @@ def heisenberg_hamiltonian(
     field: Coefficient = 0.0,
     *,
     dtype: torch.dtype = torch.complex64,
-    device: torch.device | str | None = None,
 ) -> MPO:
     """The Heisenberg chain `coupling * sum (X X + Y Y + Z Z) + field * sum Z`, of bond 5.
 
@@ -149,7 +147,7 @@ def heisenberg_hamiltonian(
     check_positive(n_sites=n_sites)
     bonds = [({i: p, i + 1: p}, coupling) for i in range(n_sites - 1) for p in "XYZ"]
     fields = [({i: "Z"}, field) for i in range(n_sites)]
-    return pauli_sum([*bonds, *fields], n_sites, dtype=dtype, device=device)
+    return pauli_sum([*bonds, *fields], n_sites, dtype=dtype)
 
 
 def _support(term: PauliTerm, n_sites: int) -> _String:

@@ -229,7 +229,6 @@ def ghz_state(
     batch_size: int = 1,
     *,
     dtype: torch.dtype = torch.complex64,
-    device: torch.device | str = "cpu",
 ) -> MPS:
     """The state `(|00...0> + |11...1>) / sqrt(2)` of qubits, with bond dimension 2.
 
@@ -237,13 +236,12 @@ def ghz_state(
         n_sites: Number of qubits. One qubit is in the state `|+>`.
         batch_size: Number of copies.
         dtype: Real or complex dtype.
-        device: Where the tensors are made.
 
     Raises:
         ValueError: If a number is less than 1.
     """
     check_positive(n_sites=n_sites, batch_size=batch_size)
-    copy = torch.zeros(2, 2, 2, dtype=dtype, device=device)
+    copy = torch.zeros(2, 2, 2, dtype=dtype)
     copy[0, 0, 0] = copy[1, 1, 1] = 1
     sites = [copy] * n_sites
     sites[0] = sites[0].sum(0, keepdim=True) * 0.5**0.5
@@ -257,7 +255,6 @@ def w_state(
     batch_size: int = 1,
     *,
     dtype: torch.dtype = torch.complex64,
-    device: torch.device | str = "cpu",
 ) -> MPS:
     """The state `(|10...0> + |01...0> + ... + |0...01>) / sqrt(n_sites)`, with bond dimension 2.
 
@@ -265,13 +262,12 @@ def w_state(
         n_sites: Number of qubits.
         batch_size: Number of copies.
         dtype: Real or complex dtype.
-        device: Where the tensors are made.
 
     Raises:
         ValueError: If a number is less than 1.
     """
     check_positive(n_sites=n_sites, batch_size=batch_size)
-    amplitudes = torch.full((batch_size, n_sites), n_sites**-0.5, dtype=dtype, device=device)
+    amplitudes = torch.full((batch_size, n_sites), n_sites**-0.5, dtype=dtype)
     return one_particle_state(amplitudes)
 
 

@@ -79,14 +79,8 @@ class EmbeddedCollection:
             if grade > 0 and query_id in queries and doc_id in documents
         ]
 
-    def only(self, query_ids: Sequence[str], *, pool: Pool | None = None) -> "EmbeddedCollection":
-        """The same with some of the queries, in the order given, and with their judgments.
-
-        Args:
-            query_ids: Which queries.
-            pool: The candidates of each; by default all embedded documents, whatever the pool
-                was before.
-        """
+    def only(self, query_ids: Sequence[str]) -> "EmbeddedCollection":
+        """The same with some queries, in the order given, which rank all embedded documents."""
         rows = {query_id: row for row, query_id in enumerate(self.query_ids)}
         check_held("`query_ids`", query_ids, rows, f"{self.name}'s queries")
         chosen = set(query_ids)
@@ -101,7 +95,7 @@ class EmbeddedCollection:
             collection=collection,
             query_ids=list(query_ids),
             queries=self.queries[[rows[query_id] for query_id in query_ids]],
-            pool=pool,
+            pool=None,
             triples=triples,
         )
 

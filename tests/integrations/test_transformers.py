@@ -1,6 +1,5 @@
 """An encoder with a head as one transformers model."""
 
-import huggingface_hub
 import pytest
 import torch
 from torch.testing import assert_close
@@ -243,22 +242,6 @@ def test_the_input_embeddings_are_the_encoders(model):
     other = torch.nn.Embedding(60, FEATURES)
     model.set_input_embeddings(other)
     assert model.encoder.get_input_embeddings() is other
-
-
-def test_the_model_card_tells_numbers_and_use(model, tmp_path):
-    model.config.base_model = "owner/encoder"
-    model.save_pretrained(tmp_path)
-    card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
-    assert card.data.library_name == "transformers"
-    assert card.data.base_model == "owner/encoder"
-    assert {"mpsheads", "matrix-product-states"} <= set(card.data.tags)
-    assert f"| parameters of the head | {model.head.num_parameters:,} |" in card.text
-    size = f"{model.head.bytes_per_vector:,} (before: {4 * FEATURES:,})"
-    assert f"| bytes a vector, float32 | {size} |" in card.text
-    assert "mpsheads.load(" in card.text
-    (tmp_path / "README.md").write_text("mine")
-    model.save_pretrained(tmp_path)
-    assert (tmp_path / "README.md").read_text() == "mine"
 
 
 @pytest.mark.parametrize("mixing", [3, "full"])
