@@ -49,9 +49,6 @@ HEAD = (
     "ones are drawn by the seed; mps, codes and pca are fitted on the documents."
 )
 _READOUTS = "direction|probability|state|amplitude"
-OutFeatures = Annotated[
-    int | None, option("Numbers in a vector of a new head; a third by default.", "Head")
-]
 BondDim = Annotated[int | None, option("Largest bond dimension of a new mps head.", "Head")]
 Depth = Annotated[int | None, option("Layers of a new mps head.", "Head")]
 Ansatz = Annotated[str | None, option("Circuit of a new mps head.", "Head", "staircase|brickwork")]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _MEASURE = "nDCG@10"
 _HEAD = (
-    "mps, reference or dense; codes:64 for 64 bytes a vector, trained through its codes; or the "
-    "folder of a saved head."
+    "mps, reference or dense, also with its size, as in mps:128; codes:64 for 64 bytes a vector, "
+    "trained through its codes; or the folder of a saved head."
 )
 _RATE = (
     "Peak rate of Adam; by default mps 0.003 if fitted, else 0.01; reference 0.01; dense 0.001; "
@@ -34,10 +34,7 @@ _VALIDATION = (
 
 
 def train(
-    head: Annotated[
-        str,
-        option(_HEAD, "Head", "KIND|FOLDER"),
-    ] = "mps",
+    head: Annotated[str, option(_HEAD, "Head", "KIND|FOLDER")] = "mps",
     dataset: options.Dataset = None,
     split: options.Split = None,
     pool: options.Pool = None,
@@ -48,7 +45,6 @@ def train(
     pooling: options.Pooling = "mean",
     query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
-    out_features: options.OutFeatures = None,
     bond_dim: options.BondDim = None,
     depth: options.Depth = None,
     ansatz: options.Ansatz = None,
@@ -81,26 +77,28 @@ def train(
 
     [bold]Example[/bold]
 
-    [cyan]mpsheads train --dataset nfcorpus --split train --head mps --out-features 128
-    --epochs 10 --output trained-head[/cyan]
+    [cyan]mpsheads train --dataset nfcorpus --split train --head mps:128 --epochs 10
+    --output trained-head[/cyan]
     """
     from mpsheads.cli import data as inputs
     from mpsheads.heads import make_head
     from mpsheads.training import TrainingConfig, ranking_validation, training_data
     from mpsheads.training import train as train_model
+    from mpsheads.training.checkpoint import check_folder
 
     where, more = inputs.pick_device(device), {"hard_negatives": hard_negatives, "seed": seed}
     config = TrainingConfig(epochs, batch_size, learning_rate, loss, **more)
     texts = Texts(dataset, split, pool, query_vectors, document_vectors)
-    _check(texts, triples, hard_negatives, None if resume else output)
+    check_folder(output, resume=resume)
+    _check(texts, triples, hard_negatives)
     texts = inputs.with_training_split(texts)
     data = inputs.read_collection(texts, default_pool="judged")
     other = _validation(texts, validation)
     model = inputs.make_encoder(
         other or texts, device, encoder, max_length, pooling, query_prefix, document_prefix
     )
-    shape = {"out_features": out_features, "bond_dim": bond_dim, "depth": depth}
-    shape |= {"ansatz": ansatz, "readout": readout, "mixing": mixing}
+    shape = {"bond_dim": bond_dim, "depth": depth, "ansatz": ansatz}
+    shape |= {"readout": readout, "mixing": mixing}
     made = {"in_features": inputs.width(texts, model), "seed": seed, "device": where, **shape}
     if not any(each.requires_grad for each in make_head(head, **made).parameters()):
         raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
@@ -125,15 +123,8 @@ def train(
     print_json(report) if as_json else _print(report)
 
 
-def _check(texts: Texts, triples: str | None, hard_negatives: int, new_folder: Path | None) -> None:
+def _check(texts: Texts, triples: str | None, hard_negatives: int) -> None:
     """Raise on what would fail only after everything is encoded."""
-    from mpsheads.training import CHECKPOINT
-
-    if new_folder is not None and (new_folder / CHECKPOINT).exists():
-        raise ValueError(
-            f"`output` {new_folder} holds a run already. Continue it with `resume`, or give "
-            f"another folder."
-        )
     if triples is not None and hard_negatives == 0:
         raise ValueError(
             "`triples` needs `hard_negatives`: how many negatives of each pair join, such as 5."

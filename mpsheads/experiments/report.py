@@ -6,14 +6,13 @@ from pathlib import Path
 
 from mpsheads._files import replacing
 from mpsheads._typing import PathLike
-from mpsheads.experiments.figures import draw
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.tables import Row, Table, make_tables
 from mpsheads.experiments.wording import number, part, percentage, probability, signed, template
 
 
 def write_report(lines: Iterable[Line], folder: PathLike, baseline: str = "dense") -> Path:
-    """Write `report.md`, and beside it a figure for each table; files that are there are replaced.
+    """Write `report.md`; a file that is there is replaced.
 
     Args:
         lines: As `read_results` returns them, complete or not.
@@ -24,18 +23,12 @@ def write_report(lines: Iterable[Line], folder: PathLike, baseline: str = "dense
         The path of the report.
 
     Raises:
-        ImportError: If matplotlib, Jinja2, SciPy or polars is missing.
+        ImportError: If Jinja2, SciPy or polars is missing.
         ValueError: If lines of one experiment hold different queries of one test.
     """
-    folder, lines = Path(folder), list(lines)
-    folder.mkdir(parents=True, exist_ok=True)
-    tables, figures = make_tables(lines, baseline), []
-    for table in tables:
-        name = re.sub(r"[^a-z0-9]+", "-", heading(table, tables).lower()).strip("-")
-        taken = f"{name}.svg" in figures  # by a heading that differs in signs alone
-        name = f"{name}-{len(figures)}.svg" if taken else f"{name}.svg"
-        figures.append(name if draw(table, tables, folder / name) else None)
-    return write_page(folder / "report.md", "Report of experiments", lines, tables, figures)
+    lines = list(lines)
+    tables, path = make_tables(lines, baseline), Path(folder) / "report.md"
+    return write_page(path, "Report of experiments", lines, tables)
 
 
 def write_page(
@@ -43,22 +36,17 @@ def write_page(
     title: str,
     lines: Sequence[Line],
     tables: Sequence[Table],
-    figures: Sequence[str | None],
+    figure: str = "",
     first: Sequence[str] = (),
 ) -> Path:
-    """Write tables with their figures as Markdown, after some paragraphs."""
+    """Write tables as Markdown, after some paragraphs and a figure."""
     sections = [
-        {
-            "table": table,
-            "heading": heading(table, tables),
-            "rows": cells(table),
-            "figure": figure,
-        }
-        for table, figure in zip(tables, figures, strict=True)
+        {"table": table, "heading": heading(table, tables), "rows": cells(table)}
+        for table in tables
     ]
-    page = template("report.md.jinja")
+    page, facts = template("report.md.jinja"), _facts(lines)
     with replacing(path) as file:
-        text = page.render(title=title, first=first, facts=_facts(lines), sections=sections)
+        text = page.render(title=title, first=first, facts=facts, figure=figure, sections=sections)
         file.write_text(text, encoding="utf-8")
     return path
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import pad
 
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
@@ -241,11 +240,6 @@ class Runner:
             if data.hard_negatives is None and count:
                 mined = mine_hard_negatives(data, count)
                 data = mined if len(mined.with_negatives(count)) else data
-            elif data.hard_negatives is not None:
-                lacking = max(0, count - data.hard_negatives.shape[1])
-                data = replace(
-                    data, hard_negatives=pad(data.hard_negatives, (0, lacking), value=-1)
-                )
             if trial.method.trained == "layers":
                 texts = training_data(part, texts=True)
                 data = replace(texts, hard_negatives=data.hard_negatives)

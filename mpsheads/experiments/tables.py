@@ -15,8 +15,8 @@ from mpsheads.retrieval import bootstrap_interval, holm, paired_test
 
 pl = optional_import("polars", "retrieval")
 
-TRAINED = {"nothing": "untrained", "head": "head trained", "layers": "last layers trained"}
-"""How ways of training are called, in the order of a table."""
+_TRAINED = ("nothing", "head", "layers")
+"""Ways of training in the order of a table."""
 _TABLE = ("experiment", "encoder", "measure", "train")
 _ROW = ("label", "trained", "size", "bits", "fraction", "epoch")
 
@@ -266,7 +266,7 @@ def _row(cell: Any, n_tests: int) -> Row:
 
 
 def _order(row: Row, labels: Sequence[str]) -> tuple[Any, ...]:
-    place = (labels.index(row.label), list(TRAINED).index(row.trained), row.epoch)
+    place = (labels.index(row.label), _TRAINED.index(row.trained), row.epoch)
     return not row.is_uncompressed, -row.size, -row.bits, -row.fraction, *place
 
 
@@ -308,7 +308,7 @@ def _nearest(row: Row, rows: Sequence[Row]) -> Row | None:
     """
     fit = [other for other in rows if other.trained in (row.trained, "nothing")]
     fit = fit or [other for other in rows if row.trained == "nothing"]
-    order = [row.trained, *TRAINED]
+    order = [row.trained, *_TRAINED]
     return min(
         fit,
         key=lambda other: (order.index(other.trained), other.epoch != row.epoch, -other.epoch),

@@ -21,13 +21,6 @@ from mpsheads.plotting.style import (
 )
 
 UNCOMPRESSED = "uncompressed"
-_NAMES = {
-    "mps": "MPS head",
-    "codes": "MPS head, codes",
-    "reference": "paper's head",
-    "dense": "Linear + tanh",
-    "pca": "PCA",
-}
 _MARKERS = {32: "o", 8: "s", 4: "D", 2: "^", 1: "v"}
 _DODGE = 0.15  # octaves, at most, that points of equal bytes are moved to stand side by side
 _SMALL = FONT - 2
@@ -219,7 +212,7 @@ def _handles(points: Sequence[QualityPoint], methods: Sequence[str], front: bool
     handles = [_dot("method", color=INK)]
     for method in methods:
         look = {"color": colour_of(method, methods), "marker": "o", "ms": 8}
-        handles.append(_dot(_NAMES.get(method, method), **look))
+        handles.append(_dot(method, **look))
     bits = sorted({point.bits for point in points}, reverse=True)
     if len(bits) > 1:
         handles += [_dot(""), _dot("bits a number", color=INK)]

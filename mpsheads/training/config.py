@@ -34,8 +34,8 @@ class TrainingConfig:
             the untrained head's logits spread as much as cosine / temperature does; for texts it
             is the model's `logit_scale`. A log-fidelity sums one term per qubit, so its scale falls
             as the head gets wider. In "paper" it is not trained, and 20 if `None`.
-        hard_negatives: Hard negatives that join the batch for each pair, 0 for none. A few often
-            help; each adds up to `batch_size` documents to a step.
+        hard_negatives: Hard negatives that join the batch for each pair, if it has as many; 0 for
+            none. A few often help; each adds up to `batch_size` documents to a step.
         seed: Seed of the order of pairs, and of dropout.
 
     Source of "paper": Kankeu et al. 2025 (arXiv:2501.04591).

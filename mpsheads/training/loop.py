@@ -342,14 +342,8 @@ def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None
             '`loss` must be "contrastive" or "paper" for texts: "both" compares with embeddings '
             "that do not change."
         )
-    mined, count = data.hard_negatives, config.hard_negatives
-    if count and mined is None and not embeddings:
+    if config.hard_negatives and data.hard_negatives is None and not embeddings:
         raise ValueError(f"`data` has no hard negatives, and holds texts: {_NEGATIVES}")
-    if mined is not None and mined.shape[1] < count:
-        raise ValueError(
-            f"`hard_negatives` must not exceed the {mined.shape[1]} a pair that `data` has, "
-            f"got {count}."
-        )
 
 
 def _usual_rate(model: nn.Module, paper: bool) -> float:

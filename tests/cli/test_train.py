@@ -19,7 +19,7 @@ def weights(folder):
 
 @pytest.mark.slow
 def test_a_head_is_trained_validated_and_saved(command, data):
-    ran = command("train", *data, "--split", "train", *QUICK, "--out-features", "16")
+    ran = command("train", *data, "--split", "train", *QUICK, "--head", "mps:16")
     assert ran.code == 0
     assert "saved in trained-head" in ran.out
     assert "mps head" in ran.out
@@ -42,7 +42,7 @@ def test_codes_are_trained_through_and_searched(command, data):
 
 
 def test_the_report_says_what_was_trained_on_what(command, data):
-    options = ["--head", "dense", "--out-features", "8", "--learning-rate", "0.01", "--json"]
+    options = ["--head", "dense:8", "--learning-rate", "0.01", "--json"]
     report = command("train", *data, *QUICK, *options, "--output", "out/dense").json
     assert report["dataset"] == "tiny/train"  # the split train goes before test here
     assert report["pairs"] == 27  # three of thirty are held out
@@ -162,7 +162,7 @@ def test_vectors_that_are_not_finite_are_named(fails, beir, vectors):
     ("options", "message"),
     [
         (["--head", "pca"], "`--head` pca has nothing to train. Use mps, reference or dense."),
-        (["--out-features", "49"], "`--out-features` 49 needs 49 kept qubits"),
+        (["--head", "mps:49"], "49 needs 49 kept qubits"),
         (["--depth", "0"], "`--depth` must be at least 1, got 0"),
         (["--bond-dim", "0"], "`--bond-dim` must be at least 1"),
         (["--epochs", "0"], "`--epochs` must be at least 1, got 0"),
@@ -187,7 +187,7 @@ def test_a_finished_run_is_not_overwritten(command, fails, data):
     command("train", *data, *QUICK)
     before = Path("trained-head/model.safetensors").read_bytes()
     line = fails("train", *data, *QUICK, "--seed", "5")
-    assert "`--output` trained-head holds a run already. Continue it with `--resume`" in line
+    assert "`--output` 'trained-head' holds a run already. Continue it with `--resume`" in line
     line = fails("train", *data, *QUICK, "--seed", "5", "--resume")
     assert "another setting `--seed`: 0 then, 5 now" in line
     assert Path("trained-head/model.safetensors").read_bytes() == before

@@ -1,5 +1,4 @@
 import re
-from xml.etree import ElementTree
 
 import pytest
 
@@ -8,7 +7,7 @@ from tests.experiments.made_up import results, uncompressed
 
 
 def sweep():
-    """All figures that a report has: sizes, training queries, epochs, one size."""
+    """All that a report tells apart: sizes, training queries, epochs, ways of training."""
     lines = uncompressed() + uncompressed(experiment="data size")
     for size in (24, 12, 6):
         lines += results("pca", -0.05, size=size, seeds=1, trained="nothing")
@@ -35,15 +34,10 @@ def written(tmp_path_factory):
     return folder / "out"
 
 
-@pytest.mark.slow
-def test_the_report_says_what_was_run_and_draws_what_varies(written):
+def test_the_report_says_what_was_run(written):
     text = (written / "report.md").read_text()
     assert "- Tests: mini/a (30 queries), mini/b (45 queries)\n- Versions: mpsheads 1.2\n" in text
-    figures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
-    assert figures == ["compression-tiny.svg", "data-size-tiny.svg", "epochs-tiny.svg"]
-    assert {file.name for file in written.iterdir()} == {"report.md", *figures}
-    for name in figures:
-        assert ElementTree.parse(written / name).getroot().tag.endswith("svg")
+    assert [file.name for file in written.iterdir()] == ["report.md"]
 
 
 @pytest.mark.slow
@@ -109,8 +103,7 @@ def test_each_measure_and_training_collection_has_its_own_table(tmp_path):
         ("other", "nDCG@10", 3),
         ("other", "R@100", 3),
     ]
-    write_report(lines, tmp_path)
-    assert len(list(tmp_path.glob("*.svg"))) == 4
+    assert write_report(lines, tmp_path).read_text().count("\n## ") == 5  # and how to read them
 
 
 def test_tests_are_headed_by_split_or_by_collection_where_the_split_says_little(tmp_path):

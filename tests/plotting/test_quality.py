@@ -86,7 +86,7 @@ def test_points_lie_at_their_values(drawn):
     lines = [line.get_ydata() for line in axes.lines]
     assert any(list(y) == [0.55, 0.50, 0.60] for y in lines)  # mps by its bytes
     assert "uncompressed 0.610" in [text.get_text() for text in axes.texts]
-    assert legend[:4] == ["method", "MPS head", "Linear + tanh", "truncation"]
+    assert legend[:4] == ["method", "mps", "dense", "truncation"]
 
 
 def test_the_front_is_ringed_and_the_one_to_look_at_named(drawn):
