@@ -1,14 +1,14 @@
 """`mpsheads frontier`: quality against bytes a vector, and what to take for a budget."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from mpsheads.cli import options
 from mpsheads.cli.options import option
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
-    from mpsheads.experiments import Recommendation, Row, Table
+    from mpsheads.experiments import Recommendation, Table
 
 _WHAT = "What is measured"
 _DATASET = "Folder of a BEIR collection, or an id of ir_datasets; repeat it."
@@ -124,16 +124,12 @@ def _print_json(
 ) -> None:
     from mpsheads.experiments import pareto_front
 
-    front = pareto_front(measured.rows)
-    kept = {"kept_interval": chosen.kept_interval, "sentence": chosen.sentence}
-    kept |= {"budget": chosen.budget, "best": str(chosen.best)}
-    kept["tied"] = [str(row) for row in chosen.tied]
-    rows = [{**_values(row), "on_front": row in front} for row in measured.rows]
-    report = {name: getattr(measured, name) for name in ("encoder", "train", "measure")}
-    report |= {"tests": list(measured.tests), "recommendation": _values(chosen.row) | kept}
-    print_json({**report, "rows": rows, "notes": notes, "files": files})
-
-
-def _values(row: "Row") -> dict[str, Any]:
     names = ("method", "size", "bits", "bytes", "parameters", "mean", "sd", "interval", "kept")
-    return {"label": str(row), **{name: getattr(row, name) for name in names}}
+    rows = {row: {"label": str(row)} | {n: getattr(row, n) for n in names} for row in measured.rows}
+    kept = {name: getattr(chosen, name) for name in ("budget", "kept_interval", "sentence")}
+    kept |= {"best": str(chosen.best), "tied": [str(row) for row in chosen.tied]}
+    front = pareto_front(measured.rows)
+    report = {name: getattr(measured, name) for name in ("encoder", "train", "measure")}
+    report |= {"tests": list(measured.tests), "recommendation": rows[chosen.row] | kept}
+    report["rows"] = [{**values, "on_front": row in front} for row, values in rows.items()]
+    print_json({**report, "notes": notes, "files": files})

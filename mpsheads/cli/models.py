@@ -22,7 +22,6 @@ def models(
 
     [cyan]mpsheads models fetch mpnet[/cyan]
     """
-    from mpsheads.cli.data import show_progress
     from mpsheads.retrieval import NAMED_MODELS, fetch_model
 
     if action not in (None, "fetch"):
@@ -35,7 +34,7 @@ def models(
     if name is None:
         raise ValueError(f"Give `name`, the model to fetch: {', '.join(NAMED_MODELS)}.")
     was_here = name in NAMED_MODELS and NAMED_MODELS[name].find() is not None
-    folder = fetch_model(name, progress=show_progress())
+    folder = fetch_model(name)
     if as_json:
         print_json({"name": name, "folder": str(folder), "fetched": not was_here})
         return

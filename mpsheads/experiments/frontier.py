@@ -320,7 +320,6 @@ def write_frontier(
         title=title,
         subtitle=f"{table.encoder}, mean of {joined(list(table.tests))}"
         f"; bold: recommended for {chosen.budget:,} bytes",
-        budget=chosen.budget,
         front=True,
     )
     report, first = Path(folder) / "report.md", [chosen.sentence, *notes]

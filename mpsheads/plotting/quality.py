@@ -100,7 +100,6 @@ def quality_vs_bytes(
     measure: str = "nDCG@10",
     title: str = "Search quality by size of the vectors",
     subtitle: str = "",
-    budget: int | None = None,
     front: bool = False,
 ) -> Path:
     """Draw a measure against bytes a vector: colour is the method, shape the bits of a number.
@@ -114,7 +113,6 @@ def quality_vs_bytes(
         measure: Name of the measure.
         title: Heading.
         subtitle: A second, quieter line, such as the name of the collection.
-        budget: Bytes at which a line is drawn.
         front: Ring and join the points of the Pareto front, and fade the others; otherwise
             the points of each method are joined.
 
@@ -133,7 +131,7 @@ def quality_vs_bytes(
     figure = new_figure(title, subtitle, width=width, height=height)
     size = (1 - 3.2 / width, 1 - 2.35 / height)
     axes = figure.add_axes((0.85 / width, 0.85 / height, *size))
-    _scales(axes, points, measure, budget)
+    _scales(axes, points, measure)
     x, on_front = _places(points, [UNCOMPRESSED, *methods]), pareto_front(points) if front else []
     for point in points:
         faded = front and point not in on_front and not point.emphasis
@@ -165,10 +163,10 @@ def _places(points: Sequence[QualityPoint], order: Sequence[str]) -> dict[Qualit
     return places
 
 
-def _scales(axes: Any, points: Sequence[QualityPoint], measure: str, budget: int | None) -> None:
-    """The axes, with a band for each number of bytes, the budget, and the uncompressed quality."""
+def _scales(axes: Any, points: Sequence[QualityPoint], measure: str) -> None:
+    """The axes, with a band for each number of bytes, and the uncompressed quality."""
     tidy(axes, title=measure, xlabel="bytes a vector (log scale)")
-    sizes = sorted({point.bytes for point in points} | ({budget} if budget else set()))
+    sizes = sorted({point.bytes for point in points})
     half = 2 ** (_DODGE + 0.07)
     for size in sizes:
         axes.axvspan(size / half, size * half, color="#000000", alpha=0.03, linewidth=0, zorder=0)
@@ -181,17 +179,13 @@ def _scales(axes: Any, points: Sequence[QualityPoint], measure: str, budget: int
     axes.minorticks_off()
     axes.margins(y=0.08)
     axes.locator_params(axis="y", nbins=8, steps=[1, 2, 5, 10])
-    text = {"textcoords": "offset points", "fontsize": _SMALL, "color": INK, "zorder": 6}
-    if budget:  # points of as many bytes stand left of the line
-        axes.axvline(budget * half, color=INK, linewidth=1.2, zorder=1.5)
-        at = {"xy": (budget * half, 0), "xycoords": ("data", "axes fraction"), "xytext": (5, 6)}
-        axes.annotate(f"budget {budget:,} bytes", **at, **text)
     levels = [point for point in points if point.method == UNCOMPRESSED]
     if levels:
         level = max(levels, key=lambda point: point.bytes).mean
         axes.axhline(level, color=INK, linewidth=1.5, linestyle=DOTTED, zorder=1.5)
         at = {"xy": (0, level), "xycoords": ("axes fraction", "data"), "xytext": (4, 5)}
-        axes.annotate(f"uncompressed {level:.3f}", **at, **text)
+        look = {"textcoords": "offset points", "fontsize": _SMALL, "color": INK, "zorder": 6}
+        axes.annotate(f"uncompressed {level:.3f}", **at, **look)
 
 
 def _mark(axes: Any, point: QualityPoint, x: float, colour: str, *, faded: bool) -> None:

@@ -55,7 +55,6 @@ def draw_panels(
     title: str,
     subtitle: str = "",
     wide: float = 5.7,
-    high: float = 4.9,
 ) -> Path:
     """Draw panels side by side, and write them to a picture.
 
@@ -66,7 +65,6 @@ def draw_panels(
         title: Heading.
         subtitle: A second, quieter line, such as the name of the collection.
         wide: Inches of a panel with its labels.
-        high: The same upwards.
 
     Returns:
         The path.
@@ -76,9 +74,9 @@ def draw_panels(
         ImportError: If matplotlib is missing.
     """
     check_format(path)
-    width, height = len(panels) * wide, high + 1.15
+    width, height = len(panels) * wide, 6.05
     figure = new_figure(title, subtitle, width=width, height=height)
-    size = ((wide - 1.1) / width, (high - 1.45) / height)
+    size = ((wide - 1.1) / width, 3.45 / height)
     for place, draw in enumerate(panels):
         draw(figure.add_axes(((place * wide + 0.9) / width, 0.85 / height, *size)))
     return save_figure(figure, path)

