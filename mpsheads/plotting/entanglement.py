@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
-_TITLES = {
-    "place": ("entanglement inside the blocks", "bond, counted from the kept qubit"),
-    "block": ("the strongest bond of each block", "block"),
-    "bond": ("entanglement along the register", "bond"),
-}
 
 
 @dataclass(frozen=True)
@@ -54,17 +49,18 @@ class EntropyProfile:
         groups = groupby(limits, key=lambda bond_and_limit: bond_and_limit[1] > 0)
         return [[bond for bond, _ in bonds] for inside, bonds in groups if inside]
 
-    def groups(self, by: str) -> dict[int, list[int]]:
-        """Places on the horizontal axis of a panel -> the bonds that are shown there."""
-        if by == "bond":
+    @property
+    def groups(self) -> dict[int, list[int]]:
+        """Places on the horizontal axis -> the bonds that are shown there.
+
+        Of several blocks the bonds are counted from the kept qubit, the last of each; else every
+        bond has a place.
+        """
+        if len(self.blocks) < 2:
             return {bond: [bond] for bond in range(len(self.limits))}
-        if by == "block":
-            mean = self.entropies.mean(dim=0).tolist()
-            return {i: [max(block, key=mean.__getitem__)] for i, block in enumerate(self.blocks)}
-        longest = max(map(len, self.blocks))
         return {
             place: [block[-place] for block in self.blocks if len(block) >= place]
-            for place in range(1, longest + 1)  # the kept qubit is the last of its block
+            for place in range(1, max(map(len, self.blocks)) + 1)
         }
 
 
@@ -83,7 +79,7 @@ def entropy_profile(states: MPS | Iterable[MPS]) -> EntropyProfile:
 
 
 def draw_entropies(profile: EntropyProfile, path: PathLike, *, subtitle: str = "") -> Path:
-    """Draw the entropies of a profile: inside the blocks and of each block, or of every bond.
+    """Draw the entropies of a profile, as `entropy_on` does.
 
     Args:
         profile: What `entropy_profile` makes of states.
@@ -94,30 +90,25 @@ def draw_entropies(profile: EntropyProfile, path: PathLike, *, subtitle: str = "
         ValueError: If no bond can be entangled, or the format is unknown.
         ImportError: If matplotlib is missing.
     """
-    panels = [partial(entropy_on, profile, by=by) for by in ("place", "block")]
-    if len(profile.blocks) < 2:
-        panels = [partial(entropy_on, profile)]
-    title, wide = "Entanglement inside the head", 11.4 / len(panels)
-    return draw_panels(panels, path, title=title, subtitle=subtitle, wide=wide)
+    title = "Entanglement inside the head"
+    return draw_panels([partial(entropy_on, profile)], path, title=title, subtitle=subtitle, wide=9)
 
 
-def entropy_on(profile: EntropyProfile, axes: "Axes", *, by: str = "bond") -> None:
+def entropy_on(profile: EntropyProfile, axes: "Axes") -> None:
     """Draw entropies into axes of matplotlib: bars of half, lines of 90% of the texts.
 
     Args:
         profile: What `entropy_profile` makes of states.
         axes: Where.
-        by: "place" in the block, over all blocks; "block", each at the bond that is most entangled
-            on average; or "bond".
 
     Raises:
         ValueError: If no bond can be entangled.
     """
     if not profile.limits.any():
         raise ValueError("`profile` is that of products: no bond can carry entanglement.")
-    groups = profile.groups(by)
-    title, xlabel = _TITLES[by]
-    tidy(axes, title=title, xlabel=xlabel, ylabel="entropy (bits)")
+    groups = profile.groups
+    counted = ", counted from the kept qubit" if len(profile.blocks) > 1 else ""
+    tidy(axes, xlabel=f"bond{counted}", ylabel="entropy (bits)")
     wide = min(9.0, 300 / len(groups))
     for place, bonds in groups.items():
         low, lower, middle, upper, high = np.quantile(profile.entropies[:, bonds].numpy(), _SPREAD)

@@ -65,8 +65,9 @@ def test_texts_lie_within_the_picture_and_do_not_overlap(profile, z, tmp_path, m
     monkeypatch.setattr(
         Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k))[1]
     )
+    every = EntropyProfile(profile.entropies, torch.ones(len(LIMITS)))
     panels = [
-        *(partial(entropy_on, profile, by=by) for by in ("place", "block", "bond")),
+        *(partial(entropy_on, each) for each in (profile, every)),
         partial(angle_histogram_on, z),
     ]
     path = draw_panels(panels, tmp_path / "new" / "plot.png", title="A heading", subtitle="mps")
@@ -94,15 +95,12 @@ def medians(axes):
     return [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "_"]
 
 
-def test_entropies_show_their_medians_by_place_block_and_bond(profile):
+def test_entropies_show_their_medians_by_place_or_by_bond(profile, axes):
     places = {1: range(1, 26, 3), 2: range(0, 26, 3)}
-    strongest = [max(3 * i, 3 * i + 1, key=profile.entropies.mean(0).__getitem__) for i in range(9)]
-    for by, groups in {"place": places, "block": dict(enumerate([b] for b in strongest))}.items():
-        axes = Figure().add_subplot()
-        entropy_on(profile, axes, by=by)
-        values = [[x, np.median(profile.entropies[:, list(bonds)])] for x, bonds in groups.items()]
-        np.testing.assert_allclose(medians(axes), values)
     entropy_on(profile, axes)
+    values = [[x, np.median(profile.entropies[:, list(bonds)])] for x, bonds in places.items()]
+    np.testing.assert_allclose(medians(axes), values)
+    entropy_on(EntropyProfile(profile.entropies, torch.ones(len(LIMITS))), axes)
     assert axes.get_xlabel() == "bond"
     with pytest.raises(ValueError, match=r"no bond can carry entanglement"):
         entropy_on(entropy_profile(product_state(torch.tensor([[[1.0, 0.0]] * 4]))), axes)
@@ -124,7 +122,7 @@ def test_a_head_has_one_block_for_each_kept_qubit(generator):
         head.angles.uniform_(-1, 1, generator=generator)
         profile = entropy_profile(head.state(torch.randn(5, 11, generator=generator)))
     assert profile.blocks == [[0, 1], [3, 4], [6, 7], [9]]
-    assert profile.groups("place") == {1: [1, 4, 7, 9], 2: [0, 3, 6]}
+    assert profile.groups == {1: [1, 4, 7, 9], 2: [0, 3, 6]}
 
 
 def test_the_histogram_shares_add_up_and_the_map_has_a_column_an_output(z, axes):
