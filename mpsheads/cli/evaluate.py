@@ -10,7 +10,6 @@ from mpsheads.cli.output import console, print_json, probability, table, with_in
 
 _UNCOMPRESSED = "uncompressed"
 _MEASURES = ["nDCG@10", "RR@10", "R@100"]
-_WIDE = 100  # columns of a terminal
 _BASELINE = "What the others are tested against: one of the heads."
 _MEASURE = (
     "Measure, spelled as in ir-measures; repeat it. The first one is tested. By default nDCG@10, "
@@ -101,12 +100,10 @@ def _print(report: dict[str, Any], measures: list[str]) -> None:
         f"{report['dataset']}, {report['queries']:,} queries, {report['documents']:,} documents, "
         f"pool {report['pool']}. Brackets: 95% bootstrap intervals."
     )
-    intervals = len(measures) if out.width >= _WIDE else 1  # of how many measures they are shown
     columns, cells = ["head", "params", "bytes", *measures], []
     for row in rows:
-        means = list(row["measures"].values())
-        shown = [with_interval(mean, "\n") for mean in means[:intervals]]
-        shown += [f"{mean['mean']:.3f}" for mean in means[intervals:]]
+        first, *others = row["measures"].values()
+        shown = [with_interval(first, "\n"), *(f"{mean['mean']:.3f}" for mean in others)]
         sizes = (f"{row[name]:,}" for name in ("parameters", "bytes_per_vector"))
         cells.append([row["label"], *sizes, *shown])
     if len(rows) == 1:

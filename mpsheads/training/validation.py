@@ -7,28 +7,26 @@ from typing import Any
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval import EmbeddedCollection
 
+_SHARE, _MOST = 0.1, 1000  # of the queries with a relevant document
+
 
 def hold_out(
-    embedded: EmbeddedCollection, *, share: float = 0.1, most: int = 1000, seed: int = 0
+    embedded: EmbeddedCollection, *, seed: int = 0
 ) -> tuple[EmbeddedCollection, EmbeddedCollection]:
-    """Set a random part of the queries aside, which then rank every embedded document.
+    """Set a random tenth of the queries aside, 1,000 at most; they rank all embedded documents.
 
     Args:
         embedded: The collection.
-        share: Part of the queries with a relevant document, in (0, 1).
-        most: Most queries set aside.
         seed: Seed of the choice.
 
     Returns:
         The collection with the other queries, and with those set aside.
 
     Raises:
-        ValueError: If `share` is out of range, or none of the queries would be set aside.
+        ValueError: If there are too few queries with a relevant document.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"`share` must lie in (0, 1), got {share}.")
     usable = sorted({query_id for query_id, _ in embedded.relevant_pairs()})
-    count = min(most, round(share * len(usable)))
+    count = min(_MOST, round(_SHARE * len(usable)))
     if count < 1:
         raise ValueError(
             f"{embedded.name} has only {len(usable)} queries with relevant documents, too few to "

@@ -47,10 +47,10 @@ def alone(vectors):
 def test_without_a_path_it_tells_versions_device_and_cache(command, tmp_path):
     report = command("info", "--json").json
     assert report["mpsheads"] == mpsheads.__version__
-    assert torch.__version__.startswith(report["torch"])  # which may add the build, as in +cpu
+    assert report["torch"] == torch.__version__
     assert report["cache"] == str(tmp_path / "cache")
     assert "head" not in report
-    assert "transformers" in command("info").out
+    assert torch.__version__ in command("info").out
 
 
 def test_a_saved_head_is_described(command, saved):

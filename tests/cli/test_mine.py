@@ -38,7 +38,6 @@ def test_the_table_says_what_was_found_and_left_out(command, data):
     assert re.search(r"candidates +50 *\n", out)
     for row in ("with fewer than 5 negatives", "with none, left out", "mean margin of cosine"):
         assert re.search(rf"{row} +\d", out)
-    assert "--by both or more --depth" in out
     assert "written to t.tsv" in out
 
 
