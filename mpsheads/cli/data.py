@@ -96,7 +96,6 @@ def embed_texts(
     encoder: "Encoder | None",
     collection: "Collection",
     pool: "Pool | None" = None,
-    document_ids: "list[str] | None" = None,
 ) -> "EmbeddedCollection":
     """Encode, or read from the cache or the files of vectors."""
     from mpsheads.retrieval import embed
@@ -105,7 +104,6 @@ def embed_texts(
         collection,
         encoder,
         pool=pool,
-        document_ids=document_ids,
         query_vectors=texts.query_vectors,
         document_vectors=texts.document_vectors,
         progress=show_progress(),
@@ -119,12 +117,3 @@ def with_training_split(texts: Texts) -> Texts:
     if texts.dataset and texts.split is None and has_split(texts.dataset, "train"):
         return texts._replace(split="train")
     return texts
-
-
-def documents_to_train_on(collection: "Collection", pool: "Pool | None") -> list[str]:
-    """The ids of the candidates, and of all relevant documents, which no pool need hold."""
-    if pool is None:
-        return list(collection.documents)
-    relevant = (d for grades in collection.qrels.values() for d, g in grades.items() if g > 0)
-    ids = {doc_id for doc_id in relevant if doc_id in collection.documents}
-    return sorted(ids.union(*pool.values()))
