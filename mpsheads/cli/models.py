@@ -38,8 +38,7 @@ def models(
     if as_json:
         print_json({"name": name, "folder": str(folder), "fetched": not was_here})
         return
-    words = "was here already, in" if was_here else "is in"
-    console().print(f"{name} {words} {folder}", soft_wrap=True, markup=False)
+    console().print(f"{name} is in {folder}", soft_wrap=True, markup=False)
 
 
 def _list(as_json: bool) -> None:

@@ -164,12 +164,9 @@ def _places(points: Sequence[QualityPoint], order: Sequence[str]) -> dict[Qualit
 
 
 def _scales(axes: Any, points: Sequence[QualityPoint], measure: str) -> None:
-    """The axes, with a band for each number of bytes, and the uncompressed quality."""
+    """The axes, and the uncompressed quality."""
     tidy(axes, title=measure, xlabel="bytes a vector (log scale)")
     sizes = sorted({point.bytes for point in points})
-    half = 2 ** (_DODGE + 0.07)
-    for size in sizes:
-        axes.axvspan(size / half, size * half, color="#000000", alpha=0.03, linewidth=0, zorder=0)
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 2**0.6, sizes[-1] * 2**0.45)
     if len(sizes) > 6:

@@ -14,7 +14,7 @@ class TrainingConfig:
     """How a model is trained. Two runs with equal settings, data and model give equal weights.
 
     Similarities are multiplied by a scale that is trained along. It starts where the untrained
-    head's logits spread as much as cosine / temperature does, for texts at the head's
+    head's logits spread as much as cosine / 0.05 does, for texts at the head's
     `logit_scale`. A log-fidelity sums one term per qubit, so its scale falls as the head gets
     wider. In the loss "paper" it is 20.
 
@@ -30,11 +30,10 @@ class TrainingConfig:
             after `fit`, too. It rises linearly in the first twentieth of all steps, then falls
             along a cosine to zero; that of "paper" is constant.
         loss: "contrastive" (cross-entropy of the relevant document among those of the batch);
-            "both", which adds the KL divergence from the uncompressed similarities, for embeddings
-            alone; or "paper": cross-entropy of the relevant document among itself and the pair's
-            own `hard_negatives`, of 20 times the fidelity, or the cosine for heads that
+            "both", which adds the KL divergence from the uncompressed cosines over 0.05, for
+            embeddings alone; or "paper": cross-entropy of the relevant document among itself and
+            the pair's own `hard_negatives`, of 20 times the fidelity, or the cosine for heads that
             are compared by it. Pairs without hard negatives are left out.
-        temperature: The uncompressed cosine is divided by it to make the teacher's logits.
         hard_negatives: Hard negatives that join the batch for each pair, if it has as many; 0 for
             none. A few often help; each adds up to `batch_size` documents to a step.
         seed: Seed of the order of pairs, and of dropout.
@@ -46,7 +45,6 @@ class TrainingConfig:
     batch_size: int = 128
     learning_rate: float | None = None
     loss: str = "both"
-    temperature: float = 0.05
     hard_negatives: int = 0
     seed: int = 0
 
@@ -57,10 +55,9 @@ class TrainingConfig:
                 "`batch_size` must be at least 2: the others are the negatives, got 1."
             )
         check_choice("loss", self.loss, LOSSES)
-        for name in ("learning_rate", "temperature"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"`{name}` must be a positive finite number, got {value}.")
+        rate = self.learning_rate
+        if rate is not None and not (rate > 0 and math.isfinite(rate)):
+            raise ValueError(f"`learning_rate` must be a positive finite number, got {rate}.")
         for name in ("hard_negatives", "seed"):
             if type(getattr(self, name)) is not int:
                 raise TypeError(f"`{name}` must be an integer, got {getattr(self, name)!r}.")

@@ -33,7 +33,7 @@ _LEARNING_RATE = {"mps": 1e-2, "reference": 1e-2}
 _FITTED_LEARNING_RATE, _OTHER_LEARNING_RATE = 3e-3, 1e-3
 _ROTATION_LEARNING_RATE = 2e-3
 _PAPER_LEARNING_RATE, _PAPER_SCALE = 4e-5, 20.0
-_SCALE_SAMPLE = 256
+_SCALE_SAMPLE, _TEMPERATURE = 256, 0.05  # the latter of the teacher's logits
 _NEGATIVES = (
     "documents that are near a query, and safely not relevant. Mine them from more documents, "
     "or train with another loss or `hard_negatives=0`."
@@ -198,7 +198,7 @@ class _Run:
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
         ratio = self._teacher(batch).std() / self._similarity(batch).std()
-        return float(ratio) / self.config.temperature
+        return float(ratio) / _TEMPERATURE
 
     def epoch(self, advance: Callable[[int], None]) -> None:
         """Train for one epoch, validate, and write the checkpoint."""
@@ -257,7 +257,7 @@ class _Run:
         loss = contrastive_loss(scores, target, ignored)
         if self.config.loss != "both":
             return loss
-        return loss + distillation_loss(scores, self._teacher(batch) / self.config.temperature)
+        return loss + distillation_loss(scores, self._teacher(batch) / _TEMPERATURE)
 
     def _similarity(self, batch: Batch) -> Tensor:
         """Of all pairs, from one forward pass, as a circuit's observables are evolved in each."""

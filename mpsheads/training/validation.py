@@ -7,8 +7,6 @@ from typing import Any
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval import EmbeddedCollection
 
-_SHARE, _MOST = 0.1, 1000  # of the queries with a relevant document
-
 
 def hold_out(
     embedded: EmbeddedCollection, *, seed: int = 0
@@ -26,7 +24,7 @@ def hold_out(
         ValueError: If there are too few queries with a relevant document.
     """
     usable = sorted({query_id for query_id, _ in embedded.relevant_pairs()})
-    count = min(_MOST, round(_SHARE * len(usable)))
+    count = min(1000, round(0.1 * len(usable)))
     if count < 1:
         raise ValueError(
             f"{embedded.name} has only {len(usable)} queries with relevant documents, too few to "

@@ -34,7 +34,7 @@ def test_a_model_is_fetched_once(command, tiny):
     out = command("models", "fetch", "mpnet").out
     where = str(tiny.find())
     assert out == f"mpnet is in {where}\n"
-    assert command("models", "fetch", "mpnet").out == f"mpnet was here already, in {where}\n"
+    assert command("models", "fetch", "mpnet").out == f"mpnet is in {where}\n"
     report = command("models", "fetch", "mpnet", "--json").json
     assert report == {"name": "mpnet", "folder": where, "fetched": False}
     listed = {model["name"]: model for model in command("models", "--json").json["models"]}
