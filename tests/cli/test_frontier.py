@@ -8,6 +8,8 @@ import pytest
 from mpsheads.experiments import read_results
 from mpsheads.experiments.running import Runner
 
+pytestmark = pytest.mark.slow
+
 FEW = ["--size", "16", "--method", "mps", "--method", "pca", "--bits", "32", "--bits", "8"]
 
 
@@ -17,7 +19,6 @@ def texts(beir, model_folder):
     return ["frontier", "--dataset", beir, "--encoder", model_folder]
 
 
-@pytest.mark.slow
 def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     report = command(*texts, "--size", "16", "--budget", "16", "--json").json
     rows = {row["label"]: row for row in report["rows"]}
@@ -33,7 +34,6 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     assert {Path(file).name for file in report["files"]} >= names
 
 
-@pytest.mark.slow
 def test_what_is_printed_holds_the_front_and_how_to_follow_it(command, texts):
     ran = command(*texts, "--method", "mps", "--size", "16", "--bits", "8", "--budget", "16")
     assert ran.code == 0
@@ -42,7 +42,6 @@ def test_what_is_printed_holds_the_front_and_how_to_follow_it(command, texts):
     assert ran.out.count("of the uncompressed quality") == 1
 
 
-@pytest.mark.slow
 def test_the_report_alone_needs_no_model_and_no_data(command, texts, monkeypatch, fails):
     whole = command(*texts, *FEW, "--seeds", "2", "--json").json
     assert {line["seed"] for line in read_results(Path("frontier/results.jsonl"))} == {0, 1}
@@ -53,7 +52,6 @@ def test_the_report_alone_needs_no_model_and_no_data(command, texts, monkeypatch
     assert "There is no file of results" in fails(*alone, "--output", "nowhere")
 
 
-@pytest.mark.slow
 def test_without_training_what_is_fitted_to_the_documents_is_left(command, fails, texts, beir):
     (beir / "qrels" / "train.tsv").unlink()
     message = fails(*texts)

@@ -16,6 +16,8 @@ from mpsheads.heads import (
 )
 from tests.cli.conftest import FEATURES
 
+pytestmark = pytest.mark.slow
+
 FIGURES = ["--figures", "f"]
 
 
@@ -43,7 +45,6 @@ def alone(vectors):
     return ["--document-vectors", vectors["documents"]]
 
 
-@pytest.mark.slow
 def test_without_a_path_it_tells_versions_device_and_cache(command, tmp_path):
     report = command("info", "--json").json
     assert report["mpsheads"] == mpsheads.__version__
@@ -66,7 +67,6 @@ def test_a_saved_head_is_described(command, saved):
     assert "root mean square" in out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "head",
     [DenseHead(FEATURES, 6), PCAHead(FEATURES, 6).fit(AXES), TruncationHead(FEATURES, 6)],
@@ -79,7 +79,6 @@ def test_every_kind_is_described_and_says_what_it_leaves_out(command, alone, hea
     assert f"{head.num_parameters:,}" in command("info", "other").out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -99,7 +98,6 @@ def test_every_kind_of_circuit_is_drawn(command, alone, options):
     assert {file.stem for file in Path("f").iterdir()} == {"angles", "entanglement"}
 
 
-@pytest.mark.slow
 def test_the_documents_of_a_collection_are_encoded(command, saved, beir, model_folder):
     options = ["--dataset", beir, "--encoder", model_folder, "--figures", "f", "--json"]
     report = command("info", "my-head", *options).json["head"]

