@@ -17,8 +17,10 @@ def pages():
 
 
 @pytest.mark.parametrize("page", list(pages()))
-def test_the_python_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch):
+def test_the_python_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if page.stem == "postgresql":
+        monkeypatch.setenv("MPSHEADS_POSTGRES", request.getfixturevalue("postgres"))
     monkeypatch.setenv("MPSHEADS_CACHE", str(tmp_path / "cache"))
     run_page(page)
 
