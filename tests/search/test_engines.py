@@ -11,6 +11,7 @@ from mpsheads.search import ENGINES, Index
 from mpsheads.search.engines.base import Neighbours, eight_bits
 from mpsheads.search.shards import codes_of
 
+pytestmark = pytest.mark.slow
 ROWS, FEATURES, K = 3000, 48, 10
 CASES = {
     "exact": ("exact", {}),
