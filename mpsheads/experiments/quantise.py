@@ -36,17 +36,12 @@ def code(head: ProjectionHead, zd: Tensor, calibration: Tensor, bits: int) -> Te
     if head.compared_by == "log_fidelity":
         return head.quantize(zd, bits)
     levels = torch.tensor(_QUANTILES, dtype=calibration.dtype)
-    some = normalize(calibration[_rows(len(calibration))]).split(_COLUMNS, dim=1)
+    order = torch.randperm(len(calibration), generator=torch.Generator().manual_seed(0))
+    some = normalize(calibration[order[:_SAMPLE]]).split(_COLUMNS, dim=1)
     low, high = torch.cat([torch.quantile(part, levels, dim=0) for part in some], dim=1)
     step = (high - low).clamp_min(torch.finfo(calibration.dtype).eps) / 2**bits
     cells = ((normalize(zd) - low) / step).floor().clamp(0, 2**bits - 1)
     return low + (cells + 0.5) * step
-
-
-def _rows(count: int) -> Tensor:
-    """At most `_SAMPLE` of so many rows, always the same."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    return order[:_SAMPLE] if count > _SAMPLE else torch.arange(count)
 
 
 def quantiser_sizes(kind: str, features: int, sizes: Iterable[int]) -> list[int]:

@@ -13,7 +13,6 @@ from mpsheads.plotting.style import (
     FONT,
     INK,
     QUIET,
-    check_format,
     colour_of,
     new_figure,
     save_figure,
@@ -123,7 +122,6 @@ def quality_vs_bytes(
         ValueError: If there is nothing to draw, or the format is unknown.
         ImportError: If matplotlib is missing.
     """
-    check_format(path)
     methods = list(dict.fromkeys(p.method for p in points if p.method != UNCOMPRESSED))
     if not methods:
         raise ValueError("`points` must hold at least one method besides uncompressed vectors.")

@@ -73,7 +73,6 @@ def draw_panels(
         ValueError: If the format is unknown.
         ImportError: If matplotlib is missing.
     """
-    check_format(path)
     width, height = len(panels) * wide, 6.05
     figure = new_figure(title, subtitle, width=width, height=height)
     size = ((wide - 1.1) / width, 3.45 / height)
