@@ -128,7 +128,7 @@ def codewords(
     for back in range(1, -(-trellis.window // trellis.shift)):
         windows |= words.to(torch.int32).roll(back, 1) << (back * trellis.shift)
     windows &= len(trellis.values) - 1
-    return _look_up(trellis.values, windows).flatten(1)
+    return _look_up(trellis.values.to(words.device), windows).flatten(1)
 
 
 def ring_steps(width: int, trellis: Trellis) -> int:
@@ -155,26 +155,44 @@ def decode_bytes(
     is one look-up a byte, in a table of at most 2 MB.
     """
     if 8 % trellis.shift == 0:
-        pairs = packed.new_empty(packed.shape, dtype=torch.int64)  # as NumPy indexes
-        pairs[:, 1:], pairs[:, 0] = packed[:, :-1], packed[:, -1]
-        return _look_up(_byte_table(trellis), (pairs << 8).add_(packed)).flatten(1)[:, :width]
+        table = _byte_table(trellis).to(packed.device)
+        return _look_up(table, _byte_pairs(packed, trellis)).flatten(1)[:, :width]
     bits = ((packed[:, :, None] >> _BIT.to(packed.device)) & 1).flatten(1)
     steps = bits[:, : ring_steps(width, trellis) * trellis.shift].unflatten(1, (-1, trellis.shift))
     words = (steps << _BIT[8 - trellis.shift :].to(packed.device)).sum(2, dtype=torch.uint8)
     return codewords(words, trellis)[:, :width]
 
 
+def _byte_pairs(packed: UInt8[Tensor, "batch bytes"], trellis: Trellis) -> Tensor:
+    """Each byte and the one before it as a number, this one above: rows of `_byte_table`.
+
+    Bits that no window sees are left out, so that the rows in use stay in a cache. On a CPU all
+    pairs are one overlapping view of the bytes.
+    """
+    seen = 0xFF00 | (1 << (trellis.window - trellis.shift)) - 1
+    if not (packed.is_cpu and is_concrete(packed)):
+        return (packed.to(torch.int64) << 8 | packed.roll(1, 1)) & seen
+    ring = torch.cat([packed[:, -1:], packed], 1).numpy()
+    view = np.ndarray(packed.shape, "<u2", ring, strides=(ring.shape[1], 1))
+    pairs = np.empty(packed.shape, np.int64)
+    np.bitwise_and(view, np.uint16(seen), out=pairs, casting="unsafe")
+    return torch.from_numpy(pairs)
+
+
 def _look_up(table: Float[Tensor, "rows values"], places: Tensor) -> Tensor:
-    """Rows of a table: on a CPU by NumPy, which is ten times as fast as torch at short rows."""
-    if places.is_cpu and is_concrete(places) and table.is_cpu:
-        return torch.from_numpy(np.take(table.numpy(), places.numpy(), axis=0, mode="clip"))
-    return table.to(places.device)[places.long()]
+    """Rows of a table; on a CPU several values are moved as one number."""
+    wide = {0: torch.complex128, 2: torch.float64}.get(table.shape[1] % 4)
+    if table.dtype != torch.float32 or wide is None:
+        return table[places.long()]
+    rows = torch.index_select(table.view(wide), 0, places.reshape(-1))
+    return rows.view(torch.float32).view(*places.shape, table.shape[1])
 
 
 @lru_cache
 def _byte_table(trellis: Trellis) -> Float[Tensor, "65536 values"]:
-    """The values of the second byte for each pair of neighbouring bytes."""
+    """The values of a byte, for each number of that byte and, below it, the one before."""
     number = torch.arange(1 << 16)[:, None]
+    number = (number & 255) << 8 | number >> 8
     place = torch.arange(16 - trellis.shift, -1, -trellis.shift)
     words = ((number >> place) & (2**trellis.shift - 1)).to(torch.uint8)
     values = codewords(words, trellis)

@@ -15,7 +15,7 @@ from mpsheads.similarity.codes import Codes
 from mpsheads.similarity.sides import as_numbers
 
 _QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
-_DECODED = 512  # codes, so that what they stand for stays in the cache
+_DECODED = 1024  # codes, so that what they stand for stays in the cache
 _TINY = 1e-12
 
 

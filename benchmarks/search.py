@@ -1,0 +1,134 @@
+"""Search over codes beside faiss, and the memory of encoding without end.
+
+Times are of the ten closest of random codes, for many queries at once and for one, as ratios to a
+float32 matmul of `(queries, numbers) @ (numbers, documents)` in the same round. faiss searches its
+own codes of as many bytes. With --encode N, N short texts are encoded by an encoder that costs
+nothing, and the peak of memory is printed as it grows.
+
+Example:
+    OMP_NUM_THREADS=1 python benchmarks/search.py --documents 1000000 --encode 1000000
+"""
+
+import argparse
+import resource
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import faiss
+import torch
+from timing import interleaved_medians, print_table
+from torch import Tensor
+
+from mpsheads import MPSProjectionHead
+from mpsheads.retrieval import Passages
+from mpsheads.search import encode_passages
+from mpsheads.similarity import top_k
+
+MATMUL = "float32 matmul"
+_FEATURES, _BYTES, _NUMBERS, _TRAINED = 384, 64, 256, 20_000
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both tables."""
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    faiss.omp_set_num_threads(options.threads)
+    functions = dict(_searches(options.documents))
+    rows = []
+    for queries in (64, 1):
+        x = torch.randn(queries, _NUMBERS)
+        seconds = interleaved_medians(
+            {name: lambda f=f, x=x: f(x) for name, f in functions.items()}, options.repeats, 1
+        )
+        base = seconds[MATMUL]
+        rows += [
+            [f"{name}, {queries} at once", f"{1e3 * value:,.0f}", f"{value / base:.2f}"]
+            for name, value in seconds.items()
+        ]
+    print(f"{options.documents:,} passages, {options.threads} threads")
+    print_table(["top 10", "ms", "matmul = 1"], rows)
+    if options.encode:
+        _encode(options.encode)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--documents", type=int, default=200_000, help="default 200,000")
+    parser.add_argument("--encode", type=int, default=0, help="texts to encode (default none)")
+    parser.add_argument("--repeats", type=int, default=5, help="measured rounds (default 5)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and faiss (default 1)")
+    return parser
+
+
+def _searches(documents: int) -> Iterator[tuple[str, Callable[[Tensor], Any]]]:
+    """Name and search of compressed queries."""
+    generator = torch.Generator().manual_seed(0)
+    head = MPSProjectionHead.for_bytes(_FEATURES, _BYTES, generator=generator)
+    head.fit(torch.randn(2000, _FEATURES, generator=generator))
+    some = head.code(torch.randn(1, _FEATURES, generator=generator))
+    packed = torch.randint(0, 256, (documents, _BYTES), generator=generator).to(torch.uint8)
+    codes = replace(some, packed=packed)
+    x = torch.randn(documents, _NUMBERS, generator=generator)
+    pq = faiss.IndexPQ(_NUMBERS, _BYTES, 8)
+    pq.train(x[:_TRAINED].numpy())
+    scalar = faiss.IndexScalarQuantizer(_NUMBERS, faiss.ScalarQuantizer.QT_8bit_direct)
+    for index in (pq, scalar):
+        index.add(x.numpy())
+    yield MATMUL, lambda q: q @ x.T
+    yield "matmul and topk", lambda q: (q @ x.T).topk(10)
+    yield "exact, 64-byte codes", lambda q: top_k(q, codes, 10, similarity=head.similarity)
+    yield "faiss IndexPQ, 64 bytes", lambda q: pq.search(q.numpy(), 10)
+    yield "faiss 8-bit scalars, 256 bytes", lambda q: scalar.search(q.numpy(), 10)
+
+
+@dataclass
+class _Free:
+    """Random vectors by the checksums of texts, at once for all of them."""
+
+    features: int = _FEATURES
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        return "free"
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        seed = zlib.crc32(texts[0].encode())
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(len(texts), self.features, generator=generator)
+
+
+class _Texts(Sequence[str]):
+    """So many short texts, made as they are read."""
+
+    def __init__(self, count: int) -> None:
+        self.texts = count
+
+    def __len__(self) -> int:
+        return self.texts
+
+    def __getitem__(self, place: Any) -> Any:
+        if place >= self.texts:
+            raise IndexError
+        if place and place % (self.texts // 10) == 0:
+            print(f"{place:>12,} passages: at most {_peak():,.0f} MB so far")
+        return f"passage number {place} of many"
+
+
+def _encode(count: int) -> None:
+    print(f"before encoding: at most {_peak():,.0f} MB so far")
+    with tempfile.TemporaryDirectory() as folder:
+        encode_passages(Passages(_Texts(count)), _Free(), folder, bytes=16)
+    print(f"{count:>12,} passages: at most {_peak():,.0f} MB")
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    main()
