@@ -16,10 +16,11 @@ from mpsheads.cli.models import models
 from mpsheads.cli.options import typer
 from mpsheads.cli.reproduce import reproduce
 from mpsheads.cli.search import search
+from mpsheads.cli.serve import serve
 from mpsheads.cli.train import train
 
 _COMMANDS = (
-    demo, index, search, encode, mine, train, evaluate, info, models, reproduce, frontier,
+    demo, index, search, serve, encode, mine, train, evaluate, info, models, reproduce, frontier,
 )  # fmt: skip
 _ALIASES = {
     "source": "dataset",

@@ -11,6 +11,7 @@ _ENGINE = (
     "How it is searched: exact reads all codes, lists the nearest of many lists; usearch, faiss, "
     "pgvector and milvus are searched by these."
 )
+_KEEP = "Keep the embeddings in the folder, too: four bytes a number."
 _CHECK = "Measure recall@10 and queries a second with so many of the passages as queries."
 
 
@@ -22,6 +23,7 @@ def index(
         list[str] | None, option("An option of the engine; repeat it.", "Index", "NAME=VALUE")
     ] = None,
     check: Annotated[int, option(_CHECK, "Index", "QUERIES")] = 0,
+    keep_vectors: Annotated[bool, option(_KEEP, "Index", flag="--keep-vectors")] = False,
     text_column: passages.TextColumn = None,
     id_column: passages.IdColumn = None,
     title_column: passages.TitleColumn = None,
@@ -69,8 +71,10 @@ def index(
         )
         shards = output / PASSAGES
         how: dict[str, Any] = {"bytes": bytes, "seed": seed}
-        how |= {"keep_text": True, "keep_vectors": check > 0}
+        how |= {"keep_text": True, "keep_vectors": keep_vectors or check > 0}
         passages.encode_to_shards(texts, model, shards, head, pick_device(device), **how)
+    elif keep_vectors:
+        raise ValueError("`keep_vectors` is for texts, and `source` is encoded already.")
     manifest = read_manifest(shards)
     if check and not manifest.keep_vectors:
         raise ValueError(f"`check` wants the embeddings, and {shards} was encoded without them.")

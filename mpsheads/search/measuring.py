@@ -61,7 +61,7 @@ def check_index(
     }
 
 
-def _vectors(table: Any) -> Tensor:
+def vectors_of(table: Any) -> Tensor:
     """The embeddings of a shard."""
     if "vector" not in table.column_names:
         raise ValueError("The shards hold no vectors. Encode with `keep_vectors`.")
@@ -74,7 +74,7 @@ def _rows_of(shards: PathLike, wanted: Tensor) -> Tensor:
     parts, start = [], 0
     for table in read_shards(shards):
         rows = wanted[(wanted >= start) & (wanted < start + len(table))] - start
-        parts.append(_vectors(table)[rows])
+        parts.append(vectors_of(table)[rows])
         start += len(table)
     return torch.cat(parts)
 
@@ -83,7 +83,7 @@ def _closest(shards: PathLike, x: Tensor, asked: Tensor) -> list[list[int]]:
     """The ten closest of each by cosine of the uncompressed vectors, without itself."""
     values, places, start = torch.empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.long), 0
     for table in read_shards(shards):
-        more, rows = top_k(x, _vectors(table), _K + 1, similarity=cosine)
+        more, rows = top_k(x, vectors_of(table), _K + 1, similarity=cosine)
         values, places = torch.cat([values, more], 1), torch.cat([places, rows + start], 1)
         values, order = values.sort(dim=1, descending=True, stable=True)
         values, places = values[:, : _K + 1], places.gather(1, order)[:, : _K + 1]
