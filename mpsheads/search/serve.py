@@ -124,7 +124,8 @@ def _read_vectors(index: Index, shards: PathLike) -> Tensor | None:
 def _closest(x: Tensor, k: int, index: Index, vectors: Tensor) -> tuple[Tensor, Tensor]:
     rows = index._allowed(None)
     rows = rows if rows is None else rows[rows < len(vectors)]
-    return top_k(normalize(x), vectors, k, similarity=lambda q, d: q @ d.T, rows=rows)[::-1]
+    found = top_k(normalize(x), vectors, k, similarity=lambda q, d: q @ d.T, rows=rows)
+    return found[1], found[0]
 
 
 def _answer(index: Index, search: Any, encoder_milliseconds: float, *asked: Any) -> Answer:
