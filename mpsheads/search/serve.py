@@ -29,6 +29,7 @@ with installed_by("serve", "fastapi"):
     from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 _BODY = 64 * 1024  # bytes of a request
+_ONE_AT_A_TIME = threading.Lock()
 _BEARER = {"WWW-Authenticate": "Bearer"}
 _FAULT = "The service failed. What it printed says how."
 _Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
@@ -71,10 +72,9 @@ def make_app(index: Index, *, token: str | None = None, shards: PathLike | None 
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise ValueError("`token` must be of visible characters of ASCII, without spaces.")
     vectors = None if shards is None else _read_vectors(index, shards)
-    one_at_a_time = threading.Lock()
 
     def answer(question: Question) -> Answer:
-        with one_at_a_time:
+        with _ONE_AT_A_TIME:
             began = time.perf_counter()
             x = index.query_encoder.encode([question.query], kind="query")
             taken = 1000 * (time.perf_counter() - began)

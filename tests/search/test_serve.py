@@ -132,7 +132,7 @@ def test_an_empty_index_finds_nothing(index, shards):
         (b'{"query":', 422, "body: JSON decode error"),
         (b"[" * 65536, 400, "There was an error parsing the body"),
         (b"x" * 65537, 413, "A request may have 65,536 bytes, not more."),
-        ((b"x" * 30000 for _ in range(10**6)), 413, "A request may have 65,536 bytes, not more."),
+        ((b"x" * 30000 for _ in range(3)), 413, "A request may have 65,536 bytes, not more."),
     ],
 )
 def test_a_request_past_a_limit_is_refused_in_one_line(client, body, code, said):
@@ -191,7 +191,8 @@ def test_it_can_be_mounted_in_another_app(index):
 
 def test_shards_without_vectors_are_refused(tmp_path, index):
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    encode_passages(Passages(tmp_path / "texts.txt"), Bag(), tmp_path / "passages", bytes=16)
+    passages = Passages(tmp_path / "texts.txt")
+    encode_passages(passages, Bag(), tmp_path / "passages", bytes=16, rows=100)
     with pytest.raises(ValueError, match="The shards hold no vectors"):
         make_app(index, shards=tmp_path / "passages")
 
