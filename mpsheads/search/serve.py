@@ -104,7 +104,7 @@ def make_app(index: Index, *, token: str | None = None, shards: PathLike | None 
             "bytes_per_passage": index.codes.bytes_per_vector,
             "uncompressed_bytes_per_passage": None if vectors is None else 4 * vectors.shape[1],
             "engine": index.engine.name,
-            "encoder": Path((index.encoder or {})["model"]).name,
+            "encoder": Path((index.encoder or {}).get("model", "your own")).name,
         }
 
     return app

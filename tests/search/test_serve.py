@@ -182,8 +182,10 @@ def test_searches_run_one_at_a_time(client, index):
 
 def test_it_can_be_mounted_in_another_app(index):
     app = FastAPI()
+    index.encoder = None  # as if built of codes, with an encoder of its own
     app.mount("/texts", make_app(index))
     client = TestClient(app)
+    assert client.get("/texts/health").json()["encoder"] == "your own"
     assert "<title>mpsheads search</title>" in client.get("/texts").text
     assert client.get("/texts/search", params={"q": "cats"}).json()["hits"]
     assert client.post("/texts/search", content=b"x" * 65537).status_code == 413
