@@ -25,7 +25,7 @@ from torch import Tensor
 from mpsheads import MPSProjectionHead
 from mpsheads.retrieval import Passages
 from mpsheads.search import encode_passages
-from mpsheads.similarity import top_k
+from mpsheads.similarity import Codes, top_k
 
 MATMUL = "float32 matmul"
 _FEATURES, _BYTES, _NUMBERS, _TRAINED = 384, 64, 256, 20_000
@@ -71,6 +71,7 @@ def _searches(documents: int) -> Iterator[tuple[str, Callable[[Tensor], Any]]]:
     head = MPSProjectionHead.for_bytes(_FEATURES, _BYTES, generator=generator)
     head.fit(torch.randn(2000, _FEATURES, generator=generator))
     some = head.code(torch.randn(1, _FEATURES, generator=generator))
+    assert isinstance(some, Codes)
     packed = torch.randint(0, 256, (documents, _BYTES), generator=generator).to(torch.uint8)
     codes = replace(some, packed=packed)
     x = torch.randn(documents, _NUMBERS, generator=generator)

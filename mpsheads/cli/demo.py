@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from mpsheads.heads import ProjectionHead
-    from mpsheads.retrieval import EmbeddedCollection
+    from mpsheads.retrieval import EmbeddedCollection, Encoder
 
 _MEASURE = "nDCG@10"
 _MAX_LENGTH = 128
@@ -92,6 +92,7 @@ def demo(
     report = {"pairs": counts, "encoder": repr(model), "seconds": time.perf_counter() - began}
     report["results"] = rows
     _write(report, output, best)
+    _save_index(test, best, model, output / "index")
     print_json(report) if as_json else _print(report, output, best)
 
 
@@ -197,6 +198,18 @@ def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
         file.write_text(to_json(report), encoding="utf-8")
 
 
+def _save_index(
+    test: "EmbeddedCollection", head: "ProjectionHead", encoder: "Encoder", folder: Path
+) -> None:
+    """The documents of the test split, to be searched."""
+    from mpsheads.search import Index, codes_of
+
+    codes = codes_of(head, test.documents)
+    index = Index.build(codes, head, ids=test.document_ids, texts=test.texts("documents"))
+    index.encoder = {**encoder.settings, "fingerprint": encoder.fingerprint()}
+    index.save(folder)
+
+
 def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:
     out, cells, group = console(), [], "uncompressed"
     for row in report["results"]:
@@ -218,3 +231,4 @@ def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
         f"Written to {output}: results.json, quality_vs_bytes.png, and the head {name}, which "
         f"`{type(head).__name__}.from_pretrained` reads."
     )
+    out.print(f'Now try: mpsheads search {output / "index"} "read a file line by line"')

@@ -3,7 +3,13 @@
 from mpsheads.search.engines import ENGINES, Engine
 from mpsheads.search.index import Index
 from mpsheads.search.measuring import check_index
-from mpsheads.search.shards import Manifest, encode_passages, read_manifest, read_shards
+from mpsheads.search.shards import (
+    Manifest,
+    codes_of,
+    encode_passages,
+    read_manifest,
+    read_shards,
+)
 
 __all__ = [
     "ENGINES",
@@ -11,6 +17,7 @@ __all__ = [
     "Index",
     "Manifest",
     "check_index",
+    "codes_of",
     "encode_passages",
     "read_manifest",
     "read_shards",

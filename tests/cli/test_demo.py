@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from mpsheads import retrieval
 from mpsheads.heads import MPSProjectionHead
 from mpsheads.retrieval import Encoder, docstring_collection
+from mpsheads.search import Index
 
 HEADS = ["mps", "rotations", "full rotation", "reference", "dense", "dense, fitted", "pca"]
 HEADS += ["truncation"]
@@ -53,7 +54,10 @@ def test_the_demo_leaves_results_and_a_second_run_trains_nothing(demo, monkeypat
     ]
     assert sum(report["pairs"].values()) == 150
     files = {file.name for file in Path("demo-out").iterdir()}
-    assert files == {"results.json", "quality_vs_bytes.png", "mps-8-bytes"}
+    assert files == {"results.json", "quality_vs_bytes.png", "mps-8-bytes", "index"}
+    index = Index.load("demo-out/index")
+    assert index.codes.bytes_per_vector == 8
+    assert len(index.search_texts(["open a file"], 3)[0][0]) == 3
     assert imread("demo-out/quality_vs_bytes.png").shape[2] == 4
     assert MPSProjectionHead.from_pretrained("demo-out/mps-8-bytes").bytes_per_vector == 8
 
