@@ -3,6 +3,7 @@
 import sys
 from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 import torch
 
@@ -188,6 +189,12 @@ def test_points_lie_around_nought_and_their_bytes_use_the_whole_range(exact):
     assert abs(points.mean(0)).max() < 1e-5
     assert abs(eight_bits(points)).max() == 127
     assert eight_bits(2 * points).min() == -127
+
+
+def test_keys_of_no_row_are_passed_over(exact):
+    engine = Index.build(exact.codes, exact.head, engine="usearch").engine
+    assert isinstance(engine, Neighbours)
+    assert engine._rows(np.array([ROWS + 7, 5, -1, 2])).tolist() == [2, 5]
 
 
 def test_options_of_another_type_are_refused(exact):
