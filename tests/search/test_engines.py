@@ -254,7 +254,8 @@ def test_a_table_of_postgres_outlives_a_crash_and_holds_no_secret(made, postgres
 
 
 def test_a_lost_connection_is_made_anew(made, postgres):
-    index = Index.build(made["cosine"][1], made["cosine"][0], engine="pgvector", dsn=postgres)
+    head, codes = made["cosine"]
+    index = Index.build(codes[:300], head, engine="pgvector", dsn=postgres)
     before = found(index)
     index.engine._db.close()
     assert found(index) == before
