@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mpsheads.cli import options
@@ -97,9 +98,14 @@ def train(
     model = inputs.make_encoder(
         other or texts, device, encoder, max_length, pooling, query_prefix, document_prefix
     )
-    shape = {"bond_dim": bond_dim, "depth": depth, "ansatz": ansatz}
-    shape |= {"readout": readout, "mixing": mixing}
-    made = {"in_features": inputs.width(texts, model), "seed": seed, "device": where, **shape}
+    made: dict[str, Any] = {
+        "bond_dim": bond_dim,
+        "depth": depth,
+        "ansatz": ansatz,
+        "readout": readout,
+    }
+    made |= {"mixing": mixing, "in_features": inputs.width(texts, model)}
+    made |= {"seed": seed, "device": where}
     if not any(each.requires_grad for each in make_head(head, **made).parameters()):
         raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
     embedded = _embed(texts, model, *data, triples, max_triples)
@@ -115,11 +121,7 @@ def train(
         progress=inputs.show_progress(),
         device=where,
     )
-    uncompressed = held_out.scores(_MEASURE).values()
-    measured = {"on": name, "measure": _MEASURE, "best": result.best_validation}
-    measured["uncompressed"] = sum(uncompressed) / len(uncompressed)
-    report = {"dataset": data[0].name, "pairs": len(pairs), "validation": measured}
-    report |= _report(result)
+    report = {"dataset": data[0].name, "pairs": len(pairs), **_report(result, name, held_out)}
     print_json(report) if as_json else _print(report)
 
 
@@ -190,8 +192,11 @@ def _hold_out(
     return embedded, held_out if other.pool else replace(held_out, pool=None), held_out.name
 
 
-def _report(result: "TrainingResult") -> dict[str, Any]:
+def _report(result: "TrainingResult", name: str, held_out: "EmbeddedCollection") -> dict[str, Any]:
+    measured = {"on": name, "measure": _MEASURE, "best": result.best_validation}
+    measured["uncompressed"] = fmean(held_out.scores(_MEASURE).values())
     return {
+        "validation": measured,
         "head": result.model.name,
         "config": result.model.config,
         "parameters": result.model.num_parameters,

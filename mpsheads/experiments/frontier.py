@@ -31,7 +31,8 @@ _DIVISORS = (1, 2, 3, 6, 12)
 _TRAINING = {"loss": "both", "hard_negatives": 2, "epochs": 2}
 _MARGIN = 0.01  # a row is tied with the best only if its measure is at most this below
 _LEAST_QUERIES = 20  # from which on some are held out to choose the epoch
-_REMEMBERING = ("pq", "opq")  # have a codebook
+_SLOW = ("rq", "lsq")  # take minutes to fit; only if they are asked for
+_REMEMBERING = ("pq", "opq", *_SLOW)  # have a codebook
 _ENOUGH_FITTED = 39 * 256  # what faiss asks for
 
 
@@ -56,7 +57,8 @@ def frontier_experiment(
         train: Where heads are trained, and PCA and quantisers fitted: `COLLECTION[:SPLIT]`; the
             split train of the tests' collection if `None`.
         untrained: Train nothing, and fit on the documents of the first test.
-        methods: Labels, of `FRONTIER_METHODS`; all if empty. Uncompressed vectors always join.
+        methods: Labels, of `FRONTIER_METHODS`; all but the slow "rq" and "lsq" if empty.
+            Uncompressed vectors always join.
         sizes: Numbers a vector; empty for the features divided by 1, 2, 3, 6 and 12.
         bits: Bits a number.
         seeds: One trial each for what is random.
@@ -70,7 +72,8 @@ def frontier_experiment(
     """
     for label in methods:
         check_choice("method", label, tuple(FRONTIER_METHODS))
-    chosen = [m for m in FRONTIER_METHODS.values() if not methods or m.label in methods]
+    usual = methods or [label for label in FRONTIER_METHODS if label not in _SLOW]
+    chosen = [m for m in FRONTIER_METHODS.values() if m.label in usual]
     chosen = [m for m in chosen if m.head != UNCOMPRESSED and not (untrained and m.is_trained)]
     sizes = sorted(set(sizes) or {features // d for d in _DIVISORS if d <= features}, reverse=True)
     if sizes[0] > features:

@@ -49,6 +49,8 @@ def quantiser_sizes(kind: str, features: int, sizes: Iterable[int]) -> list[int]
     possible = {
         "pq": lambda size: features % size == 0 and features // size >= 2,
         "opq": lambda size: features % size == 0 and features // size >= 4,
+        "rq": lambda size: size <= 64,
+        "lsq": lambda size: size <= 64,
         "rabitq": lambda size: size == -(-features // 8) + 8,
         "itq": lambda size: 8 * size <= features,
         "turboquant": lambda size: (
@@ -64,10 +66,11 @@ def fit_quantiser(
     """What is left of vectors in `size` bytes; vectors are brought to norm 1 first.
 
     "pq" cuts a vector in parts and codes each by its nearest centroid, "opq" turns it by a learned
-    rotation first (faiss). "rabitq" has one bit a feature and 8 bytes of factors (faiss). "itq" has
-    one bit of each principal component after a learned rotation of them. "turboquant" is a random
-    rotation of all features, each then rounded to the best levels of a normal distribution; it is
-    fitted to nothing.
+    rotation first, "rq" codes what is left in one round after the other, and "lsq" searches all
+    rounds together. "rabitq" has one bit a feature and 8 bytes of factors. These are faiss's. "itq"
+    has one bit of each principal component after a learned rotation of them. "turboquant" is a
+    random rotation of all features, each then rounded to the best levels of a normal distribution;
+    it is fitted to nothing.
 
     Args:
         kind: Which, one of `QUANTISERS`.
@@ -126,8 +129,15 @@ def _with_faiss(kind: str, size: int, seed: int, x: Any) -> tuple[Callable[[Tens
     y = x - offset if turn is None else turn.apply(x - offset)
     if kind == "rabitq":
         quantiser, parameters = faiss.RaBitQuantizer(features, faiss.METRIC_INNER_PRODUCT), features
+    elif kind == "lsq":
+        quantiser = faiss.LocalSearchQuantizer(features, size, 8)
+        quantiser.random_seed, parameters = seed + 1, parameters * size
+    elif kind == "rq":
+        quantiser = faiss.ResidualQuantizer(features, size, 8)
+        parameters *= size
     else:
         quantiser = faiss.ProductQuantizer(features, size, 8)
+    if kind in ("pq", "opq", "rq"):
         quantiser.cp.seed, quantiser.cp.min_points_per_centroid = seed + 1, 1
     quantiser.train(y)
 

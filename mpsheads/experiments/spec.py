@@ -17,7 +17,7 @@ from mpsheads.training import TrainingConfig
 LEARNED = ("mps", "codes", "reference", "dense")
 """The heads that are trained, and take settings."""
 UNCOMPRESSED = "uncompressed"
-QUANTISERS = ("pq", "opq", "rabitq", "itq", "turboquant")
+QUANTISERS = ("pq", "opq", "rq", "lsq", "rabitq", "itq", "turboquant")
 _IN_BYTES = ("codes", *QUANTISERS)
 BITS = (32, 8, 4, 2, 1)
 MAX_TRIPLES = 1_000_000
@@ -32,7 +32,7 @@ def _unique(values: tuple) -> tuple:
 
 Kind = (
     Literal["uncompressed", "mps", "codes", "reference", "dense", "pca", "truncation"]
-    | Literal["pq", "opq", "rabitq", "itq", "turboquant"]
+    | Literal["pq", "opq", "rq", "lsq", "rabitq", "itq", "turboquant"]
 )
 Whole = Annotated[int, Field(strict=True)]
 Positive = Annotated[int, Field(strict=True, ge=1)]

@@ -218,7 +218,15 @@ def test_names_leave_out_where_a_collection_lies(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "size", "least"),
-    [("pq", 8, 0.5), ("opq", 8, 0.6), ("rabitq", 12, 0.7), ("itq", 4, 0.5), ("turboquant", 8, 0.9)],
+    [
+        ("pq", 8, 0.5),
+        ("opq", 8, 0.6),
+        ("rq", 4, 0.5),
+        ("lsq", 4, 0.5),
+        ("rabitq", 12, 0.7),
+        ("itq", 4, 0.5),
+        ("turboquant", 8, 0.9),
+    ],
 )
 @pytest.mark.parametrize("count", [1, 2, 100, 300])
 def test_quantisers_refuse_too_few_vectors_and_keep_most_of_enough(
