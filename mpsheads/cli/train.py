@@ -98,16 +98,10 @@ def train(
     model = inputs.make_encoder(
         other or texts, device, encoder, max_length, pooling, query_prefix, document_prefix
     )
-    made: dict[str, Any] = {
-        "bond_dim": bond_dim,
-        "depth": depth,
-        "ansatz": ansatz,
-        "readout": readout,
-    }
-    made |= {"mixing": mixing, "in_features": inputs.width(texts, model)}
-    made |= {"seed": seed, "device": where}
-    if not any(each.requires_grad for each in make_head(head, **made).parameters()):
-        raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
+    made: dict[str, Any] = {"bond_dim": bond_dim, "depth": depth, "ansatz": ansatz}
+    made |= {"readout": readout, "mixing": mixing, "seed": seed, "device": where}
+    made["in_features"] = inputs.width(texts, model)
+    _check_trainable(head, made)
     embedded = _embed(texts, model, *data, triples, max_triples)
     embedded, held_out, name = _hold_out(embedded, other, model, seed)
     pairs = training_data(embedded)
@@ -123,6 +117,13 @@ def train(
     )
     report = {"dataset": data[0].name, "pairs": len(pairs), **_report(result, name, held_out)}
     print_json(report) if as_json else _print(report)
+
+
+def _check_trainable(head: str, made: dict[str, Any]) -> None:
+    from mpsheads.heads import make_head
+
+    if not any(each.requires_grad for each in make_head(head, **made).parameters()):
+        raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
 
 
 def _check(texts: Texts, triples: str | None, hard_negatives: int) -> None:
