@@ -1,5 +1,6 @@
 """Collections, encoders, the cache of embeddings, exact search and evaluation."""
 
+from mpsheads.retrieval._rows import Columns
 from mpsheads.retrieval.bm25 import BM25
 from mpsheads.retrieval.cache import encode_cached
 from mpsheads.retrieval.collections import (
@@ -20,7 +21,7 @@ from mpsheads.retrieval.embedded import (
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
 from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_model
-from mpsheads.retrieval.passages import Columns, Passage, Passages
+from mpsheads.retrieval.passages import Passage, Passages
 from mpsheads.retrieval.runs import Run, read_run, write_run
 from mpsheads.retrieval.statistics import (
     bootstrap_interval,

@@ -10,6 +10,7 @@ from mpsheads._checks import check_held
 from mpsheads._files import read_lines, read_table
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import choose_split, load_irds
+from mpsheads.retrieval._rows import read_pairs
 from mpsheads.retrieval.runs import ranking, read_run
 
 _COLUMNS = ("query-id", "corpus-id", "score")
@@ -36,7 +37,7 @@ class Collection:
 
 
 def load_collection(source: PathLike, split: str | None = None) -> Collection:
-    """Load a BEIR folder or an ir_datasets id.
+    """Load a BEIR folder, a file of pairs or an ir_datasets id.
 
     A BEIR folder holds `corpus.jsonl` (lines with `_id`, `text` and perhaps `title`),
     `queries.jsonl` (`_id`, `text`) and `qrels/SPLIT.tsv` (tab-separated `query-id`, `corpus-id`,
@@ -45,8 +46,12 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
     corpus lacks are tolerated as long as one document is there, and of several judgments of the
     same pair the last counts. Queries without judgments in the split are left out.
 
+    A file of pairs, `.jsonl`, `.csv`, `.tsv` or `.parquet`, has a query (also called anchor or
+    question) and a document that answers it (positive, passage, answer, context or text) a row.
+    Equal texts are one query or document. It has no splits.
+
     Args:
-        source: Path of the folder, or an id such as `msmarco-passage/trec-dl-2019/judged`.
+        source: Path of the folder or file, or an id such as `msmarco-passage/trec-dl-2019/judged`.
         split: Name of the qrels, or of the part of an ir_datasets id. By default the only one
             that there is, else `test`.
 
@@ -60,7 +65,7 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
     if folder.is_dir():
         return _load_folder(folder, split)
     if folder.exists():
-        raise ValueError(f"`source` {folder} is a file. Give the folder of a BEIR collection.")
+        return _load_pairs(folder, split)
     name = str(source)
     if folder.is_absolute() or name.startswith((".", "~")) or name.endswith("/"):
         raise FileNotFoundError(f"`source` {name!r} is not a folder.")
@@ -70,8 +75,8 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
 def has_split(source: PathLike, split: str) -> bool:
     """Whether a BEIR folder or an ir_datasets id has a split of this name."""
     folder = Path(source).expanduser()
-    if folder.is_dir():
-        return split in _splits(folder)
+    if folder.exists():
+        return folder.is_dir() and split in _splits(folder)
     try:
         load_collection(source, split)
     except ValueError:
@@ -171,6 +176,21 @@ def _load_folder(folder: Path, split: str | None) -> Collection:
         raise ValueError(f"{splits[split]} judges no document that {corpus_file} holds.")
     queries = {query_id: texts[query_id] for query_id in qrels}
     return Collection(f"{folder.resolve().name}/{split}", documents, queries, qrels, folder)
+
+
+def _load_pairs(file: Path, split: str | None) -> Collection:
+    if split is not None:
+        raise ValueError(f"`split` {split!r} is not there: {file} is a file of pairs.")
+    queries: dict[str, str] = {}
+    documents: dict[str, str] = {}
+    qrels: dict[str, dict[str, int]] = {}
+    for query, document in read_pairs(file):
+        query_id = queries.setdefault(query, f"q{len(queries)}")
+        qrels.setdefault(query_id, {})[documents.setdefault(document, f"d{len(documents)}")] = 1
+    if not qrels:
+        raise ValueError(f"{file} holds no pair.")
+    by_id = [{number: text for text, number in each.items()} for each in (documents, queries)]
+    return Collection(file.stem, by_id[0], by_id[1], qrels)
 
 
 def _plain_or_gz(folder: Path, name: str) -> Path:

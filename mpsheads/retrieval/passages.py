@@ -1,31 +1,15 @@
 """Passages from wherever they lie: files, folders, tables and collections, as a stream."""
 
-import csv
 import hashlib
-import io
-import json
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mpsheads._files import open_bytes, read_lines
-from mpsheads._optional import optional_import
-from mpsheads._typing import PathLike
-from mpsheads.retrieval._irds import irds_documents
-
-_NAMES = {
-    "id": ("_id", "id", "doc_id", "docid", "pid", "passage_id"),
-    "text": ("text", "contents", "content", "passage", "document", "body", "sentence"),
-    "title": ("title",),
-}
-_TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
-_TEXTS = (".txt", ".md")
-_ROWS = 4096  # of a table at once
-_LONGEST_LINE = 1 << 24  # characters of a field of a table
+from mpsheads.retrieval._rows import Columns, rows, shown
 
 
 class Passage(NamedTuple):
@@ -33,21 +17,6 @@ class Passage(NamedTuple):
 
     id: str
     text: str
-
-
-class Columns(NamedTuple):
-    """Which columns of a table, or fields of JSON lines, are read; `None` finds them by name.
-
-    Attributes:
-        text: By default one called text, contents, content, passage, document, body or sentence,
-            or else the only one.
-        id: By default _id, id, doc_id, docid, pid or passage_id; without, rows are numbered from 0.
-        title: By default title, which is put before the text, as in BEIR; without, none.
-    """
-
-    text: str | None = None
-    id: str | None = None
-    title: str | None = None
 
 
 class Passages:
@@ -88,7 +57,7 @@ class Passages:
         whole_files: bool = False,
         skip_bad_rows: bool = False,
     ) -> None:
-        self._read = lambda: _rows(source, columns, whole_files)
+        self._read = lambda: rows(source, columns, whole_files)
         self.skip_bad_rows, self.skipped = skip_bad_rows, 0
         self.name = f"<{type(source).__name__}>"
         if isinstance(source, str | Path):
@@ -151,15 +120,15 @@ def _passage(row: Any, number: int) -> Passage:
         raise row
     identifier, title, text = row
     if not isinstance(text, str):
-        raise ValueError(f"the text must be a string, got {_shown(text)}.")
+        raise ValueError(f"the text must be a string, got {shown(text)}.")
     if title is not None and not isinstance(title, str):
-        raise ValueError(f"the title must be a string, got {_shown(title)}.")
+        raise ValueError(f"the title must be a string, got {shown(title)}.")
     if identifier is None:
         identifier = str(number)
     elif isinstance(identifier, int) and not isinstance(identifier, bool):
         identifier = str(identifier)
     if not isinstance(identifier, str):
-        raise ValueError(f"the id must be a string or an integer, got {_shown(identifier)}.")
+        raise ValueError(f"the id must be a string or an integer, got {shown(identifier)}.")
     check_identifier(identifier)
     text = f"{title or ''} {text}".strip()
     try:
@@ -169,206 +138,3 @@ def _passage(row: Any, number: int) -> Passage:
     if not text:
         raise ValueError("the text is empty.")
     return Passage(identifier, text)
-
-
-def _shown(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:80]
-
-
-def _rows(source: Any, columns: Columns, whole_files: bool) -> Iterator[tuple[str, Any]]:
-    """Yield (place, (id, title, text)), or (place, error) of a row that cannot be read."""
-    if not isinstance(source, str | Path):
-        return _of_python(source, columns)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _of_folder(path, columns, whole_files)
-    if path.is_file():
-        return _of_file(path, columns)
-    if path.suffix in (*_TABLES, *_TEXTS, ".gz") or path.is_absolute():
-        raise FileNotFoundError(f"There is no file or folder {str(source)!r}.")
-    name = str(source)
-    documents = irds_documents(name)
-    if documents is not None:
-        return ((f"{name}, {d.id!r}", (d.id, None, d.text)) for d in map(Passage._make, documents))
-    return _of_dataset(name, columns)
-
-
-def _of_python(source: Any, columns: Columns) -> Iterator[tuple[str, Any]]:
-    if hasattr(source, "__arrow_c_stream__"):
-        arrow = optional_import("pyarrow", "search")
-        return _of_batches("the table", arrow.RecordBatchReader.from_stream(source), columns)
-    if isinstance(source, bytes) or not isinstance(source, Sequence):
-        raise TypeError(
-            f"`source` must be a path, an id, a list of strings or a table of pyarrow, polars or "
-            f"pandas, got {type(source).__name__}."
-        )
-    return ((f"text {i}", (None, None, text)) for i, text in enumerate(source))
-
-
-def _of_folder(folder: Path, columns: Columns, whole_files: bool) -> Iterator[tuple[str, Any]]:
-    for corpus in (folder / "corpus.jsonl", folder / "corpus.jsonl.gz"):
-        if corpus.is_file():
-            return _of_file(corpus, columns)
-    if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
-        return _of_dataset(folder, columns)
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _TEXTS)
-    if not files:
-        raise FileNotFoundError(
-            f"`source` {folder} holds neither corpus.jsonl, nor a saved dataset, nor any .txt or "
-            f".md file."
-        )
-    return (row for file in files for row in _of_text_file(file, folder, whole_files))
-
-
-def _of_text_file(file: Path, folder: Path, whole: bool) -> Iterator[tuple[str, Any]]:
-    """A file's paragraphs, which blank lines part, or its whole text."""
-    name = file.relative_to(folder).as_posix()
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        yield str(file), ValueError(f"not UTF-8 text ({error.reason}).")
-        return
-    if whole:
-        yield str(file), (name, None, text)
-        return
-    blocks: list[list[str]] = [[]]
-    for line in text.splitlines():
-        blocks[-1].append(line) if line.strip() else blocks.append([])
-    for number, block in enumerate(filter(None, blocks), 1):
-        yield f"{file}, paragraph {number}", (f"{name}#{number}", None, "\n".join(block))
-
-
-def _of_file(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
-    kind = Path(file.name.removesuffix(".gz")).suffix.lower()
-    if kind in (".jsonl", ".ndjson"):
-        return _of_json(file, columns)
-    if kind in (".csv", ".tsv"):
-        return _of_csv(file, "\t" if kind == ".tsv" else ",", columns)
-    if kind == ".parquet":
-        return _of_parquet(file, columns)
-    if kind in _TEXTS:
-        return ((place, (None, None, line)) for place, line in read_lines(file))
-    endings = ", ".join((*_TABLES, *_TEXTS))
-    raise ValueError(f"`source` {file} must end in one of {endings}.")
-
-
-def _of_json(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
-    chosen: Columns | None = None
-    for place, line in read_lines(file):
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError("the line is not a JSON object.")
-        except RecursionError:
-            yield place, ValueError("the JSON is nested too deeply.")
-            continue
-        except ValueError as error:
-            yield place, ValueError(f"the line is not JSON: {error}".removesuffix(".") + ".")
-            continue
-        if chosen is None:
-            strings = [name for name, value in record.items() if isinstance(value, str)]
-            chosen = _choose(place, list(record), strings, columns)
-            chosen = chosen._replace(title=chosen.title or "title")  # which the first may lack
-        yield place, _fields(record.get, chosen)
-
-
-def _of_csv(file: Path, delimiter: str, columns: Columns) -> Iterator[tuple[str, Any]]:
-    csv.field_size_limit(_LONGEST_LINE)
-    with open_bytes(file) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, None)
-            if header is None:
-                raise ValueError(f"{file} is empty.")
-            chosen = _choose(str(file), header, header, columns)
-            for row in reader:
-                place = f"{file}, line {reader.line_num}"
-                if len(row) == len(header):
-                    yield place, _fields(dict(zip(header, row, strict=True)).get, chosen)
-                elif row:
-                    yield place, ValueError(f"{len(row)} fields under {len(header)} columns.")
-        except csv.Error as error:
-            raise ValueError(f"{file}, line {reader.line_num}: {error}.") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{file}, after line {reader.line_num}: not UTF-8 ({error.reason})."
-            ) from error
-
-
-def _of_parquet(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
-    parquet = optional_import("pyarrow.parquet", "search")
-    try:
-        table = parquet.ParquetFile(file, memory_map=True)
-        batches = table.iter_batches(_ROWS)
-        yield from _of_batches(str(file), batches, columns, schema=table.schema_arrow)
-    except (OSError, optional_import("pyarrow", "search").ArrowException) as error:
-        raise ValueError(f"{file} is not a whole Parquet file: {error}") from error
-
-
-def _of_dataset(source: PathLike, columns: Columns) -> Iterator[tuple[str, Any]]:
-    """A dataset that was saved to disk, or on the hub."""
-    datasets = optional_import("datasets", "search")
-    if isinstance(source, Path):
-        data = datasets.load_from_disk(source)
-    else:
-        try:
-            data = datasets.load_dataset(source, split="train", streaming=True)
-        except Exception as error:
-            raise FileNotFoundError(
-                f"`source` {source!r} is neither a file, nor a folder, nor an id that ir_datasets "
-                f"or the Hugging Face hub knows: {' '.join(str(error).split())[:200]}"
-            ) from error
-    if isinstance(data, Mapping):
-        parts = list(data)
-        if len(parts) > 1 and "train" not in parts:
-            raise ValueError(f"{source} holds the parts {parts}: give the folder of one of them.")
-        data = data["train" if "train" in parts else parts[0]]
-    names = list(data.column_names or next(iter(data)))
-    strings = [name for name in names if getattr(data.features[name], "dtype", "") == "string"]
-    chosen = _choose(str(source), names, strings, columns)
-    for number, record in enumerate(data):
-        yield f"{source}, row {number}", _fields(record.get, chosen)
-
-
-def _of_batches(
-    name: str, batches: Any, columns: Columns, schema: Any = None
-) -> Iterator[tuple[str, Any]]:
-    """The rows of Arrow's record batches."""
-    schema = schema or batches.schema
-    strings = [field.name for field in schema if str(field.type).endswith(("string", "utf8"))]
-    strings += [field.name for field in schema if str(field.type) == "string_view"]
-    chosen = _choose(name, schema.names, strings, columns)
-    number = 0
-    for batch in batches:
-        for record in batch.select([column for column in chosen if column]).to_pylist():
-            yield f"{name}, row {number}", _fields(record.get, chosen)
-            number += 1
-
-
-def _fields(get: Callable[[str], Any], columns: Columns) -> Any:
-    """Id, title and text of a row; an error if it lacks the id that the others have."""
-    identifier, title = (None if c is None else get(c) for c in (columns.id, columns.title))
-    if columns.id is not None and identifier is None:
-        return ValueError(f"the id is missing, in {columns.id!r}.")
-    return identifier, title, get(str(columns.text))
-
-
-def _choose(place: str, names: list[str], strings: list[str], columns: Columns) -> Columns:
-    """The columns that are asked for, which must be there, or those that are plain by name."""
-    for part, column in columns._asdict().items():
-        if column is not None and column not in names:
-            raise ValueError(
-                f"{place}: `{part}_column` {column!r} is not there, only {', '.join(names)}."
-            )
-    found = {
-        part: getattr(columns, part) or next((n for n in known if n in names), None)
-        for part, known in _NAMES.items()
-    }
-    if found["text"] is None:
-        others = [name for name in strings if name not in found.values()]
-        if len(others) != 1:
-            raise ValueError(
-                f"{place}: which of {', '.join(names)} is the text? Name it by `text_column`."
-            )
-        found["text"] = others[0]
-    return Columns(**found)

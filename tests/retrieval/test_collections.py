@@ -149,8 +149,47 @@ def test_a_source_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"`source` '.*nothing' is not a folder"):
         load_collection(tmp_path / "nothing")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ValueError, match=r"is a file\. Give the folder"):
+    with pytest.raises(ValueError, match=r"must end in one of \.jsonl"):
         load_collection(tmp_path / "file")
+
+
+PAIRS = [("why do cats purr", "they are content"), ("what is rain", "water, mostly")]
+PAIRS += [("why do cats purr", "they may be ill")]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_file_of_pairs_is_a_collection(tmp_path: Path, kind: str) -> None:
+    import polars
+
+    file = tmp_path / f"mine.{kind}"
+    table = polars.DataFrame({"anchor": [q for q, _ in PAIRS], "positive": [d for _, d in PAIRS]})
+    (table.write_ndjson if kind == "jsonl" else getattr(table, f"write_{kind}"))(file)
+    collection = load_collection(file)
+    assert collection.name == "mine"
+    assert list(collection.queries.values()) == ["why do cats purr", "what is rain"]
+    pairs = {
+        (collection.queries[query_id], collection.documents[doc_id])
+        for query_id, grades in collection.qrels.items()
+        for doc_id in grades
+    }
+    assert pairs == set(PAIRS)
+    with pytest.raises(ValueError, match="is a file of pairs"):
+        load_collection(file, "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("query,x,y\na,b,c\n", "which of query, x, y is the text"),
+        ("query,answer\na,\n", "line 2: the document must be a text, got ''"),
+        ("a,answer\na,b\n", "the query must be a text, got nothing"),
+        ("query,answer\n", "holds no pair"),
+    ],
+)
+def test_a_broken_file_of_pairs_is_named(tmp_path: Path, text: str, match: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ValueError, match=match):
+        load_collection(tmp_path / "x.csv")
 
 
 def test_the_pool_is_all_the_judged_or_those_of_a_run(beir: BeirWriter, tmp_path: Path) -> None:
