@@ -22,7 +22,7 @@ class Faiss(Neighbours):
 
     Options: `kind`, `"hnsw"` or `"ivf"`; of a graph `connectivity`, 2 at least, and `expansion`,
     how many points are kept in view while adding and searching; of lists `lists`, by default twice
-    the square root of the number of rows, and `probes`, how many are read, by default a sixteenth
+    the square root of the number of rows, and `probes`, how many are read, by default a fifth
     of them, 8 at least; `oversample`, by default 5 candidates for each wanted row.
 
     faiss cannot take points out of a graph: `keep` builds it anew. Lists are searched on the GPUs
@@ -90,7 +90,7 @@ class Faiss(Neighbours):
                 points, count, params=faiss.SearchParametersHNSW(efSearch=reach)
             )
         else:
-            probes = self.options["probes"] or max(8, index.nlist // 16)
+            probes = self.options["probes"] or max(8, index.nlist // 5)
             probes = max(probes, 2 * index.nlist * count // index.ntotal)  # they must hold so many
             if getattr(faiss, "get_num_gpus", int)() and count <= _GPU_MOST:
                 self._gpu = index = self._gpu or faiss.index_cpu_to_all_gpus(self._index)

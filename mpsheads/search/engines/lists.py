@@ -54,7 +54,7 @@ class Lists(Engine):
             codes: All rows.
             head: What made them.
             lists: How many lists; by default twice the square root of the number of rows.
-            probes: How many are read for a query; by default a sixteenth of them, 8 at least.
+            probes: How many are read for a query; by default a fifth of them, 8 at least.
             seed: Seed of the sample and of k-means.
             **options: There are no others.
 
@@ -66,7 +66,7 @@ class Lists(Engine):
             raise ValueError(f"The engine lists takes {_OPTIONS}, got {', '.join(options)}.")
         faiss = optional_import("faiss", "search")
         count = lists or max(1, min(len(codes), round(2 * math.sqrt(len(codes)))))
-        probes = probes or max(8, count // 16)
+        probes = probes or max(8, count // 5)
         check_positive(lists=count, probes=probes)
         if count > len(codes):
             raise ValueError(f"`lists` must be at most the {len(codes)} passages, got {count}.")
