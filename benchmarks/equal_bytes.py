@@ -37,7 +37,13 @@ from mpsheads.retrieval import (
     paired_test,
 )
 
-OURS, LIMIT = ("codes", "codes, 24 layers"), "limit"
+OURS = {
+    "codes": {},
+    "codes, 24 layers": {"mixing": 24},
+    "codes, 1.5 bits": {"bits": 1.5},
+    "codes, 2 bits": {"bits": 2},
+}
+LIMIT = "limit"
 THEIRS = ("turboquant", "itq", "rabitq", "pq", "opq", "rq", "lsq")
 _SIZES = (16, 24, 32, 48, 64, 96, 128)
 Fitted = tuple[Callable[[EmbeddedCollection], dict[str, float]], int]
@@ -87,7 +93,7 @@ def _wanted(options: argparse.Namespace, features: int) -> Iterator[tuple[Any, s
     """The trials: their key in the file, method, bytes and seed; what is quick comes first."""
     sizes = options.bytes or list(_SIZES)
     yield ("uncompressed", 4 * features, 0), "uncompressed", 4 * features, 0
-    for method in options.method or (OURS[0], LIMIT, "turboquant", "itq", "rabitq", "pq", "opq"):
+    for method in options.method or ("codes", LIMIT, "turboquant", "itq", "rabitq", "pq", "opq"):
         own = quantiser_sizes(method, features, sizes) if method in THEIRS else sizes
         for seed in range(options.seeds):
             for size in own:
@@ -102,9 +108,8 @@ def _fit(method: str, size: int, seed: int, documents: Tensor) -> Fitted:
     if method == LIMIT:
         return _limit(size, documents, generator), 0
     if method in OURS:
-        mixing = 24 if method != OURS[0] else "full"
         features = documents.shape[1]
-        head = MPSProjectionHead.for_bytes(features, size, mixing=mixing, generator=generator)
+        head = MPSProjectionHead.for_bytes(features, size, generator=generator, **OURS[method])
         head.fit(documents).eval()
         return lambda test: test.scores("nDCG@10", head), head.num_parameters
     reconstruct, numbers = fit_quantiser(method, size, seed, documents)
