@@ -10,7 +10,12 @@ from torch import Tensor
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, load_head
-from mpsheads.sentence_transformers.similarity import check_length, compare, find_head
+from mpsheads.sentence_transformers.similarity import (
+    check_length,
+    compare,
+    find_head,
+    pack_codes,
+)
 
 with installed_by("sentence-transformers", "sentence_transformers"):
     from sentence_transformers import SentenceTransformer
@@ -29,7 +34,9 @@ class Projection(Module):
     Built into a model, it makes `model.similarity` and `model.similarity_pairwise` the head's own,
     unless the user named another one (`similarity_fn_name`); after saving and loading too. For
     heads that compare states and not directions, `model.encode` then refuses
-    `normalize_embeddings=True` and integer `precision`, which would ruin the vectors silently.
+    `normalize_embeddings=True`, which would ruin the vectors silently. For these, and for heads
+    with codes of their own, `precision="uint8"` and the others give codes with no calibration,
+    which `model.similarity` takes.
 
     The head keeps its own dtype: embeddings are converted to it, and in a model loaded in 16 bits
     the head computes in float32.
@@ -92,8 +99,8 @@ class Projection(Module):
             model._similarity = partial(_similarity, self, pairwise=False)
             model._similarity_pairwise = partial(_similarity, self, pairwise=True)
             model._similarity_fn_name = _NAME  # pyright: ignore[reportAttributeAccessIssue]
-        if self.head.compared_by != "cosine":
-            model.encode = partial(_checked_encode, model)
+        if self.head.compared_by != "cosine" or self.head.config.get("bits"):
+            model.encode = partial(_checked_encode, model, self)
         card = model.model_card_data
         card.add_tags(["mpsheads"])
         if type(card) is SentenceTransformerModelCardData:
@@ -154,28 +161,34 @@ def _similarity(module: Projection, a: Any, b: Any, *, pairwise: bool) -> Tensor
     return compare(module.head, a, b, pairwise=pairwise)
 
 
-def _checked_encode(model: SentenceTransformer, *args: Any, **kwargs: Any) -> Any:
-    """`model.encode` that refuses what would ruin vectors of angles."""
-    encode = type(model).encode
+def _checked_encode(model: SentenceTransformer, module: Projection, *args: Any, **kw: Any) -> Any:
+    """`model.encode` that makes the head's codes and refuses what would ruin vectors of angles."""
+    encode, head = type(model).encode, module.head
     names = list(inspect.signature(encode).parameters)[1:]
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    if given.get("normalize_embeddings"):
-        raise ValueError(
-            "`normalize_embeddings` must be False: the vectors of this model are not directions "
-            "but states, and another norm makes another state. Compare them with "
-            "`model.similarity`."
-        )
-    if given.get("precision", "float32") not in ("float32", None):
-        raise ValueError(
-            f'`precision` must be "float32", got {given["precision"]!r}: it would be fitted to the '
-            f"range of each batch. `mpsheads.similarity.quantize` makes codes of these vectors "
-            f"with no calibration."
-        )
+    given = {**dict(zip(names, args, strict=False)), **kw}
     length = given.get("truncate_dim") or model.truncate_dim
-    if length is not None:
-        head = find_head(model)
-        check_length(head, min(length, head.out_features))
-    return encode(model, *args, **kwargs)
+    if head.compared_by != "cosine":
+        if given.get("normalize_embeddings"):
+            raise ValueError(
+                "`normalize_embeddings` must be False: the vectors of this model are not "
+                "directions but states, and another norm makes another state. Compare them with "
+                "`model.similarity`."
+            )
+        if length is not None:
+            check_length(head, min(length, head.out_features))
+    precision = given.get("precision") or "float32"
+    if precision == "float32":
+        return encode(model, *args, **kw)
+    if length is not None and length < head.out_features:
+        raise ValueError('`truncate_dim` must be None or `precision` "float32": codes are whole.')
+    plain = {"precision": None, "convert_to_tensor": True, "normalize_embeddings": False}
+    z = encode(model, **{**given, **plain})
+    packed = pack_codes(head, z.reshape(-1, head.out_features), precision)
+    if len(z) and z.ndim == 1:
+        packed = packed[0]
+    if not given.get("convert_to_tensor") and given.get("convert_to_numpy", True):
+        return packed.numpy()
+    return packed if given.get("convert_to_tensor") or packed.ndim == 1 else list(packed)
 
 
 class _ModelCardData(SentenceTransformerModelCardData):

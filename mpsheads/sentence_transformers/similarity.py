@@ -1,14 +1,20 @@
 """A head's similarity of vectors in any container, whole or cut."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_choice, check_equal
 from mpsheads.heads import ProjectionHead
+from mpsheads.similarity import Codes
+from mpsheads.similarity.codes import code_bytes
+
+_BITS = {"uint8": 8, "int8": 8, "ubinary": 1, "binary": 1}
+_SIGN = 128  # by which signed bytes are less than unsigned ones
 
 
 def find_head(model: nn.Module) -> ProjectionHead:
@@ -73,13 +79,15 @@ def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> 
     """The head's similarity of vectors in any container, cut or whole.
 
     Numbers that were cut off are put back as zeros in both: a qubit in one state adds nothing to a
-    log-fidelity, a zero nothing to a cosine.
+    log-fidelity, a zero nothing to a cosine. Bytes are taken as codes that `pack_codes` made.
 
     Raises:
-        TypeError: If the vectors are integers.
+        TypeError: If the vectors are other integers.
         ValueError: If the widths differ or the head's vectors cannot be cut to this width.
     """
-    a, b = _batch(a), _batch(b)
+    a, b = _batch(head, a), _batch(head, b)
+    if isinstance(a, Codes) or isinstance(b, Codes):
+        return head.similarity(a, b.to(a.device), pairwise=pairwise)
     check_equal("width", a=a.shape[-1], b=b.shape[-1])
     check_length(head, a.shape[-1])
     missing = head.out_features - a.shape[-1]
@@ -89,16 +97,66 @@ def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> 
     return head.similarity(a, b, pairwise=pairwise)
 
 
-def _batch(z: Any) -> Tensor:
-    """A floating tensor `(n, width)`, at least float32, of a tensor, an array or a list of them."""
+def pack_codes(head: ProjectionHead, z: Tensor, precision: str) -> Tensor:
+    """Codes of vectors in the layouts of sentence-transformers, with no calibration.
+
+    Args:
+        head: What made the vectors.
+        z: Compressed vectors `(rows, out_features)`.
+        precision: "uint8": the cells of 8 bits, or the head's own codes. "ubinary": a bit a number,
+            the first in the highest bit, as `np.packbits` packs. "int8", "binary": the same bytes
+            less 128.
+
+    Returns:
+        `(rows, bytes)`, on the CPU.
+
+    Raises:
+        ValueError: If there is no such precision, or this head's vectors do not have it.
+    """
+    check_choice("precision", precision, tuple(_BITS))
+    own = head.config.get("bits")
+    if own and precision != "uint8":
+        raise ValueError(
+            f'`precision` must be "uint8" or "float32", got {precision!r}: this head has codes of '
+            f"its own, whose bytes are words of a trellis and not numbers."
+        )
+    codes = head.quantize(z, own or _BITS[precision]).to("cpu")
+    packed = codes.packed
+    if _BITS[precision] == 1:
+        packed = torch.from_numpy(np.packbits(codes.numbers().numpy(), axis=1))
+    return packed if precision[0] == "u" else (packed ^ _SIGN).view(torch.int8)
+
+
+def _unpack_codes(head: ProjectionHead, packed: Tensor) -> Codes:
+    """The codes that `pack_codes` laid out; which, their type and their width tell."""
+    if packed.dtype == torch.int8:
+        packed = packed.view(torch.uint8) ^ _SIGN
+    width, own = head.out_features, head.config.get("bits")
+    known = {code_bytes(width, own, trellis=True): own} if own else {-(-width // 8): 1, width: 8}
+    if packed.shape[1] not in known:
+        sizes = " or ".join(map(str, known))
+        raise ValueError(f"Codes of this head must have {sizes} bytes, got {packed.shape[1]}.")
+    bits = known[packed.shape[1]]
+    if bits == 1 and not own:
+        cells = np.unpackbits(packed.cpu().numpy(), axis=1, count=width)
+        return head.quantize(torch.pi * torch.from_numpy(cells), 1).to(packed.device)
+    like = next(iter([*head.parameters(), *head.buffers()]), packed)
+    example = head.quantize(torch.zeros(1, width, device=like.device), bits)
+    return replace(example.to(packed.device), packed=packed)
+
+
+def _batch(head: ProjectionHead, z: Any) -> Tensor | Codes:
+    """A floating tensor `(n, width)`, at least float32, or codes; of any container of them."""
     if isinstance(z, list | tuple) and z and isinstance(z[0], Tensor):
         z = torch.stack(list(z))
     elif not isinstance(z, Tensor):
         z = torch.as_tensor(np.asarray(z))
+    z = z[None] if z.ndim == 1 else z
+    if z.dtype in (torch.uint8, torch.int8):
+        return _unpack_codes(head, z)
     if not z.is_floating_point():
         raise TypeError(
-            f"The vectors must be floating-point numbers, got {z.dtype}. Codes of few bits are "
-            f"compared by `mpsheads.similarity.log_fidelity`."
+            f"The vectors must be floating-point numbers or codes that `model.encode` made, got "
+            f"{z.dtype}."
         )
-    z = z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
-    return z[None] if z.ndim == 1 else z
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import itertools
 import json
 import pickle
 import sys
@@ -12,7 +13,7 @@ import torch
 from torch.testing import assert_close
 
 from mpsheads import DenseHead, MPSProjectionHead, log_fidelity
-from tests.integrations.tiny import FEATURES, HEADS, TEXTS
+from tests.integrations.tiny import FEATURES, HEADS, QUERIES, TEXTS
 from tests.later import Later
 
 pytestmark = pytest.mark.slow
@@ -21,6 +22,7 @@ st = Later("sentence_transformers")
 base_modules = Later("sentence_transformers.base.modules")
 modules = Later("sentence_transformers.sentence_transformer.modules")
 st_util = Later("sentence_transformers.util")
+quantization = Later("sentence_transformers.util.quantization")
 ours = Later("mpsheads.sentence_transformers")
 similarity = Later("mpsheads.sentence_transformers.similarity")
 
@@ -86,9 +88,110 @@ def test_what_would_ruin_the_vectors_is_refused(model):
             encode(TEXTS, normalize_embeddings=True)
     with pytest.raises(ValueError, match="normalize_embeddings"):
         model.encode(TEXTS, *defaults, True)
-    for precision in ("int8", "binary"):
-        with pytest.raises(ValueError, match=r"quantize.* with no calibration"):
-            model.encode(TEXTS, precision=precision)
+    with pytest.raises(ValueError, match="`truncate_dim` must be None or `precision`"):
+        model.encode(TEXTS, truncate_dim=5, precision="int8")
+    with pytest.raises(ValueError, match='`precision` must be one of "uint8", "int8"'):
+        model.encode(TEXTS, precision="int4")
+
+
+ANGLES = {"direction": {}, "probability": {"readout": "probability"}}
+PRECISIONS = {"uint8": 8, "int8": 8, "ubinary": 1, "binary": 1}
+
+
+@pytest.fixture(params=ANGLES)
+def angles(request, base, generator):
+    """A model of angles, and so many texts that the nearest differ."""
+    head = MPSProjectionHead(FEATURES, 30, **ANGLES[request.param], generator=generator)
+    words = sorted({word for text in TEXTS + QUERIES for word in text.split()})
+    texts = [" ".join(words[i] for i in p) for p in itertools.permutations(range(8), 3)][::3]
+    return ours.add_head(base, head.fit(base.encode(texts, convert_to_tensor=True))), texts
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_precision_gives_the_heads_codes_with_no_calibration(angles, precision):
+    (model, texts), bits = angles, PRECISIONS[precision]
+    z = model.encode(texts)
+    codes = ours.find_head(model).quantize(torch.tensor(z), bits)
+    expected = codes.numbers().numpy()
+    if bits == 1:
+        expected = np.packbits(z > np.pi / 2, axis=1)  # as theirs packs what is centred
+    found = model.encode_document(texts, precision=precision)
+    assert found.dtype == (np.uint8 if precision[0] == "u" else np.int8)
+    assert_close(found.astype(int), expected.astype(int) - 128 * (precision[0] != "u"))
+    one = model.encode(texts[1], precision=precision)
+    assert_close(one, found[1])
+    listed = model.encode(texts[:2], precision=precision, convert_to_numpy=False)
+    assert_close(torch.stack(listed).numpy(), found[:2])
+    tensor = model.encode(texts[1], precision=precision, convert_to_tensor=True)
+    assert_close(tensor.numpy(), one)
+    assert model.encode([], precision=precision).shape == (0, found.shape[1])
+    head, zq = ours.find_head(model), torch.tensor(z[:3])
+    for vectors in (found, torch.tensor(found), list(torch.tensor(found))):
+        assert_close(model.similarity(zq, vectors), head.similarity(zq, codes))
+        assert_close(model.similarity(vectors, zq), head.similarity(codes, zq))
+    assert_close(model.similarity(found, found[:3]), head.similarity(codes, codes[:3]))
+    pairs = head.similarity(zq, codes[:3], pairwise=True)
+    assert_close(model.similarity_pairwise(zq, found[:3]), pairs)
+    assert_close(ours.head_similarity(model)(zq, one), head.similarity(zq, codes[1:2]))
+
+
+@pytest.mark.parametrize("kind", ["state", "amplitude"])
+def test_codes_of_other_heads_are_theirs(base, kind, generator):
+    head = HEADS["state"]()
+    if kind == "amplitude":
+        head = MPSProjectionHead.for_bytes(FEATURES, 12, generator=generator)
+        head.fit(base.encode(TEXTS, convert_to_tensor=True))
+    model = ours.add_head(base, head)
+    z, found = torch.tensor(model.encode(TEXTS)), model.encode(TEXTS, precision="uint8")
+    codes = head.quantize(z, 8) if kind == "state" else head.code(torch.tensor(base.encode(TEXTS)))
+    assert_close(torch.tensor(found), codes.packed)
+    assert_close(model.similarity(z, found), head.similarity(z, codes))
+    assert_close(model.similarity(found, found), head.similarity(codes, codes))
+    reason = "must be one of 8, 4" if kind == "state" else "words of a trellis and not numbers"
+    with pytest.raises(ValueError, match=reason):
+        model.encode(TEXTS, precision="ubinary")
+    unnormalised = model.encode(TEXTS, precision="uint8", normalize_embeddings=kind != "state")
+    assert_close(unnormalised, found)
+    hits = st_util.semantic_search(z, found, score_function=model.similarity)
+    assert shared(hits, head.similarity(z, codes), k=len(TEXTS)) == 1
+
+
+def shared(hits, scores, k=10):
+    """The part of the best `k` by `scores` that is among `hits`."""
+    found = [{hit["corpus_id"] for hit in each} for each in hits]
+    best = scores.topk(k).indices.tolist()
+    return np.mean([len(f & set(b)) / k for f, b in zip(found, best, strict=True)])
+
+
+def test_their_searches_take_the_codes(angles):
+    model, texts = angles
+    zq = model.encode(QUERIES)
+    scores = model.similarity(zq, model.encode(texts))
+    q, d = ({p: model.encode(t, precision=p) for p in PRECISIONS} for t in (QUERIES, texts))
+    for precision in PRECISIONS:
+        theirs = st_util.semantic_search(zq, d[precision], score_function=model.similarity)
+        assert shared(theirs, model.similarity(zq, d[precision])) == 1
+    with pytest.raises(RuntimeError, match="Expected a floating point"):
+        st_util.semantic_search(q["int8"], d["int8"])  # their cosine
+    faiss, usearch = quantization.semantic_search_faiss, quantization.semantic_search_usearch
+    centred = torch.tensor(q["int8"]).float() @ torch.tensor(d["int8"]).float().T
+    mixed, _ = faiss(q["int8"], d["uint8"], corpus_precision="uint8", rescore=False)
+    found, _ = usearch(q["int8"], d["int8"], corpus_precision="int8", rescore=False)
+    both, _ = faiss(q["uint8"], d["uint8"], corpus_precision="uint8", rescore=False)
+    for hits in (mixed, found):
+        assert shared(hits, centred) > 0.95  # but for ties
+        if model[-1].head.config["readout"] == "direction":  # all of one norm
+            assert shared(hits, scores) > 0.8
+    assert shared(both, scores) < 0.5  # theirs does not take the middle off
+    for search in (faiss, usearch):
+        bits, _ = search(q["ubinary"], d["ubinary"], corpus_precision="ubinary", rescore=False)
+        ranked = np.unpackbits(q["ubinary"][:, None] ^ d["ubinary"], axis=2).sum(2)
+        ties = np.sort(ranked, 1)[:, 9]
+        assert all(ranked[i, hit["corpus_id"]] <= ties[i] for i in range(5) for hit in bits[i])
+        whole, bits = zq - np.float32(np.pi / 2), np.unpackbits(d["ubinary"], axis=1)
+        rescored, _ = search(whole, d["ubinary"], corpus_precision="ubinary", rescore_multiplier=99)
+        expected = torch.tensor(whole @ bits[:, : zq.shape[1]].T).topk(10).values
+        assert_close(torch.tensor([[h["score"] for h in hits] for hits in rescored]), expected)
 
 
 def test_wrong_parts_are_refused(base, model, head):
@@ -158,8 +261,10 @@ def test_any_container_of_vectors_is_compared(model):
 
 def test_wrong_vectors_are_named(model, head):
     z = model.encode(TEXTS)
-    with pytest.raises(TypeError, match=r"must be floating-point numbers, got torch\.int8"):
-        model.similarity(z.astype("int8"), z)
+    with pytest.raises(TypeError, match=r"must be floating-point numbers or codes .* torch\.int32"):
+        model.similarity(z.astype("int32"), z)
+    with pytest.raises(ValueError, match=f"must have {KEPT // 8} or {KEPT} bytes, got 5"):
+        model.similarity(z[:, :5].astype("int8"), z)
     with pytest.raises(ValueError, match=f"`a` has {KEPT}, `b` has 5"):
         model.similarity(z, z[:, :5])
     with pytest.raises(ValueError, match="must agree"):
