@@ -1,5 +1,6 @@
 """From passages to a search: encode them to shards, build an index, find the closest."""
 
+from mpsheads.search.backend import IndexBackend
 from mpsheads.search.engines import ENGINES, Engine
 from mpsheads.search.index import Index
 from mpsheads.search.measuring import check_index
@@ -15,6 +16,7 @@ __all__ = [
     "ENGINES",
     "Engine",
     "Index",
+    "IndexBackend",
     "Manifest",
     "check_index",
     "codes_of",

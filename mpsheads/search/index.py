@@ -238,11 +238,17 @@ class Index:
         Returns:
             Rows `(queries, k)`, -1 where there are fewer, and scores.
         """
-        check_positive(k=k)
         queries = torch.as_tensor(queries)
         check_vectors("queries", queries, self.head.in_features)
         check_finite("queries", queries)
-        z = self._project(queries.float())
+        return self.search_compressed(self._project(queries.float()), k, where=where)
+
+    @torch.no_grad()
+    def search_compressed(
+        self, z: Tensor, k: int = 10, *, where: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `search_rows`, of queries that the head has compressed, `(n, out_features)`."""
+        check_positive(k=k)
         allowed = self._allowed(where)
         count = len(self.codes) if allowed is None else len(allowed)
         if not len(z) or not count:

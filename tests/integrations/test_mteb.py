@@ -3,14 +3,16 @@
 import pytest
 import torch
 
-from mpsheads import log_fidelity
-from tests.integrations.tiny import QUERIES, TEXTS
+from mpsheads import MPSProjectionHead, log_fidelity
+from tests.integrations.tiny import FEATURES, QUERIES, TEXTS
 from tests.later import Later
 
 pytestmark = pytest.mark.slow
 datasets = Later("datasets")
 mteb = Later("mteb")
 ours = Later("mpsheads.mteb")
+search = Later("mpsheads.search")
+st = Later("mpsheads.sentence_transformers")
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +53,22 @@ def tasks():
             self.dataset = datasets.DatasetDict({"test": datasets.Dataset.from_dict(columns)})
             self.data_loaded = True
 
-    return {"search": Search, "pairs": Pairs}
+    class Reranking(Search):
+        metadata = TaskMetadata(
+            name="Reranking", type="Reranking", main_score="mrr_at_10", **COMMON
+        )
+
+        def load_data(self, num_proc=None, **kwargs):
+            super().load_data(num_proc, **kwargs)
+            ranked = {f"q{i}": ["d0", "d4", f"d{i}"] for i in (1, 2, 3)}
+            ranked |= {"q0": ["d3", "d0"], "q4": ["d4", "d1"]}
+            self.dataset["default"]["test"]["top_ranked"] = ranked
+
+    return {"search": Search, "pairs": Pairs, "reranking": Reranking}
 
 
-def scores(encoder, task):
-    result = mteb.evaluate(encoder, task, cache=None, show_progress_bar=False)
+def scores(encoder, task, **options):
+    result = mteb.evaluate(encoder, task, cache=None, show_progress_bar=False, **options)
     return result.task_results[0].scores["test"][0]
 
 
@@ -106,3 +119,57 @@ def test_a_similarity_that_the_user_names_is_used(model):
 def test_a_model_without_a_head_is_refused(base):
     with pytest.raises(ValueError, match="one projection head"):
         ours.mteb_model(base)
+
+
+def mean_reciprocal_rank(similarity, ranked=None, ties=False):
+    ranks = []
+    for i, row in enumerate(similarity):
+        others = range(len(TEXTS)) if ranked is None else ranked[i]
+        before = row >= row[i] if ties else row > row[i]
+        ranks.append(1 + sum(bool(before[j]) for j in others if j != i))
+    return sum(1 / rank for rank in ranks) / len(ranks)
+
+
+@pytest.mark.parametrize("precision", ["uint8", "int8", "binary"])
+def test_codes_are_measured_by_precision(model, tasks, precision):
+    zq, zd = (model.encode(t, precision=precision) for t in (QUERIES, TEXTS))
+    scored = model.similarity(zq, zd)
+    best, worst = mean_reciprocal_rank(scored), mean_reciprocal_rank(scored, ties=True)
+    encoder, options = ours.mteb_model(model), {"encode_kwargs": {"precision": precision}}
+    found = scores(encoder, tasks["search"](), **options)["mrr_at_10"]
+    assert worst - 1e-4 < found < best + 1e-4
+    assert precision == "binary" or best == worst
+    assert 0 < scores(encoder, tasks["pairs"](), **options)["similarity_ap"] <= 1
+
+
+@pytest.mark.parametrize("kind", ["angles", "codes"])
+@pytest.mark.parametrize("engine", ["exact", "lists"])
+def test_an_index_is_the_search_backend(base, head, tasks, kind, engine, generator):
+    from mteb.models import SearchEncoderWrapper
+
+    if kind == "codes":
+        head = MPSProjectionHead.for_bytes(FEATURES, 8, generator=generator)
+    model = st.add_head(base, head)
+    backend = search.IndexBackend(head, engine, **({"probes": 8} if engine == "lists" else {}))
+    wrapped = SearchEncoderWrapper(ours.mteb_model(model), index_backend=backend)
+    codes = head.quantize(torch.tensor(model.encode(TEXTS)), head.config.get("bits") or 8)
+    similarity = head.similarity(torch.tensor(model.encode(QUERIES)), codes)
+    found = scores(wrapped, tasks["search"]())["mrr_at_10"]
+    assert found == pytest.approx(mean_reciprocal_rank(similarity), abs=1e-4)
+    ranked = [[3, 0], [0, 4, 1], [0, 4, 2], [0, 4, 3], [4, 1]]
+    found = scores(wrapped, tasks["reranking"]())["mrr_at_10"]
+    assert found == pytest.approx(mean_reciprocal_rank(similarity, ranked), abs=1e-4)
+    assert backend.index is None
+    with pytest.raises(ValueError, match="call `add_documents` first"):
+        backend.search(codes.dequantize(), 1)
+
+
+def test_documents_of_a_backend_come_in_parts(head, generator):
+    z = head(torch.randn(20, FEATURES, generator=generator)).detach()
+    backend = search.IndexBackend(head)
+    backend.add_documents(z[:12].numpy(), [str(i) for i in range(12)])
+    backend.add_documents(z[12:], [str(i) for i in range(12, 20)])
+    values, places = backend.search(z[10:15], 3)
+    expected = head.similarity(z[10:15], head.quantize(z, 8)).topk(3)
+    assert places == expected.indices.tolist()
+    torch.testing.assert_close(torch.tensor(values), expected.values)
