@@ -1,6 +1,6 @@
 """An index as the search backend of MTEB."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -19,9 +19,6 @@ class IndexBackend:
         head: That of the wrapped model, whose vectors come in.
         engine: One of `ENGINES`.
         **options: Those of the engine.
-
-    Raises:
-        ValueError: When documents are added, if the head's vectors have no codes.
     """
 
     def __init__(self, head: ProjectionHead, engine: str = "exact", **options: Any) -> None:
@@ -42,25 +39,22 @@ class IndexBackend:
             self.index.add(list(idxs), codes)
 
     def search(
-        self,
-        embeddings: Any,
-        top_k: int,
-        similarity_fn: Callable[[Any, Any], Any] | None = None,
-        top_ranked: Mapping[str, Sequence[str]] | None = None,
-        query_idx_to_id: Mapping[int, str] | None = None,
+        self, embeddings: Any, top_k: int, *_: Any, top_ranked: Any = None, **about: Any
     ) -> tuple[list[list[float]], list[list[int]]]:
         """Scores and places of the closest documents: among all, or among `top_ranked` of each."""
         if self.index is None:
             raise ValueError("There are no documents: call `add_documents` first.")
-        z, found = torch.as_tensor(embeddings), []
+        z, top_k = torch.as_tensor(embeddings), min(top_k, len(self.index))
         if top_ranked is None:
-            rows, scores = self.index.search_compressed(z, min(top_k, len(self.index)))
-            found = list(zip(rows.tolist(), scores.tolist(), strict=True))
-        for i, query_id in (query_idx_to_id or {}).items() if top_ranked is not None else ():
-            ids = list(top_ranked.get(query_id, ()))
-            rows, scores = self.index.search_compressed(z[i : i + 1], top_k, where=ids)
-            rows = rows[rows >= 0]
-            names = self.index.table["id"].take(rows.numpy()).to_pylist()
-            found.append(([ids.index(name) for name in names], scores[0, : len(rows)].tolist()))
-        kept = [[(s, r) for r, s in zip(*pair, strict=True) if r >= 0] for pair in found]
-        return [[s for s, _ in row] for row in kept], [[r for _, r in row] for row in kept]
+            rows, scores = (t.tolist() for t in self.index.search_compressed(z, top_k))
+        else:
+            rows, scores = [], []
+            for i, query_id in about["query_idx_to_id"].items():
+                ids = list(top_ranked.get(query_id, ()))
+                found, values = self.index.search_compressed(z[i : i + 1], top_k, where=ids)
+                names = self.index.table["id"].take(found[found >= 0].numpy()).to_pylist()
+                rows.append([ids.index(name) for name in names])
+                scores.append(values[0, : len(names)].tolist())
+        counts = [sum(place >= 0 for place in row) for row in rows]  # -1 where there are fewer
+        cut = [(s[:n], r[:n]) for s, r, n in zip(scores, rows, counts, strict=True)]
+        return [s for s, _ in cut], [r for _, r in cut]

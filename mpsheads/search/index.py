@@ -244,9 +244,7 @@ class Index:
         return self.search_compressed(self._project(queries.float()), k, where=where)
 
     @torch.no_grad()
-    def search_compressed(
-        self, z: Tensor, k: int = 10, *, where: Any = None
-    ) -> tuple[Tensor, Tensor]:
+    def search_compressed(self, z: Tensor, k: int, *, where: Any = None) -> tuple[Tensor, Tensor]:
         """As `search_rows`, of queries that the head has compressed, `(n, out_features)`."""
         check_positive(k=k)
         allowed = self._allowed(where)
