@@ -1,7 +1,6 @@
 """An index as the search backend of MTEB."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,8 +21,7 @@ class IndexBackend:
     """
 
     def __init__(self, head: ProjectionHead, engine: str = "exact", **options: Any) -> None:
-        self.head = head
-        self._build = partial(Index.build, head=head, engine=engine, **options)
+        self.head, self.options = head, {"engine": engine, **options}
         self.clear()
 
     def clear(self) -> None:
@@ -34,7 +32,7 @@ class IndexBackend:
         """Add compressed documents under their ids."""
         codes = self.head.quantize(torch.as_tensor(embeddings), self.head.config.get("bits") or 8)
         if self.index is None:
-            self.index = self._build(codes, ids=list(idxs))
+            self.index = Index.build(codes, self.head, ids=list(idxs), **self.options)
         else:
             self.index.add(list(idxs), codes)
 

@@ -10,12 +10,7 @@ from torch import Tensor
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, load_head
-from mpsheads.sentence_transformers.similarity import (
-    check_length,
-    compare,
-    find_head,
-    pack_codes,
-)
+from mpsheads.sentence_transformers.similarity import check_length, compare, find_head, pack
 
 with installed_by("sentence-transformers", "sentence_transformers"):
     from sentence_transformers import SentenceTransformer
@@ -183,9 +178,8 @@ def _checked_encode(model: SentenceTransformer, module: Projection, *args: Any, 
         raise ValueError('`truncate_dim` must be None or `precision` "float32": codes are whole.')
     plain = {"precision": None, "convert_to_tensor": True, "normalize_embeddings": False}
     z = encode(model, **{**given, **plain})
-    packed = pack_codes(head, z.reshape(-1, head.out_features), precision)
-    if len(z) and z.ndim == 1:
-        packed = packed[0]
+    packed = pack(head, z.reshape(-1, head.out_features), precision)
+    packed = packed[0] if len(z) and z.ndim == 1 else packed
     if not given.get("convert_to_tensor") and given.get("convert_to_numpy", True):
         return packed.numpy()
     return packed if given.get("convert_to_tensor") or packed.ndim == 1 else list(packed)

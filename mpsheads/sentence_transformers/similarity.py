@@ -79,7 +79,7 @@ def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> 
     """The head's similarity of vectors in any container, cut or whole.
 
     Numbers that were cut off are put back as zeros in both: a qubit in one state adds nothing to a
-    log-fidelity, a zero nothing to a cosine. Bytes are taken as codes that `pack_codes` made.
+    log-fidelity, a zero nothing to a cosine. Bytes are taken as codes that `pack` made.
 
     Raises:
         TypeError: If the vectors are other integers.
@@ -97,28 +97,25 @@ def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> 
     return head.similarity(a, b, pairwise=pairwise)
 
 
-def pack_codes(head: ProjectionHead, z: Tensor, precision: str) -> Tensor:
+def pack(head: ProjectionHead, z: Tensor, precision: str) -> Tensor:
     """Codes of vectors in the layouts of sentence-transformers, with no calibration.
 
     Args:
         head: What made the vectors.
         z: Compressed vectors `(rows, out_features)`.
-        precision: "uint8": the cells of 8 bits, or the head's own codes. "ubinary": a bit a number,
-            the first in the highest bit, as `np.packbits` packs. "int8", "binary": the same bytes
-            less 128.
+        precision: "uint8": the cells of 8 bits, or the head's own codes, which have no other.
+            "ubinary": a bit a number, the first in the highest bit, as `np.packbits` packs.
+            "int8", "binary": the same bytes less 128.
 
     Returns:
         `(rows, bytes)`, on the CPU.
-
-    Raises:
-        ValueError: If there is no such precision, or this head's vectors do not have it.
     """
     check_choice("precision", precision, tuple(_BITS))
     own = head.config.get("bits")
     if own and precision != "uint8":
         raise ValueError(
-            f'`precision` must be "uint8" or "float32", got {precision!r}: this head has codes of '
-            f"its own, whose bytes are words of a trellis and not numbers."
+            f"`precision` must be 'uint8', got {precision!r}: codes of this head are words of a "
+            f"trellis and not numbers."
         )
     codes = head.quantize(z, own or _BITS[precision]).to("cpu")
     packed = codes.packed
@@ -127,8 +124,8 @@ def pack_codes(head: ProjectionHead, z: Tensor, precision: str) -> Tensor:
     return packed if precision[0] == "u" else (packed ^ _SIGN).view(torch.int8)
 
 
-def _unpack_codes(head: ProjectionHead, packed: Tensor) -> Codes:
-    """The codes that `pack_codes` laid out; which, their type and their width tell."""
+def _unpack(head: ProjectionHead, packed: Tensor) -> Codes:
+    """The codes that `pack` laid out; which, their type and their width tell."""
     if packed.dtype == torch.int8:
         packed = packed.view(torch.uint8) ^ _SIGN
     width, own = head.out_features, head.config.get("bits")
@@ -153,10 +150,7 @@ def _batch(head: ProjectionHead, z: Any) -> Tensor | Codes:
         z = torch.as_tensor(np.asarray(z))
     z = z[None] if z.ndim == 1 else z
     if z.dtype in (torch.uint8, torch.int8):
-        return _unpack_codes(head, z)
+        return _unpack(head, z)
     if not z.is_floating_point():
-        raise TypeError(
-            f"The vectors must be floating-point numbers or codes that `model.encode` made, got "
-            f"{z.dtype}."
-        )
+        raise TypeError(f"The vectors must be floating-point numbers or codes, got {z.dtype}.")
     return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
