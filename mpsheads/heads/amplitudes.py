@@ -108,7 +108,9 @@ def _scrambling(width: int, seed: int) -> Float[Tensor, "width width"]:
         return scrambler(width, seed).matrix()
 
 
-def code_layout(in_features: int, bytes: int, bits: int | float | None = None) -> tuple[int, float]:
+def code_layout(
+    in_features: int, bytes: int, bits: int | float | None = None, *, own: bool = False
+) -> tuple[int, float]:
     """How many numbers, in how many bits each, are best kept of embeddings in so many bytes.
 
     The fewest bits of which no more than two thirds of the features are needed to fill the bytes;
@@ -118,6 +120,8 @@ def code_layout(in_features: int, bytes: int, bits: int | float | None = None) -
         in_features: Width of the embeddings.
         bytes: At most so many a vector, 8 or more.
         bits: In so many bits, whatever the number of numbers.
+        own: Whether the very passages that are searched are fitted to. Then 1.5 bits or more: the
+            first numbers say more of these than of other passages.
 
     Raises:
         ValueError: If there are fewer bytes, or `bits` is none of `RATES`.
@@ -126,7 +130,8 @@ def code_layout(in_features: int, bytes: int, bits: int | float | None = None) -
     if bytes < _LEAST_BYTES:
         raise ValueError(f"`bytes` must be at least {_LEAST_BYTES}, got {bytes}.")
     if bits is None:
-        fewest = (rate for rate in RATES if 8 * bytes / rate <= _PART * in_features)
+        rates = RATES[RATES.index(1.5 if own else 1.0) :]
+        fewest = (rate for rate in rates if 8 * bytes / rate <= _PART * in_features)
         bits = next(fewest, RATES[-1])
     check_choice("bits", bits, RATES)
     numbers = min(int(8 * bytes / bits), in_features)

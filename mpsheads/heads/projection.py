@@ -279,6 +279,7 @@ class MPSProjectionHead(ProjectionHead):
         *,
         mixing: int | str = "full",
         bits: int | float | None = None,
+        own: bool = False,
         generator: torch.Generator | None = None,
     ) -> "MPSProjectionHead":
         """The head that keeps most of embeddings in so many bytes a vector; `fit` it.
@@ -290,11 +291,12 @@ class MPSProjectionHead(ProjectionHead):
             bytes: Most bytes a vector, 8 or more. Past one byte a feature nothing is gained.
             mixing: "full", or how many layers of Givens rotations select: fewer parameters.
             bits: Bits a number; by default the fewest of which two thirds of the features fill the
-                bytes. Fewer numbers of more bits are better where the head is fitted to the very
-                passages that are searched, and worse elsewhere.
+                bytes.
+            own: Whether `fit` takes the very passages that are searched. Then `bits` is 1.5 at
+                least: fewer numbers of more bits keep more of these, and less of others.
             generator: Source of the seed that scrambles, and of the initial parameters.
         """
-        out_features, bits = code_layout(in_features, bytes, bits)
+        out_features, bits = code_layout(in_features, bytes, bits, own=own)
         return cls(
             in_features,
             out_features,

@@ -135,7 +135,7 @@ def encode_passages(
         raise NotADirectoryError(f"`output` {folder} is a file; it must be a folder.")
     with locked(folder):
         count, generator = passages.check(), torch.Generator().manual_seed(seed)
-        new = MPSProjectionHead.for_bytes(encoder.features, bytes, generator=generator)
+        new = MPSProjectionHead.for_bytes(encoder.features, bytes, own=True, generator=generator)
         used = head or new
         check_equal("number of features", head=used.in_features, encoder=encoder.features)
         how = f"fitted to the first shard, seed {seed}" if head is None else head_digest(head)

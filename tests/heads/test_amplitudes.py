@@ -230,3 +230,12 @@ def test_codes_and_their_centre_belong_together(generator, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="codes have at most 8,192 numbers"):
         load_head(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("bytes", "numbers", "bits"), [(16, 84, 1.5), (32, 170, 1.5), (64, 256, 2), (96, 256, 3)]
+)
+def test_fitted_to_the_passages_searched_fewer_numbers_have_more_bits(bytes, numbers, bits):
+    head = MPSProjectionHead.for_bytes(384, bytes, own=True)
+    assert (head.out_features, head.config["bits"]) == (numbers, bits)
+    assert head.bytes_per_vector == bytes

@@ -56,7 +56,7 @@ def test_by_default_only_ids_and_codes_are_kept(tmp_path):
 def test_the_head_is_fitted_to_the_first_shard_by_the_seed(tmp_path):
     encode(tmp_path, seed=3)
     generator = torch.Generator().manual_seed(3)
-    head = MPSProjectionHead.for_bytes(32, 8, generator=generator)
+    head = MPSProjectionHead.for_bytes(32, 8, own=True, generator=generator)
     head.fit(Stub().encode(TEXTS[:16]))
     assert_close(load_head(tmp_path / "head").state_dict(), head.state_dict())
 
