@@ -25,6 +25,10 @@ _BITS = "With a folder: bytes a passage of a head that is fitted to the first sh
 _TEXTS = "With a folder: keep the texts."
 _VECTORS = "With a folder: keep the embeddings as they were before the head."
 _ROWS = "With a folder: passages of a shard, which is what a kill may cost."
+_RAY = (
+    "With a folder that all machines see: spread the shards over the Ray cluster at this address; "
+    "auto finds that of this machine, local starts one."
+)
 Vectors = Mapping[str, "tuple[Tensor, list[str] | None]"]
 """Name, "queries" or "documents", to vectors and ids."""
 
@@ -53,6 +57,7 @@ def encode(
     query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
     device: options.Device = None,
+    ray: Annotated[str | None, option(_RAY, metavar="ADDRESS")] = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -82,7 +87,7 @@ def encode(
             None, device, encoder, max_length, pooling, query_prefix, document_prefix
         )
         columns = (text_column, id_column, title_column, whole_files, skip_bad_rows)
-        how: dict[str, Any] = {"bytes": bytes, "rows": rows, "seed": seed}
+        how: dict[str, Any] = {"bytes": bytes, "rows": rows, "seed": seed, "ray": ray}
         how |= {"keep_text": keep_text, "keep_vectors": keep_vectors}
         _encode_to_shards(source, columns, model, output, head, where, how, as_json)
         return

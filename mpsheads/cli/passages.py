@@ -48,7 +48,13 @@ def read_passages(
 
 
 def encode_to_shards(
-    read: Any, encoder: Any, output: Path, head: str | None, device: Any, **how: Any
+    read: Any,
+    encoder: Any,
+    output: Path,
+    head: str | None,
+    device: Any,
+    ray: str | None = None,
+    **how: Any,
 ) -> "Manifest":
     """Encode passages to a folder with a bar, and tell on stderr what was left out."""
     import sys
@@ -57,6 +63,10 @@ def encode_to_shards(
     from mpsheads.heads import load_head
     from mpsheads.search import encode_passages
 
+    if ray is not None:
+        from mpsheads.search.cluster import on_ray
+
+        how["over"] = on_ray(ray, gpu=encoder.device.type == "cuda")
     loaded = None if head is None else load_head(head, device=device)
     watched = show_progress()
     manifest = encode_passages(read, encoder, output, head=loaded, progress=watched, **how)

@@ -86,6 +86,11 @@ class Encoder:
             f"device={str(self.device)!r}, dtype={str(self.dtype).removeprefix('torch.')!r})"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was read of the model's files, which another machine reads for itself."""
+        kept = {k: v for k, v in vars(self).items() if k not in ("_model", "_file_hashes")}
+        return kept | {"folder": self.folder.absolute()}
+
     @property
     def settings(self) -> dict[str, Any]:
         """Arguments that make the same encoder again, on any device."""

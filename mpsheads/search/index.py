@@ -77,6 +77,7 @@ class Index:
         *,
         ids: Sequence[str] | None = None,
         texts: Sequence[str] | None = None,
+        shards: Sequence[str] | None = None,
         engine: str = "exact",
         **options: Any,
     ) -> "Index":
@@ -87,6 +88,7 @@ class Index:
             head: What made the codes; a folder holds its own.
             ids: With codes: the ids of their rows; by default their numbers.
             texts: With codes: the texts of the rows, if they are to be kept.
+            shards: With a folder: the files that are taken; by default all.
             engine: How it is searched, one of `ENGINES`: `"exact"` reads all codes, `"lists"` those
                 of the nearest lists, the others keep a structure of a library beside them.
             **options: Those of the engine.
@@ -116,7 +118,8 @@ class Index:
             if head is not None and head.config != own.config:
                 raise ValueError(f"`head` is another one than the head in {folder}.")
             head, encoder = own, {**manifest.encoder, "fingerprint": manifest.fingerprint}
-            tables = [shard.drop_columns(other_columns(shard)) for shard in read_shards(folder)]
+            read = read_shards(folder, shards)
+            tables = [shard.drop_columns(other_columns(shard)) for shard in read]
             table = arrow.concat_tables(tables)
             packed = np.concatenate([code_matrix(t["code"]) for t in tables])
             table = table.drop_columns(["code"])

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,9 @@ _FORMAT = "mpsheads.passages.1"
 _MANIFEST, _HEAD = "manifest.json", "head"
 _TEXTS = b"mpsheads.texts"  # in a file's metadata: what it was made from
 _AT_ONCE = 1024  # texts given to the encoder
+Over = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""What maps a function over items, the first of them alone; results come in any order."""
+_Shard = tuple[Path, list[Passage], str]  # a file, its passages, and their hash
 
 
 class TextEncoder(Protocol):
@@ -94,6 +98,7 @@ def encode_passages(
     keep_vectors: bool = False,
     seed: int = 0,
     progress: bool = False,
+    over: Over | None = None,
 ) -> Manifest:
     """Encode passages and write their codes to a folder of Parquet files.
 
@@ -117,6 +122,8 @@ def encode_passages(
         keep_vectors: Write the embeddings, too: `4 * features` bytes a passage.
         seed: Seed of the head that is fitted.
         progress: Show a bar on stderr.
+        over: What writes the shards, such as `mpsheads.search.cluster.on_ray()`, which has many
+            machines do it; by default this one writes them in turn.
 
     Returns:
         What is in the folder.
@@ -153,17 +160,10 @@ def encode_passages(
         )
         _begin(folder, wanted)
 
-        def prepare(vectors: Tensor) -> ProjectionHead:
-            """The head of the folder; it is fitted and written before the first shard."""
-            if not (folder / _HEAD / "config.json").exists():
-                if head is None:
-                    new.fit(vectors)
-                used.save_pretrained(folder / _HEAD)
-            return load_head(folder / _HEAD)
-
+        write = partial(_write_shard, wanted, encoder, used, head is None)
         with progress_bar("Encoding passages", count, enabled=progress) as advance:
-            files = _write_shards(folder, wanted, passages, encoder, prepare, advance)
-        done = replace(wanted, shards={file.name: _sha256(file) for file in files})
+            shards = _write_shards(folder, rows, passages, write, over, advance)
+        done = replace(wanted, shards=shards)
         _write_manifest(folder, done)
     return done
 
@@ -187,8 +187,10 @@ def read_manifest(folder: PathLike) -> Manifest:
     return manifest
 
 
-def read_shards(folder: PathLike) -> Iterator[Any]:
+def read_shards(folder: PathLike, names: Sequence[str] | None = None) -> Iterator[Any]:
     """Yield the shards of a whole folder as tables of pyarrow, in order, checked by their hashes.
+
+    Of the files that `names` lists, if it is given.
 
     Raises:
         FileNotFoundError, ValueError: As `read_manifest` does; if the folder is not whole yet, or
@@ -199,8 +201,8 @@ def read_shards(folder: PathLike) -> Iterator[Any]:
     shards = read_manifest(folder).shards
     if not shards:
         raise ValueError(f"{folder} is not whole yet. Run the command that began it once more.")
-    for name, digest in shards.items():
-        file = folder / name
+    for name in shards if names is None else names:
+        file, digest = folder / name, shards[name]
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing. Encode the passages again.")
         if _sha256(file) != digest:
@@ -228,8 +230,6 @@ def head_digest(head: ProjectionHead) -> str:
 
 def _begin(folder: Path, wanted: Manifest) -> None:
     """Write the manifest of a new folder; raise unless what is there was begun alike."""
-    for stale in folder.rglob(".*.tmp"):
-        stale.unlink()
     if not (folder / _MANIFEST).exists():
         if others := [file.name for file in folder.iterdir() if not file.name.startswith(".")]:
             raise ValueError(f"`output` {folder} holds other files, such as {min(others)}.")
@@ -246,31 +246,61 @@ def _begin(folder: Path, wanted: Manifest) -> None:
 
 def _write_shards(
     folder: Path,
-    manifest: Manifest,
+    rows: int,
     passages: Passages,
-    encoder: TextEncoder,
-    prepare: Callable[[Tensor], ProjectionHead],
+    write: Callable[..., tuple[str, str, int]],
+    over: Over | None,
     advance: Callable[[int], None],
-) -> list[Path]:
-    """Write those shards that are not there."""
-    parquet = optional_import("pyarrow.parquet", "search")
-    files, rest = [], iter(passages)
-    while part := list(islice(rest, manifest.rows)):
-        file = folder / f"{len(files):05d}.parquet"
-        files.append(file)
-        texts = hashlib.sha256("\0".join(map("\0".join, part)).encode()).hexdigest()
-        if file.exists():
+) -> dict[str, str]:
+    """Write those shards that are not there; returns the SHA-256 of each by its name."""
+    parquet, digests = optional_import("pyarrow.parquet", "search"), {}
+
+    def missing() -> Iterator[_Shard]:
+        rest = iter(passages)
+        while part := list(islice(rest, rows)):
+            file = folder.absolute() / f"{len(digests):05d}.parquet"
+            digests[file.name] = ""  # so that they are in order
+            texts = hashlib.sha256("\0".join(map("\0".join, part)).encode()).hexdigest()
+            if not file.exists():
+                yield file, part, texts
+                continue
             held = (parquet.read_metadata(file).metadata or {}).get(_TEXTS, b"").decode()
             check_equal(f"passages of {file.name}, by their hash,", shard=held, source=texts)
+            digests[file.name] = _sha256(file)
             advance(len(part))
-            continue
-        vectors = _embed(encoder, part, advance)
-        codes = codes_of(prepare(vectors), vectors)
-        with replacing(file) as temporary:
-            table = _table(manifest, part, codes, vectors)
-            table = table.replace_schema_metadata({_TEXTS: texts.encode()})
-            parquet.write_table(table, temporary, compression={"id": "zstd"} | _packed(manifest))
-    return files
+
+    here = map(partial(write, advance=advance), missing())
+    for name, digest, count in here if over is None else over(write, missing()):
+        digests[name] = digest
+        advance(count if over else 0)
+    return digests
+
+
+def _write_shard(
+    manifest: Manifest,
+    encoder: TextEncoder,
+    head: ProjectionHead,
+    fit: bool,
+    shard: _Shard,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[str, str, int]:
+    """Write a shard, and before the first one the head; name, SHA-256 and number of passages."""
+    file, part, texts = shard
+    check_equal("fingerprint", model=encoder.fingerprint(), first_machine=manifest.fingerprint)
+    vectors = _embed(encoder, part, advance)
+    saved = file.parent / _HEAD
+    if not (saved / "config.json").exists():
+        if fit:
+            head.fit(vectors)  # pyright: ignore[reportCallIssue]  # one of `for_bytes`
+        head.save_pretrained(saved)
+    codes, packed = codes_of(load_head(saved), vectors), {"id": "zstd"} | _packed(manifest)
+    with replacing(file) as temporary:
+        table = _table(manifest, part, codes, vectors)
+        table = table.replace_schema_metadata({_TEXTS: texts.encode()})
+        optional_import("pyarrow.parquet", "search").write_table(
+            table, temporary, compression=packed
+        )
+        return file.name, _sha256(temporary), len(part)
 
 
 def _embed(encoder: TextEncoder, part: list[Passage], advance: Callable[[int], None]) -> Tensor:
@@ -310,6 +340,8 @@ def _packed(manifest: Manifest) -> dict[str, str]:
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    for stale in folder.rglob(".*.tmp"):  # of writers that were killed
+        stale.unlink(missing_ok=True)
     with replacing(folder / _MANIFEST) as file:
         file.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
 
