@@ -48,13 +48,7 @@ def read_passages(
 
 
 def encode_to_shards(
-    read: Any,
-    encoder: Any,
-    output: Path,
-    head: str | None,
-    device: Any,
-    ray: str | None = None,
-    **how: Any,
+    read: Any, encoder: Any, output: Path, head: str | None, device: Any, **how: Any
 ) -> "Manifest":
     """Encode passages to a folder with a bar, and tell on stderr what was left out."""
     import sys
@@ -63,7 +57,7 @@ def encode_to_shards(
     from mpsheads.heads import load_head
     from mpsheads.search import encode_passages
 
-    if ray is not None:
+    if (ray := how.pop("ray", None)) is not None:
         from mpsheads.search.cluster import on_ray
 
         how["over"] = on_ray(ray, gpu=encoder.device.type == "cuda")

@@ -77,7 +77,7 @@ class ShardedIndex:
         source: A folder that `encode_passages` wrote, or folders of saved indexes, with a part
             each. All machines must see them.
         address: As for `on_ray`.
-        parts: Of a folder: how many; one for each machine by default. More use more cores.
+        parts: Of a folder: how many; 0 for one each machine. More use more cores.
 
     Raises:
         ImportError: If Ray is missing.
@@ -86,11 +86,7 @@ class ShardedIndex:
     """
 
     def __init__(
-        self,
-        source: PathLike | Sequence[PathLike],
-        *,
-        address: str = "auto",
-        parts: int | None = None,
+        self, source: PathLike | Sequence[PathLike], *, address: str = "auto", parts: int = 0
     ) -> None:
         with ExitStack() as stack:
             self._ray = ray = stack.enter_context(_connected(address))
