@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO
+from typing import BinaryIO, TextIO
 
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
@@ -42,7 +42,7 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def open_bytes(file: Path) -> Iterator[IO[bytes]]:
+def open_bytes(file: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     """Open a file to read, unpacked if its name ends in `.gz`; a broken one raises `ValueError`."""
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {file}.")
