@@ -12,6 +12,7 @@ Example:
 """
 
 import argparse
+import gzip
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             scores, numbers = _fit(method, size, seed, fitted_to)
             line = {"method": method, "bytes": size, "seed": seed, "test": test.name}
             line |= {"numbers": numbers, "scores": scores(test)}
-            with options.output.open("a", encoding="utf-8") as file:
+            opened = gzip.open if options.output.suffix == ".gz" else open
+            with opened(options.output, "at", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
     _print(_read(options.output), [test.name for test in tests])
 
@@ -137,8 +139,10 @@ def _limit(size: int, documents: Tensor, generator: torch.Generator) -> Any:
 
 
 def _read(file: Path) -> dict[Any, dict[str, Any]]:
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    records = map(json.loads, lines)
+    if not file.exists():
+        return {}
+    with gzip.open(file, "rt") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+        records = [json.loads(line) for line in lines]
     return {(r["method"], r["bytes"], r["seed"], r["test"]): r for r in records}
 
 

@@ -18,8 +18,9 @@ _TRAIN = (
 )
 _UNTRAINED = "Train nothing: what is fitted to the documents of the dataset alone."
 _METHOD = (
-    "truncation, pca, pq, opq, rabitq, itq, turboquant, dense, reference, mps, 'mps, untrained', "
-    "codes or 'codes, untrained'; repeat it. By default all."
+    "truncation, pca, pq, opq, rq, lsq, rabitq, itq, turboquant, dense, reference, mps, "
+    "'mps, untrained', codes or 'codes, untrained'; repeat it. By default all but the slow rq and "
+    "lsq."
 )
 _SIZE = "Numbers a vector; repeat it. By default all, 1/2, 1/3, 1/6, 1/12 of the features."
 _REPORT_ONLY = "Run nothing: make the report from OUTPUT/results.jsonl."

@@ -13,7 +13,7 @@ from mpsheads.cli import main
 from mpsheads.cli.app import app
 
 COMMANDS = [
-    "demo", "index", "search", "encode", "mine", "train", "evaluate", "info", "models",
+    "demo", "index", "search", "serve", "encode", "mine", "train", "evaluate", "info", "models",
     "reproduce", "frontier",
 ]  # fmt: skip
 HEAVY = {"torch", "numpy", "scipy", "transformers", "pandas", "matplotlib"}
@@ -48,6 +48,8 @@ def test_flags_are_the_same_everywhere():
             wanted = {"--dataset", "--document-vectors", "--encoder", "--device", "--json"}
         if name in ("index", "search"):  # passages, without queries and judgments
             wanted = {"--json"}
+        if name == "serve":
+            wanted = {"--port", "--host", "--token"}
         if name == "models":  # no texts, no head, nothing drawn by chance
             wanted = {"--json"}
         if name in ("reproduce", "frontier"):  # several collections, encoders, heads and seeds
