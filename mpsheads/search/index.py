@@ -28,6 +28,7 @@ from mpsheads.search.storage import (
     TABLE,
     check_ids,
     code_matrix,
+    content_digest,
     other_columns,
     read_about,
     with_rows,
@@ -299,13 +300,12 @@ class Index:
         with locked(folder):
             for stale in folder.glob(".*.tmp"):
                 shutil.rmtree(stale)
-            number = read_about(folder)["data"] + 1 if (folder / ABOUT).is_file() else 1
             with tempfile.TemporaryDirectory(suffix=".tmp", prefix=".", dir=folder) as temporary:
                 write_data(Path(temporary) / "data", self.head, codes, table, engine)
-                target = folder / f"data-{number}"
-                shutil.rmtree(target, ignore_errors=True)
-                (Path(temporary) / "data").rename(target)
-            about = {"format": FORMAT, "data": number, "engine": engine.name}
+                target = folder / f"data-{content_digest(Path(temporary) / 'data')}"
+                if not target.exists():
+                    (Path(temporary) / "data").rename(target)
+            about = {"format": FORMAT, "data": target.name, "engine": engine.name}
             about |= {"passages": len(codes), "encoder": self.encoder}
             with replacing(folder / ABOUT) as file:
                 file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -325,7 +325,7 @@ class Index:
         folder = Path(path).expanduser()
         try:
             about = read_about(folder)
-            data = folder / f"data-{about['data']}"
+            data = folder / Path(str(about["data"])).name  # in this folder, whatever it says
             packed = np.load(data / CODES, mmap_mode="c", allow_pickle=False)
             codes = with_rows(load_codes(data / LAYOUT), packed)
             table = arrow.ipc.open_file(arrow.memory_map(str(data / TABLE))).read_all()

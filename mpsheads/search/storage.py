@@ -1,5 +1,6 @@
 """The files of an index: codes, ids and texts that are mapped into memory, and the head."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,16 @@ def write_data(
     with file as sink, arrow.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=_BATCH)
     engine.save(folder)
+
+
+def content_digest(folder: Path) -> str:
+    """Twelve digits of the SHA-256 of all files of a folder: equal content, equal name."""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        digest.update(file.relative_to(folder).as_posix().encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:12]
 
 
 def with_rows(layout: Codes, packed: np.ndarray) -> Codes:

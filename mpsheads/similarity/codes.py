@@ -1,5 +1,6 @@
 """Codes: vectors in few bits a number, rounded one by one or on a trellis, without codebooks."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from mpsheads.mps.trellis import (
     standard_trellis,
 )
 
-_FORMAT = "mpsheads.codes.1"
+_FORMAT = "mpsheads.codes.2"
 _RANGES = {"angle": (0.0, math.pi), "state": (-1.0, 1.0)}
 _BITS = {"angle": (8, 4, 2, 1), "state": (8, 4), "trellis": RATES}
 _ROUNDING = 1e-2  # of a range: half-precision vectors may lie outside by as much
@@ -161,18 +162,17 @@ class Codes:
         from safetensors.torch import save_file
 
         about = {
-            "bits": str(self.bits),
-            "width": str(self.width),
+            "bits": self.bits,
+            "width": self.width,
             "kind": self.kind,
-            "bond_dims": ",".join(map(str, self.bond_dims)),
-            "span": repr(self.span),
-            "format": _FORMAT,
+            "bond_dims": self.bond_dims,
+            "span": self.span,
         }
         tensors = {"packed": self.packed.cpu()}
         if self.centre is not None:
             tensors["centre"] = self.centre.detach().cpu().contiguous()
         with replacing(path) as file:
-            save_file(tensors, file, metadata=about)
+            save_file(tensors, file, metadata={_FORMAT: json.dumps(about)})  # in one order
 
 
 def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
@@ -188,22 +188,21 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
         raise FileNotFoundError(f"There is no file of codes {str(path)!r}.")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            about = file.metadata() or {}
-            if about.get("format") != _FORMAT:
+            metadata = file.metadata() or {}
+            if _FORMAT not in metadata:
                 raise ValueError("it has another format")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        bonds = tuple(int(bond) for bond in about["bond_dims"].split(",") if bond)
-        bits = float(about["bits"])
+        about = json.loads(metadata[_FORMAT])
         return Codes(
             tensors["packed"],
-            bits if about["kind"] == "trellis" else int(bits),
-            int(about["width"]),
+            about["bits"],
+            about["width"],
             about["kind"],
-            bonds,
-            float(about.get("span", 1.0)),
+            tuple(about["bond_dims"]),
+            about["span"],
             tensors.get("centre"),
         )
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold codes that `Codes.save` wrote: {error}.") from error
 
 

@@ -90,7 +90,9 @@ def test_it_is_read_back_as_it_was_saved(tmp_path, head, engine):
     read.add(["p0"], X[:1])
     read.save(tmp_path / "i")  # over the files that are mapped
     assert Index.load(tmp_path / "i").search(X[:1], 1)[0] == [["p0"]]
-    assert [file.name for file in (tmp_path / "i").glob("data-*")] == ["data-2"]
+    (before,) = (tmp_path / "i").glob("data-*")
+    read.save(tmp_path / "i")  # equal content
+    assert list((tmp_path / "i").glob("data-*")) == [before]
 
 
 def test_a_folder_of_shards_is_indexed(tmp_path, shards):
@@ -189,7 +191,7 @@ def _spoil(data, name):
 )
 def test_a_spoiled_index_is_one_clear_error(tmp_path, index, name):
     index.save(tmp_path)
-    _spoil(tmp_path / "data-1", name)
+    _spoil(next(tmp_path.glob("data-*")), name)
     with pytest.raises(ValueError, match="is not a whole index"):
         Index.load(tmp_path)
 
