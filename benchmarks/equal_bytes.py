@@ -53,6 +53,10 @@ Fitted = tuple[Callable[[EmbeddedCollection], dict[str, float]], int]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the file does not hold yet, and print the table."""
     options = _parser().parse_args(arguments)
+    if options.report_only or not options.test:
+        held = _read(options.output)
+        _print(held, sorted({test for *_, test in held}))
+        return
     encoder = Encoder(options.encoder, dtype=options.dtype)
     tests = [embed(load_collection(name), encoder, progress=True) for name in options.test]
     elsewhere = None
@@ -80,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--test", action="append", required=True, help="a BEIR folder; repeat it")
+    parser.add_argument("--test", action="append", help="a BEIR folder; repeat it")
+    parser.add_argument("--report-only", action="store_true", help="print what OUTPUT holds")
     parser.add_argument("--fit", help="passages to fit to; those of each test by default")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--dtype", default="float32", help="of the encoder (default float32)")
