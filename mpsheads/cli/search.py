@@ -1,5 +1,6 @@
 """`mpsheads search`: questions to an index."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,8 +50,9 @@ def search(
     elif query is not None:
         _answer(held, query, top, as_json)
     else:
-        while line := console().input("[bold]query>[/bold] ").strip():
-            _answer(held, line, top, as_json)
+        with contextlib.suppress(EOFError):
+            while line := console().input("[bold]query>[/bold] ").strip():
+                _answer(held, line, top, as_json)
 
 
 def _answer(index: "Index", query: str, top: int, as_json: bool) -> None:
@@ -74,7 +76,9 @@ def _answer_all(index: "Index", queries: str, top: int, run: Path | None, as_jso
     """Rank the passages of a file's queries."""
     from mpsheads.retrieval import Passages, write_run
 
-    asked = list(Passages(queries))
+    read = Passages(queries)
+    read.check()
+    asked = list(read)
     rankings: dict[str, Any] = {}
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
@@ -93,9 +97,10 @@ def _answer_all(index: "Index", queries: str, top: int, run: Path | None, as_jso
 
 
 def _hits(index: "Index", texts: list[str], top: int) -> list[list[dict[str, Any]]]:
-    ids, scores = index.search_texts(texts, top)
+    x = index.query_encoder.encode(texts, kind="query")
     answers = []
-    for named, scored in zip(ids, scores, strict=True):
-        pairs = zip(named, scored, strict=True)
-        answers.append([{"id": i, "score": s, "text": index.text(i)} for i, s in pairs])
+    for rows, scores in zip(*index.search_rows(x, top), strict=True):
+        found = index.table.take(rows[rows >= 0].numpy()).to_pylist()
+        pairs = zip(found, scores[: len(found)].tolist(), strict=True)
+        answers.append([{"id": p["id"], "score": s, "text": p.get("text")} for p, s in pairs])
     return answers

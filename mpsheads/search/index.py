@@ -169,10 +169,10 @@ class Index:
         check_equal("number of rows", ids=len(ids), codes=len(codes))
         kept = self.table.filter(arrow.array((~self._removed).numpy()))
         check_ids(arrow.chunked_array([*kept["id"].chunks, *new["id"].chunks]))
-        self.codes = Codes.cat([self.codes, codes.to("cpu")])
-        self.table = arrow.concat_tables([self.table, new])
+        both = Codes.cat([self.codes, codes.to("cpu")])
+        self.engine.add(codes)  # first: where it fails, nothing was added
+        self.codes, self.table = both, arrow.concat_tables([self.table, new])
         self._removed = torch.cat([self._removed, torch.zeros(len(new), dtype=torch.bool)])
-        self.engine.add(codes)
 
     def remove(self, ids: Iterable[str]) -> int:
         """Remove passages; returns how many there were. `save` forgets their codes."""
@@ -321,7 +321,10 @@ class Index:
             FileNotFoundError: If there is no index.
             ValueError: If its files do not belong together.
         """
+        from safetensors import SafetensorError
+
         arrow = optional_import("pyarrow", "search")
+        damage = (KeyError, TypeError, ValueError, EOFError, RecursionError, SafetensorError)
         folder = Path(path).expanduser()
         try:
             about = read_about(folder)
@@ -334,7 +337,7 @@ class Index:
             check_equal("number of features", codes=codes.width, head=head.out_features)
             engine = ENGINES[about["engine"]].load(data, codes, head)
             return cls(head, codes, table, engine, about["encoder"])
-        except (KeyError, TypeError, ValueError, EOFError, arrow.ArrowException) as error:
+        except (*damage, arrow.ArrowException) as error:
             raise ValueError(f"{folder} is not a whole index: {error}") from error
 
     def _held(self, ids: Iterable[str]) -> Tensor:

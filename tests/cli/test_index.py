@@ -51,6 +51,19 @@ def test_many_queries_become_a_run(command, idx, texts):
     assert set(command("search", idx, "--queries", texts, "--json").json) == set(TEXTS)
 
 
+def test_the_prompt_ends_at_the_end_of_its_input(command, idx):
+    ran = command("search", idx)  # of which there is none
+    assert ran.code == 0
+
+
+def test_queries_of_one_name_are_refused(command, idx):
+    with open("q.jsonl", "w") as file:  # noqa: PTH123
+        file.write('{"id": "a", "text": "x"}\n' * 2)
+    ran = command("search", idx, "--queries", "q.jsonl")
+    assert ran.code == 2
+    assert "'a' comes a second time" in ran.err
+
+
 def test_encode_and_index_in_two_steps_give_the_same_index(command, idx, texts, model_folder):
     options = ["--encoder", model_folder, "--bytes", 16, "--keep-text", "--output", "shards"]
     assert command("encode", texts, *options).out.startswith("5 passages in 16 bytes each, 192")

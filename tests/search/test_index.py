@@ -186,6 +186,23 @@ def _spoil(data, name):
             MPSProjectionHead.for_bytes(32, 8).save_pretrained(data / "head")
 
 
+def test_damaged_lists_are_one_clear_error(tmp_path, head):
+    Index.build(head.code(X), head, engine="lists").save(tmp_path)
+    next(tmp_path.glob("data-*/lists.safetensors")).write_bytes(b"x" * 99)
+    with pytest.raises(ValueError, match="is not a whole index"):
+        Index.load(tmp_path)
+
+
+def test_what_an_engine_cannot_take_is_not_added(index, monkeypatch):
+    def fails(codes):
+        raise ConnectionError
+
+    monkeypatch.setattr(index.engine, "add", fails)
+    with pytest.raises(ConnectionError):
+        index.add(["new"], X[:1], ["x"])
+    assert (len(index), len(index.table)) == (120, 120)
+
+
 @pytest.mark.parametrize(
     "name", ["index.json", "codes.npy", "passages.arrow", "layout.safetensors", "engine", "head"]
 )

@@ -258,8 +258,8 @@ class Neighbours(Engine):
         from safetensors.torch import save_file
 
         parts = {"keys": torch.from_numpy(self.keys), "centre": self.centre}
-        about = {"options": json.dumps(self.options), "radius": repr(self.radius)}
-        save_file(parts, folder / _FILE, metadata=about)
+        about = json.dumps({"options": self.options, "radius": self.radius})
+        save_file(parts, folder / _FILE, metadata={"about": about})  # one: so in one order
         self._write(folder)
 
     @classmethod
@@ -273,9 +273,9 @@ class Neighbours(Engine):
         from safetensors import safe_open
 
         with safe_open(folder / _FILE, framework="pt") as file:
-            about, keys = file.metadata(), file.get_tensor("keys").numpy()
-            options = {"oversample": None, **cls.defaults, **json.loads(about["options"])}
-            made = cls(head, options, file.get_tensor("centre"), float(about["radius"]))
+            about, keys = json.loads(file.metadata()["about"]), file.get_tensor("keys").numpy()
+            options = {"oversample": None, **cls.defaults, **about["options"]}
+            made = cls(head, options, file.get_tensor("centre"), about["radius"])
         made.keys = keys
         try:
             rows = made._read(folder)

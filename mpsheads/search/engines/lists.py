@@ -22,7 +22,7 @@ class Lists(Engine):
     """An inverted file: codes are in the list of their nearest centroid, and few lists are read.
 
     Centroids are those of faiss's k-means on what a sample of the codes stands for. The codes stay
-    as they are: beside them there are 4 bytes a passage, for the number of its list.
+    as they are: on disk there are 4 bytes a passage beside them, for the number of its list.
 
     Args:
         centroids: `(lists, width)`, of norm 1 where vectors are compared by cosine.
