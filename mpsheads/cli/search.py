@@ -58,7 +58,8 @@ def search(
 def _answer(index: "Index", query: str, top: int, as_json: bool) -> None:
     hits = _hits(index, [query], top)[0]
     if as_json:
-        return print_json({"query": query, "hits": hits})
+        print_json({"query": query, "hits": hits})
+        return
     out = console()
     for place, hit in enumerate(hits, 1):
         out.print(f"[bold]{place:2d}[/bold]  {hit['score']:.4f}  ", end="")
@@ -69,7 +70,6 @@ def _answer(index: "Index", query: str, top: int, as_json: bool) -> None:
             out.print(shown, markup=False, soft_wrap=False)
     if not hits:
         out.print("The index is empty.")
-    return None
 
 
 def _answer_all(index: "Index", queries: str, top: int, run: Path | None, as_json: bool) -> None:

@@ -110,8 +110,8 @@ def check_identifier(identifier: str) -> None:
     if not identifier:
         raise ValueError("the id is empty.")
     if not identifier.isprintable():
-        shown = identifier.encode("unicode_escape").decode()[:80]
-        raise ValueError(f"the id '{shown}' holds a control character, or is not Unicode.")
+        escaped = identifier.encode("unicode_escape").decode()[:80]
+        raise ValueError(f"the id '{escaped}' holds a control character, or is not Unicode.")
 
 
 def _passage(row: Any, number: int) -> Passage:
