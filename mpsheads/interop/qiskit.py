@@ -1,4 +1,4 @@
-"""To and from Qiskit and OpenQASM 2 and 3, which Qiskit reads and writes.
+"""To and from Qiskit.
 
 Site i is qubit i. Qiskit writes basis states with qubit 0 last, and we with site 0 first: amplitude
 `b_0 b_1 ... b_n` here is amplitude `b_n ... b_1 b_0` there, that of `Statevector(circuit.
@@ -6,11 +6,12 @@ reverse_bits())`.
 """
 
 import math
-import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,10 +22,11 @@ from mpsheads.mps import Circuit, Operation
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-_SAME = (  # gates with the same name, angles and order of qubits
+SAME = (
     *("rx", "ry", "rz", "p", "id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "cx", "cz", "cp"),
     *("crx", "cry", "crz", "swap", "iswap", "ccx", "rxx", "ryy", "rzz"),
 )
+"""Gates with the same name, angles and order of qubits."""
 _HALF_PI = math.pi / 2
 _OTHER = {  # its U(t, f, d) is exp(i (f + d) / 2) Rz(f) Ry(t) Rz(d)
     "u": ("zyz", lambda t, f, d: (f, t, d)),
@@ -36,6 +38,21 @@ _OTHER = {  # its U(t, f, d) is exp(i (f + d) / 2) Rz(f) Ry(t) Rz(d)
     "cu1": ("cp", lambda d: (d,)),
 }
 _EXTRA = "interop"
+_MATRIX_SITES = 3  # up to so many qubits a gate without angles is a matrix here
+_EXACT_SITES = 6  # up to so many, what Qiskit would approximate is taken from its matrix
+_CURES = {
+    "measure": "Leave it out, as `QuantumCircuit.remove_final_measurements(inplace=False)` does.",
+    "reset": "It is not unitary; `mpsheads.mps.measure` and `project` act on states.",
+    "initialize": "It resets its qubits; `QuantumCircuit.prepare_state` is a gate.",
+    **dict.fromkeys(
+        ("if_else", "while_loop", "switch_case"),
+        "What it does depends on bits: write the gates that it runs in its place.",
+    ),
+}
+_CURE = (
+    "It has no definition in gates: give it one, as `qiskit.transpile` may for a `QuantumCircuit`, "
+    "or leave it out."
+)
 
 
 def to_qiskit(
@@ -72,92 +89,44 @@ def to_qiskit(
 def from_qiskit(circuit: "QuantumCircuit") -> Circuit:
     """A circuit from one of Qiskit's, the same up to a global phase.
 
-    Gates without a counterpart here are taken apart into those that their definition names; of
-    those without parameters on up to three qubits the matrix is taken. Barriers are left out.
+    Gates without a counterpart here are taken apart, as Qiskit does it; of those without parameters
+    on up to three qubits the matrix is taken. An evolution of terms that do not commute, which
+    Qiskit takes apart into Trotter steps, is exact on up to six qubits. Barriers and delays are
+    left out, loops over numbers are unrolled.
 
     Args:
         circuit: Gates on qubits, with numbers for its parameters. Qubit i becomes site i.
 
     Raises:
         ImportError: If Qiskit is not installed.
-        ValueError: If the circuit measures, resets, depends on classical bits, or has parameters
-            without numbers.
+        TypeError: If `circuit` is no `QuantumCircuit`.
+        ValueError: If the circuit measures, resets, depends on classical bits, has parameters
+            without numbers, or cannot be taken apart exactly.
     """
-    optional_import("qiskit", _EXTRA)
+    package = optional_import("qiskit", _EXTRA)
+    if not isinstance(circuit, package.QuantumCircuit):
+        raise TypeError(f"`circuit` must be a `QuantumCircuit`, got {type(circuit).__name__}.")
+    return convert(circuit, "circuit")
+
+
+def convert(circuit: "QuantumCircuit", name: str) -> Circuit:
+    """`from_qiskit`, where messages call what came by the given name."""
     if circuit.parameters:
         names = ", ".join(parameter.name for parameter in circuit.parameters)
         raise ValueError(
-            f"`circuit` must hold numbers for its parameters, got {names}. "
-            f"Use `circuit.assign_parameters` first."
+            f"`{name}` must hold numbers for its parameters, got {names}. "
+            f"`QuantumCircuit.assign_parameters` puts numbers in their place."
         )
-    return Circuit(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits))))
-
-
-def to_qasm(circuit: Circuit, version: int = 3, parameters: Tensor | None = None) -> str:
-    """The circuit as OpenQASM, as Qiskit writes it; the same up to a global phase.
-
-    Gates without a counterpart there go out as rotations and CX gates.
-
-    Args:
-        circuit: What to write.
-        version: 2 or 3.
-        parameters: `(num_parameters,)`; the circuit's own values if `None`.
-
-    Raises:
-        ImportError: If Qiskit is not installed.
-        ValueError: If the version is another, or the parameters are not as many as the circuit
-            takes.
-    """
-    if version not in (2, 3):
-        raise ValueError(f"`version` must be 2 or 3, got {version!r}.")
-    package = optional_import("qiskit", _EXTRA)
-    sent = to_qiskit(circuit, parameters)
-    if "unitary" in sent.count_ops():
-        basis = [*_SAME, "u", "cu"]
-        sent = package.transpile(sent, basis_gates=basis, optimization_level=0)
-    return optional_import(f"qiskit.qasm{version}", _EXTRA).dumps(sent)
-
-
-def from_qasm(text: str) -> Circuit:
-    """A circuit from OpenQASM 2 or 3, as Qiskit reads it; the same up to a global phase.
-
-    Args:
-        text: The program. Qubit i becomes site i, registers follow each other. Barriers are left
-            out; gates without a counterpart here are taken apart.
-
-    Raises:
-        ImportError: If Qiskit is not installed.
-        ValueError: If the program is not OpenQASM, or does more than apply gates.
-    """
-    found = re.search(r"^\s*OPENQASM\s+(\d+)", text, re.MULTILINE)
-    version = int(found[1]) if found else 3  # which may leave it out
-    if version not in (2, 3):
-        raise ValueError(f"`text` must be OpenQASM 2 or 3, got version {version}.")
-    read, mistakes = _reader(version)
-    try:
-        circuit = read(text)
-    except mistakes as error:
-        reason = str(error) or "it cannot be parsed"
-        raise ValueError(f"`text` must be OpenQASM {version}: {reason}") from error
-    return from_qiskit(circuit)
-
-
-def _reader(version: int) -> "tuple[Callable[[str], QuantumCircuit], tuple[type[Exception], ...]]":
-    """What reads OpenQASM, and what it raises."""
-    qasm = optional_import(f"qiskit.qasm{version}", _EXTRA)
-    if version == 2:
-        names = qasm.LEGACY_CUSTOM_INSTRUCTIONS  # the gates that Qiskit's qelib1.inc holds
-        return lambda text: qasm.loads(text, custom_instructions=names), (qasm.QASM2ParseError,)
-    optional_import("qiskit_qasm3_import", _EXTRA)
-    parser = optional_import("openqasm3.parser", _EXTRA)
-    return qasm.loads, (qasm.QASM3ImporterError, parser.QASM3ParsingError)
+    if not circuit.num_qubits:
+        raise ValueError(f"`{name}` must have at least one qubit.")
+    return Circuit(circuit.num_qubits, _gates(circuit, tuple(range(circuit.num_qubits)), name))
 
 
 def _to_gate(operation: Operation, angles: list[float], matrix: Any) -> tuple[Any, float]:
     """Qiskit's gate, and the phase that ours has beyond it."""
     library = optional_import("qiskit.circuit.library", _EXTRA)
     phase = 0.0
-    if operation.gate in _SAME:
+    if operation.gate in SAME:
         gate = _standard()[operation.gate](*angles)
     elif operation.gate == "zyz":
         beta, gamma, delta = angles
@@ -170,30 +139,77 @@ def _to_gate(operation: Operation, angles: list[float], matrix: Any) -> tuple[An
     return (gate.inverse(), -phase) if operation.adjoint else (gate, phase)
 
 
-def _gates(circuit: Any, sites: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+def _gates(circuit: Any, sites: tuple[int, ...], name: str) -> Iterator[tuple[Any, ...]]:
     """What `Circuit` takes, for a circuit whose qubits are the given sites."""
+    module = optional_import("qiskit.circuit", _EXTRA)
     place = dict(zip(circuit.qubits, sites, strict=True))
     for instruction in circuit.data:
         operation = instruction.operation
         where = tuple(place[qubit] for qubit in instruction.qubits)
-        if operation.name == "barrier":
+        if isinstance(operation, (module.Barrier, module.Delay)):
             continue
         angles = [float(angle) for angle in getattr(operation, "params", ()) if _is_number(angle)]
-        definition = getattr(operation, "definition", None)
+        if not all(map(math.isfinite, angles)):
+            raise ValueError(f"`{name}` must hold finite angles, got {operation.name}({angles}).")
         if _is_standard(operation, angles):
             family, convert = _OTHER.get(operation.name, (operation.name, lambda *same: same))
             yield family, where, convert(*angles)
-        elif not angles and len(where) <= 3 and _is_unitary(operation):
-            matrix = optional_import("qiskit.quantum_info", _EXTRA).Operator(operation).data
-            yield matrix, where[::-1]
-        elif definition is not None and not instruction.clbits:
-            yield from _gates(definition, where)
+        elif isinstance(operation, module.ForLoopOp):
+            values, parameter, body = operation.params
+            for value in values:
+                bound = {} if parameter is None else {parameter: value}
+                yield from _gates(body.assign_parameters(bound), where, name)
+        elif isinstance(operation, module.BoxOp):
+            yield from _gates(operation.blocks[0], where, name)
         else:
-            raise ValueError(
-                f'`circuit` must hold gates only, got "{operation.name}" on qubit '
-                f"{', '.join(map(str, where))}. Measurements at the end go with "
-                f"`circuit.remove_final_measurements()`."
-            )
+            found = None if instruction.clbits else _matrix_or_parts(operation, angles)
+            if found is None:
+                raise ValueError(
+                    f'`{name}` must hold gates only, got "{operation.name}" on qubit '
+                    f"{', '.join(map(str, where))}. {_CURES.get(operation.name, _CURE)}"
+                )
+            if isinstance(found, np.ndarray):
+                yield found, where[::-1]
+            else:
+                yield from _gates(found, where, name)
+
+
+def _matrix_or_parts(operation: Any, angles: list[float]) -> Any:
+    """The matrix of a gate, qubit 0 least significant, or a circuit of simpler gates; else None."""
+    package = optional_import("qiskit", _EXTRA)
+    operator = optional_import("qiskit.quantum_info", _EXTRA).Operator
+    library = optional_import("qiskit.circuit.library", _EXTRA)
+    count, parts = operation.num_qubits, getattr(operation, "definition", None)
+    if isinstance(operation, library.Initialize):  # which resets
+        return None
+    try:
+        if _is_unitary(operation) and not angles and count <= _MATRIX_SITES:
+            return operator(operation).data
+        if parts is None:
+            parts = package.QuantumCircuit(count)
+            parts.append(operation, range(count))
+            parts = package.transpile(parts, basis_gates=["u", "cx"], optimization_level=0)
+            if set(parts.count_ops()) - {"u", "cx"}:
+                return None
+    except package.exceptions.QiskitError:
+        return None
+    evolution = getattr(operation, "base_op", operation)
+    if not isinstance(evolution, library.PauliEvolutionGate) or _is_commuting(evolution.operator):
+        return parts
+    if count > _EXACT_SITES:
+        raise ValueError(
+            f'`circuit` must not hold "{operation.name}" of terms that do not commute on more than '
+            f"{_EXACT_SITES} qubits, got {count}. Its Trotter steps, which are not exact, are "
+            f"`circuit.decompose({operation.name!r})`."
+        )
+    with warnings.catch_warnings(action="ignore"):  # SciPy's, of a slow way to store the matrix
+        gate = library.UnitaryGate(operator(operation))
+    return gate.to_matrix() if count <= _MATRIX_SITES else gate.definition
+
+
+def _is_commuting(operator: Any) -> bool:
+    """Whether the evolution of this sum of Pauli strings is the product of theirs."""
+    return hasattr(operator, "group_commuting") and len(operator.group_commuting()) == 1
 
 
 def _is_standard(operation: Any, angles: list[float]) -> bool:
@@ -217,7 +233,7 @@ def _is_standard(operation: Any, angles: list[float]) -> bool:
 def _standard() -> dict[str, type[Any]]:
     """Qiskit's class of each gate that we have too, by its name there."""
     gates = optional_import("qiskit.circuit.library", _EXTRA).get_standard_gate_name_mapping()
-    return {name: gates[name].base_class for name in (*_SAME, *_OTHER)}
+    return {name: gates[name].base_class for name in (*SAME, *_OTHER)}
 
 
 def _is_number(angle: Any) -> bool:

@@ -1,6 +1,5 @@
 """Circuits that go to another package and come back do the same to a state."""
 
-import math
 import sys
 
 import numpy as np
@@ -20,7 +19,6 @@ pytestmark = pytest.mark.slow
 
 qiskit = Later("qiskit")
 qtn = Later("quimb.tensor")
-library = Later("qiskit.circuit.library")
 info = Later("qiskit.quantum_info")
 
 ANY = circuits(max_sites=5, max_gates=10)
@@ -109,123 +107,11 @@ def test_simulators_of_quimb_compute_the_same_state(circuit):
         assert_close(found.to(torch.complex128), expected, atol=1e-9, rtol=0)
 
 
-def quantum_circuit(n_qubits, *instructions):
-    circuit = qiskit.QuantumCircuit(n_qubits)
-    for gate, qubits in instructions:
-        circuit.append(gate, qubits)
-    return circuit
-
-
-FOREIGN = {
-    "one qubit": lambda: [
-        (library.U2Gate(0.3, -0.4), [0]),
-        (library.U1Gate(0.2), [1]),
-        (library.U3Gate(0.3, 0.5, 0.7), [2]),
-        (library.SXGate(), [0]),
-        (library.RGate(0.3, 0.4), [1]),
-    ],
-    "controlled": lambda: [
-        (library.CU1Gate(0.3), [2, 0]),
-        (library.CU3Gate(0.3, 0.5, 0.7), [0, 2]),
-        (library.CRXGate(0.3), [0, 1]),
-        (library.CRYGate(0.4), [2, 1]),
-        (library.CRZGate(0.5), [1, 2]),
-        (library.CHGate(), [0, 2]),
-        (library.CYGate(), [2, 1]),
-        (library.CSXGate(), [1, 0]),
-        (library.CSwapGate(), [2, 0, 1]),
-    ],
-    "open controls": lambda: [
-        (library.CXGate(ctrl_state=0), [0, 1]),
-        (library.CPhaseGate(0.4, ctrl_state=0), [1, 2]),
-        (library.CUGate(0.1, 0.2, 0.3, 0.4, ctrl_state=0), [2, 0]),
-    ],
-    "more": lambda: [
-        (library.XXPlusYYGate(0.3, 0.4), [0, 2]),
-        (library.RZXGate(0.3), [2, 0]),
-        (library.ECRGate(), [1, 2]),
-        (library.C3XGate(), [3, 1, 0, 2]),
-        (library.MCPhaseGate(0.3, 3), [0, 1, 2, 3]),
-        (library.UnitaryGate(info.random_unitary(16, seed=1)), [2, 0, 1, 3]),
-        (library.UnitaryGate(info.random_unitary(8, seed=1)), [2, 0, 3]),
-        (library.XGate().control(2, annotated=True), [2, 0, 3]),
-        (quantum_circuit(2, (library.CXGate(), [1, 0])).to_instruction(), [3, 1]),
-    ],
-}
-
-
-@pytest.mark.parametrize("name", FOREIGN)
-def test_gates_that_we_lack_are_taken_apart_or_taken_as_matrices(name):
-    sent = quantum_circuit(4, *FOREIGN[name]())
-    assert_same_up_to_phase(dense_state(from_qiskit(sent)), state_of_qiskit(sent))
-
-
-def test_barriers_are_left_out_and_registers_follow_each_other():
-    text = """
-    // a comment
-    OPENQASM 2.0; include "qelib1.inc";
-    qreg a[1]; qreg b[2];
-    h a[0]; barrier a, b; cx a[0], b[1]; rz(pi/4) b;
-    """
-    circuit = from_qasm(text)
-    assert circuit.num_sites == 3
-    assert [(op.gate, op.sites) for op in circuit] == [
-        ("h", (0,)),
-        ("cx", (0, 2)),
-        ("rz", (1,)),
-        ("rz", (2,)),
-    ]
-    assert circuit.values == (math.pi / 4,) * 2
-
-
-def test_qasm_3_may_define_and_modify_gates():
-    text = """
-    OPENQASM 3; include "stdgates.inc";
-    gate rzz(t) a, b { rz(t) a; rz(t) b; }
-    qubit[3] q;
-    ctrl @ x q[2], q[0]; inv @ s q[1]; ctrl(2) @ z q[0], q[2], q[1]; rzz(0.3) q[0], q[1];
-    """
-    expected = Circuit(
-        3,
-        [
-            ("cx", (2, 0)),
-            ("sdg", 1),
-            (torch.diag(torch.tensor([1.0] * 7 + [-1])), (0, 2, 1)),
-            ("rz", 0, [0.3]),
-            ("rz", 1, [0.3]),
-        ],
-    )
-    assert_same_up_to_phase(dense_state(from_qasm(text)), dense_state(expected))
-
-
-HEADER = 'OPENQASM 3; include "stdgates.inc"; qubit[2] q; bit[2] c; '
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (HEADER + "h q[0]; c[0] = measure q[1];", 'gates only, got "measure" on qubit 1'),
-        (HEADER + "reset q[0];", 'gates only, got "reset" on qubit 0'),
-        (HEADER + "if (c[0]) { x q[0]; }", 'gates only, got "if_else" on qubit 0'),
-        (HEADER + "nonsense q[0];", "`text` must be OpenQASM 3: .*nonsense"),
-        ("OPENQASM 2.0; nonsense", "`text` must be OpenQASM 2: .*nonsense"),
-        ("OPENQASM 4; nonsense", "`text` must be OpenQASM 2 or 3, got version 4"),
-        ("hello", "`text` must be OpenQASM 3: it cannot be parsed"),
-        ('OPENQASM 2.0; include "qelib1.inc"; gate a b {}', "`num_sites` must be at least 1"),
-    ],
-)
-def test_what_is_not_a_circuit_of_gates_is_refused(text, message):
-    with pytest.raises(ValueError, match=message):
-        from_qasm(text)
-
-
 def test_other_mistakes_are_named():
     free = qiskit.QuantumCircuit(1)
     free.rx(qiskit.circuit.Parameter("angle"), 0)
     with pytest.raises(ValueError, match="numbers for its parameters, got angle"):
         from_qiskit(free)
-    with pytest.raises(ValueError, match="`version` must be 2 or 3, got 1"):
-        to_qasm(ghz(2), 1)
     for send in (to_qiskit, to_quimb_gates):
         with pytest.raises(ValueError, match="must hold 17 numbers"):
             send(brickwork(3), torch.zeros(3))
