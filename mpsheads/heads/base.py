@@ -156,7 +156,7 @@ class ProjectionHead(nn.Module, ABC):
         """
         from mpsheads.heads.saving import write_head
 
-        write_head(path, {"head": self.name, **self.config}, self.state_dict())
+        write_head(path, {"head": self.name, **self.config}, self.state_dict(), HEADS)
 
     @classmethod
     def from_pretrained(

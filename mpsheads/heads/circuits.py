@@ -1,5 +1,6 @@
 """Where features go, the circuit that acts on them, and what each kept qubit sees of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -17,6 +18,7 @@ from mpsheads.mps import Circuit, Operation
 from mpsheads.mps.gates import FAMILIES
 from mpsheads.mps.lightcone import Observable, evolve_cones, find_cones, meet_inputs
 
+_LARGEST_POWER = 40  # of 2: no bond is kept that is half as large
 _LARGEST = 1 << 27  # numbers of all evolved observables; above, states are evolved
 
 
@@ -99,16 +101,17 @@ def needed_bonds(circuit: Circuit) -> list[int]:
     """The bond dimension that each cut needs for exact states.
 
     The product of the ranks of the gates across the cut, but no more than the qubits on its shorter
-    side hold.
+    side hold. Cost: O(gates + sites), wherever the gates act.
     """
-    bonds = [1] * (circuit.num_sites - 1)
+    steps = [0.0] * circuit.num_sites  # by which the logarithm of the product changes at each cut
     for operation in circuit:
         sites = sorted(operation.sites)
         own = operation.matrix is not None
         ranks = operation.kind.bonds if own else _family_ranks(operation.gate)
         for first, last, rank in zip(sites, sites[1:], ranks, strict=False):
-            for cut in range(first, last):
-                bonds[cut] *= rank
+            steps[first] += math.log2(rank)
+            steps[last] -= math.log2(rank)
+    bonds = [round(2 ** min(power, _LARGEST_POWER)) for power in accumulate(steps[:-1])]
     for order in (range(len(bonds)), range(len(bonds) - 1, -1, -1)):
         before = 1
         for cut in order:

@@ -267,6 +267,8 @@ def _apply(
 ) -> Float[Tensor, "batch features"]:
     """All layers on each row of `x`."""
     if is_concrete(x):
+        if not (torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad)):
+            return _rotate_all(x, orders, angles, None)
         rotated = _Rotations.apply(x, orders, angles)
         assert isinstance(rotated, Tensor)
         return rotated
@@ -292,15 +294,10 @@ class _Rotations(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, orders: Tensor, angles: Tensor) -> Tensor:
-        space = x.T.clone(memory_format=torch.contiguous_format)  # fresh memory is slow: used again
-        y, results = space.index_select(0, orders[0]), []
-        for order, angle in zip(orders[1:], angles, strict=True):
-            _rotate_(y, angle, space)
-            results.append(y)
-            last = len(results) == len(angles)
-            y = torch.index_select(y, 0, order, out=space if last else None)
+        results: list[Tensor] = []
+        y = _rotate_all(x, orders, angles, results)
         ctx.save_for_backward(orders, angles, *results)
-        return y.T
+        return y
 
     @staticmethod
     @once_differentiable
@@ -314,12 +311,27 @@ class _Rotations(torch.autograd.Function):
         grad = grads[0].T.index_select(0, back[-1])
         space = torch.empty_like(grad)
         for layer in reversed(range(len(angles))):
-            (u, v), (p, q) = (t[: 2 * half].view(2, half, -1) for t in (results[layer], grad))
+            (u, v), (p, q) = ((t[:half], t[half : 2 * half]) for t in (results[layer], grad))
             torch.mul(p, v, out=space[:half])
             slopes[layer] = space[:half].addcmul_(q, u, value=-1).sum(1)
             _rotate_(grad, -angles[layer], space)
             grad, space = torch.index_select(grad, 0, back[layer], out=space), grad
         return grad.T, None, slopes
+
+
+def _rotate_all(x: Tensor, orders: Tensor, angles: Tensor, results: list[Tensor] | None) -> Tensor:
+    """All layers, in two pieces of memory, or with the result of each in `results`."""
+    space = x.T.clone(memory_format=torch.contiguous_format)  # fresh memory is slow: used again
+    y = space.index_select(0, orders[0])
+    for order, angle in zip(orders[1:], angles, strict=True):
+        _rotate_(y, angle, space)
+        if results is None:
+            y, space = torch.index_select(y, 0, order, out=space), y
+            continue
+        results.append(y)
+        last = len(results) == len(angles)
+        y = torch.index_select(y, 0, order, out=space if last else None)
+    return y.T
 
 
 def _rotate_(y: Tensor, angle: Tensor, space: Tensor) -> None:

@@ -2,7 +2,15 @@
 
 Everything that a head's size follows from is checked before memory is taken for it: the numbers of
 `config.json` by bounds, and the tensors that they imply against the header of `model.safetensors`,
-which itself must fit the size of the file.
+which itself must fit the size of the file. Within the bounds a head takes seconds to build, and at
+most 1 GB more than its file. They hold for heads that are written, too.
+
+| bound | at most |
+| --- | --- |
+| `in_features`, `out_features` | 65,536 |
+| gates of a circuit, before irredundant ones are merged | 32,768 |
+| features to one kept qubit | 1,024 |
+| numbers of scrambled codes | 8,192 |
 """
 
 import inspect
@@ -23,7 +31,8 @@ from mpsheads._typing import PathLike
 FORMAT_VERSION = 1
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _LARGEST_CONFIG = 1 << 24  # bytes
-_MOST_GATES = 1 << 18
+_MOST_GATES = 1 << 15
+_LONGEST_BLOCK = 1 << 10  # qubits that one kept qubit may depend on
 _MOST_CODED = 1 << 13  # numbers of a vector whose scrambler is made on reading
 _FLOATS = ("F16", "BF16", "F32", "F64")
 # Options that heads of version 0.1 name, and the one value of each that is left.
@@ -62,9 +71,15 @@ _BOUNDS: dict[str, Any] = {
 """What an argument of a head's constructor may be in `config.json`."""
 
 
-def write_head(path: PathLike, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+def write_head(
+    path: PathLike,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    kinds: Mapping[str, type[nn.Module]],
+) -> None:
     """Write both files into the folder `path`, the weights first, each under a temporary name."""
     folder = Path(path)
+    check_config(folder / _CONFIG, config, kinds)
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     content = json.dumps({"format_version": FORMAT_VERSION, **config}, indent=2) + "\n"
     with replacing(folder / _CONFIG) as config_file, replacing(folder / _WEIGHTS) as weights_file:
@@ -146,7 +161,7 @@ def _read_config(file: Path, kinds: Mapping[str, type[nn.Module]]) -> tuple[str,
 
 
 def check_config(
-    file: Path, config: dict[str, Any], kinds: Mapping[str, type[nn.Module]]
+    file: Path, config: Mapping[str, Any], kinds: Mapping[str, type[nn.Module]]
 ) -> tuple[str, dict[str, Any]]:
     """The name of a head and its constructor's arguments, each within its bounds.
 
@@ -181,14 +196,27 @@ def check_config(
         where = ".".join(str(place) for place in first["loc"] if "-" not in str(place))
         reason = f"`{where}`: {first['msg']}, got {str(first['input'])[:60]}"
         raise ValueError(f"{file} does not fit {kinds[name].__name__}: {reason}.") from error
-    if checked.get("scramble") is not None and checked["out_features"] > _MOST_CODED:
-        raise ValueError(f"{file} does not fit: codes have at most {_MOST_CODED:,} numbers.")
-    if _gates_and_angles(checked)[0] > _MOST_GATES:
-        raise ValueError(
-            f"{file} does not fit {kinds[name].__name__}: a circuit of more than {_MOST_GATES:,} "
-            f"gates."
-        )
+    coded = checked["out_features"] if checked.get("scramble") is not None else 0
+    for what, number, most in (
+        ("numbers in codes", coded, _MOST_CODED),
+        ("gates in the circuit", _gates_and_angles(checked)[0], _MOST_GATES),
+        ("qubits in a block", _block(checked), _LONGEST_BLOCK),
+    ):
+        if number > most:
+            raise ValueError(
+                f"{file} does not fit {kinds[name].__name__}: {number:,} {what}, at most {most:,}."
+            )
     return name, checked
+
+
+def _block(config: Mapping[str, Any]) -> int:
+    """The most qubits that one readout may depend on, of circuits that are evolved at all."""
+    ansatz = config.get("ansatz")
+    if config.get("readout") == "amplitude" or ansatz in (None, "brickwork"):
+        return 0
+    if isinstance(ansatz, Mapping):
+        return ansatz["num_sites"]
+    return 0 if config["readout"] == "state" else config["in_features"] // config["out_features"]
 
 
 def _gates_and_angles(config: Mapping[str, Any]) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mpsheads import (
     MPSProjectionHead,
     PCAHead,
     ProjectionHead,
+    TruncationHead,
     load_head,
 )
 
@@ -103,8 +106,9 @@ CIRCUIT = {"num_sites": 3, "operations": [["ry", [0], 0, False, None]], "values"
         ({"in_features": "12"}, "`in_features`: .*valid integer"),
         ({"out_features": 0}, "`out_features`: .*greater than or equal to 1"),
         ({"depth": 10**6}, "`depth`: "),
-        ({"in_features": 65536, "depth": 64}, "circuit of more than 262,144 gates"),
-        ({"in_features": 65536, "mixing": 0}, "does not fit its config.json"),
+        ({"in_features": 32768, "depth": 2}, "65,536 gates in the circuit, at most 32,768"),
+        ({"in_features": 4100}, "1,025 qubits in a block, at most 1,024"),
+        ({"in_features": 4096, "mixing": 0}, "does not fit its config.json"),
         ({"bond_dim": 10**6}, "`bond_dim`: "),
         ({"mixing": 10**9}, "`mixing`: .*less than or equal to 64"),
         ({"mixing": -1}, "`mixing`: "),
@@ -113,6 +117,7 @@ CIRCUIT = {"num_sites": 3, "operations": [["ry", [0], 0, False, None]], "values"
         ({"ansatz": CIRCUIT | {"num_sites": 10**9}}, "`ansatz"),
         ({"ansatz": CIRCUIT | {"values": [float("nan")]}}, "does not fit MPSProjectionHead"),
         ({"ansatz": CIRCUIT | {"values": [0.0] * 9}}, "`angles` has shape"),
+        ({"ansatz": CIRCUIT | {"num_sites": 1025}}, "1,025 qubits in a block"),
         ({"ansatz": CIRCUIT | {"operations": [["ry", [10**9], 0, False, None]]}}, "`ansatz"),
         ({"ansatz": CIRCUIT | {"operations": [["rm", [0], 0, False, None]] * 32}}, "has shape"),
     ],
@@ -132,6 +137,55 @@ def test_a_claim_of_a_huge_matrix_takes_no_memory(width, tmp_path):
     folder = edited(tmp_path, DenseHead(6, 2), in_features=width, out_features=width)
     with pytest.raises(ValueError, match=r"`linear.\w+` has shape|less than or equal to 65536"):
         load_head(folder)
+
+
+BOMBS = """
+import json, resource, sys
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from mpsheads import load_head
+
+folder = Path(sys.argv[1])
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 30), held + (1 << 30)))
+MPS = {"head": "mps", "out_features": 1, "bond_dim": 4, "depth": 1, "readout": "direction",
+       "ansatz": "staircase", "mixing": 0}
+CIRCUIT = {"num_sites": 1024, "operations": [["cx", [0, 1023], 0, False, None]] * (1 << 15),
+           "values": []}
+CODES = {"readout": "amplitude", "bits": 1, "scramble": 3}
+for config, angles, more in [
+    ({"head": "dense", "in_features": 65536, "out_features": 65536}, 1, {}),
+    (MPS | {"in_features": 65536}, 65535, {}),
+    (MPS | {"in_features": 32768}, 32767, {}),
+    (MPS | {"in_features": 1024, "ansatz": CIRCUIT}, 0, {}),
+    (MPS | {"in_features": 1024, "mixing": 64, "ansatz": "brickwork"}, 1,
+     {"mixing.angles": (64, 1), "mixing.orders": (65, 1024)}),
+    (MPS | CODES | {"in_features": 4096, "out_features": 4096}, 0,
+     {"amplitudes.mean": (4096,), "amplitudes.span": ()}),
+]:
+    tensors = {"angles": torch.zeros(angles), "scale": torch.zeros(())}
+    tensors |= {name: torch.zeros(shape) for name, shape in more.items()}
+    (folder / "config.json").write_text(json.dumps({"format_version": 1, **config}))
+    save_file(tensors, folder / "model.safetensors")
+    try:
+        load_head(folder)
+    except ValueError as error:
+        assert "llocat" not in str(error), error
+"""
+
+
+@pytest.mark.slow
+def test_no_small_file_takes_much_memory_or_time(tmp_path):
+    run = [sys.executable, "-c", BOMBS, str(tmp_path)]
+    done = subprocess.run(run, timeout=100, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="less than or equal to 65536, got 70000"):
+        TruncationHead(70_000, 1).save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
