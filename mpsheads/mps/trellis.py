@@ -19,18 +19,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from mpsheads._checks import check_choice, is_concrete
+from mpsheads._checks import check_choice
 
 RATES = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
 """Bits a value of the tables that the library holds."""
 _TABLES = Path(__file__).with_name("trellis.safetensors")
 _ROWS = 128  # vectors at once, so that the costs of all windows stay in the cache
-_BIT = torch.arange(7, -1, -1, dtype=torch.uint8)
 _FAR = 1e30  # cost of a path that is not allowed; finite, so that gradients are
 _SETTLED = 5  # windows after which a path no longer depends on where it began
 
@@ -128,7 +126,7 @@ def codewords(
     for back in range(1, -(-trellis.window // trellis.shift)):
         windows |= words.to(torch.int32).roll(back, 1) << (back * trellis.shift)
     windows &= len(trellis.values) - 1
-    return _look_up(trellis.values.to(words.device), windows).flatten(1)
+    return look_up(trellis.values.to(words.device), windows).flatten(1)
 
 
 def ring_steps(width: int, trellis: Trellis) -> int:
@@ -138,65 +136,20 @@ def ring_steps(width: int, trellis: Trellis) -> int:
     return -(-steps // whole) * whole
 
 
-def pack_words(words: UInt8[Tensor, "batch steps"], trellis: Trellis) -> UInt8[Tensor, "batch _"]:
-    """The bits of words in bytes, the first step in the highest bits; the last byte is filled."""
-    place = torch.arange(trellis.shift - 1, -1, -1, dtype=torch.uint8, device=words.device)
-    bits = ((words[:, :, None] >> place) & 1).flatten(1)
-    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)).unflatten(1, (-1, 8))
-    return (bits << _BIT.to(bits.device)).sum(2, dtype=torch.uint8)
+def look_up(
+    table: Float[Tensor, "rows values"], places: Tensor, out: Tensor | None = None
+) -> Tensor:
+    """Rows of a table, `(*places.shape, values)`; on a CPU several values are moved as one number.
 
-
-def decode_bytes(
-    packed: UInt8[Tensor, "batch bytes"], width: int, trellis: Trellis
-) -> Float[Tensor, "batch {width}"]:
-    """The first `width` values of packed words.
-
-    Where steps fill bytes, two neighbouring bytes name all values of the second of them, so there
-    is one look-up a byte, in a table of at most 2 MB.
+    `out` is a vector of as many numbers, which is written over.
     """
-    if 8 % trellis.shift == 0:
-        table = _byte_table(trellis).to(packed.device)
-        return _look_up(table, _byte_pairs(packed, trellis)).flatten(1)[:, :width]
-    bits = ((packed[:, :, None] >> _BIT.to(packed.device)) & 1).flatten(1)
-    steps = bits[:, : ring_steps(width, trellis) * trellis.shift].unflatten(1, (-1, trellis.shift))
-    words = (steps << _BIT[8 - trellis.shift :].to(packed.device)).sum(2, dtype=torch.uint8)
-    return codewords(words, trellis)[:, :width]
-
-
-def _byte_pairs(packed: UInt8[Tensor, "batch bytes"], trellis: Trellis) -> Tensor:
-    """Each byte and the one before it as a number, this one above: rows of `_byte_table`.
-
-    Bits that no window sees are left out, so that the rows in use stay in a cache. On a CPU all
-    pairs are one overlapping view of the bytes.
-    """
-    seen = 0xFF00 | (1 << (trellis.window - trellis.shift)) - 1
-    if not (packed.is_cpu and is_concrete(packed)):
-        return (packed.to(torch.int64) << 8 | packed.roll(1, 1)) & seen
-    ring = torch.cat([packed[:, -1:], packed], 1).numpy()
-    view = np.ndarray(packed.shape, "<u2", ring, strides=(ring.shape[1], 1))
-    pairs = np.empty(packed.shape, np.int64)
-    np.bitwise_and(view, np.uint16(seen), out=pairs, casting="unsafe")
-    return torch.from_numpy(pairs)
-
-
-def _look_up(table: Float[Tensor, "rows values"], places: Tensor) -> Tensor:
-    """Rows of a table; on a CPU several values are moved as one number."""
     wide = {0: torch.complex128, 2: torch.float64}.get(table.shape[1] % 4)
     if table.dtype != torch.float32 or wide is None:
         return table[places.long()]
-    rows = torch.index_select(table.view(wide), 0, places.reshape(-1))
+    if out is not None:
+        out = out.view(wide).view(places.numel(), table.view(wide).shape[1])
+    rows = torch.index_select(table.view(wide), 0, places.reshape(-1), out=out)
     return rows.view(torch.float32).view(*places.shape, table.shape[1])
-
-
-@lru_cache
-def _byte_table(trellis: Trellis) -> Float[Tensor, "65536 values"]:
-    """The values of a byte, for each number of that byte and, below it, the one before."""
-    number = torch.arange(1 << 16)[:, None]
-    number = (number & 255) << 8 | number >> 8
-    place = torch.arange(16 - trellis.shift, -1, -trellis.shift)
-    words = ((number >> place) & (2**trellis.shift - 1)).to(torch.uint8)
-    values = codewords(words, trellis)
-    return values[:, values.shape[1] // 2 :].contiguous()
 
 
 def distance_to_code(x: Float[Tensor, "batch width"], trellis: Trellis) -> Float[Tensor, " batch"]:

@@ -16,14 +16,8 @@ from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_choice, check_equal, check_finite, is_concrete
 from mpsheads._files import replacing
 from mpsheads._typing import PathLike
-from mpsheads.mps.trellis import (
-    RATES,
-    decode_bytes,
-    nearest_codewords,
-    pack_words,
-    ring_steps,
-    standard_trellis,
-)
+from mpsheads.mps.trellis import RATES, nearest_codewords, ring_steps, standard_trellis
+from mpsheads.similarity.packing import decode_bytes, pack_words
 
 _FORMAT = "mpsheads.codes.2"
 _RANGES = {"angle": (0.0, math.pi), "state": (-1.0, 1.0)}

@@ -12,11 +12,11 @@ from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_equal, check_positive
 from mpsheads.similarity.angles import log_fidelity
 from mpsheads.similarity.codes import Codes
+from mpsheads.similarity.scan import FEW, MANY, can_scan, cosine_of_words
 from mpsheads.similarity.sides import as_numbers
 
 _QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
 _DECODED = 1024  # codes, so that what they stand for stays in the cache
-_TINY = 1e-12
 
 
 @takes_arrays
@@ -47,20 +47,10 @@ def cosine(
         return (queries * normalize(as_numbers(zd, dtype))).sum(1)
     if isinstance(zd, Tensor):
         return queries @ normalize(zd).T
+    if can_scan(queries, zd):
+        return cosine_of_words(queries, zd)
     parts = (zd[start : start + _DECODED] for start in range(0, max(1, len(zd)), _DECODED))
-    return torch.cat([_cosine_of_codes(queries, part) for part in parts], dim=1)
-
-
-def _cosine_of_codes(queries: Tensor, codes: Codes) -> Tensor:
-    """Cosines of unit vectors with what codes stand for; words are not moved to their place."""
-    if codes.centre is None:
-        documents = codes.dequantize(queries.dtype)
-        return queries @ documents.T / documents.norm(dim=1).clamp_min(_TINY)
-    words, centre = codes.words(queries.dtype), codes.centre.to(queries)
-    products = torch.cat([queries, centre[None]]) @ words.T * codes.span
-    square = words.norm(dim=1).mul_(codes.span).square_()
-    square = square + 2 * products[-1] + centre.square().sum()
-    return (products[:-1] + (queries @ centre)[:, None]) / square.sqrt().clamp_min(_TINY)
+    return torch.cat([queries @ normalize(part.dequantize(dtype)).T for part in parts], dim=1)
 
 
 @takes_arrays
@@ -97,19 +87,20 @@ def top_k(
     for q in range(0, max(1, len(zq)), _QUERIES):
         block = zq[q : q + _QUERIES]
         values, places = torch.empty(0), torch.empty(0)
-        for d in range(0, max(1, count), _DOCUMENTS):
-            part = slice(d, d + _DOCUMENTS) if rows is None else rows[d : d + _DOCUMENTS]
+        step = MANY if len(block) <= FEW else _DOCUMENTS
+        for d in range(0, max(1, count), step):
+            part = slice(d, d + step) if rows is None else rows[d : d + step]
             scores = similarity(block, zd[part])
-            if torch.isnan(scores).any():
-                raise ValueError("The similarity is NaN. Check the vectors for NaN or infinity.")
             columns = torch.arange(d, d + scores.shape[1], device=scores.device)
             if d:  # earlier ones win ties, so only a higher score can come in
-                better = (scores > values[:, -1:]).any(0).nonzero()[:, 0]
+                better = (~(scores <= values[:, -1:])).any(0).nonzero()[:, 0]
                 scores, columns = scores[:, better], columns[better]
             columns = columns.expand(len(block), -1)
             if d:
                 scores, columns = torch.cat([values, scores], 1), torch.cat([places, columns], 1)
             values, places = _best(scores, columns, min(k, count))
+            if torch.isnan(values).any():  # `topk` takes it for the largest
+                raise ValueError("The similarity is NaN. Check the vectors for NaN or infinity.")
         parts.append((values, places))
     values, places = (torch.cat(column) for column in zip(*parts, strict=True))
     return values, places if rows is None else rows[places]

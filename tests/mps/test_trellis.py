@@ -16,7 +16,8 @@ from mpsheads.mps import (
     nearest_codewords,
     standard_trellis,
 )
-from mpsheads.mps.trellis import RATES, decode_bytes, pack_words, ring_steps
+from mpsheads.mps.trellis import RATES, ring_steps
+from mpsheads.similarity.packing import decode_bytes, pack_words
 
 
 def small(window, shift, values, generator):

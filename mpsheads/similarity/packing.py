@@ -1,0 +1,101 @@
+"""Words of a trellis in bytes: packing them, and finding again what they stand for."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from mpsheads._checks import is_concrete
+from mpsheads.mps.trellis import Trellis, codewords, look_up, ring_steps
+
+_BIT = torch.arange(7, -1, -1, dtype=torch.uint8)
+_TURNED = 2048  # rows turned at once, so that they stay in a cache
+
+
+def pack_words(words: UInt8[Tensor, "batch steps"], trellis: Trellis) -> UInt8[Tensor, "batch _"]:
+    """The bits of words in bytes, the first step in the highest bits; the last byte is filled."""
+    place = torch.arange(trellis.shift - 1, -1, -1, dtype=torch.uint8, device=words.device)
+    bits = ((words[:, :, None] >> place) & 1).flatten(1)
+    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)).unflatten(1, (-1, 8))
+    return (bits << _BIT.to(bits.device)).sum(2, dtype=torch.uint8)
+
+
+def fills_bytes(trellis: Trellis) -> bool:
+    """Whether steps fill bytes: then two neighbouring bytes name all values of the second one."""
+    return 8 % trellis.shift == 0
+
+
+def decode_bytes(
+    packed: UInt8[Tensor, "batch bytes"],
+    width: int,
+    trellis: Trellis,
+    out: Float[Tensor, " _"] | None = None,
+) -> Float[Tensor, "batch {width}"]:
+    """The first `width` values of packed words.
+
+    Where steps fill bytes there is one look-up a byte, in a table of at most 2 MB.
+
+    Args:
+        packed: The words.
+        width: Values a word.
+        trellis: The code.
+        out: Float32 numbers to write over, where steps fill bytes: at least
+            `packed.numel() * values a byte`. Fresh memory costs as much as the look-ups.
+    """
+    if fills_bytes(trellis):
+        table = _byte_table(trellis).to(packed.device)
+        if out is not None:
+            out = out[: packed.numel() * table.shape[1]]
+        return look_up(table, _byte_pairs(packed, trellis), out).flatten(1)[:, :width]
+    bits = ((packed[:, :, None] >> _BIT.to(packed.device)) & 1).flatten(1)
+    steps = bits[:, : ring_steps(width, trellis) * trellis.shift].unflatten(1, (-1, trellis.shift))
+    words = (steps << _BIT[8 - trellis.shift :].to(packed.device)).sum(2, dtype=torch.uint8)
+    return codewords(words, trellis)[:, :width]
+
+
+def byte_entries(
+    packed: UInt8[Tensor, "batch bytes"], trellis: Trellis
+) -> Iterator[Int[Tensor, " batch"]]:
+    """For each byte in turn the rows of `entry_values` that words name, each time in one memory."""
+    turned = packed.new_empty(packed.shape[::-1])
+    for rows, part in zip(packed.split(_TURNED), turned.split(_TURNED, 1), strict=True):
+        part.copy_(rows.T)
+    seen = turned & (trellis.bond_dim - 1)
+    entries = torch.empty(len(packed), dtype=torch.int32)
+    for i, byte in enumerate(turned):
+        yield entries.copy_(byte).mul_(trellis.bond_dim).bitwise_or_(seen[i - 1])
+
+
+def entry_values(trellis: Trellis) -> Float[Tensor, "entries values"]:
+    """The values of a byte, for each of its numbers and, below, what it sees of the one before."""
+    return _byte_table(trellis).unflatten(0, (256, 256))[:, : trellis.bond_dim].flatten(0, 1)
+
+
+def _byte_pairs(packed: UInt8[Tensor, "batch bytes"], trellis: Trellis) -> Tensor:
+    """Each byte and the one before it as a number, this one above: rows of `_byte_table`.
+
+    Bits that no window sees are left out, so that the rows in use stay in a cache. On a CPU all
+    pairs are one overlapping view of the bytes.
+    """
+    seen = 0xFF00 | trellis.bond_dim - 1
+    if not (packed.is_cpu and is_concrete(packed)):
+        return (packed.to(torch.int64) << 8 | packed.roll(1, 1)) & seen
+    ring = torch.cat([packed[:, -1:], packed], 1).numpy()
+    view = np.ndarray(packed.shape, "<u2", ring, strides=(ring.shape[1], 1))
+    pairs = np.empty(packed.shape, np.int32)
+    np.bitwise_and(view, np.uint16(seen), out=pairs, casting="unsafe")
+    return torch.from_numpy(pairs)
+
+
+@lru_cache
+def _byte_table(trellis: Trellis) -> Float[Tensor, "65536 values"]:
+    """The values of a byte, for each number of that byte and, below it, the one before."""
+    number = torch.arange(1 << 16)[:, None]
+    number = (number & 255) << 8 | number >> 8
+    place = torch.arange(16 - trellis.shift, -1, -trellis.shift)
+    words = ((number >> place) & (2**trellis.shift - 1)).to(torch.uint8)
+    values = codewords(words, trellis)
+    return values[:, values.shape[1] // 2 :].contiguous()
