@@ -1,6 +1,7 @@
 """Checks of arguments: one clear error that names the argument, the rule and what came."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Set
+from numbers import Real
 from typing import Any
 
 import torch
@@ -42,14 +43,68 @@ def check_vectors(name: str, x: Tensor, features: int) -> None:
         )
 
 
-def check_texts(name: str, texts: Any) -> None:
-    """Raise `TypeError` unless `texts` is a sequence of strings; the message names the place."""
-    if isinstance(texts, str | Tensor):
-        kind = "one string" if isinstance(texts, str) else "a tensor"
+def list_of_texts(name: str, texts: Any) -> list[str]:
+    """The texts of any sequence by position, also of a column of pandas, whatever its index is.
+
+    Raises:
+        TypeError: If it is no sequence of strings; the message names the place.
+        ValueError: If a text holds a lone surrogate.
+    """
+    if isinstance(texts, str | bytes | Tensor | Mapping | Set) or not isinstance(texts, Iterable):
+        kind = {str: "one string", Tensor: "a tensor"}.get(type(texts), type(texts).__name__)
         raise TypeError(f"`{name}` must be a sequence of strings, got {kind}.")
+    texts = list(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"`{name}`[{i}] must be a string, got {type(text).__name__}.")
+        check_unicode(f"`{name}`[{i}]", text)
+    return texts
+
+
+def check_unicode(what: str, text: str) -> None:
+    """Raise `ValueError` if a text holds half of a surrogate pair, which no file can carry."""
+    try:
+        if not text.isascii():  # which costs next to nothing
+            text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} holds a lone surrogate, which is not Unicode.") from None
+
+
+def check_id(place: str, what: str, identifier: object) -> None:
+    """Raise unless an id can stand in every file, and be read by trec_eval, where a NUL ends it.
+
+    Args:
+        place: Of the error: an argument, or a file and line.
+        what: Which id it is, such as "query id".
+        identifier: The id.
+
+    Raises:
+        TypeError: If it is not a string.
+        ValueError: If it is empty, not Unicode, or holds a NUL, a tab or a line break.
+    """
+    if isinstance(identifier, str) and identifier.strip() and identifier.isprintable():
+        return  # nearly always
+    shown, what = ascii(identifier)[:80], f"{place}: the {what}"
+    if not isinstance(identifier, str):
+        raise TypeError(f"{what} must be a string, got {shown}: write integers as strings, too.")
+    if not identifier.strip():
+        raise ValueError(f"{what} is empty.")
+    if any(character in identifier for character in "\0\t\n\r"):
+        raise ValueError(f"{what} {shown} holds a NUL, a tab or a line break.")
+    check_unicode(f"{what} {shown}", identifier)
+
+
+def whole_number(what: str, value: Any, most: int) -> int:
+    """A whole number from -`most` to `most`, also if it is written as a float such as 2.0.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    number: Any = value
+    if isinstance(value, Real) and abs(number) <= most and number == int(number):
+        return int(number)
+    shown = repr(value)[:80]
+    raise ValueError(f"{what} must be an integer from -{most:,} to {most:,}, got {shown}.")
 
 
 def check_held(what: str, ids: Iterable[str], held: Container[str], holder: str) -> None:

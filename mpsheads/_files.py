@@ -1,7 +1,9 @@
 """Reading lines of plain or gzipped text with errors that name the place; writing atomically."""
 
+import csv
 import gzip
 import io
+import json
 import os
 import secrets
 import shutil
@@ -9,10 +11,47 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
+from mpsheads._checks import check_id
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
+
+LONGEST_LINE = 1 << 26
+"""Bytes of a line, unpacked: what is in memory at a time."""
+_LARGEST_JSON = 1 << 26
+
+
+def as_path(path: PathLike) -> Path:
+    """A path as a user writes it, with `~` for the home folder.
+
+    Raises:
+        TypeError: If it is no path.
+        ValueError: If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{str(path)!r}: {error}") from error
+
+
+def raw_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and text of each line of a UTF-8 file; its line break stays.
+
+    Raises:
+        FileNotFoundError: If there is no such file, when the first line is asked for.
+        ValueError: If the file is not valid gzip, or a line is not UTF-8 or longer than
+            `LONGEST_LINE`, when that point is reached; the message names the line.
+    """
+    with open_bytes(file) as stream:
+        read = lambda: stream.readline(LONGEST_LINE + 1)  # noqa: E731
+        for number, raw in enumerate(iter(read, b""), start=1):
+            if len(raw) > LONGEST_LINE:
+                raise ValueError(f"{file}, line {number}: longer than {LONGEST_LINE:,} bytes.")
+            try:
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{file}, line {number}: not UTF-8 ({error.reason}).") from error
 
 
 def read_lines(file: Path) -> Iterator[tuple[str, str]]:
@@ -23,22 +62,32 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
         without its line break.
 
     Raises:
-        FileNotFoundError: If there is no such file, when the first line is asked for.
-        ValueError: If the file has no such line, is not valid gzip or not UTF-8, when that point
-            is reached.
+        FileNotFoundError, ValueError: As `raw_lines`; or there is no such line.
     """
-    number, empty = 0, True
-    with open_bytes(file) as stream:
-        for number, raw in enumerate(stream, start=1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{file}, line {number}: not UTF-8 ({error.reason}).") from error
-            if line.strip():
-                empty = False
-                yield f"{file}, line {number}", line
+    empty = True
+    for number, line in raw_lines(file):
+        if line.strip():
+            empty = False
+            yield f"{file}, line {number}", line.rstrip("\r\n")
     if empty:
         raise ValueError(f"{file} is empty.")
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file of at most 64 MiB says; one that is none raises `ValueError`."""
+    if file.stat().st_size > _LARGEST_JSON:
+        raise ValueError(f"{file} is larger than {_LARGEST_JSON:,} bytes.")
+    return parse_json(file.read_bytes(), str(file))
+
+
+def parse_json(text: str | bytes, place: str) -> Any:
+    """The value of a JSON text; one that is none raises `ValueError` with the place."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{place}: the JSON is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(f"{place}: not JSON: {error}".removesuffix(".") + ".") from error
 
 
 @contextmanager
@@ -58,22 +107,31 @@ def open_bytes(file: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
 def read_table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
     """Yield the place and the fields of each line of a tab-separated file, as `read_lines` does.
 
-    A first line with the names of the columns is passed over.
+    A first line with the names of the columns is passed over. A field in quotes is read as the
+    `csv` of Python writes it; white space counts.
 
     Raises:
         FileNotFoundError, ValueError: As `read_lines`; or a line has other than that many fields,
-            or an empty one, or there is none.
+            or one that cannot be an id, or there is none.
     """
     empty = True
     for number, (place, line) in enumerate(read_lines(file)):
-        fields = [field.strip() for field in line.split("\t")]
-        if number == 0 and tuple(field.lower() for field in fields) == columns:
+        try:
+            quoted = '"' in line
+            fields = (
+                next(csv.reader([line], "excel-tab", strict=True)) if quoted else line.split("\t")
+            )
+        except csv.Error as error:
+            raise ValueError(f"{place}: {error}, in {line[:80]!r}.") from error
+        if number == 0 and tuple(field.strip().lower() for field in fields) == columns:
             continue
-        if len(fields) != len(columns) or not all(fields):
+        if len(fields) != len(columns):
             raise ValueError(
                 f"{place}: must have {len(columns)} tab-separated fields ({', '.join(columns)}), "
-                f"none of them empty, got {line!r}."
+                f"got {line[:80]!r}."
             )
+        for name, field in zip(columns, fields, strict=True):
+            check_id(place, name, field)
         empty = False
         yield place, fields
     if empty:
@@ -87,7 +145,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
     So a reader sees the old file or the whole new one, and several writers do no harm. The file
     gets the user's usual permissions, also from libraries that write files for the owner alone.
     """
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -106,7 +164,7 @@ def replacing_all(folder: PathLike) -> Iterator[Path]:
 
     They are renamed one by one, `config.json` last, so a kill before leaves all of the old ones.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     temporary = folder / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
     temporary.mkdir(parents=True)
     try:
@@ -140,7 +198,7 @@ def locked(folder: PathLike) -> Iterator[None]:
         BlockingIOError: If another process writes there.
     """
     filelock = optional_import("filelock", "search")
-    folder = Path(folder)
+    folder = as_path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
     try:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_choice, check_equal, check_positive, check_texts
+from mpsheads._checks import check_choice, check_equal, check_positive, list_of_texts
 from mpsheads._encoders import last_layers, pool_tokens, token_batches, token_limit
 from mpsheads._files import replacing_all
 from mpsheads._optional import installed_by
@@ -232,7 +232,7 @@ class MPSHeadModel(PreTrainedModel):
             TypeError: If `texts` is one string.
             ValueError: If the model has no tokenizer.
         """
-        check_texts("texts", texts)
+        texts = list_of_texts("texts", texts)
         order, parts = [], [torch.empty(0, self.head.in_features, device=self.device)]
         options = (self.config.max_tokens, _BATCH_SIZE)
         with nullcontext() if self.training else torch.no_grad():

@@ -14,8 +14,9 @@ from tests.servers import postgres_server
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 gc.disable()  # until tests are collected: looking for waste among what packages hold takes seconds
 
-settings.register_profile("mpsheads", deadline=None, max_examples=15, derandomize=True)
-settings.load_profile("mpsheads")
+settings.register_profile("ci", deadline=None, max_examples=15, derandomize=True)
+settings.register_profile("nightly", deadline=None, max_examples=1800, print_blob=True)
+settings.load_profile("ci")  # unless --hypothesis-profile names the other
 
 ROOT = Path(__file__).resolve().parents[1]
 

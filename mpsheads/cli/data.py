@@ -43,7 +43,9 @@ def show_progress() -> bool:
     return sys.stderr.isatty()
 
 
-def read_collection(texts: Texts, *, default_pool: str = "all") -> "tuple[Collection, Pool | None]":
+def read_collection(
+    texts: Texts, *, default_pool: str = "all", ignore_identical_ids: bool | None = None
+) -> "tuple[Collection, Pool | None]":
     """The collection that the options name, and the candidates of each query.
 
     Raises:
@@ -53,7 +55,9 @@ def read_collection(texts: Texts, *, default_pool: str = "all") -> "tuple[Collec
 
     if texts.dataset is None:
         raise ValueError("Give `dataset`: the folder of a BEIR collection or an ir_datasets id.")
-    collection = load_collection(texts.dataset, texts.split)
+    collection = load_collection(
+        texts.dataset, texts.split, ignore_identical_ids=ignore_identical_ids
+    )
     return collection, candidate_pool(collection, texts.pool or default_pool)
 
 

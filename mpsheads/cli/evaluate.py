@@ -18,6 +18,8 @@ _MEASURE = (
 _PLOT = "Draw the first measure against bytes a vector."
 _RUN_OUTPUT = "Write the ranking of the head, if any, as a TREC run."
 
+_IDENTICAL = "Rank also a document that has the query's own id, which BEIR leaves out."
+
 
 def evaluate(
     head: Annotated[
@@ -38,6 +40,9 @@ def evaluate(
     plot: Annotated[Path | None, option(_PLOT, metavar="FILE")] = None,
     run_output: Annotated[Path | None, option(_RUN_OUTPUT, metavar="FILE")] = None,
     top_k: Annotated[int, option("Documents kept a query.")] = 1000,
+    keep_identical_ids: Annotated[
+        bool, option(_IDENTICAL, "Data", flag="--keep-identical-ids")
+    ] = False,
     device: options.Device = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
@@ -68,7 +73,8 @@ def evaluate(
     if run_output is not None and len(head or ()) > 1:
         raise ValueError(f"`run_output` takes the ranking of one `head`, got {len(head or ())}.")
     texts = Texts(dataset, split, pool, query_vectors, document_vectors)
-    collection, candidates = inputs.read_collection(texts)
+    ignore = False if keep_identical_ids else None
+    collection, candidates = inputs.read_collection(texts, ignore_identical_ids=ignore)
     model = inputs.make_encoder(
         texts, device, encoder, max_length, pooling, query_prefix, document_prefix
     )
@@ -84,6 +90,7 @@ def evaluate(
     counts = {"queries": len(embedded.query_ids), "documents": len(embedded.document_ids)}
     report = {"dataset": collection.name, "pool": pool or "all", **counts}
     report |= {"encoder": model and encoder, "baseline": baseline, "results": rows}
+    report |= {"identical_ids": len(embedded.identical_ids)}
     if run_output is not None:
         last = list(heads)[-1]
         write_run(embedded.rank(heads[last], top_k=top_k), run_output, tag=last.split("/")[-1])
@@ -100,6 +107,11 @@ def _print(report: dict[str, Any], measures: list[str]) -> None:
         f"{report['dataset']}, {report['queries']:,} queries, {report['documents']:,} documents, "
         f"pool {report['pool']}. Brackets: 95% bootstrap intervals."
     )
+    if count := report["identical_ids"]:
+        out.print(
+            f"For {count:,} queries the document of the same id is not ranked, as in BEIR; "
+            f"`--keep-identical-ids` ranks it."
+        )
     columns, cells = ["head", "params", "bytes", *measures], []
     for row in rows:
         first, *others = row["measures"].values()

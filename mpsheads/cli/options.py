@@ -23,7 +23,7 @@ _POOL = (
 )
 _VECTORS = (
     "Embeddings of the queries, .npy or .safetensors, instead of an encoder. Rows without ids are "
-    "in the order of the judgments."
+    "in the order of the file of queries."
 )
 Dataset = Annotated[str | None, option(_DATASET, "Data", "FOLDER|ID")]
 Split = Annotated[

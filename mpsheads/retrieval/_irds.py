@@ -33,7 +33,7 @@ def load_irds(source: str, split: str | None) -> Parts:
     unknown = next((query_id for query_id in qrels if query_id not in texts), None)
     if unknown is not None:
         raise ValueError(f"The qrels of {name!r} name query {unknown!r}, which it does not hold.")
-    return name, _Documents(name, dataset), {q: texts[q] for q in qrels}, qrels
+    return name, _Documents(name, dataset), {q: t for q, t in texts.items() if q in qrels}, qrels
 
 
 def irds_documents(name: str) -> Iterator[tuple[str, str]] | None:

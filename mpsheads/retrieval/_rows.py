@@ -1,13 +1,12 @@
 """The rows of tables, text files and collections, whatever they are kept in."""
 
 import csv
-import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mpsheads._files import open_bytes, read_lines
+from mpsheads._checks import check_unicode
+from mpsheads._files import as_path, parse_json, raw_lines, read_lines
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import irds_documents
@@ -15,7 +14,7 @@ from mpsheads.retrieval._irds import irds_documents
 _TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _TEXTS = (".txt", ".md")
 _ROWS = 4096  # of a table at once
-_LONGEST_LINE = 1 << 24  # characters of a field of a table
+_LONGEST_FIELD = 1 << 24  # characters of a field of a table
 
 
 class Columns(NamedTuple):
@@ -53,7 +52,7 @@ def rows(source: Any, columns: Columns, whole_files: bool) -> Iterator[tuple[str
     """Yield (place, (id, title, text)), or (place, error) of a row that cannot be read."""
     if not isinstance(source, str | Path):
         return _of_python(source, columns)
-    path = Path(source).expanduser()
+    path = as_path(source)
     if path.is_dir():
         return _of_folder(path, columns, whole_files)
     if path.is_file():
@@ -115,7 +114,7 @@ def _of_text_file(file: Path, folder: Path, whole: bool) -> Iterator[tuple[str, 
 def _of_file(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
     kind = Path(file.name.removesuffix(".gz")).suffix.lower()
     if kind in (".jsonl", ".ndjson"):
-        return _of_json(file, columns)
+        return json_rows(file, columns)
     if kind in (".csv", ".tsv"):
         return _of_csv(file, "\t" if kind == ".tsv" else ",", columns)
     if kind == ".parquet":
@@ -126,18 +125,16 @@ def _of_file(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
     raise ValueError(f"`source` {file} must end in one of {endings}.")
 
 
-def _of_json(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
-    chosen: Columns | None = None
+def json_rows(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
+    """The `rows` of a JSONL file; where all columns are given, the first line may lack some."""
+    chosen = columns if None not in columns else None
     for place, line in read_lines(file):
         try:
-            record = json.loads(line)
+            record = parse_json(line, "the line")
             if not isinstance(record, dict):
                 raise ValueError("the line is not a JSON object.")
-        except RecursionError:
-            yield place, ValueError("the JSON is nested too deeply.")
-            continue
         except ValueError as error:
-            yield place, ValueError(f"the line is not JSON: {error}".removesuffix(".") + ".")
+            yield place, error
             continue
         if chosen is None:
             strings = [name for name, value in record.items() if isinstance(value, str)]
@@ -147,26 +144,22 @@ def _of_json(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
 
 
 def _of_csv(file: Path, delimiter: str, columns: Columns) -> Iterator[tuple[str, Any]]:
-    csv.field_size_limit(_LONGEST_LINE)
-    with open_bytes(file) as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, None)
-            if header is None:
-                raise ValueError(f"{file} is empty.")
-            chosen = _choose(str(file), header, header, columns)
-            for row in reader:
-                place = f"{file}, line {reader.line_num}"
-                if len(row) == len(header):
-                    yield place, _fields(dict(zip(header, row, strict=True)).get, chosen)
-                elif row:
-                    yield place, ValueError(f"{len(row)} fields under {len(header)} columns.")
-        except csv.Error as error:
-            raise ValueError(f"{file}, line {reader.line_num}: {error}.") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{file}, after line {reader.line_num}: not UTF-8 ({error.reason})."
-            ) from error
+    csv.field_size_limit(_LONGEST_FIELD)
+    lines = (line for _, line in raw_lines(file))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        header = next(reader, None)
+        if header is None:
+            raise ValueError(f"{file} is empty.")
+        chosen = _choose(str(file), header, header, columns)
+        for row in reader:
+            place = f"{file}, line {reader.line_num}"
+            if len(row) == len(header):
+                yield place, _fields(dict(zip(header, row, strict=True)).get, chosen)
+            elif row:
+                yield place, ValueError(f"{len(row)} fields under {len(header)} columns.")
+    except csv.Error as error:
+        raise ValueError(f"{file}, line {reader.line_num}: {error}.") from error
 
 
 def _of_parquet(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
@@ -263,6 +256,7 @@ def read_pairs(file: Path) -> Iterator[tuple[str, str]]:
         for name, text in zip(("query", "document"), row[1:], strict=True):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"{place}: the {name} must be a text, got {shown(text)}.")
+            check_unicode(f"{place}: the {name}", text)
         yield row[1], row[2]
 
 

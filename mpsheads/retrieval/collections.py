@@ -1,18 +1,19 @@
 """Collections of documents, queries and judgments: BEIR folders and ir_datasets ids."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from mpsheads._checks import check_held
-from mpsheads._files import read_lines, read_table
+from mpsheads._checks import check_held, check_id, whole_number
+from mpsheads._files import as_path, read_table
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import choose_split, load_irds
-from mpsheads.retrieval._rows import read_pairs
-from mpsheads.retrieval.runs import ranking, read_run
+from mpsheads.retrieval._rows import Columns, json_rows, read_pairs
+from mpsheads.retrieval.passages import passage_of
+from mpsheads.retrieval.runs import MOST_GRADE, ranking, read_run
 
+_GRADE = re.compile(r" *[+-]?[0-9]{1,9} *")
 _COLUMNS = ("query-id", "corpus-id", "score")
 
 
@@ -27,6 +28,8 @@ class Collection:
         queries: query_id -> text, of the queries with judgments in the split.
         qrels: query_id -> doc_id -> grade; a grade above 0 is relevant.
         folder: Where the collection lies, if it is a folder.
+        ignore_identical_ids: Whether a document that has the id of a query is that query itself:
+            then it is neither ranked for it nor a negative of it.
     """
 
     name: str
@@ -34,9 +37,21 @@ class Collection:
     queries: Mapping[str, str]
     qrels: Mapping[str, Mapping[str, int]]
     folder: Path | None = None
+    ignore_identical_ids: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = {"`queries`": self.queries, "`qrels`": self.qrels}
+        kinds |= {f"`qrels`[{query_id!r}]": row for query_id, row in self.qrels.items()}
+        if isinstance(self.documents, dict):  # else they lie on a disk
+            kinds["`documents`"] = self.documents
+        for name, ids in kinds.items():
+            for identifier in ids:
+                check_id(name, "id", identifier)
 
 
-def load_collection(source: PathLike, split: str | None = None) -> Collection:
+def load_collection(
+    source: PathLike, split: str | None = None, *, ignore_identical_ids: bool | None = None
+) -> Collection:
     """Load a BEIR folder, a file of pairs or an ir_datasets id.
 
     A BEIR folder holds `corpus.jsonl` (lines with `_id`, `text` and perhaps `title`),
@@ -54,6 +69,9 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
         source: Path of the folder or file, or an id such as `msmarco-passage/trec-dl-2019/judged`.
         split: Name of the qrels, or of the part of an ir_datasets id. By default the only one
             that there is, else `test`.
+        ignore_identical_ids: Whether a document of a BEIR folder with a query's id is that query,
+            as in ArguAna and Quora, and left out of its ranking. By default as in BEIR, unless one
+            is judged relevant for its query: then both are numbered, and the ids say nothing.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing, or an ir_datasets id
@@ -61,9 +79,9 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
         ValueError: If a file is malformed, with its name and line; if there is no such split.
         ImportError: If ir_datasets is needed and missing.
     """
-    folder = Path(source).expanduser()
+    folder = as_path(source)
     if folder.is_dir():
-        return _load_folder(folder, split)
+        return _load_folder(folder, split, ignore_identical_ids)
     if folder.exists():
         return _load_pairs(folder, split)
     name = str(source)
@@ -74,7 +92,7 @@ def load_collection(source: PathLike, split: str | None = None) -> Collection:
 
 def has_split(source: PathLike, split: str) -> bool:
     """Whether a BEIR folder or an ir_datasets id has a split of this name."""
-    folder = Path(source).expanduser()
+    folder = as_path(source)
     if folder.exists():
         return folder.is_dir() and split in _splits(folder)
     try:
@@ -102,7 +120,7 @@ def dataset_name(dataset: str) -> str:
     It leaves out the path to a folder, also if that is gone by now, and the pool "judged".
     """
     source, split, pool = parse_dataset(dataset)
-    path = Path(source).expanduser()
+    path = as_path(source)
     if path.is_dir() or path.is_absolute() or source.startswith("."):
         source = path.resolve().name
     shown = "" if pool in (None, "judged") else f" ({pool})"
@@ -135,7 +153,7 @@ def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, 
             query_id: [doc_id for doc_id in grades if doc_id in documents]
             for query_id, grades in collection.qrels.items()
         }
-    path = Path(pool).expanduser()
+    path = as_path(pool)
     if not path.is_file() and collection.folder is not None:
         path = collection.folder / path
     if not path.is_file():
@@ -151,17 +169,7 @@ def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, 
     return candidates
 
 
-class _Record(BaseModel):
-    """A line of corpus.jsonl or queries.jsonl."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
-    id: str = Field(alias="_id", min_length=1)
-    title: str | None = None
-    text: str
-
-
-def _load_folder(folder: Path, split: str | None) -> Collection:
+def _load_folder(folder: Path, split: str | None, ignore: bool | None) -> Collection:
     corpus_file, queries_file = (_plain_or_gz(folder, f"{n}.jsonl") for n in ("corpus", "queries"))
     splits = _splits(folder)
     split = choose_split(str(folder / "qrels"), list(splits), split)
@@ -174,8 +182,10 @@ def _load_folder(folder: Path, split: str | None) -> Collection:
     documents = _read_texts(corpus_file)
     if not any(doc_id in documents for grades in qrels.values() for doc_id in grades):
         raise ValueError(f"{splits[split]} judges no document that {corpus_file} holds.")
-    queries = {query_id: texts[query_id] for query_id in qrels}
-    return Collection(f"{folder.resolve().name}/{split}", documents, queries, qrels, folder)
+    queries = {query_id: text for query_id, text in texts.items() if query_id in qrels}
+    if ignore is None:
+        ignore = not any(grades.get(query_id, 0) > 0 for query_id, grades in qrels.items())
+    return Collection(f"{folder.resolve().name}/{split}", documents, queries, qrels, folder, ignore)
 
 
 def _load_pairs(file: Path, split: str | None) -> Collection:
@@ -212,23 +222,16 @@ def _splits(folder: Path) -> dict[str, Path]:
 def _read_texts(file: Path) -> dict[str, str]:
     """doc_id or query_id -> text, from a JSONL file."""
     texts: dict[str, str] = {}
-    for place, line in read_lines(file):
-        try:
-            record = _Record.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = "".join(f'"{name}": ' for name in first["loc"])
-            raise ValueError(f"{place}: {field}{first['msg']}.") from error
-        if record.id in texts:
-            raise ValueError(f'{place}: "_id" {record.id!r} comes a second time.')
-        texts[record.id] = f"{record.title or ''} {record.text}".strip()
+    for place, row in json_rows(file, Columns("text", "_id", "title")):
+        identifier, text = passage_of(place, row)
+        if identifier in texts:
+            raise ValueError(f'{place}: "_id" {identifier!r} comes a second time.')
+        texts[identifier] = text
     return texts
 
 
 def _read_qrels(file: Path) -> Iterator[tuple[str, str, str, int]]:
     """Yield (place, query_id, doc_id, grade)."""
     for place, (query_id, doc_id, grade) in read_table(file, _COLUMNS):
-        try:
-            yield place, query_id, doc_id, int(grade)
-        except ValueError:
-            raise ValueError(f"{place}: the score must be an integer, got {grade!r}.") from None
+        number = int(grade) if _GRADE.fullmatch(grade) else grade
+        yield place, query_id, doc_id, whole_number(f"{place}: the score", number, MOST_GRADE)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -54,6 +55,12 @@ class EmbeddedCollection:
     pool: Pool | None = None
     triples: Sequence[Triple] | None = None
 
+    def __post_init__(self) -> None:
+        for name, rows in (("query_ids", self.queries), ("document_ids", self.documents)):
+            ids = list(getattr(self, name))  # by position, also a column of pandas
+            check_equal("number of rows", ids=len(ids), vectors=len(rows))
+            object.__setattr__(self, name, ids)
+
     @property
     def features(self) -> int:
         """Width of the embeddings."""
@@ -63,6 +70,14 @@ class EmbeddedCollection:
     def qrels(self) -> Mapping[str, Mapping[str, int]]:
         """query_id -> doc_id -> grade."""
         return self.collection.qrels
+
+    @property
+    def identical_ids(self) -> list[str]:
+        """The queries that are documents themselves, which are not ranked for them, as in BEIR."""
+        ignored = self.collection.ignore_identical_ids
+        held = set(self.document_ids if ignored else ())
+        pool = self.pool
+        return [q for q in self.query_ids if q in held and (pool is None or q in pool.get(q, ()))]
 
     def texts(self, name: str) -> list[str]:
         """The texts of the rows of `queries` or `documents`."""
@@ -120,8 +135,8 @@ class EmbeddedCollection:
             top_k: How many documents of a query are kept.
 
         Returns:
-            The scores of the best documents of each query, highest first, equal ones ordered by
-            doc_id. A query without candidates is left out.
+            The scores of the best documents of each query, in the order of `ranking`. A query
+            without candidates is left out, and so is, for a query in `identical_ids`, itself.
 
         Raises:
             ValueError: If the pool names a document that is not embedded, or a score is NaN.
@@ -137,22 +152,29 @@ class EmbeddedCollection:
         compare: Any = similarity or (cosine if head is None else head.similarity)
         row_of = {doc_id: row for row, doc_id in enumerate(self.document_ids)}
 
-        def best(vectors: Any, doc_ids: list[str]) -> list[dict[str, float]]:
+        own = set(self.identical_ids)
+
+        def best(vectors: Any, query_ids: list[str], doc_ids: list[str]) -> Run:
             # the numbers of the rows are searched, in the order of ids, so no document is copied
             rows = torch.tensor([row_of[d] for d in doc_ids], device=zd.device).double()[:, None]
             compared = lambda q, block: compare(q, zd[block[:, 0].long()])  # noqa: E731
-            scores, places = closest(vectors, rows, top_k, similarity=compared)
-            pairs = zip(scores.float().tolist(), places.tolist(), strict=True)
-            return [{doc_ids[i]: s for s, i in zip(*pair, strict=True)} for pair in pairs]
+            scores, places = closest(vectors, rows, top_k + bool(own), similarity=compared)
+            run: Run = {}
+            for q, *pair in zip(query_ids, scores.float().tolist(), places.tolist(), strict=True):
+                ranked = {doc_ids[i]: score for score, i in zip(*pair, strict=True)}
+                if q in own:
+                    ranked.pop(q, None)
+                run[q] = dict(islice(ranked.items(), top_k))
+            return run
 
         if self.pool is None:
-            return dict(zip(self.query_ids, best(zq, sorted(row_of)), strict=True))
+            return best(zq, self.query_ids, sorted(row_of, reverse=True))
         run: Run = {}
         for row, query_id in enumerate(self.query_ids):
-            candidates = sorted(set(self.pool.get(query_id, ())))
+            candidates = sorted(set(self.pool.get(query_id, ())), reverse=True)
             check_held("`pool`", candidates, row_of, f"{self.name}'s embedded documents")
             if candidates:
-                run[query_id] = best(zq[row : row + 1], candidates)[0]
+                run |= best(zq[row : row + 1], [query_id], candidates)
         return run
 
     def scores(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_choice, check_positive, check_texts
+from mpsheads._checks import check_choice, check_positive, list_of_texts
 from mpsheads._encoders import pool_tokens, token_batches
 from mpsheads._optional import optional_import
 from mpsheads._threads import torch_threads
@@ -155,7 +155,7 @@ class Encoder:
             ValueError: If the model cannot be loaded or returns NaN or infinity.
         """
         check_choice("kind", kind, ("document", "query"))
-        check_texts("texts", texts)
+        texts = list_of_texts("texts", texts)
         result = torch.empty(len(texts), self.features)
         if not texts:
             return result

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from mpsheads._checks import check_id, whole_number
 from mpsheads._optional import optional_import
-from mpsheads.retrieval.runs import Run, ranking
+from mpsheads.retrieval.runs import MOST_GRADE, Run, ranking
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ def evaluate(
     """Evaluate a run with ir_measures, which asks trec_eval.
 
     Args:
-        run: The scores of each query's documents. Equal scores are ordered by doc_id.
-        qrels: The grades of each query's judged documents. A query that the run lacks counts 0;
-            a query of the run without judgments is left out.
+        run: The scores of each query's documents. Equal scores are ordered as `ranking` does.
+        qrels: The grades of each query's judged documents, whole numbers of at most `MOST_GRADE`. A
+            query that the run lacks counts 0; one of the run without judgments is left out.
         measures: Names of ir_measures, such as `nDCG@10`, `R@100` (recall), `RR`, `P`, `AP`,
             `Success`. The binary ones take the lowest relevant grade, `RR(rel=2)@10`; 1 if absent.
 
@@ -48,10 +50,20 @@ def evaluate(
 
     Raises:
         ImportError: If ir_measures or pytrec_eval-terrier is missing.
-        ValueError: If a measure is unknown, or there are no judgments.
+        TypeError: If an id is not a string.
+        ValueError: If a measure is unknown, there are no judgments, an id is not Unicode or holds a
+            NUL, a tab or a line break, a grade is not a whole number or too high, or a score NaN.
     """
     names = dict(zip(check_measures(measures), measures, strict=True))
-    judgments = {q: {d: int(grade) for d, grade in row.items()} for q, row in qrels.items() if row}
+    for argument, rows in (("`run`", run), ("`qrels`", qrels)):
+        for query_id, row in rows.items():
+            check_id(argument, "query id", query_id)
+            for doc_id in row:
+                check_id(argument, "document id", doc_id)
+    grade_of = partial(whole_number, "`qrels`: a grade", most=MOST_GRADE)
+    judgments = {
+        q: {d: grade_of(grade) for d, grade in row.items()} for q, row in qrels.items() if row
+    }
     if not judgments:
         raise ValueError("`qrels` must hold at least one judgment.")
     ranked = {query_id: ranking(run[query_id]) for query_id in qrels if run.get(query_id)}

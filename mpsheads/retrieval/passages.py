@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mpsheads._checks import check_id, check_unicode
+from mpsheads._files import as_path
 from mpsheads.retrieval._rows import Columns, rows, shown
 
 
@@ -45,7 +47,8 @@ class Passages:
         FileNotFoundError: If there is no such source.
         TypeError: If the source is of a kind that is not read.
         ValueError: If a file is broken, a column is not there, or a row is bad: no text, a text or
-            id that is not Unicode, an id with a control character. The message names the place.
+            id that is not Unicode, an id with a NUL, a tab or a line break. The message names the
+            place.
         ImportError: If a package that reads this kind is missing.
     """
 
@@ -61,19 +64,20 @@ class Passages:
         self.skip_bad_rows, self.skipped = skip_bad_rows, 0
         self.name = f"<{type(source).__name__}>"
         if isinstance(source, str | Path):
-            path = Path(source).expanduser()
+            path = as_path(source)
             self.name = path.resolve().name if path.exists() else str(source)
 
     def __iter__(self) -> Iterator[Passage]:
         self.skipped = 0
         for number, (place, row) in enumerate(self._read()):
             try:
-                yield _passage(row, number)
+                passage = passage_of(place, row, number)
+                if not passage.text:
+                    raise ValueError(f"{place}: the text is empty.")
+                yield passage
             except ValueError as error:
                 if not self.skip_bad_rows:
-                    raise ValueError(
-                        f"{place}: {error} `skip_bad_rows` leaves such rows out."
-                    ) from None
+                    raise ValueError(f"{error} `skip_bad_rows` leaves such rows out.") from None
                 self.skipped += 1
 
     def check(self) -> int:
@@ -105,36 +109,26 @@ class Passages:
         return len(digests)
 
 
-def check_identifier(identifier: str) -> None:
-    """Raise `ValueError` unless an id can be written into a TREC run or a table and read back."""
-    if not identifier:
-        raise ValueError("the id is empty.")
-    if not identifier.isprintable():
-        escaped = identifier.encode("unicode_escape").decode()[:80]
-        raise ValueError(f"the id '{escaped}' holds a control character, or is not Unicode.")
+def passage_of(place: str, row: Any, number: int = 0) -> Passage:
+    """One of the `rows` as a passage, whose text may be empty; checked.
 
-
-def _passage(row: Any, number: int) -> Passage:
-    """One row as a passage, checked."""
+    Raises:
+        ValueError: If it is an error, or its parts are not what they must be.
+    """
     if isinstance(row, ValueError):
-        raise row
+        raise ValueError(f"{place}: {row}")
     identifier, title, text = row
-    if not isinstance(text, str):
-        raise ValueError(f"the text must be a string, got {shown(text)}.")
-    if title is not None and not isinstance(title, str):
-        raise ValueError(f"the title must be a string, got {shown(title)}.")
+    title = "" if title is None else title
+    for name, part in (("text", text), ("title", title)):
+        if not isinstance(part, str):
+            raise ValueError(f"{place}: the {name} must be a string, got {shown(part)}.")
+        check_unicode(f"{place}: the {name}", part)
     if identifier is None:
-        identifier = str(number)
-    elif isinstance(identifier, int) and not isinstance(identifier, bool):
+        identifier = number
+    if isinstance(identifier, int) and not isinstance(identifier, bool):
         identifier = str(identifier)
     if not isinstance(identifier, str):
-        raise ValueError(f"the id must be a string or an integer, got {shown(identifier)}.")
-    check_identifier(identifier)
-    text = f"{title or ''} {text}".strip()
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text holds a lone surrogate, which is not Unicode.") from None
-    if not text:
-        raise ValueError("the text is empty.")
-    return Passage(identifier, text)
+        got = shown(identifier)
+        raise ValueError(f"{place}: the id must be a string or an integer, got {got}.")
+    check_id(place, "id", identifier)
+    return Passage(identifier, f"{title} {text}".strip())

@@ -1,12 +1,13 @@
 """Triples of a query, a relevant document and one that is not: files and ir_datasets ids."""
 
+import csv
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from mpsheads._checks import check_positive
-from mpsheads._files import read_table, replacing_text
+from mpsheads._checks import check_id, check_positive
+from mpsheads._files import as_path, read_table, replacing_text
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import load_docpairs
 
@@ -34,19 +35,17 @@ def write_triples(triples: Iterable[tuple[str, str, str]], path: PathLike) -> in
         How many were written.
 
     Raises:
-        ValueError: If there are none, or an id is empty or holds a tab or a line break.
+        ValueError: If there are none, or an id is empty, not Unicode, or holds a NUL, a tab or a
+            line break.
     """
     count = 0
     with replacing_text(path) as stream:
         stream.write("\t".join(_COLUMNS) + "\n")
+        rows = csv.writer(stream, "excel-tab", lineterminator="\n")
         for triple in triples:
             for name, field in zip(_COLUMNS, triple, strict=True):
-                if not field or field != field.strip() or any(c in field for c in "\t\r\n"):
-                    raise ValueError(
-                        f"The {name} {field!r} cannot stand in a file of triples: it is empty, "
-                        f"holds a tab or a line break, or begins or ends with white space."
-                    )
-            stream.write("\t".join(triple) + "\n")
+                check_id("`triples`", name, field)
+            rows.writerow(triple)
             count += 1
         if not count:
             raise ValueError(f"There are no triples to write to {path}.")
@@ -73,7 +72,7 @@ def load_triples(source: PathLike, limit: int | None = None) -> Iterator[Triple]
     """
     if limit is not None:
         check_positive(limit=limit)
-    path, name = Path(source).expanduser(), str(source)
+    path, name = as_path(source), str(source)
     if path.is_file():
         return islice(_read_triples(path), limit)
     if path.is_absolute() or name.startswith((".", "~")) or name.endswith((".tsv", ".gz")):

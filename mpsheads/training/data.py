@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, check_texts, check_vectors
+from mpsheads._checks import check_equal, check_finite, check_vectors, list_of_texts
 from mpsheads._hashes import hash_of
 from mpsheads.retrieval import EmbeddedCollection
 
@@ -49,6 +49,8 @@ class TrainingData:
         hard_negatives: Rows of documents that look relevant but are not, for each pair, int64
             `(n_pairs, k)`, nearest first; -1 where there are fewer than k. Training uses as many
             as `TrainingConfig.hard_negatives` says.
+        identical: Rows of a query and of the document that is that query, int64 `(n, 2)`, or
+            `None`: never its negative.
 
     Raises:
         TypeError: If a tensor has the wrong dtype, or a text is not a string.
@@ -60,19 +62,27 @@ class TrainingData:
     documents: Rows
     pairs: Tensor
     hard_negatives: Tensor | None = None
+    identical: Tensor | None = None
     _query_group: Tensor = field(init=False, repr=False)  # the first copy of each
     _document_group: Tensor = field(init=False, repr=False)
-    _relevant: Tensor = field(init=False, repr=False)  # sorted query_group * n + document_group
+    _relevant: Tensor = field(
+        init=False, repr=False
+    )  # or identical: sorted query_group * n + document_group
 
     def __post_init__(self) -> None:
-        _check_contents(self.queries, self.documents)
+        if not (isinstance(self.queries, Tensor) and isinstance(self.documents, Tensor)):
+            for name in ("queries", "documents"):
+                object.__setattr__(self, name, list_of_texts(name, getattr(self, name)))
+        else:
+            _check_embeddings(self.queries, self.documents)
         _check_rows(self)
         device = self.pairs.device
         queries, documents = _first_copies(self.queries), _first_copies(self.documents)
         object.__setattr__(self, "_query_group", queries.to(device))
         object.__setattr__(self, "_document_group", documents.to(device))
-        keys = self._query_group[self.pairs[:, 0]] * len(self.documents)
-        keys = keys + self._document_group[self.pairs[:, 1]]
+        pairs = self.pairs if self.identical is None else torch.cat([self.pairs, self.identical])
+        keys = self._query_group[pairs[:, 0]] * len(self.documents)
+        keys = keys + self._document_group[pairs[:, 1]]
         object.__setattr__(self, "_relevant", keys.unique())
 
     def __len__(self) -> int:
@@ -85,7 +95,7 @@ class TrainingData:
         return group != torch.arange(len(group), device=group.device)
 
     def is_relevant(self, query_rows: Tensor, document_rows: Tensor) -> Tensor:
-        """Whether each document is relevant for each query, copies included.
+        """Whether each document is relevant for each query or the query itself, copies included.
 
         Args:
             query_rows: Rows of queries, int64 `(n,)`.
@@ -157,9 +167,8 @@ class TrainingData:
     def fingerprint(self) -> dict[str, str]:
         """A hash of each part, to tell whether a run continues on the data that it began with."""
         parts = {"queries": self.queries, "documents": self.documents, "pairs": self.pairs}
-        if self.hard_negatives is not None:
-            parts["hard_negatives"] = self.hard_negatives
-        return {name: hash_of([part]) for name, part in parts.items()}
+        parts |= {"hard_negatives": self.hard_negatives, "identical": self.identical}
+        return {name: hash_of([part]) for name, part in parts.items() if part is not None}
 
 
 def training_data(embedded: EmbeddedCollection, *, texts: bool = False) -> TrainingData:
@@ -197,9 +206,13 @@ def training_data(embedded: EmbeddedCollection, *, texts: bool = False) -> Train
         rows = [[document_row[doc_id] for doc_id in own] for own in negatives.values()]
         columns = zip_longest(*rows, fillvalue=-1)
         hard = torch.tensor(list(columns), dtype=torch.int64).reshape(-1, len(pairs)).T
+    own = [(query_row[name], document_row[name]) for name in embedded.identical_ids]
+    same = torch.tensor(own) if own else None
     if texts:
-        return TrainingData(embedded.texts("queries"), embedded.texts("documents"), pairs, hard)
-    return TrainingData(embedded.queries, embedded.documents, pairs, hard)
+        sides = embedded.texts("queries"), embedded.texts("documents")
+    else:
+        sides = embedded.queries, embedded.documents
+    return TrainingData(*sides, pairs, hard, same)
 
 
 def _negatives_of(
@@ -223,27 +236,27 @@ def _negatives_of(
     return negatives
 
 
-def _check_contents(queries: Rows, documents: Rows) -> None:
-    """Raise unless both are embeddings of one width and dtype, or both texts."""
-    if isinstance(queries, Tensor) and isinstance(documents, Tensor):
-        check_vectors("documents", documents, documents.shape[-1])
-        check_vectors("queries", queries, documents.shape[1])
-        check_equal("dtype", queries=queries.dtype, documents=documents.dtype)
-        check_finite("queries", queries)
-        check_finite("documents", documents)
-    else:
-        check_texts("queries", queries)
-        check_texts("documents", documents)
+def _check_embeddings(queries: Tensor, documents: Tensor) -> None:
+    """Raise unless both are embeddings of one width and dtype."""
+    check_vectors("documents", documents, documents.shape[-1])
+    check_vectors("queries", queries, documents.shape[1])
+    check_equal("dtype", queries=queries.dtype, documents=documents.dtype)
+    check_finite("queries", queries)
+    check_finite("documents", documents)
 
 
 def _check_rows(data: TrainingData) -> None:
     """Raise unless `pairs` and `hard_negatives` name existing rows."""
-    if data.pairs.ndim != 2 or data.pairs.shape[1] != 2:
-        raise ValueError(f"`pairs` must have shape (n_pairs, 2), got {tuple(data.pairs.shape)}.")
+    for name in ("pairs", "identical"):
+        rows = getattr(data, name)
+        if rows is None:
+            continue
+        if rows.ndim != 2 or rows.shape[1] != 2:
+            raise ValueError(f"`{name}` must have shape (n_pairs, 2), got {tuple(rows.shape)}.")
+        _check_range(f"{name}[:, 0]", rows[:, 0], 0, len(data.queries))
+        _check_range(f"{name}[:, 1]", rows[:, 1], 0, len(data.documents))
     if len(data.pairs) == 0:
         raise ValueError("`pairs` must hold at least one pair of a query and a document, got none.")
-    _check_range("pairs[:, 0]", data.pairs[:, 0], 0, len(data.queries))
-    _check_range("pairs[:, 1]", data.pairs[:, 1], 0, len(data.documents))
     if data.hard_negatives is not None:
         mined = data.hard_negatives
         check_equal("number of pairs", pairs=len(data.pairs), hard_negatives=len(mined))

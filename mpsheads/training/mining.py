@@ -54,10 +54,10 @@ def mine_triples(
     """For each query and relevant document, documents that rank high but are safely not relevant.
 
     The candidates of a pair are the first `depth` documents of the query's ranking, by BM25, by
-    cosine, or by both. Documents judged relevant are not ranked, nor are
-    copies: of several with one text the first stands for all. A candidate whose cosine with the
-    query comes within `margin` of that of the pair's document, or above, is left out: it is often
-    relevant too and was merely not judged.
+    cosine, or by both. Documents judged relevant are not ranked, nor is one that is the query
+    itself, nor are copies: of several with one text the first stands for all. A candidate whose
+    cosine with the query comes within `margin` of that of the pair's document, or above, is left
+    out: it is often relevant too and was merely not judged.
 
     Args:
         source: Queries, judgments, and the embedded documents, all of which may be taken.

@@ -130,8 +130,12 @@ def test_judgments_of_documents_that_are_not_there_are_passed_over(command, beir
     [
         ("corpus.jsonl", None, r"corpus\.jsonl is missing"),
         ("qrels/train.tsv", "", r"qrels/train\.tsv is empty"),
-        ("corpus.jsonl", '{"_id": "d0"}\n', r'corpus\.jsonl, line 1: "text": Field required'),
-        ("queries.jsonl", "{broken\n", r"queries\.jsonl, line 1: Invalid JSON"),
+        (
+            "corpus.jsonl",
+            '{"_id": "d0"}\n',
+            r"corpus\.jsonl, line 1: the text must be a string, got nothing",
+        ),
+        ("queries.jsonl", "{broken\n", r"queries\.jsonl, line 1: the line: not JSON"),
         (
             "qrels/train.tsv",
             "query-id\tcorpus-id\tscore\nq0\td0\tmuch\n",

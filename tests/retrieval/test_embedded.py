@@ -9,11 +9,15 @@ from torch.testing import assert_close
 
 from mpsheads.heads import MPSProjectionHead, TruncationHead, compress_vectors
 from mpsheads.retrieval import (
+    BM25,
+    Collection,
+    EmbeddedCollection,
     Encoder,
     candidate_pool,
     dataset_name,
     embed,
     embed_dataset,
+    encode_cached,
     evaluate,
     has_split,
     load_collection,
@@ -23,6 +27,7 @@ from mpsheads.retrieval import (
     save_vectors,
     write_triples,
 )
+from mpsheads.training import TrainingData
 from tests.retrieval.tiny import jsonl, tsv
 
 TOPICS = ["quantum state", "tensor network", "search head", "qubit gate", "the state of", "gate"]
@@ -186,3 +191,86 @@ def test_heads_are_measured_and_tested_against_the_baseline(folder, encoder):
     assert min(two["p_value_holm"], one["p_value_holm"]) <= 2 * min(two["p_value"], one["p_value"])
     with pytest.raises(ValueError, match="`baseline` must be one of"):
         measure_heads(heads, embedded, ["RR@10"], baseline="mps")
+
+
+@pytest.fixture
+def duplicates(tmp_path):
+    """As Quora: each document is a query too, and its pair is the neighbour."""
+    names = [f"n{i}" for i in range(6)]
+    rows = jsonl([{"_id": name, "text": f"text {name}"} for name in names])
+    (tmp_path / "quora" / "qrels").mkdir(parents=True)
+    for file in ("corpus.jsonl", "queries.jsonl"):
+        (tmp_path / "quora" / file).write_text(rows)
+    pairs = [(names[i], names[i ^ 1], 1) for i in range(6)]
+    (tmp_path / "quora" / "qrels" / "test.tsv").write_text(tsv(pairs))
+    angles = torch.tensor([0.0, 0.2, 2.0, 2.2, 4.0, 4.2])
+    x = torch.stack([angles.cos(), angles.sin()], 1)
+    save_vectors(tmp_path / "x.safetensors", queries=x, documents=x.clone())
+    return tmp_path / "quora", dict.fromkeys(
+        ("query_vectors", "document_vectors"), tmp_path / "x.safetensors"
+    )
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_document_that_is_its_query_is_not_ranked_as_in_beir(duplicates, judged):
+    folder, files = duplicates
+    collection = load_collection(folder)
+    pool = {q: [*collection.documents] for q in collection.queries} if judged else None
+    embedded = embed(collection, None, pool=pool, **files)
+    whole = load_collection(folder, ignore_identical_ids=False)
+    kept = embed(whole, None, pool=pool, **files)
+    assert embedded.identical_ids == embedded.query_ids
+    assert kept.identical_ids == []
+    popped = {q: {d: s for d, s in row.items() if d != q} for q, row in kept.rank().items()}
+    assert embedded.rank() == popped
+    assert [len(row) for row in embedded.rank(top_k=2).values()] == [2] * 6
+    assert set(embedded.scores("RR@10").values()) == {1.0}
+    assert set(kept.scores("RR@10").values()) == {0.5}
+
+
+def test_a_document_that_is_its_query_is_never_a_negative(duplicates):
+    from mpsheads.training import mine_hard_negatives, mine_triples, training_data
+
+    folder, files = duplicates
+    embedded = embed(load_collection(folder), None, **files)
+    mined = mine_triples(embedded, "encoder", margin=-2)
+    assert mined.triples
+    assert all(query_id != negative for query_id, _, negative in mined.triples)
+    data = training_data(embedded)
+    assert bool(data.batch(torch.arange(6)).ignored.any(1).all())  # each is another's document
+    rows = mine_hard_negatives(data, margin=-2).hard_negatives
+    assert not bool((rows == torch.arange(6)[:, None]).any())
+
+
+def test_ids_of_which_one_is_relevant_for_its_query_are_mere_numbers(duplicates):
+    folder, files = duplicates
+    with (folder / "qrels" / "test.tsv").open("a") as stream:
+        stream.write("n3\tn3\t1\n")
+    assert embed(load_collection(folder), None, **files).identical_ids == []
+    assert load_collection(folder, ignore_identical_ids=True).ignore_identical_ids
+
+
+def test_tied_scores_are_cut_at_the_depth_as_trec_eval_ranks_them(duplicates):
+    folder, files = duplicates
+    embedded = embed(load_collection(folder, ignore_identical_ids=False), None, **files)
+    tied = embedded.rank(similarity=lambda q, d: torch.zeros(len(q), len(d)), top_k=2)
+    assert [list(row) for row in tied.values()] == [["n5", "n4"]] * 6
+
+
+def test_ids_and_texts_of_pandas_are_read_by_position(encoder):
+    import pandas as pd
+
+    texts = ["the state", "a gate", "of", "quantum search"]
+    shuffled = pd.Series(texts, index=[2, 0, 3, 1])
+    one_by_one = torch.cat([encoder.encode([text]) for text in texts])
+    assert_close(encode_cached(encoder, shuffled, kind="document"), one_by_one)
+    assert_close(encode_cached(encoder, texts, kind="document"), one_by_one)
+    assert_close(encoder.encode(shuffled), one_by_one)
+    assert_close(BM25(shuffled).scores(shuffled), BM25(texts).scores(texts))
+    data = TrainingData(shuffled, shuffled, torch.tensor([[0, 0]]))
+    assert data.batch(torch.tensor([0])).queries == ["the state"]
+    ids = pd.Series(["a", "b", "c", "d"], index=[3, 1, 2, 0])
+    collection = Collection("x", dict(zip("abcd", texts, strict=True)), {"a": "x"}, {"a": {"a": 1}})
+    embedded = EmbeddedCollection("x", collection, ["a"], one_by_one[:1], ids, one_by_one)
+    assert embedded.document_ids[0] == "a"
+    assert next(iter(embedded.rank()["a"])) == "a"

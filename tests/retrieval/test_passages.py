@@ -122,8 +122,8 @@ def test_columns_are_taken_by_name_or_as_asked(tmp_path):
 
 BAD = {
     '{"_id": "\\ud800", "text": "x"}': "not Unicode",
-    '{"_id": "a\\u0000", "text": "x"}': "control character",
-    '{"_id": "a\\tb", "text": "x"}': "control character",
+    '{"_id": "a\\u0000", "text": "x"}': "a NUL, a tab or a line break",
+    '{"_id": "a\\tb", "text": "x"}': "a NUL, a tab or a line break",
     '{"_id": "", "text": "x"}': "the id is empty",
     '{"text": "x"}': "the id is missing, in '_id'",
     '{"_id": 1.5, "text": "x"}': "the id must be a string or an integer, got 1.5",
@@ -134,7 +134,7 @@ BAD = {
     '{"_id": "a", "text": 7}': "the text must be a string, got 7",
     '{"_id": "a", "title": [], "text": "x"}': "the title must be",
     '{"_id": "a"}': "the text must be a string, got nothing",
-    '{"_id": "a", "text": "x"': "not JSON",
+    '{"_id": "a", "text": "x"': "line: not JSON",
     "[1]": "not a JSON object",
     "[" * 100_000: "nested too deeply|not JSON",
 }

@@ -20,9 +20,9 @@ def test_a_run_is_written_in_the_trec_format_with_falling_scores(tmp_path: Path,
     write_run(RUN, tmp_path / "new" / name, tag="mps")
     raw = (tmp_path / "new" / name).read_bytes()
     text = (gzip.decompress(raw) if name.endswith("gz") else raw).decode()
-    assert text == "q2 Q0 d2 1 2 mps\nq2 Q0 d3 2 1 mps\nq2 Q0 d1 3 0 mps\nq1 Q0 d9 1 0 mps\n"
+    assert text == "q2 Q0 d3 1 2 mps\nq2 Q0 d2 2 1 mps\nq2 Q0 d1 3 0 mps\nq1 Q0 d9 1 0 mps\n"
     assert read_run(tmp_path / "new" / name) == {
-        "q2": {"d2": 2.0, "d3": 1.0, "d1": 0.0},
+        "q2": {"d3": 2.0, "d2": 1.0, "d1": 0.0},
         "q1": {"d9": 0.0},
     }
     assert [file.name for file in (tmp_path / "new").iterdir()] == [name]
@@ -75,8 +75,8 @@ def test_a_run_that_is_missing_or_broken_gzip_is_named(tmp_path: Path) -> None:
     ("run", "tag", "match"),
     [
         ({"q 1": {"d": 1.0}}, "x", "`query_id` 'q 1' cannot stand in a TREC run"),
-        ({"q": {"d\t": 1.0}}, "x", "`doc_id` 'd.*' cannot stand in a TREC run"),
-        ({"q": {"": 1.0}}, "x", "`doc_id` '' cannot stand"),
+        ({"q": {"d\t": 1.0}}, "x", "the doc_id 'd.*' holds a NUL, a tab"),
+        ({"q": {"": 1.0}}, "x", "the doc_id is empty"),
         ({"q": {"d": 1.0}}, "my run", "`tag` 'my run' cannot stand"),
         ({"q": {"d": math.nan}}, "x", "The score of document 'd' is NaN"),
     ],

