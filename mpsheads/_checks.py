@@ -31,6 +31,16 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise ValueError(f"`{name}` must be one of {listed}, got {value!r}.")
 
 
+def as_device(device: torch.device | str) -> torch.device:
+    """The device of that name; raise `ValueError` or `TypeError` if it is not to be had."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f'`device` {device!r} is not to be had here. Use "cpu".') from error
+    except TypeError as error:
+        raise TypeError(f"`device` must be a name such as 'cpu', got {device!r}.") from error
+
+
 def check_vectors(name: str, x: Tensor, features: int) -> None:
     """Raise unless `x` is a floating `(batch, features)` tensor."""
     if not isinstance(x, Tensor) or not x.is_floating_point():

@@ -13,23 +13,38 @@ def token_batches(
     """Tokens of texts in batches of like length, the longest first, each with its places there.
 
     A text is cut at the lowest of `max_length`, the tokenizer's limit and the encoder's positions.
+    Texts without any token are left out. Padding stands on the right, so that positions do not
+    depend on the batch.
     """
     if not texts:
         return
-    limit = token_limit(encoder.config, tokenizer, max_length)
-    tokens = tokenizer(list(texts), truncation=True, max_length=limit, padding=False).data
-    order = sorted(range(len(texts)), key=lambda i: -len(tokens["input_ids"][i]))
+    check_padding(tokenizer)
+    limit, mask = token_limit(encoder, tokenizer, max_length), {"return_attention_mask": True}
+    tokens = tokenizer(list(texts), truncation=True, max_length=limit, padding=False, **mask).data
+    lengths = [len(ids) for ids in tokens["input_ids"]]
+    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch = {key: [value[i] for i in rows] for key, value in tokens.items()}
-        yield rows, tokenizer.pad(batch, return_tensors="pt")
+        yield rows, tokenizer.pad(batch, return_tensors="pt", padding_side="right", **mask)
 
 
-def token_limit(config: Any, tokenizer: Any, max_length: int) -> int:
+def check_padding(tokenizer: Any) -> None:
+    """Raise `ValueError` if a tokenizer has no token to pad with."""
+    if tokenizer.pad_token is None:
+        raise ValueError(
+            f"The tokenizer of {tokenizer.name_or_path} has no padding token. Set `pad_token` in "
+            f"its tokenizer_config.json to one of its tokens: no embedding depends on which."
+        )
+
+
+def token_limit(encoder: Any, tokenizer: Any, max_length: int) -> int:
     """The lowest of `max_length`, the tokenizer's limit and the encoder's number of positions."""
-    positions = getattr(config, "max_position_embeddings", None) or max_length
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-        positions -= (config.pad_token_id or 0) + 1  # their positions start after the padding's
+    positions = getattr(encoder.config, "max_position_embeddings", None) or max_length
+    for name, module in encoder.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.endswith("position_embeddings") and padding is not None:
+            positions = min(positions, len(module.weight) - padding - 1)  # they start after it
     return min(max_length, tokenizer.model_max_length, positions)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from mpsheads._checks import as_device
 from mpsheads._typing import PathLike
 from mpsheads.heads import load_head
 
@@ -41,7 +42,8 @@ def load(
     Raises:
         FileNotFoundError: If `path` is neither a folder nor to be had from the hub.
         TypeError: If `options` ask to trust code.
-        ValueError: If the folder holds none of the three, or asks for a module of foreign code.
+        ValueError: If the folder holds none of the three, asks for a module of foreign code, or
+            `device` is not to be had.
         ImportError: If the package that the model needs is missing.
     """
     from mpsheads.heads.saving import local_folder  # which needs pydantic
@@ -51,7 +53,7 @@ def load(
             raise TypeError("`load` runs no foreign code, and takes no `trust_remote_code`.")
     other = ["*.onnx", "*.ot", "*.h5"]  # formats of weights that are not read
     folder = local_folder(path, revision=revision, token=token, ignore_patterns=other).resolve()
-    device = "cpu" if device is None else str(device)
+    device = str(as_device(device or "cpu"))
     if (folder / _MODULES).is_file():
         from mpsheads.sentence_transformers import load_model
 

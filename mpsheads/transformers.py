@@ -223,7 +223,8 @@ class MPSHeadModel(PreTrainedModel):
         """Compress texts, in batches of like length. In training mode alone it keeps gradients.
 
         Args:
-            texts: Any number of texts, cut after `config.max_tokens` tokens.
+            texts: Any number of texts, cut after `config.max_tokens` tokens. One without any
+                token is compressed as the zero vector.
 
         Returns:
             `(len(texts), out_features)`, in the order of the texts, on the model's device.
@@ -233,15 +234,14 @@ class MPSHeadModel(PreTrainedModel):
             ValueError: If the model has no tokenizer.
         """
         texts = list_of_texts("texts", texts)
-        order, parts = [], [torch.empty(0, self.head.in_features, device=self.device)]
+        pooled = torch.zeros(len(texts), self.head.in_features, device=self.device)
         options = (self.config.max_tokens, _BATCH_SIZE)
         with nullcontext() if self.training else torch.no_grad():
             for rows, batch in token_batches(self.encoder, self.tokenizer, texts, *options):
                 batch = batch.to(self.device)
                 hidden = self.encoder(**batch).last_hidden_state
-                parts.append(pool_tokens(hidden, batch["attention_mask"], self.config.pooling))
-                order += rows
-            pooled = torch.cat(parts)[torch.tensor(order, dtype=torch.int64).argsort()]
+                part = pool_tokens(hidden, batch["attention_mask"], self.config.pooling)
+                pooled = pooled.to(part.dtype).index_put((torch.tensor(rows),), part)
             return torch.cat([self._compress(part) for part in pooled.split(_ROWS)])
 
     def _compress(self, pooled: Tensor) -> Tensor:
@@ -314,7 +314,7 @@ class MPSHeadModel(PreTrainedModel):
             if not kwargs.get("is_main_process", True):
                 return
             with suppress(ValueError):  # there may be none
-                limits = (self.encoder.config, self.tokenizer, self.config.max_tokens)
+                limits = (self.encoder, self.tokenizer, self.config.max_tokens)
                 self.tokenizer.model_max_length = token_limit(*limits)
                 self.tokenizer.save_pretrained(folder)
 

@@ -28,14 +28,9 @@ def pick_device(device: str | None) -> "torch.device":
     """
     import torch
 
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"`device` {device!r} is not to be had here. Use cpu.") from error
-    return chosen
+    from mpsheads._checks import as_device
+
+    return as_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def show_progress() -> bool:
@@ -66,7 +61,7 @@ def make_encoder(
     device: str | None,
     encoder: str,
     max_length: int,
-    pooling: str,
+    pooling: str | None,
     query_prefix: str,
     document_prefix: str,
 ) -> "Encoder | None":

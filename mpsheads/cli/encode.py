@@ -53,7 +53,7 @@ def encode(
     document_vectors: options.DocumentVectors = None,
     encoder: options.EncoderName = "minilm",
     max_length: options.MaxLength = 256,
-    pooling: options.Pooling = "mean",
+    pooling: options.Pooling = None,
     query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
     device: options.Device = None,

@@ -33,7 +33,7 @@ def evaluate(
     document_vectors: options.DocumentVectors = None,
     encoder: options.EncoderName = "minilm",
     max_length: options.MaxLength = 256,
-    pooling: options.Pooling = "mean",
+    pooling: options.Pooling = None,
     query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
     measure: Annotated[list[str] | None, option(_MEASURE, metavar="NAME")] = None,

@@ -33,7 +33,7 @@ def index(
     head: passages.Head = None,
     encoder: options.EncoderName = "minilm",
     max_length: options.MaxLength = 256,
-    pooling: options.Pooling = "mean",
+    pooling: options.Pooling = None,
     query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
     device: options.Device = None,

@@ -27,7 +27,7 @@ def info(
     document_vectors: options.DocumentVectors = None,
     encoder: options.EncoderName = "minilm",
     max_length: options.MaxLength = 256,
-    pooling: options.Pooling = "mean",
+    pooling: options.Pooling = None,
     document_prefix: options.DocumentPrefix = "",
     device: options.Device = None,
     as_json: options.AsJson = False,

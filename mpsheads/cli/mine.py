@@ -24,7 +24,7 @@ def mine(
     document_vectors: options.DocumentVectors = None,
     encoder: options.EncoderName = "minilm",
     max_length: options.MaxLength = 256,
-    pooling: options.Pooling = "mean",
+    pooling: options.Pooling = None,
     query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
     by: Annotated[str, option(_BY, "Mining", "bm25|encoder|both")] = "both",

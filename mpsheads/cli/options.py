@@ -39,7 +39,8 @@ DocumentVectors = Annotated[
 _ENCODER = "A name that mpsheads models lists, a folder, or a name on the hub."
 EncoderName = Annotated[str, option(_ENCODER, "Encoder", "MODEL", flag="--encoder")]
 MaxLength = Annotated[int, option("Tokens after which a text is cut.", "Encoder")]
-Pooling = Annotated[str, option("How tokens become one vector.", "Encoder", "mean|cls")]
+_POOLING = "How tokens become one vector; by default as the model's folder says, else mean."
+Pooling = Annotated[str | None, option(_POOLING, "Encoder", "mean|cls")]
 QueryPrefix = Annotated[str, option("Put before every query.", "Encoder", "TEXT")]
 DocumentPrefix = Annotated[str, option("Put before every document.", "Encoder", "TEXT")]
 

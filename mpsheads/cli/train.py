@@ -43,7 +43,7 @@ def train(
     document_vectors: options.DocumentVectors = None,
     encoder: options.EncoderName = "minilm",
     max_length: options.MaxLength = 256,
-    pooling: options.Pooling = "mean",
+    pooling: options.Pooling = None,
     query_prefix: options.QueryPrefix = "",
     document_prefix: options.DocumentPrefix = "",
     bond_dim: options.BondDim = None,

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from mpsheads._checks import as_device
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 from mpsheads.experiments.measuring import angle_fidelity, measure
@@ -69,7 +70,7 @@ class Runner:
     ) -> None:
         own = encoder.device if encoder.device.type == "cuda" else "cpu"
         self.encoder, self.name, self.file = encoder, name, Path(file)
-        self.device, self.progress = torch.device(own if device is None else device), progress
+        self.device, self.progress = as_device(own if device is None else device), progress
         self._embedded: dict[tuple, EmbeddedCollection] = {}
         self._pairs: dict[tuple, tuple[TrainingData, EmbeddedCollection | None]] = {}
 
@@ -112,6 +113,11 @@ class Runner:
         """
         todo = [(each, trial) for each in experiments for trial in self.missing(each)]
         for experiment, trial in todo:
+            if trial.method.trained == "layers" and self.encoder.pooling is None:
+                raise ValueError(
+                    f"`trained` layers are those of a bare transformer; {self.encoder.folder} has "
+                    f"modules of its own. Take another model, or train nothing or the head."
+                )
             if trial.needs_training_collection:
                 training = self.training(experiment)
                 if trial.method.is_trained:
@@ -190,7 +196,7 @@ class Runner:
             model = MPSHeadModel.from_encoder(
                 self.encoder.folder,
                 head,
-                pooling="cls" if self.encoder.pooling == "cls" else "mean",
+                pooling=self.encoder.pooling or "mean",
                 trainable_layers=trial.method.layers,
             )
         validate = ranking_validation(held, experiment.measure) if held else None

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import check_equal, check_positive, check_vectors
+from mpsheads._checks import as_device, check_equal, check_positive, check_vectors
 from mpsheads._typing import PathLike
 from mpsheads.similarity import Codes, cosine, log_fidelity, quantize
 
@@ -197,10 +197,11 @@ def load_head(path: PathLike, *, device: torch.device | str = "cpu") -> Projecti
     Raises:
         FileNotFoundError: If the folder or one of its two files is missing.
         ValueError: If the files are not those of a head, are out of bounds, do not fit each other,
-            or name an option that this version does not have.
+            or name an option that this version does not have; if `device` is not to be had.
     """
     from mpsheads.heads.saving import read_head
 
+    device = as_device(device)
     head = read_head(path, HEADS)
     assert isinstance(head, ProjectionHead)
     return head.to(device).eval()

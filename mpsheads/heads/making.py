@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_choice
+from mpsheads._checks import as_device, check_choice
 from mpsheads.heads.base import HEADS, ProjectionHead, load_head
 from mpsheads.heads.dense import DenseHead, PCAHead
 from mpsheads.heads.projection import MPSProjectionHead
@@ -83,7 +83,7 @@ def make_head(
     part = in_features // (6 if kind == _CODES else 3)
     make: Any = MPSProjectionHead.for_bytes if kind == _CODES else HEADS[kind]
     head = make(in_features, int(size) if size else out_features or part, **settings)
-    head = head.to(device).eval()
+    head = head.to(as_device(device)).eval()
     if documents is not None:
         _fit(head, documents, queries, seed, fitted, start)
     return head

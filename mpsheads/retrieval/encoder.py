@@ -1,33 +1,34 @@
-"""Text to embeddings with any transformers encoder."""
+"""Text to embeddings with any transformers encoder or sentence-transformers model."""
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_choice, check_positive, list_of_texts
-from mpsheads._encoders import pool_tokens, token_batches
-from mpsheads._optional import optional_import
-from mpsheads._threads import torch_threads
+from mpsheads._checks import as_device, check_choice, check_positive, list_of_texts
 from mpsheads._typing import PathLike
-from mpsheads.retrieval.models import TOKENIZER_FILES, model_folder, weight_files
+from mpsheads.retrieval.models import NAMED_MODELS, files_of, is_whole, model_folder
+from mpsheads.retrieval.networks import Bare, Whole
 
 TextKind = Literal["document", "query"]
 
-_MOST_THREADS = 8
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")  # what configurations call the width
 
 
 class Encoder:
-    """A transformers encoder with mean or CLS pooling; its embeddings are not normalised.
+    """What makes embeddings of texts: a transformers encoder, or a sentence-transformers model.
 
-    The weights are read at the first call of `encode`, so an encoder whose texts are all in the
-    cache costs nothing but the hash of its files.
+    The folder of a sentence-transformers model is encoded by all that it says: its pooling, its
+    further modules, a head of mpsheads too, and its prompts. Every other model, those in
+    `NAMED_MODELS`, and any with `pooling` given, are bare transformers: one vector is pooled of the
+    tokens, and not normalised.
+
+    The weights of a bare transformer are read at the first call of `encode`, so an encoder whose
+    texts are all in the cache costs nothing but the hash of its files.
 
     Args:
         model: A name in `NAMED_MODELS`, such as `"minilm"`, the all-MiniLM-L6-v2 (384 features)
@@ -36,8 +37,8 @@ class Encoder:
             tokenizer, such as that of a sentence-transformers model; or the name of a model on
             the Hugging Face hub. A folder that is called like a named model is written `"./bert"`.
         pooling: `"mean"` of the last hidden state over the tokens that are not padding, or
-            `"cls"`, the last hidden state of the first token. The folder of a sentence-transformers
-            model says in `1_Pooling/config.json` which one it was trained with.
+            `"cls"`, the last hidden state of the first token. By default what the folder of a
+            sentence-transformers model says, else `"mean"`.
         max_length: Number of tokens, special ones included, after which a text is cut; the
             model's own limit where that is lower.
         batch_size: Texts in a batch. Batches hold texts of like length.
@@ -45,8 +46,9 @@ class Encoder:
             that there is, else the CPU.
         dtype: `"float32"`, `"bfloat16"`, `"float16"` or `"auto"`: bfloat16 where the CPU has
             instructions for it (avx512_bf16 or amx) or the CUDA device supports it, else float32.
-        query_prefix: Put before every query, as E5 and BGE models ask for.
-        document_prefix: Put before every document.
+        query_prefix: Put before every query, as E5 and BGE models ask for. By default the prompt
+            that the folder of a sentence-transformers model names, if it does.
+        document_prefix: The same for documents.
 
     Raises:
         ImportError: If transformers, or the package that ships `minilm`, is missing.
@@ -58,7 +60,7 @@ class Encoder:
         self,
         model: PathLike = "minilm",
         *,
-        pooling: Literal["mean", "cls"] = "mean",
+        pooling: Literal["mean", "cls"] | None = None,
         max_length: int = 256,
         batch_size: int = 32,
         device: torch.device | str | None = None,
@@ -66,11 +68,13 @@ class Encoder:
         query_prefix: str = "",
         document_prefix: str = "",
     ) -> None:
-        check_choice("pooling", pooling, ("mean", "cls"))
+        if pooling is not None:
+            check_choice("pooling", pooling, ("mean", "cls"))
         check_positive(max_length=max_length, batch_size=batch_size)
         check_choice("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
         self.folder = model_folder(model)
-        self.pooling = pooling
+        whole = is_whole(self.folder) and not (isinstance(model, str) and model in NAMED_MODELS)
+        self.pooling = pooling or (None if whole else "mean")
         self.max_length = max_length
         self.batch_size = batch_size
         self.device = _device(device)
@@ -88,7 +92,7 @@ class Encoder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was read of the model's files, which another machine reads for itself."""
-        kept = {k: v for k, v in vars(self).items() if k not in ("_model", "_file_hashes")}
+        kept = {k: v for k, v in vars(self).items() if k not in ("_network", "_file_hashes")}
         return kept | {"folder": self.folder.absolute()}
 
     @property
@@ -106,6 +110,8 @@ class Encoder:
     @cached_property
     def features(self) -> int:
         """Width of the embeddings."""
+        if self.pooling is None:
+            return self._network.features  # pyright: ignore
         file = self.folder / "config.json"
         try:
             config = json.loads(file.read_text(encoding="utf-8"))
@@ -116,8 +122,9 @@ class Encoder:
     def fingerprint(self, kind: TextKind = "document") -> str:
         """Hash of all that decides the embeddings of texts of one kind: 64 hexadecimal digits.
 
-        It covers the files of the model (configuration, weights, tokenizer), the pooling, the
-        cut, the dtype and the prefix; not the place of the model, the device or the batch size.
+        It covers the files of the model (configuration, weights, tokenizer, all modules), the
+        pooling, the cut, the dtype and the prefix; not the place of the model, the device or the
+        batch size.
         """
         check_choice("kind", kind, ("document", "query"))
         settings = {
@@ -143,40 +150,31 @@ class Encoder:
         where other programs take some of the cores.
 
         Args:
-            texts: Any number of texts; an empty one is encoded as its special tokens.
+            texts: Any number of texts. An empty one is encoded as its special tokens, and as zeros
+                if it has none.
             kind: `"document"` or `"query"`: which prefix is put before each text.
             advance: Called after each batch with its number of texts, as for a progress bar.
 
         Returns:
-            `(len(texts), features)`, float32, on the CPU, not normalised.
+            `(len(texts), features)`, float32, on the CPU.
 
         Raises:
+            ImportError: If the package that the model needs is missing.
             TypeError: If `texts` is one string, or holds something that is not a string.
-            ValueError: If the model cannot be loaded or returns NaN or infinity.
+            ValueError: If the model cannot be loaded, has no padding token, or returns NaN or
+                infinity.
         """
         check_choice("kind", kind, ("document", "query"))
         texts = list_of_texts("texts", texts)
-        result = torch.empty(len(texts), self.features)
-        if not texts:
-            return result
-        tokenizer, network = self._model
-        prefixed = [self.prefixes[kind] + text for text in texts]
-        options = (self.max_length, self.batch_size)
-        batches = list(token_batches(network, tokenizer, prefixed, *options))
-        threads = torch.get_num_threads()
-        workers = min(threads, _MOST_THREADS, len(batches)) if self.device.type == "cpu" else 1
-
-        @torch.no_grad()  # which holds for one thread
-        def embed(rows: list[int], batch: Any) -> int:
-            batch = batch.to(self.device)
-            hidden = network(**batch).last_hidden_state
-            pooled = pool_tokens(hidden, batch["attention_mask"], self.pooling)
-            result[rows] = pooled.float().cpu()
-            return len(rows)
-
-        with torch_threads(threads // workers), ThreadPoolExecutor(workers) as pool:
-            for done in pool.map(embed, *zip(*batches, strict=True)):
-                advance(done)
+        result = torch.zeros(len(texts), self.features)
+        left = len(texts)
+        embedded = self._network.embed(texts, kind, self.prefixes[kind], self.batch_size)
+        for rows, embeddings in embedded if texts else ():
+            result[rows] = embeddings
+            advance(len(rows))
+            left -= len(rows)
+        if left:
+            advance(left)  # those without a token
         bad = ~torch.isfinite(result).all(dim=1)
         if bad.any():
             raise ValueError(
@@ -188,41 +186,17 @@ class Encoder:
     @cached_property
     def _file_hashes(self) -> dict[str, str]:
         hashes = {}
-        names = [*TOKENIZER_FILES, "config.json", *(f.name for f in weight_files(self.folder))]
-        for name in names:
-            if (self.folder / name).is_file():
-                with (self.folder / name).open("rb") as file:
-                    hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        for name in files_of(self.folder, whole=self.pooling is None):
+            with (self.folder / name).open("rb") as file:
+                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return hashes
 
     @cached_property
-    def _model(self) -> tuple[Any, Any]:
-        """Tokenizer and network, loaded without transformers' warnings and bars."""
-        from safetensors import SafetensorError
-
-        transformers = optional_import("transformers", "retrieval")
-        logging = transformers.utils.logging
-        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder)
-            network, info = transformers.AutoModel.from_pretrained(
-                self.folder, output_loading_info=True
-            )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ValueError(f"The model in {self.folder} cannot be loaded: {reason}") from error
-        finally:
-            logging.set_verbosity(verbosity)
-            if bars:
-                logging.enable_progress_bar()
-        if missing := [key for key in info["missing_keys"] if "pooler" not in key]:
-            raise ValueError(
-                f"{self.folder} lacks {len(missing)} of the model's weights, such as {missing[0]}."
-            )
-        network = network.get_encoder() if network.config.is_encoder_decoder else network
-        return tokenizer, network.to(self.device, self.dtype).eval()
+    def _network(self) -> Bare | Whole:
+        where = (self.device, self.dtype)
+        if self.pooling is None:
+            return Whole(self.folder, self.max_length, *where)
+        return Bare(self.folder, self.pooling, self.max_length, *where)
 
 
 def _device(device: torch.device | str | None) -> torch.device:
@@ -230,10 +204,7 @@ def _device(device: torch.device | str | None) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f'`device` {device!r} is not to be had here. Use "cpu".') from error
+    return as_device(device)
 
 
 def _fastest_dtype(device: torch.device) -> torch.dtype:

@@ -22,6 +22,9 @@ TOKENIZER_FILES = (
 )
 
 
+_DECIDING = (".json", ".safetensors", ".bin", ".txt", ".model")  # endings of files of modules
+
+
 def default_cache_dir() -> Path:
     """`$MPSHEADS_CACHE` if set, else `~/.cache/mpsheads`."""
     return Path(os.environ.get("MPSHEADS_CACHE") or "~/.cache/mpsheads").expanduser()
@@ -62,18 +65,37 @@ def model_folder(model: PathLike) -> Path:
     return _from_hub(name)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is that of a sentence-transformers model."""
+    return (folder / "modules.json").is_file()
+
+
+def files_of(folder: Path, *, whole: bool) -> list[str]:
+    """Names of the files that decide embeddings: of the bare transformer, or of all modules."""
+    if not whole:
+        names = [*TOKENIZER_FILES, "config.json", *(file.name for file in weight_files(folder))]
+        return [name for name in names if (folder / name).is_file()]
+    files = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
+    return sorted(file.as_posix() for file in files if file.suffix in _DECIDING)
+
+
 def _is_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and bool(weight_files(folder))
+    if (folder / "config.json").is_file() and weight_files(folder):
+        return True
+    return is_whole(folder) and any(weight_files(place) for place in folder.glob("0_*"))
 
 
 def _from_hub(name: str, **options: Any) -> Path:
     import huggingface_hub
 
     small = ["config.json", "*.index.json", *TOKENIZER_FILES]
+    small += ["modules.json", "config_sentence_transformers.json", "sentence_*_config.json"]
+    small += ["[0-9]*_*/*"]  # further modules of sentence-transformers
     try:
         for weights in ("model*.safetensors", "pytorch_model*.bin"):
-            wanted = {"allow_patterns": [*small, weights], "ignore_patterns": ["*/*"]}
-            folder = Path(huggingface_hub.snapshot_download(name, **wanted, **options))
+            wanted = [*small, weights]
+            folder = huggingface_hub.snapshot_download(name, allow_patterns=wanted, **options)
+            folder = Path(folder)
             if _is_model(folder):
                 return folder
     except (OSError, ValueError) as error:  # the hub's errors are of these kinds

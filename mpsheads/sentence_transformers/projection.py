@@ -49,7 +49,13 @@ class Projection(Module):
         self.head = head
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Replace `features["sentence_embedding"]` by the compressed vectors."""
+        """Replace `features["sentence_embedding"]` by the compressed vectors.
+
+        Raises:
+            ValueError: If no module before it has made one.
+        """
+        if "sentence_embedding" not in features:
+            raise ValueError("A head takes one vector a text: put a Pooling module before it.")
         x, stored = features["sentence_embedding"], self.head.state_dict().values()
         own = next((tensor for tensor in stored if tensor.is_floating_point()), x)
         return {**features, "sentence_embedding": self.head(x.to(own.dtype))}

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import check_choice, check_equal, check_finite, is_concrete
+from mpsheads._checks import as_device, check_choice, check_equal, check_finite, is_concrete
 from mpsheads._files import replacing
 from mpsheads._typing import PathLike
 from mpsheads.mps.trellis import RATES, nearest_codewords, ring_steps, standard_trellis
@@ -181,7 +181,7 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file of codes {str(path)!r}.")
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
+        with safe_open(path, framework="pt", device=str(as_device(device))) as file:
             metadata = file.metadata() or {}
             if _FORMAT not in metadata:
                 raise ValueError("it has another format")

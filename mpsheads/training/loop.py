@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import as_device, check_equal
 from mpsheads._hashes import hash_of
 from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
@@ -109,7 +109,9 @@ def train(
     folder = Path(output_dir)
     _check(model, data, config)
     check_folder(folder, resume=resume)
-    run = _Run(model.to(device), data, config, folder, validation)
+    if device is not None:
+        model.to(as_device(device))
+    run = _Run(model, data, config, folder, validation)
     small = isinstance(model, ProjectionHead) and run.device.type == "cpu"
     with torch_threads(1) if small else nullcontext():
         if resume and (folder / CHECKPOINT).exists():

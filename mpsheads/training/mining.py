@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from mpsheads._checks import check_choice, check_finite, check_positive
+from mpsheads._checks import as_device, check_choice, check_finite, check_positive
 from mpsheads._progress import progress_bar
 from mpsheads.retrieval import BM25, EmbeddedCollection, Triple
 from mpsheads.training.data import TrainingData, training_data
@@ -81,6 +81,7 @@ def mine_triples(
     check_choice("by", by, ("bm25", "encoder", "both"))
     check_positive(count=count, depth=depth)
     _check_margin(margin)
+    device = as_device(device)
     data = training_data(replace(source, triples=None), texts=True)
     ranked = _ranked(source, data, by, language, depth, device)
     positives: dict[int, list[int]] = {}
