@@ -1,5 +1,6 @@
 """Checks of arguments: one clear error that names the argument, the rule and what came."""
 
+import os
 from collections.abc import Container, Iterable, Mapping, Set
 from numbers import Real
 from typing import Any
@@ -15,6 +16,19 @@ def check_positive(**values: int) -> None:
             raise TypeError(f"`{name}` must be an integer, got {value!r}.")
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, got {value}.")
+
+
+def check_type(name: str, value: object, kind: Any, what: str = "") -> None:
+    """Raise `TypeError` unless `value` is of that kind, which `what` puts into words."""
+    if not isinstance(value, kind):
+        first = kind[0] if isinstance(kind, tuple) else kind
+        wanted = what or f"a {first.__name__}"
+        raise TypeError(f"`{name}` must be {wanted}, got {type(value).__name__}.")
+
+
+def check_path(name: str, value: object) -> None:
+    """Raise `TypeError` unless `value` is a path or a name."""
+    check_type(name, value, (str, os.PathLike), "a path or a name")
 
 
 def check_equal(what: str, **values: object) -> None:

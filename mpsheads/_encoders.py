@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mpsheads._checks import check_type
+
 
 def token_batches(
     encoder: Any, tokenizer: Any, texts: Sequence[str], max_length: int, batch_size: int
@@ -67,6 +69,7 @@ def pool_tokens(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 def last_layers(encoder: Any, count: int) -> list[nn.Module]:
     """The last layers of an encoder: of its one list that has as many as its configuration says."""
+    check_type("trainable_layers", count, int)
     depth = encoder.config.num_hidden_layers
     lists = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
     if len(lists) != 1:

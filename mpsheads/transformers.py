@@ -9,7 +9,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_choice, check_equal, check_positive, list_of_texts
+from mpsheads._checks import (
+    check_choice,
+    check_equal,
+    check_path,
+    check_positive,
+    check_type,
+    list_of_texts,
+)
 from mpsheads._encoders import last_layers, pool_tokens, token_batches, token_limit
 from mpsheads._files import replacing_all
 from mpsheads._optional import installed_by
@@ -53,9 +60,11 @@ class MPSHeadConfig(PretrainedConfig):
     ) -> None:
         check_choice("pooling", pooling, ("mean", "cls"))
         check_positive(max_tokens=max_tokens)
-        if isinstance(encoder, dict):
+        if isinstance(encoder, dict) and "model_type" in encoder:
             encoder = AutoConfig.for_model(**encoder)
-        self.encoder = AutoConfig.for_model("bert") if encoder is None else encoder
+        self.encoder: Any = AutoConfig.for_model("bert") if encoder is None else encoder
+        check_type("encoder", self.encoder, PretrainedConfig, "the configuration of an encoder")
+        check_type("head", head, (dict, type(None)), "the configuration of a head")
         width = self.encoder.hidden_size
         default = {"head": MPSProjectionHead.name, "in_features": width, "out_features": width // 3}
         self.head = default if head is None else head
@@ -161,11 +170,13 @@ class MPSHeadModel(PreTrainedModel):
             ValueError: If the widths do not fit, or the encoder's layers are not found.
         """
         if not isinstance(encoder, PreTrainedModel):
+            check_path("encoder", encoder)
             encoder = cast(
                 PreTrainedModel, AutoModel.from_pretrained(str(encoder), **encoder_options)
             )
         if encoder.config.is_encoder_decoder:
             encoder = cast(PreTrainedModel, encoder.get_encoder())
+        check_type("head", head, (ProjectionHead, type(None)))
         if head is None:
             width = encoder.config.hidden_size
             head = MPSProjectionHead(width, width // 3)

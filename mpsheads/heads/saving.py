@@ -174,7 +174,7 @@ def check_config(
         ValueError: If it is none of a head, is out of bounds, or names what is not there any more.
     """
     config = {**config}
-    name = config.pop("head")
+    name = config.pop("head", None)
     if name == "mps":
         config = {"mixing": 0, "bits": None, "scramble": None, **config}
     if not isinstance(name, str) or name not in kinds:

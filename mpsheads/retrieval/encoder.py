@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mpsheads._checks import as_device, check_choice, check_positive, list_of_texts
+from mpsheads._checks import as_device, check_choice, check_positive, check_type, list_of_texts
 from mpsheads._typing import PathLike
 from mpsheads.retrieval.models import NAMED_MODELS, files_of, is_whole, model_folder
 from mpsheads.retrieval.networks import Bare, Whole
@@ -70,6 +70,8 @@ class Encoder:
     ) -> None:
         if pooling is not None:
             check_choice("pooling", pooling, ("mean", "cls"))
+        check_type("query_prefix", query_prefix, str)
+        check_type("document_prefix", document_prefix, str)
         check_positive(max_length=max_length, batch_size=batch_size)
         check_choice("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
         self.folder = model_folder(model)

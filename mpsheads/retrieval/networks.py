@@ -80,8 +80,8 @@ class Whole:
         for module in self.model:
             if not isinstance(module, Projection):
                 module.to(dtype)
-        tokenizer, own = getattr(self.model[0], "tokenizer", None), self.model.max_seq_length
-        self.tokenizer = tokenizer if callable(tokenizer) else None
+        own, tokenizer = self.model.max_seq_length, getattr(self.model[0], "tokenizer", None)
+        self.tokenizer: Any = tokenizer if callable(tokenizer) else None
         if self.tokenizer is not None:
             check_padding(self.tokenizer)
             self.tokenizer.padding_side = "right"  # so that positions do not depend on the batch

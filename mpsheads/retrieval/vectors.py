@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from mpsheads._checks import check_finite
+from mpsheads._checks import check_finite, check_type, list_of_texts
 from mpsheads._files import replacing
 from mpsheads._typing import PathLike
 
@@ -68,9 +68,11 @@ def save_vectors(
     """
     path, ids = Path(path), ids or {}
     for name, tensor in tensors.items():
+        check_type(name, tensor, Tensor)
         if tensor.ndim != 2:
             raise ValueError(f"`{name}` must be a matrix, got shape {tuple(tensor.shape)}.")
     for name, rows in ids.items():
+        list_of_texts(f"ids[{name!r}]", rows)
         count = len(tensors.get(name, ()))
         if len(rows) != count:
             raise ValueError(f"`ids` has {len(rows)} for the {count} rows of `{name}`.")

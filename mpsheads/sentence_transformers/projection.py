@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mpsheads._checks import check_path, check_type
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, load_head
@@ -44,8 +45,7 @@ class Projection(Module):
 
     def __init__(self, head: ProjectionHead) -> None:
         super().__init__()
-        if not isinstance(head, ProjectionHead):
-            raise TypeError(f"`head` must be a ProjectionHead, got {type(head).__name__}.")
+        check_type("head", head, ProjectionHead)
         self.head = head
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -127,6 +127,7 @@ def add_head(
         ValueError: If the model has a head already, or the widths do not fit.
     """
     if not isinstance(model, SentenceTransformer):
+        check_path("model", model)
         model = SentenceTransformer(str(model))
     modules = list(model.children())
     if any(isinstance(module, Projection) for module in modules):
@@ -154,6 +155,7 @@ def load_model(folder: PathLike, **options: Any) -> SentenceTransformer:
     Raises:
         ValueError: If it names a module that is neither of sentence-transformers nor this one.
     """
+    check_path("folder", folder)
     ours = {f"{Projection.__module__}.Projection": Projection}
     return SentenceTransformer._load_with_module_classes(str(folder), ours, **options)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_choice, check_equal
+from mpsheads._checks import check_choice, check_equal, check_type
 from mpsheads.heads import ProjectionHead
 from mpsheads.similarity import Codes
 from mpsheads.similarity.codes import code_bytes
@@ -23,6 +23,7 @@ def find_head(model: nn.Module) -> ProjectionHead:
     Raises:
         ValueError: If the model has none, or several.
     """
+    check_type("model", model, nn.Module)
     heads = [module for module in model.modules() if isinstance(module, ProjectionHead)]
     if len(heads) != 1:
         raise ValueError(
@@ -147,8 +148,14 @@ def _batch(head: ProjectionHead, z: Any) -> Tensor | Codes:
     if isinstance(z, list | tuple) and z and isinstance(z[0], Tensor):
         z = torch.stack(list(z))
     elif not isinstance(z, Tensor):
-        z = torch.as_tensor(np.asarray(z))
-    z = z[None] if z.ndim == 1 else z
+        z = np.asarray(z)
+        if z.dtype.kind not in "fiubc":
+            raise TypeError(f"The vectors must be numbers, got {z.dtype}.")
+        z = torch.as_tensor(z)
+    if z.ndim == 1:
+        z = z[None] if len(z) else z.reshape(0, head.out_features)
+    if z.ndim != 2:
+        raise ValueError(f"The vectors must be a matrix (rows, width), got {tuple(z.shape)}.")
     if z.dtype in (torch.uint8, torch.int8):
         return _unpack(head, z)
     if not z.is_floating_point():

@@ -38,9 +38,12 @@ def read_checkpoint(folder: PathLike) -> dict[str, Any]:
     """Read what `write_checkpoint` wrote. Only tensors and plain values are unpickled.
 
     Raises:
+        FileNotFoundError: If there is none.
         ValueError: If the file is broken or of another format.
     """
     file = Path(folder) / CHECKPOINT
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} holds no training run: it has no {CHECKPOINT}.")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         version = state["format_version"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mpsheads._checks import check_choice, check_positive
 
 LOSSES = ("both", "contrastive", "paper")
+_MOST = 1 << 32
 _WARMUP = 0.05  # part of all steps in which the rate rises
 
 
@@ -36,7 +37,7 @@ class TrainingConfig:
             are compared by it. Pairs without hard negatives are left out.
         hard_negatives: Hard negatives that join the batch for each pair, if it has as many; 0 for
             none. A few often help; each adds up to `batch_size` documents to a step.
-        seed: Seed of the order of pairs, and of dropout.
+        seed: Seed of the order of pairs, and of dropout, in [0, 2**32).
 
     Source of "paper": Kankeu et al. 2025 (arXiv:2501.04591).
     """
@@ -56,13 +57,15 @@ class TrainingConfig:
             )
         check_choice("loss", self.loss, LOSSES)
         rate = self.learning_rate
+        if rate is not None and type(rate) not in (int, float):
+            raise TypeError(f"`learning_rate` must be a number or None, got {rate!r}.")
         if rate is not None and not (rate > 0 and math.isfinite(rate)):
             raise ValueError(f"`learning_rate` must be a positive finite number, got {rate}.")
         for name in ("hard_negatives", "seed"):
             if type(getattr(self, name)) is not int:
                 raise TypeError(f"`{name}` must be an integer, got {getattr(self, name)!r}.")
-        if self.hard_negatives < 0:
-            raise ValueError(f"`hard_negatives` must be at least 0, got {self.hard_negatives}.")
+            if not 0 <= getattr(self, name) < _MOST:
+                raise ValueError(f"`{name}` must lie in [0, 2**32), got {getattr(self, name)}.")
         if self.loss == "paper" and not self.hard_negatives:
             raise ValueError(
                 '`hard_negatives` must be at least 1 for loss="paper", which compares a pair with '

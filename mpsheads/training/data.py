@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, check_vectors, list_of_texts
+from mpsheads._checks import (
+    check_equal,
+    check_finite,
+    check_type,
+    check_vectors,
+    list_of_texts,
+)
 from mpsheads._hashes import hash_of
 from mpsheads.retrieval import EmbeddedCollection
 
@@ -128,6 +134,8 @@ class TrainingData:
 
     def paired(self) -> dict[str, Tensor]:
         """Embeddings of the "documents" and of the "queries" of all pairs, row by row."""
+        check_type("queries", self.queries, Tensor, "embeddings")
+        check_type("documents", self.documents, Tensor, "embeddings")
         assert isinstance(self.queries, Tensor)
         assert isinstance(self.documents, Tensor)
         query_rows, document_rows = self.pairs.unbind(1)
@@ -151,6 +159,7 @@ class TrainingData:
         query_rows, own = self.pairs[rows].unbind(1)
         named = own[:, None]
         if hard_negatives:
+            check_type("hard_negatives", self.hard_negatives, Tensor)
             assert self.hard_negatives is not None
             mined = self.hard_negatives[rows, :hard_negatives]
             named = torch.cat([named, mined.where(mined >= 0, named)], 1)
@@ -186,6 +195,7 @@ def training_data(embedded: EmbeddedCollection, *, texts: bool = False) -> Train
         ValueError: If there is no pair, a triple names a document that is not embedded, or a
             negative is relevant for its query.
     """
+    check_type("embedded", embedded, EmbeddedCollection)
     query_row = {query_id: row for row, query_id in enumerate(embedded.query_ids)}
     document_row = {doc_id: row for row, doc_id in enumerate(embedded.document_ids)}
     negatives = {pair: {} for pair in embedded.relevant_pairs()}
@@ -238,7 +248,8 @@ def _negatives_of(
 
 def _check_embeddings(queries: Tensor, documents: Tensor) -> None:
     """Raise unless both are embeddings of one width and dtype."""
-    check_vectors("documents", documents, documents.shape[-1])
+    width = documents.shape[1] if documents.ndim == 2 else 1
+    check_vectors("documents", documents, max(1, width))
     check_vectors("queries", queries, documents.shape[1])
     check_equal("dtype", queries=queries.dtype, documents=documents.dtype)
     check_finite("queries", queries)
@@ -248,9 +259,10 @@ def _check_embeddings(queries: Tensor, documents: Tensor) -> None:
 def _check_rows(data: TrainingData) -> None:
     """Raise unless `pairs` and `hard_negatives` name existing rows."""
     for name in ("pairs", "identical"):
-        rows = getattr(data, name)
-        if rows is None:
+        rows: Any = getattr(data, name)
+        if rows is None and name == "identical":
             continue
+        check_type(name, rows, Tensor)
         if rows.ndim != 2 or rows.shape[1] != 2:
             raise ValueError(f"`{name}` must have shape (n_pairs, 2), got {tuple(rows.shape)}.")
         _check_range(f"{name}[:, 0]", rows[:, 0], 0, len(data.queries))
@@ -258,7 +270,11 @@ def _check_rows(data: TrainingData) -> None:
     if len(data.pairs) == 0:
         raise ValueError("`pairs` must hold at least one pair of a query and a document, got none.")
     if data.hard_negatives is not None:
-        mined = data.hard_negatives
+        mined: Any = data.hard_negatives
+        check_type("hard_negatives", mined, Tensor)
+        if mined.ndim != 2:
+            shape = tuple(mined.shape)
+            raise ValueError(f"`hard_negatives` must have shape (n_pairs, k), got {shape}.")
         check_equal("number of pairs", pairs=len(data.pairs), hard_negatives=len(mined))
         _check_range("hard_negatives", mined, -1, len(data.documents))
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import as_device, check_equal
+from mpsheads._checks import as_device, check_equal, check_type
 from mpsheads._hashes import hash_of
 from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
@@ -92,7 +92,7 @@ def train(
         device: Where the model is put; where it is if `None`.
 
     Raises:
-        TypeError: If `model` has nothing to train.
+        TypeError: If `model` has nothing to train or is in float16, or an argument is none such.
         ValueError: If model and data do not fit, there are no hard negatives for the paper's loss,
             `output_dir` holds a run and `resume` is not set, a run with other settings or data is
             resumed, or the loss stops being finite. In the last case the epoch before remains.
@@ -107,7 +107,7 @@ def train(
     """
     config = TrainingConfig() if config is None else config
     folder = Path(output_dir)
-    _check(model, data, config)
+    _check(model, data, config, validation)
     check_folder(folder, resume=resume)
     if device is not None:
         model.to(as_device(device))
@@ -281,9 +281,9 @@ class _Run:
     def _validate(self) -> float | None:
         if self.validation is None:
             return None
-        score = float(self.validation(self.model.eval()))
-        if score != score:
-            raise ValueError("`validation` returned NaN; it must return a number, more is better.")
+        score = self.validation(self.model.eval())
+        if not isinstance(score, SupportsFloat) or (score := float(score)) != score:
+            raise ValueError(f"`validation` must return a number, more is better, got {score!r}.")
         return score
 
     def _weights(self) -> dict[str, Tensor]:
@@ -324,12 +324,20 @@ class _Run:
         return TrainingResult(self.model, self.folder, self.history, *numbers)
 
 
-def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None:
+def _check(model: nn.Module, data: TrainingData, config: TrainingConfig, validation: Any) -> None:
     """Raise on everything that can be known before the first step."""
+    check_type("model", model, nn.Module)
+    check_type("data", data, TrainingData)
+    check_type("config", config, TrainingConfig)
+    check_type("validation", validation, (Callable, type(None)), "a function or None")
     kind, embeddings = type(model).__name__, isinstance(data.queries, Tensor)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         fit = " A PCAHead is fitted: call `head.fit(embeddings)`." if kind == "PCAHead" else ""
         raise TypeError(f"`model` is a {kind}, which has nothing to train.{fit}")
+    if any(parameter.dtype == torch.float16 for parameter in model.parameters()):
+        raise TypeError("`model` must not be in float16, in which steps vanish: `model.float()`.")
+    if config.loss == "both" and len(data) < 2:
+        raise ValueError(f'`data` must hold two pairs for loss="both", got {len(data)}.')
     if embeddings is not isinstance(model, ProjectionHead):
         raise ValueError(
             f"`data` holds {'embeddings' if embeddings else 'texts'}, which {kind} does not take: "

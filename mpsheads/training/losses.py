@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_equal, check_type
 
 
 def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = None) -> Tensor:
@@ -23,10 +23,15 @@ def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = No
         The mean over queries of `logsumexp(scores of counted documents) - score of the target`.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        TypeError: If the scores are no floating tensor.
+        ValueError: If the shapes do not fit, or there is no score.
     """
+    _check_scores("scores", scores)
+    check_type("target", target, Tensor)
     check_equal("number of queries", scores=scores.shape[0], target=target.shape[0])
+    check_equal("dtype", target=target.dtype, rows=torch.int64)
     if ignored is not None:
+        check_equal("dtype", ignored=ignored.dtype, mask=torch.bool)
         check_equal("shape", scores=tuple(scores.shape), ignored=tuple(ignored.shape))
         scores = scores.masked_fill(ignored, -torch.inf)
     return functional.cross_entropy(scores, target)
@@ -44,12 +49,23 @@ def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
         gradient flows to the teacher.
 
     Raises:
-        ValueError: If the shapes differ.
+        TypeError: If one of them is no floating tensor.
+        ValueError: If the shapes differ, or there is no score.
 
     Source: Hinton et al. 2015 (arXiv:1503.02531), without the factor temperature**2, as the head
     has a scale of its own.
     """
+    _check_scores("scores", scores)
+    _check_scores("teacher_scores", teacher_scores)
     check_equal("shape", scores=tuple(scores.shape), teacher_scores=tuple(teacher_scores.shape))
     teacher = teacher_scores.detach().log_softmax(dim=1)
     student = scores.log_softmax(dim=1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def _check_scores(name: str, scores: Tensor) -> None:
+    check_type(name, scores, Tensor)
+    if not scores.is_floating_point():
+        raise TypeError(f"`{name}` must be a floating-point tensor, got {scores.dtype}.")
+    if scores.ndim != 2 or 0 in scores.shape:
+        raise ValueError(f"`{name}` must be a non-empty matrix, got shape {tuple(scores.shape)}.")

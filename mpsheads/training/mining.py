@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from mpsheads._checks import as_device, check_choice, check_finite, check_positive
+from mpsheads._checks import as_device, check_choice, check_finite, check_positive, check_type
 from mpsheads._progress import progress_bar
 from mpsheads.retrieval import BM25, EmbeddedCollection, Triple
 from mpsheads.training.data import TrainingData, training_data
@@ -82,6 +82,7 @@ def mine_triples(
     check_positive(count=count, depth=depth)
     _check_margin(margin)
     device = as_device(device)
+    check_type("source", source, EmbeddedCollection)
     data = training_data(replace(source, triples=None), texts=True)
     ranked = _ranked(source, data, by, language, depth, device)
     positives: dict[int, list[int]] = {}
@@ -207,5 +208,6 @@ def mine_hard_negatives(
 
 
 def _check_margin(margin: float) -> None:
+    check_type("margin", margin, (float, int), "a number")
     if not -2 <= margin < 2:
         raise ValueError(f"`margin` must lie in [-2, 2), got {margin}.")
