@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mpsheads._checks import assume_finite
     from mpsheads._load import load
     from mpsheads.heads import (
         DenseHead,
@@ -47,6 +48,7 @@ __all__ = [
     "Truncation",
     "TruncationHead",
     "approximate_log_fidelity",
+    "assume_finite",
     "cosine",
     "fidelity",
     "load",
@@ -59,7 +61,13 @@ __all__ = [
     "top_k",
 ]
 
-_MODULES = {"MPS": "mps", "Circuit": "mps", "Truncation": "mps", "load": "_load"}
+_MODULES = {
+    "MPS": "mps",
+    "Circuit": "mps",
+    "Truncation": "mps",
+    "load": "_load",
+    "assume_finite": "_checks",
+}
 _ROOM_OF_HEADS = ("make_head", "load_head")
 
 

@@ -1,21 +1,46 @@
 """Checks of arguments: one clear error that names the argument, the rule and what came."""
 
 import os
-from collections.abc import Container, Iterable, Mapping, Set
-from numbers import Real
+import warnings
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_ASSUMED: ContextVar[bool] = ContextVar("assume_finite", default=False)
+
+
+@contextmanager
+def assume_finite() -> Iterator[None]:
+    """Within it no argument is searched for NaN or infinity; types and shapes are checked still.
+
+    For hot loops over embeddings that were checked before, and for accelerators, where a look at
+    the numbers waits for them. It holds for the thread that enters it, and is a decorator, too.
+    Named after the setting of scikit-learn.
+    """
+    token = _ASSUMED.set(True)
+    try:
+        yield
+    finally:
+        _ASSUMED.reset(token)
+
 
 def check_positive(**values: int) -> None:
     """Raise `ValueError` unless every named integer is at least 1."""
+    check_integers(1, **values)
+
+
+def check_integers(least: int, **values: int) -> None:
+    """Raise unless every named value is an integer, Python's or NumPy's, of `least` at least."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"`{name}` must be an integer, got {value!r}.")
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+        if value < least:
+            raise ValueError(f"`{name}` must be at least {least}, got {value}.")
 
 
 def check_type(name: str, value: object, kind: Any, what: str = "") -> None:
@@ -55,16 +80,30 @@ def as_device(device: torch.device | str) -> torch.device:
         raise TypeError(f"`device` must be a name such as 'cpu', got {device!r}.") from error
 
 
-def check_vectors(name: str, x: Tensor, features: int) -> None:
-    """Raise unless `x` is a floating `(batch, features)` tensor."""
+def check_shape(name: str, x: Tensor, features: int | None = None) -> None:
+    """Raise unless `x` is a floating `(batch, features)` tensor; of any width if that is `None`."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"`{name}` must be a floating-point tensor, got {kind}.")
-    if x.ndim != 2 or x.shape[1] != features:
-        raise ValueError(
-            f"`{name}` must have shape (batch, {features}), got {tuple(x.shape)}. "
-            f"The second axis is the number of features that the head was built for."
-        )
+    if x.ndim != 2 or x.shape[1] != (features or x.shape[1] or 1):
+        width = features or "1 or more"
+        raise ValueError(f"`{name}` must have shape (batch, {width}), got {tuple(x.shape)}.")
+
+
+def check_vectors(name: str, x: Tensor, features: int | None = None) -> None:
+    """`check_shape`, and raise `ValueError` where a row is not finite, or its norm overflows.
+
+    Cost: one read of `x`, and on an accelerator a wait for it; see `assume_finite`.
+    """
+    check_shape(name, x, features)
+    if not _can_look(x):
+        return
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norms = torch.linalg.vector_norm(x.detach(), dim=1, dtype=wide)
+    if not norms.isfinite().all():
+        check_finite(name, x)
+        row, most = int((~norms.isfinite()).nonzero()[0]), torch.finfo(wide).max ** 0.5
+        raise ValueError(f"`{name}` must have norms below {most:.2g}, but row {row} is longer.")
 
 
 def list_of_texts(name: str, texts: Any) -> list[str]:
@@ -138,17 +177,41 @@ def check_held(what: str, ids: Iterable[str], held: Container[str], holder: str)
         raise ValueError(f"{what}: {absent!r} is not one of {holder}.")
 
 
+def check_sample(name: str, x: Tensor, numbers: int) -> None:
+    """Raise `ValueError` unless two rows of `x` differ; warn if there are but `numbers` rows."""
+    if len(x) < 2:
+        raise ValueError(f"`{name}` must hold two rows, better some thousand, got {len(x)}.")
+    if (x - x[0]).abs().max() <= 1e-10 * x.abs().max():
+        raise ValueError(f"`{name}` must hold rows that differ, but all {len(x)} are the same.")
+    if len(x) <= numbers:
+        warnings.warn(
+            f"`{name}` holds {len(x)} rows, no more than the {numbers} numbers that are kept: some "
+            f"of these say nothing of other rows. Give some thousand.",
+            stacklevel=6,
+        )
+
+
 def is_concrete(x: Tensor) -> bool:
-    """Whether the numbers of `x` can be looked at: not while torch traces or transforms code."""
-    return (
-        not torch.compiler.is_compiling() and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore
+    """Whether the numbers of `x` can be looked at: not while torch traces or transforms code.
+
+    Nor while a CUDA graph is captured, and not on the device "meta".
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore
+        or x.is_meta
+        or (x.is_cuda and torch.cuda.is_current_stream_capturing())
     )
+
+
+def _can_look(x: Tensor) -> bool:
+    return is_concrete(x) and not _ASSUMED.get()
 
 
 def check_finite(name: str, x: Tensor) -> None:
     """Raise `ValueError` where `x` holds NaN or infinity, naming the first such row."""
-    if not is_concrete(x):
-        return
+    if not _can_look(x) or torch.linalg.vector_norm(x.detach()).isfinite():
+        return  # the norm may overflow where each number is finite, and costs a tenth
     bad = ~torch.isfinite(x)
     if bad.any():
         row = int(bad.reshape(len(x), -1).any(dim=1).nonzero()[0])

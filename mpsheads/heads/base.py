@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any, ClassVar, Literal, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import as_device, check_equal, check_positive, check_vectors
+from mpsheads._checks import as_device, check_equal, check_positive, check_shape, check_vectors
 from mpsheads._typing import PathLike
 from mpsheads.similarity import Codes, cosine, log_fidelity, quantize
 
@@ -44,9 +45,10 @@ class ProjectionHead(nn.Module, ABC):
     def __init__(self, in_features: int, out_features: int, **config: Any) -> None:
         super().__init__()
         check_positive(in_features=in_features, out_features=out_features)
-        self.in_features = in_features
-        self.out_features = out_features
-        self.config = {"in_features": in_features, "out_features": out_features, **config}
+        config = {"in_features": in_features, "out_features": out_features, **config}
+        self.config = {k: v.item() if isinstance(v, np.generic) else v for k, v in config.items()}
+        self.in_features = int(in_features)
+        self.out_features = int(out_features)
 
     @property
     def logit_scale(self) -> float:
@@ -92,8 +94,7 @@ class ProjectionHead(nn.Module, ABC):
             if isinstance(z, Codes):
                 check_equal("number of features", **{name: z.width, "head": self.out_features})
             else:
-                check_vectors(name, z, self.out_features)
-        check_equal("device", zq=zq.device, zd=zd.device)
+                check_shape(name, z, self.out_features)
         return self._compare(zq, zd, pairwise)
 
     def _compare(self, zq: Any, zd: Any, pairwise: bool) -> Tensor:
@@ -111,6 +112,7 @@ class ProjectionHead(nn.Module, ABC):
         Raises:
             ValueError: If the head's vectors have no known range, or `bits` is not possible.
         """
+        check_shape("z", z, self.out_features)
         if self.compared_by == "log_fidelity":
             return quantize(z, bits)
         raise ValueError(
@@ -220,10 +222,12 @@ def compress_vectors(head: ProjectionHead | None, vectors: Tensor, rows: int = 8
         `(n, out_features)`, in the head's dtype and on its device, without gradient.
 
     Raises:
-        ValueError: If the head gives NaN or infinity.
+        ValueError: If an embedding is not finite, or the head gives NaN or infinity.
     """
     if head is None:
         return vectors
+    check_vectors("x", vectors, head.in_features)
+    check_positive(rows=rows)
     like = next(iter([*head.parameters(), *head.buffers()]), vectors)
     result = torch.cat([head(part.to(like.device, like.dtype)) for part in vectors.split(rows)])
     if not torch.isfinite(result).all():
@@ -239,9 +243,9 @@ def head_size_in_bytes(head: ProjectionHead, bits: int) -> int:
     return -(-head.out_features * bits // 8)
 
 
-def check_input(head: ProjectionHead, x: Tensor) -> None:
-    """Raise unless `x` is `(batch, in_features)`, on the device of the head and no more precise."""
-    check_vectors("x", x, head.in_features)
+def check_input(head: ProjectionHead, x: Tensor, name: str = "x") -> None:
+    """Raise unless `x` is `(batch, in_features)`, finite, on the head's device, no more precise."""
+    check_vectors(name, x, head.in_features)
     own = next(chain(head.parameters(), head.buffers()), x)
     check_equal("device", x=x.device, head=own.device)
     fits = torch.promote_types(x.dtype, own.dtype) == own.dtype

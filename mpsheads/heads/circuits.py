@@ -136,12 +136,19 @@ def circuit_to_config(circuit: Circuit) -> dict[str, Any]:
 
 
 def circuit_from_config(config: Mapping[str, Any]) -> Circuit:
-    """What `circuit_to_config` wrote."""
+    """What `circuit_to_config` wrote.
+
+    Raises:
+        ValueError: If it is something else.
+    """
     operations = []
-    for gate, sites, start, adjoint, matrix in config["operations"]:
-        rows = matrix and tuple(tuple(complex(*z) for z in row) for row in matrix)
-        operations.append(Operation(gate, tuple(sites), start, adjoint, rows))
-    return Circuit(config["num_sites"], tuple(operations), tuple(config["values"]))
+    try:
+        for gate, sites, start, adjoint, matrix in config["operations"]:
+            rows = matrix and tuple(tuple(complex(*z) for z in row) for row in matrix)
+            operations.append(Operation(gate, tuple(sites), start, adjoint, rows))
+        return Circuit(config["num_sites"], tuple(operations), tuple(config["values"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"`ansatz` is no circuit as a head writes it: {error!r}.") from error
 
 
 class KeptObservables:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import check_finite, check_vectors, is_concrete
+from mpsheads._checks import check_sample, check_vectors, is_concrete
 from mpsheads.heads.base import ProjectionHead, check_input
 
 
@@ -92,16 +92,16 @@ class PCAHead(_ShorteningHead):
             x: Embeddings `(samples, in_features)`, more of them than `out_features`.
 
         Raises:
-            ValueError: If there are too few embeddings, or they hold NaN or infinity.
+            ValueError: If there are too few embeddings, all are the same, or one is not finite.
 
         Cost: O(samples * in_features**2 + in_features**3), in float64.
         """
         check_vectors("x", x, self.in_features)
-        check_finite("x", x)
         if len(x) <= self.out_features:
             raise ValueError(
                 f"`x` must hold more than `out_features` {self.out_features} rows, got {len(x)}."
             )
+        check_sample("x", x, 0)
         mean = x.double().mean(0)
         centred = x.double() - mean
         _, axes = torch.linalg.eigh(centred.T @ centred)  # ascending

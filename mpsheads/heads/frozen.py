@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mpsheads._arrays import takes_arrays
+from mpsheads._checks import check_vectors
 from mpsheads.encodings import components
 from mpsheads.heads.base import without_autocast
 from mpsheads.heads.projection import MPSProjectionHead
@@ -53,6 +54,7 @@ class FrozenHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:
         """Compress embeddings, as the head does."""
+        check_vectors("x", x, self.in_features)
         if self.rows is not None:
             with without_autocast(x):
                 return normalize(x.to(self.rows.dtype)) @ self.rows.T

@@ -1,11 +1,12 @@
 """A head from its name: a kind with a size, or a saved head."""
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mpsheads._checks import as_device, check_choice
+from mpsheads._checks import as_device, check_choice, check_positive, check_vectors
 from mpsheads.heads.base import HEADS, ProjectionHead, load_head
 from mpsheads.heads.dense import DenseHead, PCAHead
 from mpsheads.heads.projection import MPSProjectionHead
@@ -58,6 +59,12 @@ def make_head(
         ValueError: If a size or a setting does not fit, or a saved head takes other embeddings.
         FileNotFoundError: If there is no such head.
     """
+    if not isinstance(named, str):
+        raise TypeError(f"`named` must be a string, got {named!r}.")
+    check_positive(in_features=in_features)
+    for name, x in {"documents": documents, "queries": queries}.items():
+        if x is not None:
+            check_vectors(name, x, in_features)
     settings = {name: value for name, value in settings.items() if value is not None}
     kind, _, size = named.partition(":")
     if kind not in HEADS and kind != _CODES:
@@ -130,7 +137,9 @@ def _fit(
     sides = [s[rows.to(s.device)].to(device).float() for s in (documents, queries) if s is not None]
     if isinstance(head, MPSProjectionHead):
         if fitted if fitted is not None else head.mixing is not None and len(documents) > 1:
-            head.fit(*sides)
+            with warnings.catch_warnings():  # a head of a few texts is for these texts
+                warnings.simplefilter("ignore", UserWarning)
+                head.fit(*sides)
     elif isinstance(head, DenseHead) and start == "pca":
         sizes = head.in_features, head.out_features
         if len(sides) == 1:

@@ -7,11 +7,18 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from mpsheads import similarity
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import check_choice, check_equal, check_finite, check_positive
+from mpsheads._checks import (
+    check_choice,
+    check_equal,
+    check_integers,
+    check_positive,
+    check_sample,
+    check_shape,
+)
 from mpsheads.encodings import amplitudes, components, equalise_norm
 from mpsheads.heads.amplitudes import Amplitudes, code_layout
 from mpsheads.heads.base import ProjectionHead, check_input, compress_vectors, without_autocast
@@ -187,12 +194,14 @@ class MPSProjectionHead(ProjectionHead):
             if self._observables is not None:
                 z = self._observables.meet(self._observables.evolve(angles), components(x, scale))
                 vectors = self.readout.vector(z)
-            elif self.readout.kind == "state":
-                state = self._state(x, scale, angles)
-                vectors = project_state(state, self.kept_sites, self.bond_dims)
             else:
-                bloch = bloch_vectors(self._state(x, scale, angles))
-                vectors = self.readout.vector(bloch[:, self.kept_sites, 2].T)
+                state = self._state(x if len(x) else pad(x, (0, 0, 0, 1)), scale, angles)
+                if self.readout.kind == "state":
+                    vectors = project_state(state, self.kept_sites, self.bond_dims)
+                else:
+                    z = bloch_vectors(state)[:, self.kept_sites, 2].T
+                    vectors = self.readout.vector(z)
+                vectors = vectors[: len(x)]
             return vectors.to(self.angles.dtype)
 
     def state(self, x: Float[Tensor, "batch _"]) -> MPS:
@@ -210,6 +219,8 @@ class MPSProjectionHead(ProjectionHead):
         Cost: that of `apply_circuit`, O(batch * in_features * bond_dim**2 * depth).
         """
         check_input(self, x)
+        if not len(x):
+            raise ValueError("`x` must hold one embedding or more: there is no state of none.")
         if self.amplitudes is not None:
             return one_particle_state(self(x))
         with without_autocast(x):
@@ -248,6 +259,7 @@ class MPSProjectionHead(ProjectionHead):
             bits: 8, 4, 2 or 1; 8 or 4 for the readout "state". For "amplitude" 1, 1.5, 2, 3, 4 or 8
                 on a trellis, as the head was made for by default.
         """
+        check_shape("z", z, self.out_features)
         if self.amplitudes is not None:
             return self.amplitudes.quantize(z, bits, self.mixing)
         if bits is None:
@@ -339,11 +351,12 @@ class MPSProjectionHead(ProjectionHead):
 
         Args:
             x: Embeddings `(samples, in_features)` of documents, some thousand or more; no labels
-                are needed.
+                are needed. No more of them than numbers kept raise a warning.
             queries: Embeddings of queries, row i of one that row i of `x` answers.
 
         Raises:
-            ValueError: If `x` has fewer than two rows, NaN or infinity, or `queries` other rows.
+            ValueError: If `x` has fewer than two rows, rows of one direction, or a row that is not
+                finite, or `queries` has other rows.
 
         Source: see `mpsheads.heads.mixing`. Cost: O(samples * in_features**2), in float64, and
         O(in_features**3) for a "full" mixing.
@@ -366,11 +379,10 @@ class MPSProjectionHead(ProjectionHead):
 
     def _sample(self, name: str, x: Tensor) -> Tensor:
         """Embeddings to fit to, checked, of one norm, in float64 on the head's device."""
-        check_input(self, x)
-        check_finite(name, x)
-        if len(x) < 2:
-            raise ValueError(f"`{name}` must hold two rows, better some thousand, got {len(x)}.")
-        return equalise_norm(x.to(self.angles.device).double())
+        check_input(self, x, name)
+        sample = equalise_norm(x.double())
+        check_sample(name, sample, len(self.kept_sites))
+        return sample
 
 
 def _check_arguments(config: Mapping[str, Any], bits: float | None) -> None:
@@ -379,6 +391,8 @@ def _check_arguments(config: Mapping[str, Any], bits: float | None) -> None:
     check_choice("readout", config["readout"], tuple(READOUTS))
     if config["mixing"] not in (0, "full"):
         check_positive(mixing=config["mixing"])
+    if config.get("scramble") is not None:
+        check_integers(0, scramble=config["scramble"])
     if bits is not None:
         check_choice("readout", config["readout"], ("amplitude",))
         check_choice("bits", bits, RATES)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, check_positive, check_vectors
+from mpsheads._checks import check_equal, check_positive, check_vectors
 from mpsheads._files import locked, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
@@ -244,7 +244,6 @@ class Index:
         """
         queries = torch.as_tensor(queries)
         check_vectors("queries", queries, self.head.in_features)
-        check_finite("queries", queries)
         return self.search_compressed(self._project(queries.float()), k, where=where)
 
     @torch.no_grad()

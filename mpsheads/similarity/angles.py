@@ -62,7 +62,7 @@ def log_fidelity(
     n.
     Source: Kankeu et al. 2025 (arXiv:2501.04591), the fidelity of product states.
     """
-    queries, documents = check_sides("numbers", zq, zd, pairwise=pairwise)
+    queries, documents = check_sides(zq, zd, pairwise=pairwise)
     codes = next((z for z in (queries, documents) if isinstance(z, Codes)), None)
     dtype = next((z.dtype for z in (queries, documents) if isinstance(z, Tensor)), torch.float32)
     queries = as_numbers(queries, dtype)
@@ -116,7 +116,7 @@ def approximate_log_fidelity(
 
     Cost: one matrix product.
     """
-    zq, zd = check_sides("angles", zq, zd)
+    zq, zd = check_sides(zq, zd)
     with torch.autocast(zq.device.type, enabled=False):
         queries, documents = zq - math.pi / 2, zd - math.pi / 2  # centred: the least rounding
         norms = (queries**2).sum(1)[:, None] + (documents**2).sum(1)

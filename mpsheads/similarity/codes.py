@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import as_device, check_choice, check_equal, check_finite, is_concrete
+from mpsheads._checks import (
+    as_device,
+    check_choice,
+    check_equal,
+    check_finite,
+    check_integers,
+    check_positive,
+    check_shape,
+    check_vectors,
+    is_concrete,
+)
 from mpsheads._files import replacing
 from mpsheads._typing import PathLike
 from mpsheads.mps.trellis import RATES, nearest_codewords, ring_steps, standard_trellis
@@ -55,11 +66,10 @@ class Codes:
 
     def __post_init__(self) -> None:
         _check_cells(self.kind, self.bits, self.span)
-        if self.packed.dtype != torch.uint8 or self.packed.ndim != 2:
-            raise ValueError(
-                f"`packed` must be a matrix of uint8, got {self.packed.dtype} with "
-                f"{self.packed.ndim} axes."
-            )
+        check_positive(width=self.width)
+        kind = getattr(self.packed, "dtype", type(self.packed).__name__)
+        if kind != torch.uint8 or self.packed.ndim != 2:
+            raise ValueError(f"`packed` must be a matrix of uint8, got {kind}.")
         needed = code_bytes(self.width, self.bits, trellis=self.kind == "trellis")
         if self.packed.shape[1] != needed:
             raise ValueError(
@@ -236,13 +246,15 @@ def quantize_trellis(
     Source and cost: see `mpsheads.mps.trellis`.
     """
     _check_cells("trellis", bits, span)
-    _check_matrix(z)
-    check_finite("z", z)
-    check_equal("number of features", z=z.shape[1], centre=len(centre))
+    check_vectors("z", z)
+    check_vectors("centre", centre[None] if isinstance(centre, Tensor) else centre, z.shape[1])
+    check_equal("device", z=z.device, centre=centre.device)
     trellis = standard_trellis(bits).to(z.device)
     away = torch.nn.functional.normalize((z.detach() - centre).float()) * math.sqrt(z.shape[1])
     packed = pack_words(nearest_codewords(away, trellis), trellis)
-    return Codes(packed, bits, z.shape[1], "trellis", (), span, centre.detach().float())
+    return Codes(
+        packed, float(bits), z.shape[1], "trellis", (), float(span), centre.detach().float()
+    )
 
 
 @takes_arrays
@@ -276,7 +288,8 @@ def quantize(
             its range by more than rounding.
     """
     _check_cells(kind, bits, span)
-    _check_matrix(z)
+    check_shape("z", z)
+    bits, span = int(bits), float(span)
     if kind == "state":
         check_state_width("z", z.shape[1], bond_dims)
     elif bond_dims:
@@ -289,16 +302,19 @@ def quantize(
     return Codes(packed, bits, z.shape[1], kind, tuple(bond_dims), span)
 
 
-def check_state_width(name: str, width: int, bond_dims: tuple[int, ...]) -> None:
-    """Raise `ValueError` unless a vector is as long as a packed state of these bonds."""
-    if any(bond < 1 for bond in bond_dims):
-        raise ValueError(f"`bond_dims` must be at least 1 each, got {tuple(bond_dims)}.")
+def check_state_width(name: str, width: int, bond_dims: Sequence[int]) -> tuple[int, ...]:
+    """The bonds; raise `ValueError` unless a vector is as long as a packed state with these."""
+    if not isinstance(bond_dims, Sequence):
+        raise TypeError(f"`bond_dims` must be integers in a list, got {bond_dims!r}.")
+    for bond in bond_dims:
+        check_integers(1, bond_dims=bond)
     wanted = sum(4 * left * right for left, right in pairwise([1, *bond_dims, 1]))
     if width != wanted:
         raise ValueError(
             f"`{name}` must have {wanted} columns for {len(bond_dims) + 1} qubits with these "
             f"`bond_dims`, got {width}."
         )
+    return tuple(bond_dims)
 
 
 def _range(kind: str, span: float) -> tuple[float, float]:
@@ -320,19 +336,14 @@ def _pack(cells: UInt8[Tensor, "rows width"], bits: int) -> UInt8[Tensor, "rows 
     return packed
 
 
-def _check_matrix(z: Tensor) -> None:
-    if not z.is_floating_point():
-        raise TypeError(f"`z` must be a floating-point tensor, got {z.dtype}.")
-    if z.ndim != 2:
-        raise ValueError(f"`z` must have two axes, rows and numbers, got {z.ndim}.")
-
-
 def _check_cells(kind: str, bits: int | float, span: float) -> None:
     check_choice("kind", kind, tuple(_BITS))
     if bits not in _BITS[kind] or isinstance(bits, bool):
         listed = ", ".join(map(str, _BITS[kind]))
         raise ValueError(f"`bits` must be one of {listed} for {kind!r} vectors, got {bits!r}.")
-    if not 0 < span <= 1:
+    if not isinstance(span, Real):
+        raise TypeError(f"`span` must be a number, got {type(span).__name__}.")
+    if not 0 < float(span) <= 1:
         raise ValueError(f"`span` must lie in (0, 1], got {span}.")
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import check_equal, check_positive
+from mpsheads._checks import check_positive, check_shape
 from mpsheads.similarity.angles import log_fidelity
 from mpsheads.similarity.codes import Codes
 from mpsheads.similarity.scan import FEW, MANY, can_scan, cosine_of_words
-from mpsheads.similarity.sides import as_numbers
+from mpsheads.similarity.sides import as_numbers, check_sides
 
 _QUERIES, _DOCUMENTS = 256, 16384  # pairs scored at once
 _DECODED = 1024  # codes, so that what they stand for stays in the cache
@@ -34,16 +34,17 @@ def cosine(
         pairwise: Compare each query with the document in the same row.
 
     Returns:
-        `(queries, documents)`, or `(queries,)` if `pairwise`.
+        `(queries, documents)`, or `(queries,)` if `pairwise`; in the wider dtype of the two, and
+        float32 at least.
 
     Raises:
-        ValueError: If widths differ, or numbers of rows if `pairwise`.
+        TypeError: If a side does not hold floating-point numbers.
+        ValueError: If a number is not finite, or widths, devices or, pairwise, rows differ.
     """
-    check_equal("number of features", zq=zq.shape[1], zd=zd.shape[1])
+    zq, zd = check_sides(zq, zd, pairwise=pairwise, angles=False)
     dtype = next((z.dtype for z in (zq, zd) if isinstance(z, Tensor)), torch.float32)
     queries = normalize(as_numbers(zq, dtype))
     if pairwise:
-        check_equal("number of rows", zq=len(zq), zd=len(zd))
         return (queries * normalize(as_numbers(zd, dtype))).sum(1)
     if isinstance(zd, Tensor):
         return queries @ normalize(zd).T
@@ -77,11 +78,18 @@ def top_k(
         documents with the same similarity, the one of the smaller row number comes first.
 
     Raises:
-        ValueError: If k is less than 1, the sides do not fit each other, or a similarity is NaN.
+        TypeError: If k or `rows` are no integers.
+        ValueError: If k is less than 1, a row is not there, the sides do not fit each other, or a
+            similarity is NaN.
 
     Cost: memory for 256 x 16,384 pairs, whatever the number of documents.
     """
     check_positive(k=k)
+    for name, z in {"zq": zq, "zd": zd}.items():
+        if not isinstance(z, Codes):
+            check_shape(name, z)
+    if rows is not None:
+        _check_rows(rows, len(zd))
     count = len(zd) if rows is None else len(rows)
     parts = []
     for q in range(0, max(1, len(zq)), _QUERIES):
@@ -104,6 +112,14 @@ def top_k(
         parts.append((values, places))
     values, places = (torch.cat(column) for column in zip(*parts, strict=True))
     return values, places if rows is None else rows[places]
+
+
+def _check_rows(rows: Tensor, count: int) -> None:
+    dtype = getattr(rows, "dtype", type(rows).__name__)
+    if dtype not in (torch.int32, torch.int64) or rows.ndim != 1:
+        raise TypeError(f"`rows` must be a tensor `(rows,)` of integers, got {dtype}.")
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
+        raise ValueError(f"`rows` must lie in [0, {count}), got {rows.aminmax()}.")
 
 
 def _best(scores: Tensor, places: Tensor, k: int) -> tuple[Tensor, Tensor]:

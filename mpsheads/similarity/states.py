@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import is_concrete
+from mpsheads._checks import check_vectors, is_concrete
 from mpsheads.mps import MPS
 from mpsheads.mps.contract import log_fidelity as _log_fidelity
 from mpsheads.mps.contract import log_fidelity_matrix
@@ -46,9 +46,8 @@ def state_log_fidelity(
     Cost: O(qubits * bond**3) a pair, see `mpsheads.mps.log_fidelity_matrix`. Where all bonds are 1,
     the states are products and a factor is an inner product of Bloch vectors: 4 multiply-adds.
     """
-    bond_dims = tuple(bond_dims)
-    zq, zd = check_sides("numbers", zq, zd, pairwise=pairwise)
-    check_state_width("zq", zq.shape[1], bond_dims)
+    zq, zd = check_sides(zq, zd, pairwise=pairwise)
+    bond_dims = check_state_width("zq", zq.shape[1], bond_dims)
     if max(bond_dims, default=1) == 1 and not pairwise:
         for name, z in {"zq": zq, "zd": zd}.items():
             empty = (z.detach().unflatten(1, (-1, 4)) == 0).all(-1).any(1)
@@ -78,6 +77,8 @@ def pack_state(state: MPS) -> Float[Tensor, "batch numbers"]:
     Raises:
         ValueError: If a site is no qubit.
     """
+    if not isinstance(state, MPS):
+        raise TypeError(f"`state` must be an MPS, got {type(state).__name__}.")
     if set(state.phys_dims) != {2}:
         raise ValueError(f"`state` must be of qubits, got physical dimensions {state.phys_dims}.")
     vectors = []
@@ -99,8 +100,8 @@ def unpack_state(vector: Float[Tensor, "batch _"], bond_dims: Sequence[int]) -> 
     Raises:
         ValueError: If the width does not fit the bonds.
     """
-    bond_dims = tuple(bond_dims)
-    check_state_width("vector", vector.shape[1], bond_dims)
+    check_vectors("vector", vector)
+    bond_dims = check_state_width("vector", vector.shape[1], bond_dims)
     shapes = [(left, 2, right) for left, right in neighbours([1, *bond_dims, 1])]
     parts = vector.split([2 * left * two * right for left, two, right in shapes], dim=1)
     sites = [

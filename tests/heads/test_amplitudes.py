@@ -228,7 +228,7 @@ def test_codes_and_their_centre_belong_together(generator, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     config |= {"in_features": 65536, "out_features": 65536}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="codes have at most 8,192 numbers"):
+    with pytest.raises(ValueError, match="65,536 numbers in codes, at most 8,192"):
         load_head(tmp_path)
 
 

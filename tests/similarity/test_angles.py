@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mpsheads import approximate_log_fidelity, cosine, fidelity, log_fidelity, oracle
+from mpsheads import approximate_log_fidelity, assume_finite, cosine, fidelity, log_fidelity, oracle
 
 
 def angles(rows, width, seed, dtype=torch.float64):
@@ -145,12 +145,15 @@ def test_no_rows_give_no_rows(shape):
     assert zd.grad.eq(0).all()
 
 
-def test_nan_stays_where_it_is():
+def test_where_vectors_are_assumed_finite_nan_stays_where_it_is():
     zq, zd = angles(2, 4, 0), angles(3, 4, 1)
     zd[1, 2] = math.nan
-    found = log_fidelity(zq, zd)
+    with assume_finite():
+        found = log_fidelity(zq, zd)
     assert found[:, 1].isnan().all()
     assert found[:, [0, 2]].isfinite().all()
+    with pytest.raises(ValueError, match="`zd` must be finite, but row 1 holds NaN or infinity"):
+        log_fidelity(zq, zd)
 
 
 @pytest.mark.parametrize("place", [0, 2099])
@@ -173,7 +176,7 @@ def test_cosine_is_that_of_torch_and_zero_for_a_zero_vector():
 
 def test_bad_arguments_are_named():
     z = angles(2, 4, 0)
-    with pytest.raises(ValueError, match="number of numbers must agree: `zq` has 4, `zd` has 3"):
+    with pytest.raises(ValueError, match="number of features must agree: `zq` has 4, `zd` has 3"):
         log_fidelity(z, z[:, :3])
     with pytest.raises(ValueError, match="number of rows must agree: `zq` has 2, `zd` has 1"):
         log_fidelity(z, z[:1], pairwise=True)
@@ -181,7 +184,7 @@ def test_bad_arguments_are_named():
         log_fidelity(z, z.to("meta"))
     with pytest.raises(ValueError, match="number of features must agree"):
         cosine(z, z[:, :3])
-    with pytest.raises(ValueError, match="number of angles must agree"):
+    with pytest.raises(ValueError, match="number of features must agree"):
         approximate_log_fidelity(z, z[:, :3])
 
 

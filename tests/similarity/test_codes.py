@@ -130,9 +130,9 @@ def test_codes_that_do_not_fit_are_named():
         log_fidelity(codes, quantize(z, 8))
     with pytest.raises(ValueError, match="kind of codes must agree"):
         log_fidelity(quantize(z[:, :4] / 4, 4), quantize(z[:, :4] / 4, 4, kind="state"))
-    with pytest.raises(ValueError, match="number of numbers must agree: `zq` has 6, `zd` has 5"):
+    with pytest.raises(ValueError, match="number of features must agree: `zq` has 6, `zd` has 5"):
         log_fidelity(codes, quantize(z[:, :5], 4))
-    with pytest.raises(ValueError, match="number of numbers must agree"):
+    with pytest.raises(ValueError, match="number of features must agree"):
         log_fidelity(z[:, :5], codes)
     with pytest.raises(ValueError, match="device must agree"):
         log_fidelity(z, codes.to("meta"))

@@ -61,4 +61,4 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="bits of codes must agree"):
         top_k(quantize(z, 8), quantize(z, 4), 1)
     with pytest.raises(ValueError, match="The similarity is NaN"):
-        top_k(z * math.nan, z, 1)
+        top_k(z, z, 1, similarity=lambda q, d: q @ d.T * math.nan)

@@ -129,9 +129,9 @@ def test_bad_arguments_are_named():
         state_log_fidelity(vector[:, :-1], vector[:, :-1], (2, 2))
     with pytest.raises(ValueError, match="`vector` must have 12 columns for 3 qubits"):
         unpack_state(vector, (1, 1))
-    with pytest.raises(ValueError, match="`bond_dims` must be at least 1 each"):
+    with pytest.raises(ValueError, match="`bond_dims` must be at least 1, got 0"):
         unpack_state(vector, (2, 0))
-    with pytest.raises(ValueError, match="number of numbers must agree"):
+    with pytest.raises(ValueError, match="number of features must agree"):
         state_log_fidelity(vector, vector[:, 1:], (2, 2))
     product = pack_state(states(3, 1, 2, 0))
     product[1, 4:8] = 0
