@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import as_device, check_choice, check_positive, check_vectors
+from mpsheads._checks import as_device, check_choice, check_positive, check_type, check_vectors
 from mpsheads.heads.base import HEADS, ProjectionHead, load_head
 from mpsheads.heads.dense import DenseHead, PCAHead
 from mpsheads.heads.projection import MPSProjectionHead
@@ -59,8 +59,7 @@ def make_head(
         ValueError: If a size or a setting does not fit, or a saved head takes other embeddings.
         FileNotFoundError: If there is no such head.
     """
-    if not isinstance(named, str):
-        raise TypeError(f"`named` must be a string, got {named!r}.")
+    check_type("named", named, str, "a string")
     check_positive(in_features=in_features)
     for name, x in {"documents": documents, "queries": queries}.items():
         if x is not None:

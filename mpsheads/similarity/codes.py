@@ -22,6 +22,7 @@ from mpsheads._checks import (
     check_integers,
     check_positive,
     check_shape,
+    check_type,
     check_vectors,
     is_concrete,
 )
@@ -304,8 +305,7 @@ def quantize(
 
 def check_state_width(name: str, width: int, bond_dims: Sequence[int]) -> tuple[int, ...]:
     """The bonds; raise `ValueError` unless a vector is as long as a packed state with these."""
-    if not isinstance(bond_dims, Sequence):
-        raise TypeError(f"`bond_dims` must be integers in a list, got {bond_dims!r}.")
+    check_type("bond_dims", bond_dims, Sequence, "integers in a list")
     for bond in bond_dims:
         check_integers(1, bond_dims=bond)
     wanted = sum(4 * left * right for left, right in pairwise([1, *bond_dims, 1]))
@@ -341,8 +341,7 @@ def _check_cells(kind: str, bits: int | float, span: float) -> None:
     if bits not in _BITS[kind] or isinstance(bits, bool):
         listed = ", ".join(map(str, _BITS[kind]))
         raise ValueError(f"`bits` must be one of {listed} for {kind!r} vectors, got {bits!r}.")
-    if not isinstance(span, Real):
-        raise TypeError(f"`span` must be a number, got {type(span).__name__}.")
+    check_type("span", span, Real, "a number")
     if not 0 < float(span) <= 1:
         raise ValueError(f"`span` must lie in (0, 1], got {span}.")
 

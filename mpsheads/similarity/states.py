@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import check_vectors, is_concrete
+from mpsheads._checks import check_type, check_vectors, is_concrete
 from mpsheads.mps import MPS
 from mpsheads.mps.contract import log_fidelity as _log_fidelity
 from mpsheads.mps.contract import log_fidelity_matrix
@@ -77,8 +77,7 @@ def pack_state(state: MPS) -> Float[Tensor, "batch numbers"]:
     Raises:
         ValueError: If a site is no qubit.
     """
-    if not isinstance(state, MPS):
-        raise TypeError(f"`state` must be an MPS, got {type(state).__name__}.")
+    check_type("state", state, MPS, "an MPS")
     if set(state.phys_dims) != {2}:
         raise ValueError(f"`state` must be of qubits, got physical dimensions {state.phys_dims}.")
     vectors = []

@@ -176,7 +176,7 @@ def test_bad_vectors_are_refused_by_name(name, kind):
         (lambda: MPSProjectionHead(4, 2).state(ONES[:0]), ValueError, "`x` must hold one emb"),
         (lambda: DenseHead(4, 2)(ONES.double()), TypeError, "`x` must have the head's dtype"),
         (lambda: compress_vectors(DenseHead(4, 2), ONES, 0), ValueError, "`rows` must be at least"),
-        (lambda: make_head(5, 4), TypeError, "`named` must be a string, got 5"),
+        (lambda: make_head(5, 4), TypeError, "`named` must be a string, got int"),
         (lambda: make_head("mps", "4"), TypeError, "`in_features` must be an integer"),
         (lambda: make_head("mps:0", 4), ValueError, "`out_features` must be at least 1"),
         (lambda: make_head("mps", 6, documents=[[1.0]]), TypeError, "`documents` must be a fl"),
