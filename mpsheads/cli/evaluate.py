@@ -90,7 +90,7 @@ def evaluate(
     counts = {"queries": len(embedded.query_ids), "documents": len(embedded.document_ids)}
     report = {"dataset": collection.name, "pool": pool or "all", **counts}
     report |= {"encoder": model and encoder, "baseline": baseline, "results": rows}
-    report |= {"identical_ids": len(embedded.identical_ids)}
+    report |= {"identical_ids": len(embedded.identical_ids), "note": collection.note}
     if run_output is not None:
         last = list(heads)[-1]
         write_run(embedded.rank(heads[last], top_k=top_k), run_output, tag=last.split("/")[-1])
@@ -107,6 +107,8 @@ def _print(report: dict[str, Any], measures: list[str]) -> None:
         f"{report['dataset']}, {report['queries']:,} queries, {report['documents']:,} documents, "
         f"pool {report['pool']}. Brackets: 95% bootstrap intervals."
     )
+    if report["note"]:
+        out.print(report["note"])
     if count := report["identical_ids"]:
         out.print(
             f"For {count:,} queries the document of the same id is not ranked, as in BEIR; "

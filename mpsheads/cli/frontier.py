@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from mpsheads.experiments import Recommendation, Table
 
 _WHAT = "What is measured"
-_DATASET = "Folder of a BEIR collection, or an id of ir_datasets; repeat it."
+_DATASET = (
+    "Folder of a BEIR collection, a file or folder of passages alone, which ask for each other, or "
+    "an id of ir_datasets; repeat it."
+)
 _TRAIN = (
     "Where heads are trained, and PCA and quantisers fitted; the split train of the dataset by "
     "default."
@@ -64,7 +67,7 @@ def frontier(
     [cyan]mpsheads frontier --dataset ./cranfield --train ./train-pairs:train --size 128
     --size 64[/cyan]
 
-    [cyan]mpsheads frontier --dataset ./cranfield --untrained --budget 32[/cyan]
+    [cyan]mpsheads frontier --dataset my.jsonl --untrained --budget 32[/cyan]
     """
     from mpsheads import experiments as room
     from mpsheads._checks import check_positive

@@ -1,7 +1,7 @@
 """Quality against bytes: an experiment of all methods, its Pareto front, and what to take."""
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,13 @@ from mpsheads.experiments.spec import BITS, QUANTISERS, UNCOMPRESSED, Experiment
 from mpsheads.experiments.tables import Comparison, Row, Table, compare, compare_all, make_tables
 from mpsheads.experiments.wording import LEVEL, joined, number, percentage, signed
 from mpsheads.plotting import QualityPoint, quality_vs_bytes
-from mpsheads.retrieval import candidate_pool, has_split, load_collection, parse_dataset
+from mpsheads.retrieval import (
+    Collection,
+    candidate_pool,
+    has_split,
+    load_collection,
+    parse_dataset,
+)
 
 FRONTIER_METHODS = {
     method.label: method
@@ -52,6 +58,7 @@ def frontier_experiment(
 
     Args:
         tests: Where heads are measured: `COLLECTION[:SPLIT][@POOL]`, the pool "all" by default.
+            Passages alone ask for each other; see `load_collection`.
         encoder: The encoder, as `Encoder` takes it.
         features: Width of its embeddings.
         train: Where heads are trained, and PCA and quantisers fitted: `COLLECTION[:SPLIT]`; the
@@ -80,8 +87,10 @@ def frontier_experiment(
         raise ValueError(f"`size` must be at most the {features} numbers of the embeddings.")
     tests = tuple(test if "@" in test else f"{test}@all" for test in tests)
     train = _training_collection(tests, train, untrained)
-    queries, documents = _count_training(tests, train, untrained)
-    measured, notes = [FRONTIER_METHODS[UNCOMPRESSED]], []
+    collections = {test: load_collection(*parse_dataset(test)[:2]) for test in tests}
+    queries, documents = _count_training({} if untrained else collections, train)
+    measured = [FRONTIER_METHODS[UNCOMPRESSED]]
+    notes = [collection.note for collection in collections.values() if collection.note]
     for method in chosen:
         own, note = _possible_sizes(method, sizes, features, documents)
         measured += [method if method.in_bytes else replace(method, sizes=own)] if own else []
@@ -125,12 +134,11 @@ def _training_collection(tests: Sequence[str], train: str | None, untrained: boo
     return f"{sources[0]}:train@all"
 
 
-def _count_training(tests: Sequence[str], train: str, untrained: bool) -> tuple[int, int]:
+def _count_training(tests: Mapping[str, Collection], train: str) -> tuple[int, int]:
     """The numbers of training queries and documents; raise if a test is what is trained on."""
     source, split, pool = parse_dataset(train)
     training = load_collection(source, split)
-    for test in tests if not untrained else ():
-        other = load_collection(*parse_dataset(test)[:2])
+    for test, other in tests.items():
         if (training.name, training.folder) == (other.name, other.folder):
             raise ValueError(
                 f"`dataset` {test} is what heads are trained on. Measure on another split, as in "

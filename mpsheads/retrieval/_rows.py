@@ -139,7 +139,8 @@ def json_rows(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
         if chosen is None:
             strings = [name for name, value in record.items() if isinstance(value, str)]
             chosen = _choose(place, list(record), strings, columns)
-            chosen = chosen._replace(title=chosen.title or "title")  # which the first may lack
+            title = chosen.title or columns.known["title"][0]  # which the first may lack
+            chosen = chosen._replace(title=title)
         yield place, _fields(record.get, chosen)
 
 
@@ -235,10 +236,18 @@ def _choose(place: str, names: list[str], strings: list[str], columns: Columns) 
         others = [name for name in strings if name not in found.values()]
         if len(others) != 1:
             raise ValueError(
-                f"{place}: which of {', '.join(names)} is the text? Name it by `text_column`."
+                f"{place}: which of {', '.join(names)} is the text? Call it so, or name it by "
+                f"`text_column`."
             )
         found["text"] = others[0]
     return type(columns)(**found)
+
+
+def holds_pairs(file: Path) -> bool:
+    """Whether a file has a column of queries; its first row says so, if there is a good one."""
+    for _, row in _of_file(file, _PairColumns()):
+        return isinstance(row, ValueError) or row[1] is not None
+    return True
 
 
 def read_pairs(file: Path) -> Iterator[tuple[str, str]]:

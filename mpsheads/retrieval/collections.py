@@ -1,5 +1,6 @@
 """Collections of documents, queries and judgments: BEIR folders and ir_datasets ids."""
 
+import random
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from mpsheads._checks import check_held, check_id, whole_number
 from mpsheads._files import as_path, read_table
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import choose_split, load_irds
-from mpsheads.retrieval._rows import Columns, json_rows, read_pairs
-from mpsheads.retrieval.passages import passage_of
+from mpsheads.retrieval._rows import Columns, holds_pairs, json_rows, read_pairs
+from mpsheads.retrieval.passages import Passages, passage_of
 from mpsheads.retrieval.runs import MOST_GRADE, ranking, read_run
 
 _GRADE = re.compile(r" *[+-]?[0-9]{1,9} *")
 _COLUMNS = ("query-id", "corpus-id", "score")
+_ASKING = 200  # passages that ask for others where there are no queries, at most one in ten
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Collection:
         folder: Where the collection lies, if it is a folder.
         ignore_identical_ids: Whether a document that has the id of a query is that query itself:
             then it is neither ranked for it nor a negative of it.
+        by_neighbours: Whether queries are passages, and relevant is what the uncompressed vectors
+            hold closest: `qrels` is then empty until the collection is embedded.
     """
 
     name: str
@@ -38,6 +42,15 @@ class Collection:
     qrels: Mapping[str, Mapping[str, int]]
     folder: Path | None = None
     ignore_identical_ids: bool = False
+    by_neighbours: bool = False
+
+    @property
+    def note(self) -> str:
+        """What a reader of its figures must know; empty if nothing."""
+        return self.by_neighbours * (
+            f"{self.name} has no queries: {len(self.queries):,} of its passages ask, and relevant "
+            f"are the ten others that the uncompressed vectors hold closest."
+        )
 
     def __post_init__(self) -> None:
         kinds = {"`queries`": self.queries, "`qrels`": self.qrels}
@@ -52,7 +65,7 @@ class Collection:
 def load_collection(
     source: PathLike, split: str | None = None, *, ignore_identical_ids: bool | None = None
 ) -> Collection:
-    """Load a BEIR folder, a file of pairs or an ir_datasets id.
+    """Load a BEIR folder, a file of pairs, passages alone or an ir_datasets id.
 
     A BEIR folder holds `corpus.jsonl` (lines with `_id`, `text` and perhaps `title`),
     `queries.jsonl` (`_id`, `text`) and `qrels/SPLIT.tsv` (tab-separated `query-id`, `corpus-id`,
@@ -64,6 +77,9 @@ def load_collection(
     A file of pairs, `.jsonl`, `.csv`, `.tsv` or `.parquet`, has a query (also called anchor or
     question) and a document that answers it (positive, passage, answer, context or text) a row.
     Equal texts are one query or document. It has no splits.
+
+    Other files and folders are read as `Passages`. Where nobody asks, one in ten of them, at most
+    200 drawn by a fixed seed, are taken out and ask for the others; see `by_neighbours`.
 
     Args:
         source: Path of the folder or file, or an id such as `msmarco-passage/trec-dl-2019/judged`.
@@ -80,10 +96,13 @@ def load_collection(
         ImportError: If ir_datasets is needed and missing.
     """
     folder = as_path(source)
-    if folder.is_dir():
+    if any((folder / name).exists() for name in ("queries.jsonl", "queries.jsonl.gz", "qrels")):
         return _load_folder(folder, split, ignore_identical_ids)
     if folder.exists():
-        return _load_pairs(folder, split)
+        if split is not None:
+            raise ValueError(f"`split` {split!r} is not there: {folder} is no BEIR folder.")
+        pairs = folder.is_file() and holds_pairs(folder)
+        return _load_pairs(folder) if pairs else _load_passages(folder)
     name = str(source)
     if folder.is_absolute() or name.startswith((".", "~")) or name.endswith("/"):
         raise FileNotFoundError(f"`source` {name!r} is not a folder.")
@@ -149,6 +168,11 @@ def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, 
         return None
     documents = collection.documents
     if pool == "judged":
+        if collection.by_neighbours:
+            raise ValueError(
+                f"{collection.name} holds passages alone: no queries, and no judgments to train on "
+                f"or to rank by. Give a BEIR folder, a file of pairs or an ir_datasets id."
+            )
         return {
             query_id: [doc_id for doc_id in grades if doc_id in documents]
             for query_id, grades in collection.qrels.items()
@@ -188,9 +212,23 @@ def _load_folder(folder: Path, split: str | None, ignore: bool | None) -> Collec
     return Collection(f"{folder.resolve().name}/{split}", documents, queries, qrels, folder, ignore)
 
 
-def _load_pairs(file: Path, split: str | None) -> Collection:
-    if split is not None:
-        raise ValueError(f"`split` {split!r} is not there: {file} is a file of pairs.")
+def _load_passages(path: Path) -> Collection:
+    texts: dict[str, str] = {}
+    for identifier, text in Passages(path):
+        if identifier in texts:
+            raise ValueError(f"{path}: the id {identifier!r} comes a second time.")
+        texts[identifier] = text
+    if (asking := min(_ASKING, len(texts) // 10)) < 1:
+        raise ValueError(
+            f"{path} holds {len(texts)} passages and no queries. With 10 or more passages some of "
+            f"them ask for the others."
+        )
+    drawn = sorted(random.Random(0).sample(list(texts), asking))
+    queries = {identifier: texts.pop(identifier) for identifier in drawn}
+    return Collection(path.resolve().stem, texts, queries, {}, by_neighbours=True)
+
+
+def _load_pairs(file: Path) -> Collection:
     queries: dict[str, str] = {}
     documents: dict[str, str] = {}
     qrels: dict[str, dict[str, int]] = {}

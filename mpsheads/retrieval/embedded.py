@@ -27,6 +27,7 @@ from mpsheads.retrieval.vectors import load_vectors
 from mpsheads.similarity import Codes, cosine
 from mpsheads.similarity import top_k as closest
 
+_RELEVANT = 10  # neighbours of a passage that asks
 Pool = Mapping[str, Sequence[str]]
 """query_id -> doc_ids: the candidates of each query."""
 
@@ -199,6 +200,9 @@ def embed(
 ) -> EmbeddedCollection:
     """Embed a collection: encode its texts, or read embeddings from the cache or from files.
 
+    Of a collection judged `by_neighbours` the ten documents closest to a query are relevant, grade
+    1, by the cosine of these vectors.
+
     Args:
         collection: Texts and judgments.
         encoder: What embeds; `None` where both kinds of vectors come from files.
@@ -237,6 +241,10 @@ def embed(
     queries = vectors("query", query_ids, collection.queries, query_vectors)
     documents = vectors("document", doc_ids, collection.documents, document_vectors)
     check_equal("width", queries=queries.shape[1], documents=documents.shape[1])
+    if collection.by_neighbours:
+        _, rows = closest(queries, documents, _RELEVANT, similarity=cosine)
+        near = [{doc_ids[row]: 1 for row in each} for each in rows.tolist()]
+        collection = replace(collection, qrels=dict(zip(query_ids, near, strict=True)))
     parts = (query_ids, queries, doc_ids, documents, pool, triples)
     return EmbeddedCollection(name or collection.name, collection, *parts)
 

@@ -78,3 +78,16 @@ def test_bad_usage_is_one_line_and_leaves_nothing(fails, texts, beir):
     on_itself = ["frontier", "--dataset", f"{beir}:train", *texts[3:]]
     assert "is what heads are trained on" in fails(*on_itself)
     assert not Path("frontier").exists()
+
+
+def test_passages_alone_are_measured_by_their_neighbours(command, fails, texts, beir):
+    own = ["--dataset", str(beir / "corpus.jsonl"), "--encoder", texts[-1]]
+    ran = command("frontier", *own, "--untrained", "--size", "16", "--method", "pca", "--json")
+    assert ran.code == 0, ran.err
+    report = ran.json
+    rows = {(row["method"], row["bits"]): row["mean"] for row in report["rows"]}
+    assert rows["uncompressed", 32] == 1
+    assert 0 < rows["pca", 8] < 1
+    assert "of its passages ask" in report["notes"][0]
+    assert "of its passages ask" in command("evaluate", *own).out
+    assert "holds passages alone" in fails("train", *own, "--head", "codes:8", "--output", "head")

@@ -181,7 +181,7 @@ def test_a_file_of_pairs_is_a_collection(tmp_path: Path, kind: str) -> None:
         for doc_id in grades
     }
     assert pairs == set(PAIRS)
-    with pytest.raises(ValueError, match="is a file of pairs"):
+    with pytest.raises(ValueError, match="is no BEIR folder"):
         load_collection(file, "test")
 
 
@@ -190,7 +190,7 @@ def test_a_file_of_pairs_is_a_collection(tmp_path: Path, kind: str) -> None:
     [
         ("query,x,y\na,b,c\n", "which of query, x, y is the text"),
         ("query,answer\na,\n", "line 2: the document must be a text, got ''"),
-        ("a,answer\na,b\n", "the query must be a text, got nothing"),
+        ("a,answer\na,b\n", "which of a, answer is the text. Call it so"),
         ("query,answer\n", "holds no pair"),
     ],
 )
@@ -231,3 +231,28 @@ def test_a_run_that_does_not_fit_is_named(beir: BeirWriter, run: str, match: str
 def test_a_pool_that_is_no_file_is_named(beir: BeirWriter) -> None:
     with pytest.raises(FileNotFoundError, match='\'bm25\' is neither "all" nor "judged" nor the'):
         candidate_pool(load_collection(beir()), "bm25")
+
+
+def test_passages_alone_ask_for_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "my.jsonl"
+    write(file, jsonl([{"id": f"p{i}", "text": f"passage number {i}"} for i in range(31)]))
+    collection = load_collection(file)
+    assert (collection.name, collection.by_neighbours, collection.qrels) == ("my", True, {})
+    assert len(collection.queries) == 3
+    assert {**collection.queries, **collection.documents} == {
+        f"p{i}": f"passage number {i}" for i in range(31)
+    }
+    assert load_collection(file).queries == collection.queries
+    assert "3 of its passages ask" in collection.note
+    write(tmp_path / "notes" / "a.md", "one\n\n" * 12)
+    assert len(load_collection(tmp_path / "notes").documents) == 11
+    for message, call in {
+        "holds passages alone": lambda: candidate_pool(collection, "judged"),
+        "`split` 'test' is not there": lambda: load_collection(file, "test"),
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+    for message, ids in {"holds 9 passages": range(9), "'1' comes a second time": [1] * 20}.items():
+        write(file, jsonl([{"id": i, "text": "x"} for i in ids]))
+        with pytest.raises(ValueError, match=message):
+            load_collection(file)

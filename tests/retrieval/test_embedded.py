@@ -274,3 +274,21 @@ def test_ids_and_texts_of_pandas_are_read_by_position(encoder):
     embedded = EmbeddedCollection("x", collection, ["a"], one_by_one[:1], ids, one_by_one)
     assert embedded.document_ids[0] == "a"
     assert next(iter(embedded.rank()["a"])) == "a"
+
+
+def test_passages_alone_are_judged_by_their_uncompressed_neighbours(tmp_path, generator):
+    vectors = torch.randn(40, 5, generator=generator)
+    save = {"documents": tmp_path / "d.npy", "queries": tmp_path / "q.npy"}
+    file = tmp_path / "my.txt"
+    file.write_text("".join(f"passage {i}\n" for i in range(40)))
+    collection = load_collection(file)
+    for name, path in save.items():
+        np.save(path, vectors[[int(i) for i in getattr(collection, name)]].numpy())
+    files = {"document_vectors": save["documents"], "query_vectors": save["queries"]}
+    embedded = embed(collection, None, **files)
+    for query_id, relevant in embedded.qrels.items():
+        scores = torch.cosine_similarity(vectors[int(query_id)][None], vectors)
+        scores[[int(i) for i in collection.queries]] = -2
+        assert set(relevant) == {str(i) for i in scores.topk(10).indices.tolist()}
+    assert set(embedded.scores("nDCG@10").values()) == {1.0}
+    assert min(embedded.scores("nDCG@10", TruncationHead(5, 2)).values()) < 1
