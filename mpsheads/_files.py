@@ -11,7 +11,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
+
+import numpy as np
 
 from mpsheads._checks import check_id
 from mpsheads._optional import optional_import
@@ -102,6 +104,19 @@ def open_bytes(file: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
         raise ValueError(
             f"{file} is not a complete gzip file: {str(error).rstrip('.')}. Fetch or pack it again."
         ) from error
+
+
+def map_array(file: Path, mode: Literal["r", "c"] = "r") -> np.ndarray:
+    """The array of a .npy file by memory map, so it must be as large as it says.
+
+    Raises:
+        ValueError: If it is not, or not of numbers.
+    """
+    try:
+        return np.lib.format.open_memmap(file, mode=mode)
+    except Exception as error:  # of Python's parser and of its own, which reads the header
+        reason = str(error)[:200]
+        raise ValueError(f"{file} is not a complete .npy file of numbers: {reason}") from error
 
 
 def read_table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,3 +20,9 @@ def hash_of(parts: Iterable[Tensor | Sequence[str]]) -> str:
         else:
             digest.update(json.dumps(list(part)).encode())
     return digest.hexdigest()
+
+
+def hash_of_file(file: Path) -> str:
+    """SHA-256 of a file, in 64 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

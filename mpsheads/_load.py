@@ -1,12 +1,11 @@
 """Loading of whatever mpsheads saved, without running foreign code."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mpsheads._checks import as_device, check_path
+from mpsheads._files import read_json
 from mpsheads._typing import PathLike
 from mpsheads.heads import load_head
 
@@ -59,7 +58,8 @@ def load(
         from mpsheads.sentence_transformers import load_model
 
         return load_model(folder, device=device, **options).eval()
-    config = _read_config(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
+    config = read_json(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
+    config = config if isinstance(config, dict) else {}
     if config.get("model_type") == "mps_head":
         from mpsheads.transformers import MPSHeadModel
 
@@ -72,11 +72,3 @@ def load(
         f"`path` {str(path)!r} holds nothing that mpsheads saved: neither {_MODULES} nor a "
         f"{_CONFIG} of a head or an MPSHeadModel."
     )
-
-
-def _read_config(file: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not valid JSON: {error}.") from error
-    return config if isinstance(config, dict) else {}

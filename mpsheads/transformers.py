@@ -18,7 +18,7 @@ from mpsheads._checks import (
     list_of_texts,
 )
 from mpsheads._encoders import last_layers, pool_tokens, token_batches, token_limit
-from mpsheads._files import replacing_all
+from mpsheads._files import as_path, replacing_all
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import HEADS, MPSProjectionHead, ProjectionHead
@@ -172,7 +172,7 @@ class MPSHeadModel(PreTrainedModel):
         if not isinstance(encoder, PreTrainedModel):
             check_path("encoder", encoder)
             encoder = cast(
-                PreTrainedModel, AutoModel.from_pretrained(str(encoder), **encoder_options)
+                PreTrainedModel, AutoModel.from_pretrained(str(as_path(encoder)), **encoder_options)
             )
         if encoder.config.is_encoder_decoder:
             encoder = cast(PreTrainedModel, encoder.get_encoder())
@@ -319,7 +319,7 @@ class MPSHeadModel(PreTrainedModel):
         """
         self.config.head = {"head": self.head.name, **self.head.config}
         if kwargs.get("push_to_hub"):
-            kwargs.setdefault("repo_id", Path(save_directory).name)
+            kwargs.setdefault("repo_id", as_path(save_directory).name)
         with replacing_all(save_directory) as folder:
             super().save_pretrained(folder, **kwargs)
             if not kwargs.get("is_main_process", True):

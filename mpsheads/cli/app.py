@@ -1,8 +1,11 @@
 """The application: its commands, and how errors become one line and exit code 2."""
 
+import functools
 import inspect
 import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mpsheads.cli.demo import demo
@@ -90,6 +93,19 @@ def _usage(error: Any) -> str:
     return " ".join(str(error.format_message()).split()) + hint
 
 
+def _expanded(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with `~` in its paths replaced, also where shells leave it, as in --output=~."""
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        from mpsheads._files import as_path
+
+        paths = {name: as_path(value) for name, value in given.items() if isinstance(value, Path)}
+        command(**{**given, **paths})
+
+    return run
+
+
 app = typer.Typer(
     cls=_OneLineGroup,
     name="mpsheads",
@@ -102,4 +118,6 @@ app = typer.Typer(
 )
 for _command in _COMMANDS:
     _text = inspect.getdoc(_command) or ""
-    app.command(help=re.sub(r"(?<!\n)\n(?!\n)", " ", _text))(_command)  # paragraphs, not lines
+    app.command(help=re.sub(r"(?<!\n)\n(?!\n)", " ", _text))(
+        _expanded(_command)
+    )  # paragraphs, not lines

@@ -55,13 +55,14 @@ def index(
     import time
 
     from mpsheads._checks import check_choice
+    from mpsheads._files import as_path
     from mpsheads.cli.data import make_encoder, pick_device
     from mpsheads.search import ENGINES, Index, check_index, read_manifest
     from mpsheads.search.index import PASSAGES
 
     check_choice("engine", engine, tuple(ENGINES))
     settings = _settings(engine_option)
-    shards = Path(source).expanduser()
+    shards = as_path(source)
     if not (shards / "manifest.json").is_file():
         texts = passages.read_passages(
             source, text_column, id_column, title_column, whole_files, skip_bad_rows

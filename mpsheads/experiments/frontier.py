@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpsheads._checks import check_choice, check_positive
+from mpsheads._files import as_path
 from mpsheads._typing import PathLike
 from mpsheads.experiments.quantise import fewest_vectors
 from mpsheads.experiments.report import write_page
@@ -326,12 +327,12 @@ def write_frontier(
     title = f"{table.measure} against bytes a vector"
     figure = quality_vs_bytes(
         points,
-        Path(folder) / "frontier.svg",
+        as_path(folder) / "frontier.svg",
         measure=table.measure,
         title=title,
         subtitle=f"{table.encoder}, mean of {joined(list(table.tests))}"
         f"; bold: recommended for {chosen.budget:,} bytes",
         front=True,
     )
-    report, first = Path(folder) / "report.md", [chosen.sentence, *notes]
+    report, first = as_path(folder) / "report.md", [chosen.sentence, *notes]
     return [write_page(report, title, lines, [table], figure.name, first), figure]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mpsheads._checks import check_choice, check_finite, check_positive
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
 from mpsheads.similarity import Codes
@@ -16,6 +17,15 @@ _QUANTILES = (0.005, 0.995)
 _COLUMNS = 1024  # torch takes quantiles of 2**24 numbers at most
 _CENTROIDS = 256  # of a code of one byte
 _ROUNDS = 50  # of ITQ
+_SIZES: dict[str, Callable[[int, int], bool]] = {  # of features and bytes: whether it is possible
+    "pq": lambda features, size: features % size == 0 and features // size >= 2,
+    "opq": lambda features, size: features % size == 0 and features // size >= 4,
+    "rq": lambda _, size: size <= 64,
+    "lsq": lambda _, size: size <= 64,
+    "rabitq": lambda features, size: size == -(-features // 8) + 8,
+    "itq": lambda features, size: 8 * size <= features,
+    "turboquant": lambda features, size: 8 * size in (features * bits for bits in (1, 2, 3, 4)),
+}
 
 
 def code(head: ProjectionHead, zd: Tensor, calibration: Tensor, bits: int) -> Tensor | Codes:
@@ -46,18 +56,7 @@ def code(head: ProjectionHead, zd: Tensor, calibration: Tensor, bits: int) -> Te
 
 def quantiser_sizes(kind: str, features: int, sizes: Iterable[int]) -> list[int]:
     """Those numbers of bytes a vector that a quantiser can have."""
-    possible = {
-        "pq": lambda size: features % size == 0 and features // size >= 2,
-        "opq": lambda size: features % size == 0 and features // size >= 4,
-        "rq": lambda size: size <= 64,
-        "lsq": lambda size: size <= 64,
-        "rabitq": lambda size: size == -(-features // 8) + 8,
-        "itq": lambda size: 8 * size <= features,
-        "turboquant": lambda size: (
-            8 * size % features == 0 and 8 * size // features in (1, 2, 3, 4)
-        ),
-    }[kind]
-    return [size for size in sizes if possible(size)]
+    return [size for size in sizes if _SIZES[kind](features, size)]
 
 
 def fit_quantiser(
@@ -90,6 +89,11 @@ def fit_quantiser(
     (doi:10.1109/TPAMI.2012.193); Zandieh et al. 2025 (arXiv:2504.19874).
     """
     count, features = documents.shape
+    check_choice("kind", kind, tuple(_SIZES))
+    check_positive(size=size)
+    if not quantiser_sizes(kind, features, [size]):
+        raise ValueError(f"`size` of {kind} cannot be {size} bytes for {features} numbers.")
+    check_finite("documents", documents)
     if count < (needed := fewest_vectors(kind, features)):
         raise ValueError(f"{kind} needs {needed} `documents` to be fitted to, got {count}.")
     x = normalize(documents)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mpsheads._files import replacing
+from mpsheads._files import as_path, replacing
 from mpsheads._typing import PathLike
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.tables import Row, Table, make_tables
@@ -27,7 +27,7 @@ def write_report(lines: Iterable[Line], folder: PathLike, baseline: str = "dense
         ValueError: If lines of one experiment hold different queries of one test.
     """
     lines = list(lines)
-    tables, path = make_tables(lines, baseline), Path(folder) / "report.md"
+    tables, path = make_tables(lines, baseline), as_path(folder) / "report.md"
     return write_page(path, "Report of experiments", lines, tables)
 
 

@@ -5,9 +5,9 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from mpsheads._files import as_path
 from mpsheads._typing import PathLike
 
 FORMAT_VERSION = 1
@@ -35,7 +35,7 @@ def read_results(file: PathLike) -> list[Line]:
         ValueError: If a line is broken, lacks a field, holds a score that is no finite number, or
             was written in another format; the message names the line.
     """
-    file = Path(file)
+    file = as_path(file)
     if not file.is_file():
         raise FileNotFoundError(f"There is no file of results {str(file)!r}.")
     content = file.read_bytes()
@@ -69,7 +69,7 @@ def append_result(file: PathLike, line: Mapping[str, Any]) -> None:
         ValueError: If the line lacks a field, holds a score that is no finite number, or another
             format version. Nothing is written then.
     """
-    file = Path(file)
+    file = as_path(file)
     line = {"format_version": FORMAT_VERSION, **line}
     _check(line, "`line`")
     try:
@@ -105,7 +105,7 @@ def _parsed(raw: bytes) -> Line | None:
     """The JSON object in these bytes; `None` if a piece is missing."""
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from mpsheads._checks import as_device
+from mpsheads._files import as_path
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 from mpsheads.experiments.measuring import angle_fidelity, measure
@@ -69,7 +70,7 @@ class Runner:
         progress: bool = False,
     ) -> None:
         own = encoder.device if encoder.device.type == "cuda" else "cpu"
-        self.encoder, self.name, self.file = encoder, name, Path(file)
+        self.encoder, self.name, self.file = encoder, name, as_path(file)
         self.device, self.progress = as_device(own if device is None else device), progress
         self._embedded: dict[tuple, EmbeddedCollection] = {}
         self._pairs: dict[tuple, tuple[TrainingData, EmbeddedCollection | None]] = {}
@@ -325,7 +326,7 @@ def with_relevant(qrels: Mapping[str, Mapping[str, int]], document_ids: Iterable
 def _own_triples(dataset: str) -> str:
     """The ir_datasets id whose triples a training collection has; "" if it has none."""
     source, split, _ = parse_dataset(dataset)
-    if Path(source).expanduser().exists():
+    if as_path(source).exists():
         return ""
     name = source if split is None else f"{source}/{split}"
     try:

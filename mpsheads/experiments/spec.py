@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from mpsheads._files import as_path
 from mpsheads._typing import PathLike
 from mpsheads.retrieval import check_measures
 from mpsheads.training import TrainingConfig
@@ -21,6 +22,8 @@ QUANTISERS = ("pq", "opq", "rq", "lsq", "rabitq", "itq", "turboquant")
 _IN_BYTES = ("codes", *QUANTISERS)
 BITS = (32, 8, 4, 2, 1)
 MAX_TRIPLES = 1_000_000
+MAX_SEEDS = 10_000
+_LARGEST_FILE = 1 << 20  # bytes
 
 
 def _unique(values: tuple) -> tuple:
@@ -34,7 +37,7 @@ Kind = (
     Literal["uncompressed", "mps", "codes", "reference", "dense", "pca", "truncation"]
     | Literal["pq", "opq", "rq", "lsq", "rabitq", "itq", "turboquant"]
 )
-Whole = Annotated[int, Field(strict=True)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 Positive = Annotated[int, Field(strict=True, ge=1)]
 _SOME = Field(min_length=1), AfterValidator(_unique)
 Sizes = Annotated[tuple[Positive, ...], *_SOME]
@@ -153,8 +156,10 @@ class Experiment:
         default_factory=lambda: {768: (384, 256, 128, 64), 384: (192, 128, 64, 32)}
     )
     bits: Annotated[tuple[Literal[32, 8, 4, 2, 1], ...], *_SOME] = (32,)
-    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], *_SOME] = tuple(range(20))
-    fractions: Annotated[tuple[Annotated[float, Field(strict=True, gt=0)], ...], *_SOME] = (1.0,)
+    seeds: Annotated[tuple[Seed, ...], *_SOME, Field(max_length=MAX_SEEDS)] = tuple(range(20))
+    fractions: Annotated[
+        tuple[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)], ...], *_SOME
+    ] = (1.0,)
     each_epoch: Annotated[bool, Field(strict=True)] = False
     select: Literal["last", "best"] = "last"
     measure: Text = "nDCG@10"
@@ -217,23 +222,26 @@ def read_experiment(file: PathLike) -> Experiment:
     """Read an experiment from a TOML file.
 
     Its keys are the fields of `Experiment`; each `[[methods]]` has those of `Method`, and all
-    other keys of it are settings of the head. `seeds` may be a number of seeds, from 0 on.
+    other keys of it are settings of the head. `seeds` may be a number of seeds, from 0 on; there
+    are at most `MAX_SEEDS`, and a file has at most 1 MiB.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not TOML, a key is unknown, or a value is out of range; one line that
             names the file and the key.
     """
-    file = Path(file)
+    file = as_path(file)
     if not file.is_file():
         raise FileNotFoundError(f"There is no experiment {str(file)!r}.")
+    if file.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{file} is larger than {_LARGEST_FILE:,} bytes.")
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not TOML: {error}.") from error
     values = {"name": file.stem.replace("-", " "), **values}
     if type(values.get("seeds")) is int:
-        values["seeds"] = list(range(values["seeds"]))
+        values["seeds"] = range(min(values["seeds"], MAX_SEEDS + 1))
     if isinstance(values.get("methods"), list):
         values["methods"] = [_with_settings(entry) for entry in values["methods"]]
     with _one_line(str(file)):
@@ -282,7 +290,7 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
         if name == "all":
             files += [_folder() / f"{each}.toml" for each in experiment_names()]
         elif name.endswith(".toml"):
-            files.append(Path(name))
+            files.append(as_path(name))
         elif name in experiment_names():
             files.append(_folder() / f"{name}.toml")
         else:

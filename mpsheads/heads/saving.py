@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mpsheads._files import replacing
+from mpsheads._files import as_path, read_json, replacing
 from mpsheads._typing import PathLike
 
 FORMAT_VERSION = 1
@@ -78,7 +78,7 @@ def write_head(
     kinds: Mapping[str, type[nn.Module]],
 ) -> None:
     """Write both files into the folder `path`, the weights first, each under a temporary name."""
-    folder = Path(path)
+    folder = as_path(path)
     check_config(folder / _CONFIG, config, kinds)
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     content = json.dumps({"format_version": FORMAT_VERSION, **config}, indent=2) + "\n"
@@ -121,7 +121,7 @@ def local_folder(path: PathLike, **download: Any) -> Path:
     Raises:
         FileNotFoundError: If it is neither.
     """
-    folder = Path(path).expanduser()
+    folder = as_path(path)
     if folder.is_dir():
         return folder
     parts = str(path).split("/")
@@ -151,9 +151,9 @@ def _read_config(file: Path, kinds: Mapping[str, type[nn.Module]]) -> tuple[str,
             f"{file} is larger than a head's configuration, {_LARGEST_CONFIG:,} bytes."
         )
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file)
         version, _ = config.pop("format_version"), config["head"]
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+    except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{file} is not the configuration of a saved head: {error!r}.") from error
     if version != FORMAT_VERSION:
         raise ValueError(f"{file} has format_version {version}; this mpsheads reads 1. Upgrade it.")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mpsheads._files import replacing
+from mpsheads._files import as_path, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 
@@ -104,13 +104,13 @@ def check_format(path: PathLike) -> None:
     """Raise `ValueError` unless the ending of `path` is that of a picture format."""
     module = optional_import("matplotlib.backend_bases", "retrieval")
     formats = module.FigureCanvasBase.get_supported_filetypes()
-    if Path(path).suffix.lower().lstrip(".") not in formats:
+    if as_path(path).suffix.lower().lstrip(".") not in formats:
         raise ValueError(f"`path` {str(path)!r} must end in one of .{', .'.join(sorted(formats))}.")
 
 
 def save_figure(figure: Any, path: PathLike) -> Path:
     """Write a figure in the format that the ending of `path` names; it appears when complete."""
-    path = Path(path)
+    path = as_path(path)
     check_format(path)
     ending = path.suffix.lower().lstrip(".")
     dated = {"metadata": {"Date": None}} if ending == "svg" else {}  # else no two files are equal

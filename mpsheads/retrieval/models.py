@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mpsheads._checks import check_choice, check_path
+from mpsheads._files import as_path
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 
@@ -54,7 +55,7 @@ def model_folder(model: PathLike) -> Path:
                 f"Run: mpsheads models fetch {model}"
             )
         return fetch_model(model)
-    folder, name = Path(model).expanduser(), str(model)
+    folder, name = as_path(model), str(model)
     if folder.is_dir():
         if not _is_model(folder):
             raise FileNotFoundError(

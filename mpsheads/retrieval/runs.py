@@ -40,7 +40,7 @@ def read_run(path: PathLike) -> Run:
         except ValueError:
             ranked[doc_id] = math.nan
         if math.isnan(ranked[doc_id]):
-            raise ValueError(f"{place}: the score must be a number, got {score!r}.")
+            raise ValueError(f"{place}: the score must be a number, got {score[:80]!r}.")
     return run
 
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from mpsheads._checks import check_finite, check_type, list_of_texts
-from mpsheads._files import replacing
+from mpsheads._files import as_path, map_array, replacing
 from mpsheads._typing import PathLike
 
 
@@ -31,7 +31,7 @@ def load_vectors(path: PathLike, *, name: str | None = None) -> tuple[Tensor, li
         ValueError: If the file is empty or broken, has no such tensor, or the tensor is not a
             non-empty matrix of finite floating-point numbers; the message names the first bad row.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of vectors {path}.")
     if path.suffix == ".npy":
@@ -66,7 +66,7 @@ def save_vectors(
     Raises:
         ValueError: If the ending, the shapes or the ids do not fit.
     """
-    path, ids = Path(path), ids or {}
+    path, ids = as_path(path), ids or {}
     for name, tensor in tensors.items():
         check_type(name, tensor, Tensor)
         if tensor.ndim != 2:
@@ -93,10 +93,10 @@ def save_vectors(
 
 
 def _load_npy(path: Path) -> Tensor:
+    array = map_array(path)
     try:
-        array = np.load(path, allow_pickle=False)
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
-    except (ValueError, OSError, EOFError, TypeError, AttributeError) as error:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except TypeError as error:
         raise ValueError(f"{path} is not a complete .npy file of numbers: {error}") from error
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, lru_cache, partial
 from itertools import chain
-from pathlib import Path
 from socket import create_connection
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mpsheads._files import as_path
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.search.index import Index
@@ -91,13 +91,13 @@ class ShardedIndex:
         with ExitStack() as stack:
             self._ray = ray = stack.enter_context(_connected(address))
             if isinstance(source, str | os.PathLike):
-                folder = Path(source).expanduser().resolve()
+                folder = as_path(source).resolve()
                 names = list(read_manifest(folder).shards)
                 count = parts or sum(node["Alive"] for node in ray.nodes())
                 runs = np.array_split(names, max(1, min(count, len(names))))
                 made = [partial(Index.build, folder, shards=run.tolist()) for run in runs]
             else:
-                made = [partial(Index.load, Path(path).expanduser().resolve()) for path in source]
+                made = [partial(Index.load, as_path(path).resolve()) for path in source]
             part = ray.remote(scheduling_strategy="SPREAD", **_LASTING)(_Part)
             self._parts = [part.remote(make) for make in made]
             for actor in self._parts:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_positive, check_vectors
-from mpsheads._files import locked, replacing
+from mpsheads._files import as_path, locked, map_array, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead, freeze, load_head
@@ -31,6 +31,7 @@ from mpsheads.search.storage import (
     content_digest,
     other_columns,
     read_about,
+    read_passages,
     with_rows,
     write_data,
 )
@@ -114,7 +115,7 @@ class Index:
             columns |= {} if texts is None else {"text": list(texts)}
             table = arrow.table({k: arrow.array(v, arrow.string()) for k, v in columns.items()})
         else:
-            folder = Path(source).expanduser()
+            folder = as_path(source)
             manifest, own = read_manifest(folder), load_head(folder / "head")
             if head is not None and head.config != own.config:
                 raise ValueError(f"`head` is another one than the head in {folder}.")
@@ -273,12 +274,19 @@ class Index:
 
         Raises:
             KeyError: If there is no such passage.
+            ValueError: If the file of an index was damaged there.
         """
         rows = self._held([identifier]).nonzero()[:, 0]
         if not len(rows):
             raise KeyError(identifier)
-        kept = "text" in self.table.column_names
-        return self.table["text"][int(rows[-1])].as_py() if kept else None
+        if "text" not in self.table.column_names:
+            return None
+        text = self.table["text"].slice(int(rows[-1]), 1)
+        try:
+            text.validate(full=True)  # else damage may end the process
+        except ValueError as error:
+            raise ValueError(f"The text of {identifier!r} is damaged: {error}") from error
+        return text[0].as_py()
 
     def save(self, path: PathLike) -> None:
         """Write the index to a folder, without what was removed; an index there is replaced.
@@ -288,7 +296,7 @@ class Index:
         Raises:
             FileExistsError: If there is a file, or a folder that is no index.
         """
-        folder, keep = Path(path).expanduser(), ~self._removed
+        folder, keep = as_path(path), ~self._removed
         others = [f.name for f in folder.glob("*") if f.name[0] != "." and f.name != PASSAGES]
         if folder.is_file() or (others and not (folder / ABOUT).is_file()):
             raise FileExistsError(f"`path` {folder} holds something else. Take another folder.")
@@ -323,14 +331,14 @@ class Index:
         from safetensors import SafetensorError
 
         arrow = optional_import("pyarrow", "search")
-        damage = (KeyError, TypeError, ValueError, EOFError, RecursionError, SafetensorError)
-        folder = Path(path).expanduser()
+        damage = (KeyError, TypeError, ValueError, RuntimeError, EOFError, SafetensorError)
+        folder = as_path(path)
         try:
             about = read_about(folder)
             data = folder / Path(str(about["data"])).name  # in this folder, whatever it says
-            packed = np.load(data / CODES, mmap_mode="c", allow_pickle=False)
+            packed = map_array(data / CODES, "c")
             codes = with_rows(load_codes(data / LAYOUT), packed)
-            table = arrow.ipc.open_file(arrow.memory_map(str(data / TABLE))).read_all()
+            table = read_passages(data / TABLE)
             check_equal("number of rows", index=about["passages"], codes=len(codes))
             head = load_head(data / "head")
             check_equal("number of features", codes=codes.width, head=head.out_features)

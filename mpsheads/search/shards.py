@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_positive
-from mpsheads._files import locked, replacing
+from mpsheads._files import as_path, locked, read_json, replacing
+from mpsheads._hashes import hash_of_file
 from mpsheads._optional import optional_import
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
@@ -137,7 +139,7 @@ def encode_passages(
     the texts for 16,384 of 384 numbers.
     """
     check_positive(rows=rows, bytes=bytes)
-    folder = Path(output).expanduser()
+    folder = as_path(output)
     if folder.is_file():
         raise NotADirectoryError(f"`output` {folder} is a file; it must be a folder.")
     with locked(folder):
@@ -175,13 +177,15 @@ def read_manifest(folder: PathLike) -> Manifest:
         FileNotFoundError: If there is none.
         ValueError: If it is not a manifest of this version.
     """
-    file = Path(folder).expanduser() / _MANIFEST
+    file = as_path(folder) / _MANIFEST
     if not file.is_file():
         raise FileNotFoundError(f"{folder} holds no encoded passages: it has no {_MANIFEST}.")
     try:
-        manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{file} is not a manifest of encoded passages: {error}.") from error
+        manifest = TypeAdapter(Manifest).validate_python(read_json(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{first['msg']}, for {'.'.join(map(str, first['loc']))}"
+        raise ValueError(f"{file} is not a manifest of encoded passages: {reason}.") from error
     if manifest.format != _FORMAT:
         raise ValueError(f"{file} is of the format {manifest.format!r}, not {_FORMAT!r}.")
     return manifest
@@ -197,7 +201,7 @@ def read_shards(folder: PathLike, names: Sequence[str] | None = None) -> Iterato
             a file is not the one that was written.
     """
     parquet = optional_import("pyarrow.parquet", "search")
-    folder = Path(folder).expanduser()
+    folder = as_path(folder)
     shards = read_manifest(folder).shards
     if not shards:
         raise ValueError(f"{folder} is not whole yet. Run the command that began it once more.")
@@ -205,7 +209,7 @@ def read_shards(folder: PathLike, names: Sequence[str] | None = None) -> Iterato
         file, digest = folder / name, shards[name]
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing. Encode the passages again.")
-        if _sha256(file) != digest:
+        if hash_of_file(file) != digest:
             raise ValueError(f"{file} was changed or damaged. Delete it and encode again.")
         yield parquet.read_table(file)
 
@@ -266,7 +270,7 @@ def _write_shards(
                 continue
             held = (parquet.read_metadata(file).metadata or {}).get(_TEXTS, b"").decode()
             check_equal(f"passages of {file.name}, by their hash,", shard=held, source=texts)
-            digests[file.name] = _sha256(file)
+            digests[file.name] = hash_of_file(file)
             advance(len(part))
 
     here = map(partial(write, advance=advance), missing())
@@ -300,7 +304,7 @@ def _write_shard(
         optional_import("pyarrow.parquet", "search").write_table(
             table, temporary, compression=packed
         )
-        return file.name, _sha256(temporary), len(part)
+        return file.name, hash_of_file(temporary), len(part)
 
 
 def _embed(encoder: TextEncoder, part: list[Passage], advance: Callable[[int], None]) -> Tensor:
@@ -344,8 +348,3 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
         stale.unlink(missing_ok=True)
     with replacing(folder / _MANIFEST) as file:
         file.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

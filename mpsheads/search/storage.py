@@ -1,7 +1,6 @@
 """The files of an index: codes, ids and texts that are mapped into memory, and the head."""
 
 import hashlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mpsheads._files import read_json
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
 from mpsheads.search.engines import Engine
@@ -24,10 +24,26 @@ def read_about(folder: Path) -> dict[str, Any]:
     file = folder / ABOUT
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is no index: it has no {ABOUT}.")
-    about = json.loads(file.read_text(encoding="utf-8"))
+    about = read_json(file)
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ValueError(f"{ABOUT} is not of the format {FORMAT!r}.")
     return about
+
+
+def read_passages(file: Path) -> Any:
+    """Ids and texts by memory map; raises `ValueError` where ids are not strings, all of them."""
+    arrow = optional_import("pyarrow", "search")
+    try:
+        table = arrow.ipc.open_file(arrow.memory_map(str(file))).read_all()
+    except OSError as error:  # which does not name it
+        raise ValueError(f"{TABLE}: {error}") from error
+    kinds = {field.name: field.type for field in table.schema}
+    if kinds.pop("id", None) != arrow.string() or set(kinds.items()) - {("text", arrow.string())}:
+        raise ValueError(f"{TABLE} must have the strings id and text, got {table.schema.names}")
+    table.validate()  # sizes alone, for texts are not read
+    table.select(["id"]).validate(full=True)
+    check_ids(table["id"])
+    return table
 
 
 def write_data(

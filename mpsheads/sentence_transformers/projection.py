@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mpsheads._checks import check_path, check_type
+from mpsheads._files import as_path
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
 from mpsheads.heads import ProjectionHead, load_head
@@ -128,7 +129,7 @@ def add_head(
     """
     if not isinstance(model, SentenceTransformer):
         check_path("model", model)
-        model = SentenceTransformer(str(model))
+        model = SentenceTransformer(str(as_path(model)))
     modules = list(model.children())
     if any(isinstance(module, Projection) for module in modules):
         raise ValueError("`model` has a head already. Take the model without it.")
@@ -157,7 +158,7 @@ def load_model(folder: PathLike, **options: Any) -> SentenceTransformer:
     """
     check_path("folder", folder)
     ours = {f"{Projection.__module__}.Projection": Projection}
-    return SentenceTransformer._load_with_module_classes(str(folder), ours, **options)
+    return SentenceTransformer._load_with_module_classes(str(as_path(folder)), ours, **options)
 
 
 def _similarity(module: Projection, a: Any, b: Any, *, pairwise: bool) -> Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +25,7 @@ from mpsheads._checks import (
     check_vectors,
     is_concrete,
 )
-from mpsheads._files import replacing
+from mpsheads._files import as_path, parse_json, replacing
 from mpsheads._typing import PathLike
 from mpsheads.mps.trellis import RATES, nearest_codewords, ring_steps, standard_trellis
 from mpsheads.similarity.packing import decode_bytes, pack_words
@@ -189,7 +188,8 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
+    path = as_path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"There is no file of codes {str(path)!r}.")
     try:
         with safe_open(path, framework="pt", device=str(as_device(device))) as file:
@@ -197,7 +197,7 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
             if _FORMAT not in metadata:
                 raise ValueError("it has another format")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        about = json.loads(metadata[_FORMAT])
+        about = parse_json(metadata[_FORMAT], "its header")
         return Codes(
             tensors["packed"],
             about["bits"],

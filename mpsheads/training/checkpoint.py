@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mpsheads._files import replacing
+from mpsheads._files import as_path, replacing
 from mpsheads._typing import PathLike
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
@@ -41,7 +41,7 @@ def read_checkpoint(folder: PathLike) -> dict[str, Any]:
         FileNotFoundError: If there is none.
         ValueError: If the file is broken or of another format.
     """
-    file = Path(folder) / CHECKPOINT
+    file = as_path(folder) / CHECKPOINT
     if not file.is_file():
         raise FileNotFoundError(f"{folder} holds no training run: it has no {CHECKPOINT}.")
     try:

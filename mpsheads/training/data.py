@@ -249,10 +249,9 @@ def _check_embeddings(queries: Tensor, documents: Tensor) -> None:
 
 def _check_rows(data: TrainingData) -> None:
     """Raise unless `pairs` and `hard_negatives` name existing rows."""
-    for name in ("pairs", "identical"):
-        rows: Any = getattr(data, name)
-        if rows is None and name == "identical":
-            continue
+    given: list[tuple[str, Any]] = [("pairs", data.pairs)]
+    given += [] if data.identical is None else [("identical", data.identical)]
+    for name, rows in given:
         check_type(name, rows, Tensor)
         if rows.ndim != 2 or rows.shape[1] != 2:
             raise ValueError(f"`{name}` must have shape (n_pairs, 2), got {tuple(rows.shape)}.")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsheads._checks import as_device, check_equal, check_type
+from mpsheads._files import as_path
 from mpsheads._hashes import hash_of
 from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
@@ -106,7 +107,7 @@ def train(
     backward pass through the trained layers, which alone keep activations.
     """
     config = TrainingConfig() if config is None else config
-    folder = Path(output_dir)
+    folder = as_path(output_dir)
     _check(model, data, config, validation)
     check_folder(folder, resume=resume)
     if device is not None:

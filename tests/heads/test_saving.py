@@ -220,7 +220,7 @@ def test_broken_and_missing_files_are_named(tmp_path, monkeypatch):
     shutil.copytree(whole, other)
     for content in ("{", "[]", "[" * 100_000):
         (other / "config.json").write_text(content)
-        with pytest.raises(ValueError, match="not the configuration of a saved head"):
+        with pytest.raises(ValueError, match=r"JSON|not the configuration of a saved head"):
             load_head(other)
     weights = (whole / "model.safetensors").read_bytes()
     for content in (b"half a file", weights[:-4], b"\xff" * 16):

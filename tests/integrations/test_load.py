@@ -181,7 +181,7 @@ def test_other_folders_are_named(tmp_path, encoder_folder, monkeypatch):
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         mpsheads.load(tmp_path / "none")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"config.json: not JSON"):
         mpsheads.load(tmp_path)
 
     def unreachable(*_, **__):

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mpsheads._checks import check_positive
+from mpsheads._checks import check_equal, check_positive
+from mpsheads._files import parse_json
+from mpsheads._hashes import hash_of_file
 from mpsheads.heads import ProjectionHead
 from mpsheads.similarity import Codes
 
@@ -127,6 +129,7 @@ class Neighbours(Engine):
     keys besides, of rows that were added and never saved: they are passed over, or overwritten.
 
     Attributes:
+        files: What the library writes.
         defaults: The options and what they are unless given; `None` is for a whole number.
         most: How many neighbours can be asked for at once.
         options: All options, without secrets; `oversample` says how many candidates are fetched for
@@ -136,6 +139,7 @@ class Neighbours(Engine):
         radius: The largest number of a sample of them after `centre` is taken off.
     """
 
+    files: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[dict[str, Any]]
     most: int = 1 << 30
     options: dict[str, Any]
@@ -257,10 +261,11 @@ class Neighbours(Engine):
         """Write options, keys and the place of the points, and the structure beside them."""
         from safetensors.torch import save_file
 
-        parts = {"keys": torch.from_numpy(self.keys), "centre": self.centre}
-        about = json.dumps({"options": self.options, "radius": self.radius})
-        save_file(parts, folder / _FILE, metadata={"about": about})  # one: so in one order
         self._write(folder)
+        parts = {"keys": torch.from_numpy(self.keys), "centre": self.centre}
+        files = {name: hash_of_file(folder / name) for name in self.files}
+        about = json.dumps({"options": self.options, "radius": self.radius, "files": files})
+        save_file(parts, folder / _FILE, metadata={"about": about})  # one: so in one order
 
     @classmethod
     def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> Self:
@@ -273,9 +278,16 @@ class Neighbours(Engine):
         from safetensors import safe_open
 
         with safe_open(folder / _FILE, framework="pt") as file:
-            about, keys = json.loads(file.metadata()["about"]), file.get_tensor("keys").numpy()
-            options = {"oversample": None, **cls.defaults, **about["options"]}
-            made = cls(head, options, file.get_tensor("centre"), about["radius"])
+            about = parse_json((file.metadata() or {})["about"], _FILE)
+            keys, centre = file.get_tensor("keys").numpy(), file.get_tensor("centre")
+        for name in cls.files:  # a library may end the process over a damaged one
+            if about["files"][name] != hash_of_file(folder / name):
+                raise ValueError(f"{name} was changed or damaged")
+        check_equal("shape", centre=tuple(centre.shape), codes=(codes.width,))
+        if keys.dtype != np.int64 or keys.ndim != 1 or (np.diff(keys) <= 0).any():
+            raise ValueError(f"the keys in {_FILE} must ascend")
+        options = {"oversample": None, **cls.defaults, **about["options"]}
+        made = cls(head, options, centre, float(about["radius"]))
         made.keys = keys
         try:
             rows = made._read(folder)

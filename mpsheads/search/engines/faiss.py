@@ -32,6 +32,7 @@ class Faiss(Neighbours):
     """
 
     name = "faiss"
+    files = (_FILE,)
     defaults = {  # noqa: RUF012
         "kind": "hnsw", "connectivity": 16, "expansion": 64, "lists": None, "probes": None,
     }  # fmt: skip

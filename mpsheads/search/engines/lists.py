@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_positive
+from mpsheads._checks import check_equal, check_finite, check_positive
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
 from mpsheads.search.engines.base import Engine, unit_vectors
@@ -140,6 +140,10 @@ class Lists(Engine):
         from safetensors.torch import load_file
 
         parts = load_file(folder / _FILE)
-        if len(parts["lists"]) != len(codes):
-            raise ValueError(f"{_FILE} has {len(parts['lists'])} rows for {len(codes)} codes")
-        return cls(parts["centroids"], parts["lists"], int(parts["probes"]))
+        lists, centroids = parts["lists"], parts["centroids"].float()
+        check_equal("shape", lists=tuple(lists.shape), codes=(len(codes),))
+        check_equal("shape", centroids=tuple(centroids.shape), codes=(len(centroids), codes.width))
+        check_finite("centroids", centroids)
+        if len(lists) and not 0 <= int(lists.min()) <= int(lists.max()) < len(centroids):
+            raise ValueError(f"{_FILE} names a list that is not there")
+        return cls(centroids, lists.int(), int(parts["probes"]))

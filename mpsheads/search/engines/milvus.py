@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from mpsheads._files import as_path
 from mpsheads._optional import optional_import
 from mpsheads.search.engines.base import Neighbours, check_connectivity, eight_bits
 
@@ -66,7 +67,7 @@ class Milvus(Neighbours):
             parts = urlsplit(uri)
             shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         else:
-            uri = shown = str(Path(uri).expanduser().absolute())
+            uri = shown = str(as_path(uri).absolute())
         token = self.options["token"] or os.environ.get(_TOKEN, "")
         self.options = self.options | {"uri": shown, "token": ""}
         try:

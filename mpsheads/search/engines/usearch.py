@@ -24,6 +24,7 @@ class Usearch(Neighbours):
     """
 
     name = "usearch"
+    files = (_FILE,)
     defaults = {"connectivity": 16, "expansion": 64, "bits": 8}  # noqa: RUF012
 
     def _open(self, sample: np.ndarray, rows: int) -> None:
