@@ -385,7 +385,7 @@ class MPSProjectionHead(ProjectionHead):
         return sample
 
 
-def _check_arguments(config: Mapping[str, Any], bits: float | None) -> None:
+def _check_arguments(config: Mapping[str, Any], bits: int | float | None) -> None:
     """Raise `ValueError` on sizes and names that no head has."""
     check_positive(bond_dim=config["bond_dim"], depth=config["depth"])
     check_choice("readout", config["readout"], tuple(READOUTS))
