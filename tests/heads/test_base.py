@@ -66,6 +66,14 @@ def test_bad_inputs_are_named(head):
             head.quantize(torch.zeros(3, 4), 8)
 
 
+def test_axes_point_to_their_largest_number_so_a_fit_is_the_same_anywhere(generator):
+    x = torch.randn(50, 12, generator=generator) * torch.linspace(3, 1, 12)
+    full = MPSProjectionHead(12, 4, readout="amplitude", mixing="full").fit(x).mixing.weight
+    for axes in (PCAHead(12, 6).fit(x).components, PCAHead(12, 6).fit(-x).components, full):
+        largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+        assert (largest > 0).all()
+
+
 def test_made_heads_take_their_size_their_settings_and_their_data(tmp_path, generator):
     x = torch.randn(9000, 12, generator=generator) * torch.linspace(3, 1, 12)
     assert make_head("pca:5", 12, 4).out_features == 5

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import approximate_log_fidelity, assume_finite, cosine, fidelity, log_fidelity, oracle
+from mpsheads.heads.readouts import probability_angle
 
 
 def angles(rows, width, seed, dtype=torch.float64):
@@ -200,3 +201,16 @@ def test_the_approximation_is_a_bound_by_the_distance_that_is_close_for_like_ang
     with torch.autocast("cpu", dtype=torch.bfloat16):
         low = approximate_log_fidelity(zq.bfloat16(), zd.bfloat16())
     assert_close(low, approximate_log_fidelity(zq.bfloat16().float(), zd.bfloat16().float()))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2.3e7), (torch.float64, 1.7e16)])
+@pytest.mark.parametrize("pairwise", [False, True])
+def test_slopes_are_bounded_where_the_fidelity_is_zero(pairwise, dtype, bound):
+    """`-tan(D/2)` an angle, bounded by how far the dtype's pi is off; below 1,500 of a head."""
+    for width in (1, 2, 3, 7):
+        zero = torch.zeros(1, width, dtype=dtype, requires_grad=True)
+        log_fidelity(zero, torch.full_like(zero, math.pi), pairwise=pairwise).sum().backward()
+        assert 0.5 * bound < zero.grad.abs().max() < bound
+    zq, zd = (probability_angle(torch.tensor([[end, 0.3]])).requires_grad_() for end in (1.0, -1.0))
+    log_fidelity(zq, zd, pairwise=pairwise).sum().backward()
+    assert 1000 < zq.grad.abs().max() < 1500

@@ -123,6 +123,17 @@ def test_codes_of_states_compare_as_what_they_stand_for(bits, bond):
         assert_close(rows, state_log_fidelity(*plain, bonds, pairwise=True))
 
 
+def test_no_slope_comes_from_where_the_fidelity_of_a_qubit_is_zero():
+    zq = torch.tensor([[1.0, 0, 0, 0, 0.6, 0, 0.8, 0]], dtype=torch.float64).requires_grad_()
+    zd = torch.tensor([[0, 0, 1.0, 0, 1, 0, 0, 0], [1, 0, 1, 0, 1, 0, 0, 0]], dtype=torch.float64)
+    held, free = (
+        torch.autograd.grad(state_log_fidelity(zq, z[None], (1,)).sum(), zq)[0] for z in zd
+    )
+    assert held[0, :4].eq(0).all()
+    assert_close(held[0, 4:], free[0, 4:])
+    assert free[0, 2] > 0.5
+
+
 def test_bad_arguments_are_named():
     vector = pack_state(states(3, 2, 2, 0))
     with pytest.raises(ValueError, match="`zq` must have 32 columns for 3 qubits"):
