@@ -1,10 +1,10 @@
 """The application: its commands, and how errors become one line and exit code 2."""
 
-import functools
 import inspect
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +93,32 @@ def _usage(error: Any) -> str:
     return " ".join(str(error.format_message()).split()) + hint
 
 
-def _expanded(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with `~` in its paths replaced, also where shells leave it, as in --output=~."""
+def _adapted(command: Callable[..., None]) -> Callable[..., None]:
+    """A command as Typer takes it: options that come together one by one, `~` in paths replaced.
 
-    @functools.wraps(command)
+    Some shells leave a `~`, as in --output=~/x.
+    """
+    wanted = inspect.signature(command).parameters.values()
+    bundles = {each.name: each.annotation for each in wanted if is_dataclass(each.annotation)}
+
     def run(**given: Any) -> None:
         from mpsheads._files import as_path
 
-        paths = {name: as_path(value) for name, value in given.items() if isinstance(value, Path)}
-        command(**{**given, **paths})
+        given |= {name: as_path(value) for name, value in given.items() if isinstance(value, Path)}
+        for name, kind in bundles.items():
+            given[name] = kind(**{each.name: given.pop(each.name) for each in fields(kind)})
+        command(**given)
 
+    options = []
+    for each in wanted:
+        parts = fields(each.annotation) if each.name in bundles else ()
+        single = each.replace(kind=each.KEYWORD_ONLY)
+        options += [
+            single.replace(name=part.name, default=part.default, annotation=part.type)
+            for part in parts
+        ] or [single]
+    run.__name__, run.__signature__ = command.__name__, inspect.Signature(options)  # pyright: ignore
+    run.__annotations__ = {option.name: option.annotation for option in options}
     return run
 
 
@@ -118,6 +134,5 @@ app = typer.Typer(
 )
 for _command in _COMMANDS:
     _text = inspect.getdoc(_command) or ""
-    app.command(help=re.sub(r"(?<!\n)\n(?!\n)", " ", _text))(
-        _expanded(_command)
-    )  # paragraphs, not lines
+    _paragraphs = re.sub(r"(?<!\n)\n(?!\n)", " ", _text)
+    app.command(help=_paragraphs)(_adapted(_command))

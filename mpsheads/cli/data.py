@@ -1,23 +1,15 @@
 """From the options to a device, an encoder and an embedded collection."""
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mpsheads.cli.options import Model, Texts
 
 if TYPE_CHECKING:
     import torch
 
     from mpsheads.retrieval import Collection, EmbeddedCollection, Encoder, Pool
-
-
-class Texts(NamedTuple):
-    """Which texts, or which vectors."""
-
-    dataset: str | None
-    split: str | None
-    pool: str | None
-    query_vectors: Path | None
-    document_vectors: Path | None
 
 
 def pick_device(device: str | None) -> "torch.device":
@@ -56,27 +48,19 @@ def read_collection(
     return collection, candidate_pool(collection, texts.pool or default_pool)
 
 
-def make_encoder(
-    texts: Texts | None,
-    device: str | None,
-    encoder: str,
-    max_length: int,
-    pooling: str | None,
-    query_prefix: str,
-    document_prefix: str,
-) -> "Encoder | None":
+def make_encoder(model: Model, texts: Texts | None = None) -> "Encoder | None":
     """The encoder that the options describe; `None` if both kinds of vectors come from files."""
     from mpsheads.retrieval import Encoder
 
     if texts and texts.query_vectors and texts.document_vectors:
         return None
     return Encoder(
-        encoder,
-        pooling=pooling,  # pyright: ignore[reportArgumentType]  # checked there
-        max_length=max_length,
-        device=device,
-        query_prefix=query_prefix,
-        document_prefix=document_prefix,
+        model.encoder,
+        pooling=model.pooling,  # pyright: ignore[reportArgumentType]  # checked there
+        max_length=model.max_length,
+        device=model.device,
+        query_prefix=model.query_prefix,
+        document_prefix=model.document_prefix,
     )
 
 
@@ -114,5 +98,5 @@ def with_training_split(texts: Texts) -> Texts:
     from mpsheads.retrieval import has_split
 
     if texts.dataset and texts.split is None and has_split(texts.dataset, "train"):
-        return texts._replace(split="train")
+        return replace(texts, split="train")
     return texts

@@ -1,20 +1,19 @@
 """`mpsheads encode`: passages to shards of codes; collections to vectors in a file."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mpsheads.cli import options, passages
-from mpsheads.cli.data import Texts
-from mpsheads.cli.options import option, typer
+from mpsheads.cli.options import Model, Texts, option, typer
 from mpsheads.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from mpsheads.retrieval import Collection, Encoder, Pool
+    from mpsheads.search import Manifest
 
 _SUFFIXES = (".npy", ".safetensors")
 _OUTPUT = (
@@ -35,28 +34,15 @@ Vectors = Mapping[str, "tuple[Tensor, list[str] | None]"]
 
 def encode(
     output: Annotated[Path, option(_OUTPUT, metavar="FOLDER|FILE")],
+    texts: Texts,
+    model: Model,
+    reading: passages.Reading,
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help=passages.SOURCE)] = None,
     bytes: Annotated[int, option(_BITS, "Head", flag="--bytes")] = 64,
     keep_text: Annotated[bool, option(_TEXTS, "Passages", flag="--keep-text")] = False,
     keep_vectors: Annotated[bool, option(_VECTORS, "Passages", flag="--keep-vectors")] = False,
     rows: Annotated[int, option(_ROWS, "Passages")] = 16384,
-    text_column: passages.TextColumn = None,
-    id_column: passages.IdColumn = None,
-    title_column: passages.TitleColumn = None,
-    whole_files: passages.WholeFiles = False,
-    skip_bad_rows: passages.SkipBadRows = False,
     head: Annotated[str | None, option(options.HEAD, "Head", "FOLDER|KIND")] = None,
-    dataset: options.Dataset = None,
-    split: options.Split = None,
-    pool: options.Pool = None,
-    query_vectors: options.QueryVectors = None,
-    document_vectors: options.DocumentVectors = None,
-    encoder: options.EncoderName = "minilm",
-    max_length: options.MaxLength = 256,
-    pooling: options.Pooling = None,
-    query_prefix: options.QueryPrefix = "",
-    document_prefix: options.DocumentPrefix = "",
-    device: options.Device = None,
     ray: Annotated[str | None, option(_RAY, metavar="ADDRESS")] = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
@@ -81,26 +67,26 @@ def encode(
     from mpsheads.heads import compress_vectors, make_head
     from mpsheads.retrieval import save_vectors
 
-    where = pick_device(device)
+    where = pick_device(model.device)
     if source is not None:
-        model = make_encoder(
-            None, device, encoder, max_length, pooling, query_prefix, document_prefix
-        )
-        columns = (text_column, id_column, title_column, whole_files, skip_bad_rows)
+        if output.suffix in _SUFFIXES:
+            raise ValueError(f"`output` {output} must be a folder, for passages from {source}.")
         how: dict[str, Any] = {"bytes": bytes, "rows": rows, "seed": seed, "ray": ray}
         how |= {"keep_text": keep_text, "keep_vectors": keep_vectors}
-        _encode_to_shards(source, columns, model, output, head, where, how, as_json)
+        read = reading.passages(source)
+        manifest, features = passages.encode_to_shards(read, model, output, head, **how)
+        if as_json:
+            print_json(asdict(manifest))
+        else:
+            _print_manifest(manifest, features, output)
         return
     _check_file(output)
-    texts = Texts(dataset, split, pool, query_vectors, document_vectors)
     only_documents = output.suffix == ".npy"
     vectors = _read(texts, only_documents)
     if not vectors:
         collection, candidates = read_collection(texts)
-        model = make_encoder(
-            texts, device, encoder, max_length, pooling, query_prefix, document_prefix
-        )
-        vectors = _encode(texts, model, collection, candidates, only_documents)
+        encoder = make_encoder(model, texts)
+        vectors = _encode(texts, encoder, collection, candidates, only_documents)
     check_equal("width", **{name: tensor.shape[1] for name, (tensor, _) in vectors.items()})
     x = vectors[min(vectors)][0]  # documents, where there are both
     options: dict[str, Any] = {"documents": x, "seed": seed, "device": where}
@@ -133,27 +119,10 @@ def _print(compressed: "Mapping[str, Tensor]", words: str, output: Path) -> None
     console().print(f"written to {output}")
 
 
-def _encode_to_shards(
-    source: str,
-    columns: tuple[str | None, str | None, str | None, bool, bool],
-    encoder: Any,
-    output: Path,
-    head: str | None,
-    device: "torch.device",
-    how: dict[str, Any],
-    as_json: bool,
-) -> None:
-    """Write a folder of shards, and tell what is in it."""
-    if output.suffix in _SUFFIXES:
-        raise ValueError(f"`output` {output} must be a folder, for passages from {source}.")
-    read = passages.read_passages(source, *columns)
-    manifest = passages.encode_to_shards(read, encoder, output, head, device, **how)
-    if as_json:
-        print_json(dataclasses.asdict(manifest))
-        return
+def _print_manifest(manifest: "Manifest", features: int, output: Path) -> None:
     console().print(
         f"{manifest.passages:,} passages in {manifest.bytes_per_vector} bytes each, "
-        f"{4 * encoder.features:,} before, in {len(manifest.shards)} shards; written to {output}"
+        f"{4 * features:,} before, in {len(manifest.shards)} shards; written to {output}"
     )
 
 

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads.cli import options
-from mpsheads.cli.data import Texts
-from mpsheads.cli.options import option
+from mpsheads.cli.options import Model, Texts, option
 from mpsheads.cli.output import console, print_json, probability, table, with_interval
 
 _UNCOMPRESSED = "uncompressed"
@@ -22,20 +21,12 @@ _IDENTICAL = "Rank also a document that has the query's own id, which BEIR leave
 
 
 def evaluate(
+    texts: Texts,
+    model: Model,
     head: Annotated[
         list[str] | None, option(f"{options.HEAD} Repeat it for each.", "Head", "FOLDER|KIND")
     ] = None,
     baseline: Annotated[str, option(_BASELINE, "Head")] = _UNCOMPRESSED,
-    dataset: options.Dataset = None,
-    split: options.Split = None,
-    pool: options.Pool = None,
-    query_vectors: options.QueryVectors = None,
-    document_vectors: options.DocumentVectors = None,
-    encoder: options.EncoderName = "minilm",
-    max_length: options.MaxLength = 256,
-    pooling: options.Pooling = None,
-    query_prefix: options.QueryPrefix = "",
-    document_prefix: options.DocumentPrefix = "",
     measure: Annotated[list[str] | None, option(_MEASURE, metavar="NAME")] = None,
     plot: Annotated[Path | None, option(_PLOT, metavar="FILE")] = None,
     run_output: Annotated[Path | None, option(_RUN_OUTPUT, metavar="FILE")] = None,
@@ -43,7 +34,6 @@ def evaluate(
     keep_identical_ids: Annotated[
         bool, option(_IDENTICAL, "Data", flag="--keep-identical-ids")
     ] = False,
-    device: options.Device = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -65,31 +55,28 @@ def evaluate(
     from mpsheads.plotting import check_format, quality_points, quality_vs_bytes
     from mpsheads.retrieval import check_measures, measure_heads, write_run
 
-    where, measures = inputs.pick_device(device), measure or _MEASURES
+    where, measures = inputs.pick_device(model.device), measure or _MEASURES
     check_measures(measures)
     if plot is not None and not head:
         raise ValueError("`plot` needs at least one `head` to draw.")
     check_format(plot or "plot.png")
     if run_output is not None and len(head or ()) > 1:
         raise ValueError(f"`run_output` takes the ranking of one `head`, got {len(head or ())}.")
-    texts = Texts(dataset, split, pool, query_vectors, document_vectors)
     ignore = False if keep_identical_ids else None
     collection, candidates = inputs.read_collection(texts, ignore_identical_ids=ignore)
-    model = inputs.make_encoder(
-        texts, device, encoder, max_length, pooling, query_prefix, document_prefix
-    )
+    encoder = inputs.make_encoder(model, texts)
     names = [name for name in dict.fromkeys([*(head or []), baseline]) if name != _UNCOMPRESSED]
-    made = {"in_features": inputs.width(texts, model), "seed": seed, "device": where}
+    made = {"in_features": inputs.width(texts, encoder), "seed": seed, "device": where}
     for name in names:  # a wrong one is told before anything is encoded
         make_head(name, **made)
-    embedded = inputs.embed_texts(texts, model, collection, candidates)
+    embedded = inputs.embed_texts(texts, encoder, collection, candidates)
     heads: dict[str, Any] = {_UNCOMPRESSED: None}
     for name in names:
         heads[name] = make_head(name, documents=embedded.documents, **made)
     rows = measure_heads(heads, embedded, measures, baseline=baseline, top_k=top_k, seed=seed)
     counts = {"queries": len(embedded.query_ids), "documents": len(embedded.document_ids)}
-    report = {"dataset": collection.name, "pool": pool or "all", **counts}
-    report |= {"encoder": model and encoder, "baseline": baseline, "results": rows}
+    report = {"dataset": collection.name, "pool": texts.pool or "all", **counts}
+    report |= {"encoder": encoder and model.encoder, "baseline": baseline, "results": rows}
     report |= {"identical_ids": len(embedded.identical_ids), "note": collection.note}
     if run_output is not None:
         last = list(heads)[-1]

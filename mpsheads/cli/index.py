@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads.cli import options, passages
-from mpsheads.cli.options import option
+from mpsheads.cli.options import Model, option
 from mpsheads.cli.output import console, print_json
 
 _ENGINE = (
@@ -17,6 +17,8 @@ _CHECK = "Measure recall@10 and queries a second with so many of the passages as
 
 def index(
     source: passages.Source,
+    model: Model,
+    reading: passages.Reading,
     output: Annotated[Path, option("Folder of the index.", metavar="FOLDER")] = Path("index"),
     engine: Annotated[str, option(_ENGINE, "Index", "NAME")] = "exact",
     engine_option: Annotated[
@@ -24,19 +26,8 @@ def index(
     ] = None,
     check: Annotated[int, option(_CHECK, "Index", "QUERIES")] = 0,
     keep_vectors: Annotated[bool, option(_KEEP, "Index", flag="--keep-vectors")] = False,
-    text_column: passages.TextColumn = None,
-    id_column: passages.IdColumn = None,
-    title_column: passages.TitleColumn = None,
-    whole_files: passages.WholeFiles = False,
-    skip_bad_rows: passages.SkipBadRows = False,
     bytes: passages.Bytes = 64,
     head: passages.Head = None,
-    encoder: options.EncoderName = "minilm",
-    max_length: options.MaxLength = 256,
-    pooling: options.Pooling = None,
-    query_prefix: options.QueryPrefix = "",
-    document_prefix: options.DocumentPrefix = "",
-    device: options.Device = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -56,7 +47,6 @@ def index(
 
     from mpsheads._checks import check_choice
     from mpsheads._files import as_path
-    from mpsheads.cli.data import make_encoder, pick_device
     from mpsheads.search import ENGINES, Index, check_index, read_manifest
     from mpsheads.search.index import PASSAGES
 
@@ -64,16 +54,10 @@ def index(
     settings = _settings(engine_option)
     shards = as_path(source)
     if not (shards / "manifest.json").is_file():
-        texts = passages.read_passages(
-            source, text_column, id_column, title_column, whole_files, skip_bad_rows
-        )
-        model = make_encoder(
-            None, device, encoder, max_length, pooling, query_prefix, document_prefix
-        )
         shards = output / PASSAGES
         how: dict[str, Any] = {"bytes": bytes, "seed": seed}
         how |= {"keep_text": True, "keep_vectors": keep_vectors or check > 0}
-        passages.encode_to_shards(texts, model, shards, head, pick_device(device), **how)
+        passages.encode_to_shards(reading.passages(source), model, shards, head, **how)
     elif keep_vectors:
         raise ValueError("`keep_vectors` is for texts, and `source` is encoded already.")
     manifest = read_manifest(shards)

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mpsheads.cli import options
-from mpsheads.cli.data import Texts
-from mpsheads.cli.options import option
+from mpsheads.cli.options import Model, Texts, option
 from mpsheads.cli.output import console, print_json, table
 
 _OUTPUT = "Tab-separated triples, gzipped if the name ends in .gz."
@@ -17,22 +16,13 @@ _LANGUAGE = "Whose stems and stop words BM25 takes; none for words as they are."
 
 def mine(
     output: Annotated[Path, option(_OUTPUT, metavar="FILE")],
-    dataset: options.Dataset = None,
-    split: options.Split = None,
-    pool: options.Pool = None,
-    query_vectors: options.QueryVectors = None,
-    document_vectors: options.DocumentVectors = None,
-    encoder: options.EncoderName = "minilm",
-    max_length: options.MaxLength = 256,
-    pooling: options.Pooling = None,
-    query_prefix: options.QueryPrefix = "",
-    document_prefix: options.DocumentPrefix = "",
+    texts: Texts,
+    model: Model,
     by: Annotated[str, option(_BY, "Mining", "bm25|encoder|both")] = "both",
     count: Annotated[int, option("Negatives a pair, at most.", "Mining")] = 5,
     depth: Annotated[int, option("Last place of a ranking taken.", "Mining")] = 100,
     margin: Annotated[float, option(_MARGIN, "Mining")] = 0.05,
     language: Annotated[str, option(_LANGUAGE, "Mining")] = "english",
-    device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Find documents that look relevant but are not, for each query and relevant document.
@@ -50,17 +40,14 @@ def mine(
     from mpsheads.retrieval import write_triples
     from mpsheads.training import mine_triples
 
-    where = inputs.pick_device(device)
+    where = inputs.pick_device(model.device)
     if output.is_dir():
         raise ValueError(f"`output` {output} is a folder. Give the name of a file.")
-    given = Texts(dataset, split, pool, query_vectors, document_vectors)
-    texts = inputs.with_training_split(given)
+    texts = inputs.with_training_split(texts)
     collection, judged = inputs.read_collection(texts)
-    model = inputs.make_encoder(
-        texts, device, encoder, max_length, pooling, query_prefix, document_prefix
-    )
+    encoder = inputs.make_encoder(model, texts)
     mined = mine_triples(
-        inputs.embed_texts(texts, model, collection, judged),
+        inputs.embed_texts(texts, encoder, collection, judged),
         by,
         count,
         margin=margin,
@@ -75,7 +62,12 @@ def mine(
             f"{mined.candidates:,} candidates are too near. Lower `margin`, or raise `depth`."
         )
     write_triples(mined.triples, output)
-    report = {"dataset": collection.name, "encoder": model and encoder, "by": by, "count": count}
+    report = {
+        "dataset": collection.name,
+        "encoder": encoder and model.encoder,
+        "by": by,
+        "count": count,
+    }
     report |= {name: value for name, value in asdict(mined).items() if name != "triples"}
     report |= {"margin": margin, "negatives": len(mined.triples), "output": str(output)}
     print_json(report) if as_json else _print(report)

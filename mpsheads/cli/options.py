@@ -1,5 +1,6 @@
-"""The options that several commands share, each with its help."""
+"""The options that several commands share, each with its help, and those that come together."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,22 +27,14 @@ _VECTORS = (
     "in the order of the file of queries."
 )
 Dataset = Annotated[str | None, option(_DATASET, "Data", "FOLDER|ID")]
-Split = Annotated[
-    str | None, option("Which judgments: the name of a file in qrels/.", "Data", "NAME")
-]
-Pool = Annotated[str | None, option(_POOL, "Data", "all|judged|FILE")]
-QueryVectors = Annotated[Path | None, option(_VECTORS, "Data", "FILE")]
-DocumentVectors = Annotated[
-    Path | None,
-    option("The same of the documents; rows without ids are in corpus order.", "Data", "FILE"),
-]
-
+_DOCUMENT_VECTORS = "The same of the documents; rows without ids are in corpus order."
+DocumentVectors = Annotated[Path | None, option(_DOCUMENT_VECTORS, "Data", "FILE")]
+_SPLIT = "Which judgments: the name of a file in qrels/."
 _ENCODER = "A name that mpsheads models lists, a folder, or a name on the hub."
 EncoderName = Annotated[str, option(_ENCODER, "Encoder", "MODEL", flag="--encoder")]
 MaxLength = Annotated[int, option("Tokens after which a text is cut.", "Encoder")]
 _POOLING = "How tokens become one vector; by default as the model's folder says, else mean."
 Pooling = Annotated[str | None, option(_POOLING, "Encoder", "mean|cls")]
-QueryPrefix = Annotated[str, option("Put before every query.", "Encoder", "TEXT")]
 DocumentPrefix = Annotated[str, option("Put before every document.", "Encoder", "TEXT")]
 
 HEAD = (
@@ -49,18 +42,31 @@ HEAD = (
     "also with its size, as in pca:64; or codes with bytes a vector, as in codes:64. Untrained "
     "ones are drawn by the seed; mps, codes and pca are fitted on the documents."
 )
-_READOUTS = "direction|probability|state|amplitude"
-BondDim = Annotated[int | None, option("Largest bond dimension of a new mps head.", "Head")]
-Depth = Annotated[int | None, option("Layers of a new mps head.", "Head")]
-Ansatz = Annotated[str | None, option("Circuit of a new mps head.", "Head", "staircase|brickwork")]
-Readout = Annotated[str | None, option("What a new mps head returns.", "Head", _READOUTS)]
-Mixing = Annotated[
-    int | None,
-    option("Layers of rotations that mix the features of a new mps head; 0 for none.", "Head"),
-]
-
 Device = Annotated[
     str | None, option("cpu, cuda, cuda:1, ...; the fastest by default.", metavar="NAME")
 ]
 Seed = Annotated[int, option("Seed of new heads, of training and of the bootstrap.")]
 AsJson = Annotated[bool, option("Print JSON instead of a table.", flag="--json")]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Which texts of a collection, or which vectors."""
+
+    dataset: Dataset = None
+    split: Annotated[str | None, option(_SPLIT, "Data", "NAME")] = None
+    pool: Annotated[str | None, option(_POOL, "Data", "all|judged|FILE")] = None
+    query_vectors: Annotated[Path | None, option(_VECTORS, "Data", "FILE")] = None
+    document_vectors: DocumentVectors = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What embeds texts, and where it runs."""
+
+    encoder: EncoderName = "minilm"
+    max_length: MaxLength = 256
+    pooling: Pooling = None
+    query_prefix: Annotated[str, option("Put before every query.", "Encoder", "TEXT")] = ""
+    document_prefix: DocumentPrefix = ""
+    device: Device = None

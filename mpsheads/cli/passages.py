@@ -1,11 +1,13 @@
 """The options of commands that read passages, and how these are encoded."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from mpsheads.cli.options import option, typer
+from mpsheads.cli.options import Model, option, typer
 
 if TYPE_CHECKING:
+    from mpsheads.retrieval import Passages
     from mpsheads.search import Manifest
 
 SOURCE = (
@@ -14,49 +16,51 @@ SOURCE = (
 )
 _BYTES = "Bytes a passage of a head that is fitted to the first 16,384 passages."
 _HEAD = "Folder of a saved head, in place of one that is fitted."
+_TITLE = "Column of titles, put before the texts; found by name."
+_WHOLE = "A text file is one passage, not one a paragraph."
+_SKIP = "Leave out rows that cannot be read."
+_PANEL = "Passages"
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)]
-TextColumn = Annotated[str | None, option("Column of the texts; found by name.", "Passages")]
-IdColumn = Annotated[str | None, option("Column of the ids; found by name.", "Passages")]
-TitleColumn = Annotated[
-    str | None, option("Column of titles, put before the texts; found by name.", "Passages")
-]
-WholeFiles = Annotated[
-    bool,
-    option("A text file is one passage, not one a paragraph.", "Passages", flag="--whole-files"),
-]
-SkipBadRows = Annotated[
-    bool, option("Leave out rows that cannot be read.", "Passages", flag="--skip-bad-rows")
-]
 Bytes = Annotated[int, option(_BYTES, "Head", flag="--bytes")]
 Head = Annotated[str | None, option(_HEAD, "Head", "FOLDER")]
 
 
-def read_passages(
-    source: str,
-    text_column: str | None,
-    id_column: str | None,
-    title_column: str | None,
-    whole_files: bool,
-    skip_bad_rows: bool,
-) -> Any:
-    """The passages that the options describe."""
-    from mpsheads.retrieval import Columns, Passages
+@dataclass(frozen=True)
+class Reading:
+    """How passages are read."""
 
-    columns = Columns(text_column, id_column, title_column)
-    return Passages(source, columns, whole_files=whole_files, skip_bad_rows=skip_bad_rows)
+    text_column: Annotated[str | None, option("Column of the texts; found by name.", _PANEL)] = None
+    id_column: Annotated[str | None, option("Column of the ids; found by name.", _PANEL)] = None
+    title_column: Annotated[str | None, option(_TITLE, _PANEL)] = None
+    whole_files: Annotated[bool, option(_WHOLE, _PANEL, flag="--whole-files")] = False
+    skip_bad_rows: Annotated[bool, option(_SKIP, _PANEL, flag="--skip-bad-rows")] = False
+
+    def passages(self, source: str) -> "Passages":
+        """The passages of a source."""
+        from mpsheads.retrieval import Columns, Passages
+
+        columns = Columns(self.text_column, self.id_column, self.title_column)
+        how = {"whole_files": self.whole_files, "skip_bad_rows": self.skip_bad_rows}
+        return Passages(source, columns, **how)
 
 
 def encode_to_shards(
-    read: Any, encoder: Any, output: Path, head: str | None, device: Any, **how: Any
-) -> "Manifest":
-    """Encode passages to a folder with a bar, and tell on stderr what was left out."""
+    read: "Passages", model: Model, output: Path, head: str | None, **how: Any
+) -> "tuple[Manifest, int]":
+    """Encode passages to a folder with a bar, and tell on stderr what was left out.
+
+    Returns:
+        What the folder holds, and how many numbers an embedding has.
+    """
     import sys
 
-    from mpsheads.cli.data import show_progress
+    from mpsheads.cli.data import make_encoder, pick_device, show_progress
     from mpsheads.heads import load_head
     from mpsheads.search import encode_passages
 
+    device, encoder = pick_device(model.device), make_encoder(model)
+    assert encoder is not None  # there are no vectors in place of it
     if (ray := how.pop("ray", None)) is not None:
         from mpsheads.search.cluster import on_ray
 
@@ -66,4 +70,4 @@ def encode_to_shards(
     manifest = encode_passages(read, encoder, output, head=loaded, progress=watched, **how)
     if read.skipped:
         sys.stderr.write(f"{read.skipped:,} bad rows were left out\n")
-    return manifest
+    return manifest, encoder.features

@@ -1,13 +1,12 @@
 """`mpsheads train`: a head on the judgments of a collection."""
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mpsheads.cli import options
-from mpsheads.cli.data import Texts
-from mpsheads.cli.options import option
+from mpsheads.cli.options import Model, Texts, option
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ _RATE = (
     "Peak rate of Adam; by default mps 0.003 if fitted, else 0.01; reference 0.01; dense 0.001; "
     "loss paper 4e-5."
 )
+_READOUTS = "direction|probability|state|amplitude"
+_MIXING = "Layers of rotations that mix the features of a new mps head; 0 for none."
 _LOSS = "What is minimised; paper wants --hard-negatives 5."
 _TRIPLES = (
     "Train on the pairs and negatives of this file, which mpsheads mine wrote, or of an "
@@ -34,23 +35,26 @@ _VALIDATION = (
 )
 
 
+@dataclass(frozen=True)
+class NewHead:
+    """What a new mps head is."""
+
+    bond_dim: Annotated[int | None, option("Largest bond dimension of a new mps head.", "Head")] = (
+        None
+    )
+    depth: Annotated[int | None, option("Layers of a new mps head.", "Head")] = None
+    ansatz: Annotated[
+        str | None, option("Circuit of a new mps head.", "Head", "staircase|brickwork")
+    ] = None
+    readout: Annotated[str | None, option("What a new mps head returns.", "Head", _READOUTS)] = None
+    mixing: Annotated[int | None, option(_MIXING, "Head")] = None
+
+
 def train(
+    texts: Texts,
+    model: Model,
+    new: NewHead,
     head: Annotated[str, option(_HEAD, "Head", "KIND|FOLDER")] = "mps",
-    dataset: options.Dataset = None,
-    split: options.Split = None,
-    pool: options.Pool = None,
-    query_vectors: options.QueryVectors = None,
-    document_vectors: options.DocumentVectors = None,
-    encoder: options.EncoderName = "minilm",
-    max_length: options.MaxLength = 256,
-    pooling: options.Pooling = None,
-    query_prefix: options.QueryPrefix = "",
-    document_prefix: options.DocumentPrefix = "",
-    bond_dim: options.BondDim = None,
-    depth: options.Depth = None,
-    ansatz: options.Ansatz = None,
-    readout: options.Readout = None,
-    mixing: options.Mixing = None,
     epochs: Annotated[int, option("Passes over the pairs.", "Training")] = 3,
     batch_size: Annotated[int, option("Pairs a step; the others are negatives.", "Training")] = 128,
     learning_rate: Annotated[float | None, option(_RATE, "Training")] = None,
@@ -67,7 +71,6 @@ def train(
         Path, option("Folder of the head, its checkpoint and metrics.", metavar="FOLDER")
     ] = Path("trained-head"),
     resume: Annotated[bool, option("Continue the run in the folder.", flag="--resume")] = False,
-    device: options.Device = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -87,23 +90,19 @@ def train(
     from mpsheads.training import train as train_model
     from mpsheads.training.checkpoint import check_folder
 
-    where, more = inputs.pick_device(device), {"hard_negatives": hard_negatives, "seed": seed}
+    where, more = inputs.pick_device(model.device), {"hard_negatives": hard_negatives, "seed": seed}
     config = TrainingConfig(epochs, batch_size, learning_rate, loss, **more)
-    texts = Texts(dataset, split, pool, query_vectors, document_vectors)
     check_folder(output, resume=resume)
     _check(texts, triples, hard_negatives)
     texts = inputs.with_training_split(texts)
     data = inputs.read_collection(texts, default_pool="judged")
     other = _validation(texts, validation)
-    model = inputs.make_encoder(
-        other or texts, device, encoder, max_length, pooling, query_prefix, document_prefix
-    )
-    made: dict[str, Any] = {"bond_dim": bond_dim, "depth": depth, "ansatz": ansatz}
-    made |= {"readout": readout, "mixing": mixing, "seed": seed, "device": where}
-    made["in_features"] = inputs.width(texts, model)
+    encoder = inputs.make_encoder(model, other or texts)
+    made: dict[str, Any] = {**asdict(new), "seed": seed, "device": where}
+    made["in_features"] = inputs.width(texts, encoder)
     _check_trainable(head, made)
-    embedded = _embed(texts, model, *data, triples, max_triples)
-    embedded, held_out, name = _hold_out(embedded, other, model, seed)
+    embedded = _embed(texts, encoder, *data, triples, max_triples)
+    embedded, held_out, name = _hold_out(embedded, other, encoder, seed)
     pairs = training_data(embedded)
     result = train_model(
         make_head(head, **pairs.paired(), **made),
@@ -171,9 +170,9 @@ def _validation(texts: Texts, named: str | None) -> Texts | None:
             return None
         named = f"{texts.dataset}:dev"
     source, split, pool = parse_dataset(named)
-    other = Texts(source, split, pool, None, None)
+    other = Texts(source, split, pool)
     if source == texts.dataset:  # the files of vectors hold those of all splits
-        other = texts._replace(split=split, pool=pool)
+        other = replace(texts, split=split, pool=pool)
     read_collection(other, default_pool="judged")
     return other
 
