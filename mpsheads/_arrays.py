@@ -33,6 +33,15 @@ def takes_arrays(function: Function) -> Function:
     return wrapped  # pyright: ignore[reportReturnType]
 
 
+def as_tensor(name: str, value: Any) -> Tensor:
+    """A tensor of anything that holds numbers; `TypeError` if it does not."""
+    try:
+        return torch.as_tensor(value)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise TypeError(f"`{name}` must be an array of numbers: {reason}.") from error
+
+
 def _tensor(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return value

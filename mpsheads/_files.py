@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, TextIO
 
 import numpy as np
 
-from mpsheads._checks import check_id
+from mpsheads._checks import check_id, check_type
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 
@@ -31,6 +31,7 @@ def as_path(path: PathLike) -> Path:
         TypeError: If it is no path.
         ValueError: If there is no such user.
     """
+    check_type("path", path, (str, os.PathLike), "a path")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

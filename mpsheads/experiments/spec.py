@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from mpsheads._checks import list_of_texts
 from mpsheads._files import as_path
 from mpsheads._typing import PathLike
 from mpsheads.retrieval import check_measures
@@ -286,7 +287,7 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
         ValueError: If a file is wrong, or two have one name.
     """
     files: list[Path] = []
-    for name in names:
+    for name in list_of_texts("names", names):
         if name == "all":
             files += [_folder() / f"{each}.toml" for each in experiment_names()]
         elif name.endswith(".toml"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpsheads._checks import check_held, check_id, whole_number
+from mpsheads._checks import check_held, check_id, check_type, whole_number
 from mpsheads._files import as_path, read_table
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import choose_split, load_irds
@@ -53,6 +53,10 @@ class Collection:
         )
 
     def __post_init__(self) -> None:
+        for name in ("documents", "queries", "qrels"):
+            check_type(name, getattr(self, name), Mapping)
+        for query_id, row in self.qrels.items():
+            check_type(f"qrels[{query_id!r}]", row, Mapping)
         kinds = {"`queries`": self.queries, "`qrels`": self.qrels}
         kinds |= {f"`qrels`[{query_id!r}]": row for query_id, row in self.qrels.items()}
         if isinstance(self.documents, dict):  # else they lie on a disk
@@ -126,6 +130,7 @@ def parse_dataset(dataset: str) -> tuple[str, str | None, str | None]:
 
     `"data/mini:dl19@all"` gives `("data/mini", "dl19", "all")`.
     """
+    check_type("dataset", dataset, str)
     source, _, pool = dataset.partition("@")
     folder, colon, split = source.rpartition(":")
     if colon and "/" not in split and "\\" not in split and len(folder) > 1:

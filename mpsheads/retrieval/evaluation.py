@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mpsheads._checks import check_id, whole_number
+from mpsheads._checks import check_id, check_type, list_of_texts, whole_number
 from mpsheads._optional import optional_import
 from mpsheads.retrieval.runs import MOST_GRADE, Run, ranking
 
@@ -55,11 +55,13 @@ def evaluate(
             NUL, a tab or a line break, a grade is not a whole number or too high, or a score NaN.
     """
     names = dict(zip(check_measures(measures), measures, strict=True))
-    for argument, rows in (("`run`", run), ("`qrels`", qrels)):
+    for argument, rows in (("run", run), ("qrels", qrels)):
+        check_type(argument, rows, Mapping)
         for query_id, row in rows.items():
-            check_id(argument, "query id", query_id)
+            check_id(f"`{argument}`", "query id", query_id)
+            check_type(f"{argument}[{query_id!r}]", row, Mapping)
             for doc_id in row:
-                check_id(argument, "document id", doc_id)
+                check_id(f"`{argument}`", "document id", doc_id)
     grade_of = partial(whole_number, "`qrels`: a grade", most=MOST_GRADE)
     judgments = {
         q: {d: grade_of(grade) for d, grade in row.items()} for q, row in qrels.items() if row
@@ -85,7 +87,8 @@ def check_measures(measures: Sequence[str]) -> list[Any]:
         ImportError: If ir_measures is missing.
         ValueError: If there are none, or one is unknown, lacks its cut or has a wrong parameter.
     """
-    if isinstance(measures, str) or not measures:
+    measures = list_of_texts("measures", measures)
+    if not measures:
         raise ValueError("`measures` must name at least one measure, in a list.")
     parse, parsed = optional_import("ir_measures", "retrieval").parse_measure, []
     for name in measures:

@@ -2,7 +2,7 @@
 
 import math
 
-from mpsheads._checks import check_id
+from mpsheads._checks import check_id, check_type
 from mpsheads._files import as_path, read_lines, replacing_text
 from mpsheads._typing import PathLike
 
@@ -55,8 +55,10 @@ def write_run(run: Run, path: PathLike, tag: str = "mpsheads") -> None:
         ValueError: If an id or `tag` is empty, not Unicode, or holds a blank of ASCII or a NUL,
             which the format cannot carry, or a score is NaN.
     """
+    check_type("run", run, dict)
     with replacing_text(path) as stream:
         for query_id, scores in run.items():
+            check_type(f"run[{query_id!r}]", scores, dict)
             ranked = ranking(scores)
             for rank, doc_id in enumerate(ranked, start=1):
                 for name, field in (("query_id", query_id), ("doc_id", doc_id), ("tag", tag)):
@@ -75,6 +77,9 @@ def ranking(scores: dict[str, float]) -> list[str]:
         ValueError: If a score is NaN.
     """
     for doc_id, score in scores.items():
-        if math.isnan(score):
-            raise ValueError(f"The score of document {doc_id!r} is NaN.")
+        try:
+            if math.isnan(score):
+                raise ValueError(f"The score of document {doc_id!r} is NaN.")
+        except TypeError as error:
+            raise TypeError(f"The score of `run` for document {doc_id!r}: {error}.") from None
     return sorted(scores, key=lambda doc_id: (scores[doc_id], doc_id), reverse=True)

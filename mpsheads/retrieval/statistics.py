@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mpsheads._checks import check_choice, check_integers, check_type
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval.embedded import EmbeddedCollection
@@ -62,6 +63,7 @@ def paired_test(differences: Sequence[float], *, seed: int = 0) -> float:
 
     Cost: half a second for 7,000 queries.
     """
+    check_integers(0, seed=seed)
     x = _finite("differences", differences)
     if len(x) < 2:
         raise ValueError(f"`differences` must be those of at least 2 queries, got {len(x)}.")
@@ -81,9 +83,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
-    order = np.argsort(p_values, kind="stable")
-    steps = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
+    x = _finite("p_values", p_values) if np.size(p_values) else np.empty(0)
+    order = np.argsort(x, kind="stable")
+    steps = x[order] * np.arange(len(x), 0, -1)
+    corrected = np.empty(len(x))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected.tolist()
 
@@ -119,8 +122,10 @@ def measure_heads(
         ValueError: If `baseline` is not a label, a measure is unknown, or a head does not fit.
     """
     check_measures(measures)
-    if baseline not in heads:
-        raise ValueError(f"`baseline` must be one of {list(heads)}, got {baseline!r}.")
+    check_type("heads", heads, Mapping)
+    for label, head in heads.items():
+        check_type(f"heads[{label!r}]", head, (ProjectionHead, type(None)))
+    check_choice("baseline", baseline, tuple(heads))
     evaluations = {
         label: evaluate(embedded.rank(head, top_k=top_k), embedded.qrels, measures)
         for label, head in heads.items()
@@ -160,7 +165,10 @@ def _batch(width: int) -> int:
 
 
 def _finite(name: str, values: Sequence[float]) -> np.ndarray:
-    x = np.asarray(values, dtype=np.float64)
+    try:
+        x = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{name}` must be a list of numbers: {error}.") from None
     if x.ndim != 1 or len(x) == 0:
         raise ValueError(f"`{name}` must be a non-empty list of numbers, got shape {x.shape}.")
     if not np.isfinite(x).all():

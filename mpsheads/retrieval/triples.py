@@ -1,12 +1,12 @@
 """Triples of a query, a relevant document and one that is not: files and ir_datasets ids."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from mpsheads._checks import check_id, check_positive
+from mpsheads._checks import check_id, check_positive, check_type
 from mpsheads._files import as_path, read_table, replacing_text
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import load_docpairs
@@ -39,10 +39,12 @@ def write_triples(triples: Iterable[tuple[str, str, str]], path: PathLike) -> in
             line break.
     """
     count = 0
+    check_type("triples", triples, Iterable)
     with replacing_text(path) as stream:
         stream.write("\t".join(_COLUMNS) + "\n")
         rows = csv.writer(stream, "excel-tab", lineterminator="\n")
         for triple in triples:
+            check_type(f"triples[{count}]", triple, Sequence)
             for name, field in zip(_COLUMNS, triple, strict=True):
                 check_id("`triples`", name, field)
             rows.writerow(triple)

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_positive, check_vectors
+from mpsheads._arrays import as_tensor
+from mpsheads._checks import (
+    check_choice,
+    check_equal,
+    check_positive,
+    check_type,
+    check_vectors,
+    list_of_texts,
+)
 from mpsheads._files import as_path, locked, map_array, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
@@ -104,15 +112,16 @@ class Index:
         Memory: the codes and ids. Cost: that of the engine; `"exact"` has none.
         """
         arrow = optional_import("pyarrow", "search")
-        if engine not in ENGINES:
-            raise ValueError(f"`engine` must be one of {', '.join(ENGINES)}, got {engine!r}.")
+        check_choice("engine", engine, tuple(ENGINES))
+        check_type("head", head, (ProjectionHead, type(None)))
         encoder = None
         if isinstance(source, Codes):
             if head is None:
                 raise ValueError("Give `head`: what made the codes.")
             codes = source.to("cpu")
-            columns = {"id": [str(i) for i in range(len(codes))] if ids is None else list(ids)}
-            columns |= {} if texts is None else {"text": list(texts)}
+            named = map(str, range(len(codes))) if ids is None else ids
+            columns = {"id": list_of_texts("ids", named)}
+            columns |= {} if texts is None else {"text": list_of_texts("texts", texts)}
             table = arrow.table({k: arrow.array(v, arrow.string()) for k, v in columns.items()})
         else:
             folder = as_path(source)
@@ -159,15 +168,16 @@ class Index:
             ValueError: If an id is there already, or sizes or codes do not fit.
         """
         arrow = optional_import("pyarrow", "search")
-        codes = x if isinstance(x, Codes) else codes_of(self.head, torch.as_tensor(x))
-        columns = {"id": list(ids)} | ({} if texts is None else {"text": list(texts)})
+        codes = x if isinstance(x, Codes) else codes_of(self.head, as_tensor("x", x))
+        columns = {"id": list_of_texts("ids", ids)}
+        columns |= {} if texts is None else {"text": list_of_texts("texts", texts)}
         if set(columns) != set(self.table.column_names):
             raise ValueError(
                 f"`texts` must be given if and only if the index keeps them: it has the columns "
                 f"{', '.join(self.table.column_names)}."
             )
         new = arrow.table({name: arrow.array(v, arrow.string()) for name, v in columns.items()})
-        check_equal("number of rows", ids=len(ids), codes=len(codes))
+        check_equal("number of rows", ids=len(new), codes=len(codes))
         kept = self.table.filter(arrow.array((~self._removed).numpy()))
         check_ids(arrow.chunked_array([*kept["id"].chunks, *new["id"].chunks]))
         both = Codes.cat([self.codes, codes.to("cpu")])
@@ -243,7 +253,7 @@ class Index:
         Returns:
             Rows `(queries, k)`, -1 where there are fewer, and scores.
         """
-        queries = torch.as_tensor(queries)
+        queries = as_tensor("queries", queries)
         check_vectors("queries", queries, self.head.in_features)
         return self.search_compressed(self._project(queries.float()), k, where=where)
 
@@ -350,7 +360,7 @@ class Index:
     def _held(self, ids: Iterable[str]) -> Tensor:
         """Which rows have one of these ids and are not removed."""
         arrow, compute = (optional_import(f"pyarrow{n}", "search") for n in ("", ".compute"))
-        wanted = arrow.array(list(ids), arrow.string())
+        wanted = arrow.array(list_of_texts("ids", ids), arrow.string())
         mask = compute.is_in(self.table["id"], value_set=wanted)
         return torch.from_numpy(mask.to_numpy().copy()) & ~self._removed
 
@@ -358,12 +368,10 @@ class Index:
         """The rows that may be found; `None` for all."""
         if where is None:
             return (~self._removed).nonzero()[:, 0] if self._removed.any() else None
-        if isinstance(where, str):
-            raise TypeError(
-                "`where` must be ids or an expression of pyarrow.compute, got a string."
-            )
-        if isinstance(where, Iterable):
+        expression = optional_import("pyarrow.compute", "search").Expression
+        if isinstance(where, Iterable) and not isinstance(where, str):
             return self._held(where).nonzero()[:, 0]
+        check_type("where", where, expression, "ids or an expression of pyarrow.compute")
         numbered = self.table.append_column("row", [np.arange(len(self.table))])
         rows = torch.from_numpy(numbered.filter(where)["row"].to_numpy().copy())
         return rows[~self._removed[rows]]

@@ -192,6 +192,7 @@ def mine_hard_negatives(
     """
     _check_margin(margin)
     check_positive(count=count)
+    check_type("data", data, TrainingData)
     queries, documents = data.queries, data.documents
     if not isinstance(queries, Tensor) or not isinstance(documents, Tensor):
         raise TypeError("`data` must hold embeddings, got texts; `mine_triples` takes both.")

@@ -151,7 +151,7 @@ def test_log_fidelity_is_searched_in_8_bits(tmp_path):
 
 WRONG = {
     "no head": (lambda c, h: Index.build(c), "Give `head`"),
-    "engine": (lambda c, h: Index.build(c, h, engine="x"), "`engine` must be one of exact, lists"),
+    "engine": (lambda c, h: Index.build(c, h, engine="x"), '`engine` must be one of "exact"'),
     "option": (lambda c, h: Index.build(c, h, lists=3), "takes no options, got lists"),
     "lists": (lambda c, h: Index.build(c, h, engine="lists", lists=999), "at most the 120"),
     "list option": (lambda c, h: Index.build(c, h, engine="lists", x=1), "takes lists, probes"),

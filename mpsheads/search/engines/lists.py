@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, check_positive
+from mpsheads._checks import check_equal, check_finite, check_integers, check_positive
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
 from mpsheads.search.engines.base import Engine, unit_vectors
@@ -62,9 +62,11 @@ class Lists(Engine):
             ImportError: If faiss is missing.
             ValueError: If there are more lists than rows.
         """
+        given = {"lists": lists, "probes": probes}
         if options:
             raise ValueError(f"The engine lists takes {_OPTIONS}, got {', '.join(options)}.")
         faiss = optional_import("faiss", "search")
+        check_integers(0, seed=seed, **{n: v for n, v in given.items() if v is not None})
         count = lists or max(1, min(len(codes), round(2 * math.sqrt(len(codes)))))
         probes = probes or max(8, count // 5)
         check_positive(lists=count, probes=probes)
