@@ -12,7 +12,7 @@ from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import choose_split, load_irds
 from mpsheads.retrieval._rows import Columns, holds_pairs, json_rows, read_pairs
 from mpsheads.retrieval.passages import Passages, passage_of
-from mpsheads.retrieval.runs import MOST_GRADE, ranking, read_run
+from mpsheads.retrieval.runs import MOST_GRADE, check_rows, ranking, read_run
 
 _GRADE = re.compile(r" *[+-]?[0-9]{1,9} *")
 _COLUMNS = ("query-id", "corpus-id", "score")
@@ -53,17 +53,12 @@ class Collection:
         )
 
     def __post_init__(self) -> None:
-        for name in ("documents", "queries", "qrels"):
-            check_type(name, getattr(self, name), Mapping)
-        for query_id, row in self.qrels.items():
-            check_type(f"qrels[{query_id!r}]", row, Mapping)
-        kinds = {"`queries`": self.queries, "`qrels`": self.qrels}
-        kinds |= {f"`qrels`[{query_id!r}]": row for query_id, row in self.qrels.items()}
-        if isinstance(self.documents, dict):  # else they lie on a disk
-            kinds["`documents`"] = self.documents
-        for name, ids in kinds.items():
-            for identifier in ids:
-                check_id(name, "id", identifier)
+        check_rows("qrels", self.qrels)
+        for name in ("documents", "queries"):
+            ids = getattr(self, name)
+            check_type(name, ids, Mapping)
+            for identifier in ids if isinstance(ids, dict) else ():  # others lie on a disk
+                check_id(f"`{name}`", "id", identifier)
 
 
 def load_collection(
@@ -206,7 +201,7 @@ def _load_folder(folder: Path, split: str | None, ignore: bool | None) -> Collec
     qrels: dict[str, dict[str, int]] = {}
     for place, query_id, doc_id, grade in _read_qrels(splits[split]):
         if query_id not in texts:
-            raise ValueError(f"{place}: query {query_id!r} is not in {queries_file}.")
+            raise ValueError(f"{place}: query {query_id[:80]!r} is not in {queries_file}.")
         qrels.setdefault(query_id, {})[doc_id] = grade
     documents = _read_texts(corpus_file)
     if not any(doc_id in documents for grades in qrels.values() for doc_id in grades):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mpsheads._checks import check_id, check_type, list_of_texts, whole_number
+from mpsheads._checks import list_of_texts, whole_number
 from mpsheads._optional import optional_import
-from mpsheads.retrieval.runs import MOST_GRADE, Run, ranking
+from mpsheads.retrieval.runs import MOST_GRADE, Run, check_rows, ranking
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,8 @@ def evaluate(
             NUL, a tab or a line break, a grade is not a whole number or too high, or a score NaN.
     """
     names = dict(zip(check_measures(measures), measures, strict=True))
-    for argument, rows in (("run", run), ("qrels", qrels)):
-        check_type(argument, rows, Mapping)
-        for query_id, row in rows.items():
-            check_id(f"`{argument}`", "query id", query_id)
-            check_type(f"{argument}[{query_id!r}]", row, Mapping)
-            for doc_id in row:
-                check_id(f"`{argument}`", "document id", doc_id)
+    check_rows("run", run)
+    check_rows("qrels", qrels)
     grade_of = partial(whole_number, "`qrels`: a grade", most=MOST_GRADE)
     judgments = {
         q: {d: grade_of(grade) for d, grade in row.items()} for q, row in qrels.items() if row

@@ -1,6 +1,8 @@
 """TREC run files: the ranked documents of each query."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from mpsheads._checks import check_id, check_type
 from mpsheads._files import as_path, read_lines, replacing_text
@@ -55,19 +57,28 @@ def write_run(run: Run, path: PathLike, tag: str = "mpsheads") -> None:
         ValueError: If an id or `tag` is empty, not Unicode, or holds a blank of ASCII or a NUL,
             which the format cannot carry, or a score is NaN.
     """
-    check_type("run", run, dict)
+    check_rows("run", run)
+    check_id("`tag`", "tag", tag)
     with replacing_text(path) as stream:
         for query_id, scores in run.items():
-            check_type(f"run[{query_id!r}]", scores, dict)
             ranked = ranking(scores)
             for rank, doc_id in enumerate(ranked, start=1):
                 for name, field in (("query_id", query_id), ("doc_id", doc_id), ("tag", tag)):
-                    check_id("`run`", name, field)
                     if any(blank in field for blank in _BLANKS):
                         raise ValueError(
                             f"`{name}` {field!r} cannot stand in a TREC run: it holds a blank."
                         )
                 stream.write(f"{query_id} Q0 {doc_id} {rank} {len(ranked) - rank} {tag}\n")
+
+
+def check_rows(name: str, rows: Any) -> None:
+    """Raise unless an argument is query_id -> doc_id -> anything, with ids that files can carry."""
+    check_type(name, rows, Mapping)
+    for query_id, row in rows.items():
+        check_id(f"`{name}`", "query id", query_id)
+        check_type(f"{name}[{query_id!r}]", row, Mapping)
+        for doc_id in row:
+            check_id(f"`{name}`", "document id", doc_id)
 
 
 def ranking(scores: dict[str, float]) -> list[str]:

@@ -8,7 +8,15 @@ from matplotlib.image import imread
 
 from mpsheads.cli.output import probability
 from mpsheads.heads import DenseHead, MPSProjectionHead, make_head
-from mpsheads.retrieval import Encoder, embed, evaluate, load_collection, load_vectors, read_run
+from mpsheads.retrieval import (
+    Encoder,
+    embed,
+    evaluate,
+    load_collection,
+    load_vectors,
+    read_run,
+    save_vectors,
+)
 from tests.cli.conftest import FEATURES, gzipped
 
 HEADS = ["--head", "mps", "--head", "pca:16", "--head", "truncation:6"]
@@ -227,3 +235,18 @@ def test_json_goes_to_stdout_alone(command, data):
 def test_a_small_probability_is_not_rounded_to_nothing():
     shown = [probability(p) for p in (None, 0.25, 1e-4, 9.999e-05, 0.00041)]
     assert shown == ["–", "0.250", "0.0001", "0.0001", "0.0005"]
+
+
+def test_a_document_with_the_id_of_its_query_is_told(command, beir, vectors):
+    rows = (beir / "corpus.jsonl").read_text().replace('"d30"', '"q30"')
+    (beir / "corpus.jsonl").write_text(rows)
+    x = {name: load_vectors(vectors["both"], name=name) for name in ("queries", "documents")}
+    ids = {name: [i.replace("d30", "q30") for i in ids] for name, (_, ids) in x.items()}
+    save_vectors("x.safetensors", ids=ids, **{name: z for name, (z, _) in x.items()})
+    given = ["evaluate", "--dataset", str(beir), "--split", "test", "--run-output", "run"]
+    given += ["--query-vectors", "x.safetensors", "--document-vectors", "x.safetensors"]
+    ran = command(*given)
+    assert "For 1 queries the document of the same id is not ranked, as in BEIR" in ran.out
+    assert "q30" not in read_run("run")["q30"]
+    assert "as in BEIR" not in command(*given, "--keep-identical-ids").out
+    assert "q30" in read_run("run")["q30"]

@@ -97,7 +97,7 @@ CALLS = {
     "`qrels`: the document id": lambda bad: evaluate({}, {"q": {bad: 1}}),
     "`queries`": lambda bad: Collection("x", {}, {bad: "text"}, {}),
     "`documents`": lambda bad: Collection("x", {bad: "text"}, {}, {}),
-    "`qrels`[": lambda bad: Collection("x", {}, {}, {"q": {bad: 1}}),
+    "`qrels`: the document": lambda bad: Collection("x", {}, {}, {"q": {bad: 1}}),
 }
 
 

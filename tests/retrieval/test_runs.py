@@ -75,8 +75,8 @@ def test_a_run_that_is_missing_or_broken_gzip_is_named(tmp_path: Path) -> None:
     ("run", "tag", "match"),
     [
         ({"q 1": {"d": 1.0}}, "x", "`query_id` 'q 1' cannot stand in a TREC run"),
-        ({"q": {"d\t": 1.0}}, "x", "the doc_id 'd.*' holds a NUL, a tab"),
-        ({"q": {"": 1.0}}, "x", "the doc_id is empty"),
+        ({"q": {"d\t": 1.0}}, "x", "the document id 'd.*' holds a NUL, a tab"),
+        ({"q": {"": 1.0}}, "x", "the document id is empty"),
         ({"q": {"d": 1.0}}, "my run", "`tag` 'my run' cannot stand"),
         ({"q": {"d": math.nan}}, "x", "The score of document 'd' is NaN"),
     ],
