@@ -36,6 +36,7 @@ from mpsheads.retrieval import (
     holm,
     load_collection,
     paired_test,
+    parse_dataset,
 )
 
 OURS = {
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _print(held, sorted({test for *_, test in held}))
         return
     encoder = Encoder(options.encoder, dtype=options.dtype)
-    tests = [embed(load_collection(name), encoder, progress=True) for name in options.test]
+    collections = [load_collection(*parse_dataset(name)[:2]) for name in options.test]
+    tests = [embed(collection, encoder, progress=True) for collection in collections]
     elsewhere = None
     if options.fit:
         texts = [passage.text for passage in Passages(options.fit)]
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--test", action="append", help="a BEIR folder; repeat it")
+    parser.add_argument("--test", action="append", help="a BEIR folder, perhaps with :SPLIT; repeat")
     parser.add_argument("--report-only", action="store_true", help="print what OUTPUT holds")
     parser.add_argument("--fit", help="passages to fit to; those of each test by default")
     parser.add_argument("--encoder", default="minilm")
