@@ -86,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--test", action="append", help="a BEIR folder, perhaps with :SPLIT; repeat")
+    parser.add_argument(
+        "--test", action="append", help="a BEIR folder, perhaps with :SPLIT; repeat"
+    )
     parser.add_argument("--report-only", action="store_true", help="print what OUTPUT holds")
     parser.add_argument("--fit", help="passages to fit to; those of each test by default")
     parser.add_argument("--encoder", default="minilm")
