@@ -169,7 +169,7 @@ def _of_parquet(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
         table = parquet.ParquetFile(file, memory_map=True)
         batches = table.iter_batches(_ROWS)
         yield from _of_batches(str(file), batches, columns, schema=table.schema_arrow)
-    except (OSError, optional_import("pyarrow", "search").ArrowException) as error:
+    except (OSError, UnicodeError, optional_import("pyarrow", "search").ArrowException) as error:
         raise ValueError(f"{file} is not a whole Parquet file: {error}") from error
 
 
@@ -226,7 +226,7 @@ def _choose(place: str, names: list[str], strings: list[str], columns: Columns) 
     for part, column in columns._asdict().items():
         if column is not None and column not in names:
             raise ValueError(
-                f"{place}: `{part}_column` {column!r} is not there, only {', '.join(names)}."
+                f"{place}: `{part}_column` {column!r} is not there, only {', '.join(names)[:200]}."
             )
     found = {
         part: getattr(columns, part) or next((n for n in known if n in names), None)
@@ -236,7 +236,7 @@ def _choose(place: str, names: list[str], strings: list[str], columns: Columns) 
         others = [name for name in strings if name not in found.values()]
         if len(others) != 1:
             raise ValueError(
-                f"{place}: which of {', '.join(names)} is the text? Call it so, or name it by "
+                f"{place}: which of {', '.join(names)[:200]} is the text? Call it so, or name it by "
                 f"`text_column`."
             )
         found["text"] = others[0]

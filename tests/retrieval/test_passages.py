@@ -158,8 +158,16 @@ def test_an_id_that_comes_twice_is_named(tmp_path):
         Passages(file).check()
 
 
+def not_utf8():
+    """A Parquet file with a string that is none."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": ["a"], "text": ["Ab" * 9]}), sink, compression="none")
+    return sink.getvalue().to_pybytes().replace(b"Ab" * 9, b"\xbc" * 18)
+
+
 def broken(kind):
     return {
+        "latin.parquet": not_utf8(),
         "cut.parquet": b"PAR1" + bytes(50),
         "latin.csv": "id,text\n1,café\n".encode("latin-1"),
         "ragged.csv": b"id,text\n1,a,b\n",
@@ -176,6 +184,7 @@ def broken(kind):
     ("name", "message"),
     [
         ("cut.parquet", "not a whole Parquet file"),
+        ("latin.parquet", "not a whole Parquet file"),
         ("latin.csv", "not UTF-8"),
         ("ragged.csv", "line 2: 3 fields under 2 columns"),
         ("quote.csv", "line 2"),
