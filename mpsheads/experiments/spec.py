@@ -264,14 +264,17 @@ def _one_line(place: str) -> Iterator[None]:
     """Turn what pydantic says into one line that begins with the place."""
     try:
         yield
+    except TypeError as error:  # of what the experiment is made of
+        raise TypeError(f"{place}: {error}") from error
     except ValidationError as error:
         first = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union the nearest
-        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))[:80]
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "value_error" and "`" in message:  # a whole sentence of ours
             raise ValueError(f"{place}: {message}") from error
         message = message[0].lower() + message[1:]
-        raise ValueError(f"{place}: `{where}`: {message}, got {first['input']!r}.") from error
+        got = repr(first["input"])[:80]
+        raise ValueError(f"{place}: `{where}`: {message}, got {got}.") from error
 
 
 def experiment_names() -> list[str]:

@@ -223,11 +223,10 @@ def _fields(get: Callable[[str], Any], columns: Columns) -> Any:
 
 def _choose(place: str, names: list[str], strings: list[str], columns: Columns) -> Columns:
     """The columns that are asked for, which must be there, or those that are plain by name."""
+    listed = ", ".join(names)[:200]
     for part, column in columns._asdict().items():
         if column is not None and column not in names:
-            raise ValueError(
-                f"{place}: `{part}_column` {column!r} is not there, only {', '.join(names)[:200]}."
-            )
+            raise ValueError(f"{place}: `{part}_column` {column!r} is not there, only {listed}.")
     found = {
         part: getattr(columns, part) or next((n for n in known if n in names), None)
         for part, known in columns.known.items()
@@ -236,8 +235,7 @@ def _choose(place: str, names: list[str], strings: list[str], columns: Columns) 
         others = [name for name in strings if name not in found.values()]
         if len(others) != 1:
             raise ValueError(
-                f"{place}: which of {', '.join(names)[:200]} is the text? Call it so, or name it by "
-                f"`text_column`."
+                f"{place}: which of {listed} is the text? Call it so, or name it by `text_column`."
             )
         found["text"] = others[0]
     return type(columns)(**found)
