@@ -193,7 +193,7 @@ def check_config(
         checked = schema.model_validate_json(json.dumps(config)).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(place) for place in first["loc"] if "-" not in str(place))
+        where = ".".join(str(place) for place in first["loc"] if "-" not in str(place))[:80]
         reason = f"`{where}`: {first['msg']}, got {str(first['input'])[:60]}"
         raise ValueError(f"{file} does not fit {kinds[name].__name__}: {reason}.") from error
     coded = checked["out_features"] if checked.get("scramble") is not None else 0

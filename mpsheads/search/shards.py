@@ -187,7 +187,7 @@ def read_manifest(folder: PathLike) -> Manifest:
         reason = f"{first['msg']}, for {'.'.join(map(str, first['loc']))}"
         raise ValueError(f"{file} is not a manifest of encoded passages: {reason}.") from error
     if manifest.format != _FORMAT:
-        raise ValueError(f"{file} is of the format {manifest.format!r}, not {_FORMAT!r}.")
+        raise ValueError(f"{file} is of the format {manifest.format[:40]!r}, not {_FORMAT!r}.")
     return manifest
 
 
