@@ -1,27 +1,31 @@
 """Reading lines of plain or gzipped text with errors that name the place; writing atomically."""
 
 import csv
+import errno
+import glob
 import gzip
+import hashlib
 import io
 import json
 import os
+import platform
 import secrets
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
 
 import numpy as np
 
 from mpsheads._checks import check_id, check_type
-from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 
 LONGEST_LINE = 1 << 26
 """Bytes of a line, unpacked: what is in memory at a time."""
 _LARGEST_JSON = 1 << 26
+_OF_WRITING = ("(os error ", "inline_container")  # errors of safetensors, and of torch.save
 
 
 def as_path(path: PathLike) -> Path:
@@ -160,35 +164,83 @@ def replacing(path: PathLike) -> Iterator[Path]:
 
     So a reader sees the old file or the whole new one, and several writers do no harm. The file
     gets the user's usual permissions, also from libraries that write files for the owner alone.
+
+    Raises:
+        OSError: If the file cannot be written, such as on a full disk; the message names `path`.
     """
     path = as_path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        yield temporary
-        temporary.chmod(mode)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        try:
+            temporary.touch()
+            mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(mode)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_all(folder: PathLike) -> Iterator[Path]:
     """Give a temporary folder in `folder`, whose files replace those there when the block ends.
 
-    They are renamed one by one, `config.json` last, so a kill before leaves all of the old ones.
+    An old `config.json` goes first and the new one comes last, so that no reader takes a mixture: a
+    kill before the renaming leaves the old files, one within it a folder that is refused.
+
+    Raises:
+        OSError: As `replacing` does.
     """
     folder = as_path(folder)
-    temporary = folder / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    temporary.mkdir(parents=True)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(folder / "")
+        temporary.mkdir()
+        try:
+            yield temporary
+            (folder / "config.json").unlink(missing_ok=True)
+            for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
+                file.replace(folder / file.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A new name beside `path`; what dead processes left there under such names is removed."""
+    host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    start = f".{path.name}.{host}-"
+    for stale in path.parent.glob(f"{glob.escape(start)}*.tmp"):
+        process = stale.name.removeprefix(start).split("-")[0]
+        if process.isdecimal() and _is_dead(int(process)):
+            shutil.rmtree(stale, ignore_errors=True)
+            stale.unlink(missing_ok=True)
+    return path.with_name(f"{start}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _is_dead(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is no question
+        return False
     try:
-        yield temporary
-        for file in sorted(temporary.iterdir(), key=lambda file: file.name == "config.json"):
-            file.replace(folder / file.name)
-    finally:
-        shutil.rmtree(temporary)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the path in errors of writing, which libraries raise without it and in many kinds."""
+    try:
+        yield
+    except Exception as error:
+        reason, is_ours = str(error), isinstance(error, OSError) and not error.filename
+        if not is_ours and not any(sign in reason for sign in _OF_WRITING):
+            raise
+        number = getattr(error, "errno", None) or errno.EIO
+        raise OSError(number, getattr(error, "strerror", None) or reason, str(path)) from error
 
 
 @contextmanager
@@ -204,26 +256,50 @@ def replacing_text(path: PathLike) -> Iterator[TextIO]:
             yield stream
 
 
+def write_array(file: Path, array: Any) -> None:
+    """Write an array of NumPy as `np.save` does, which on a full disk may lose the end in silence.
+
+    Args:
+        file: A .npy file.
+        array: In C order.
+    """
+    from numpy.lib import format as npy
+
+    with file.open("wb") as stream:
+        npy.write_array_header_1_0(stream, npy.header_data_from_array_1_0(array))
+        stream.write(array.data)
+
+
 @contextmanager
-def locked(folder: PathLike) -> Iterator[None]:
-    """Hold a folder against other writers while the block runs; readers never wait.
+def locked(path: PathLike, *, is_file: bool = False) -> Iterator[None]:
+    """Hold a folder, or a file, against other writers while the block runs; readers never wait.
 
     The lock ends with the process, also if it is killed.
 
     Raises:
-        BlockingIOError: If another process writes there.
+        BlockingIOError: If another process writes there; the message says which, if it can.
     """
-    filelock = optional_import("filelock", "search")
-    folder = as_path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
+    import filelock
+
+    path = as_path(path)
+    place = path.with_name(f".{path.name}.lock") if is_file else path / ".lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(place)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
+        owner = ""
+        with suppress(OSError, ValueError):
+            owner = place.read_text(encoding="utf-8")
         raise BlockingIOError(
-            f"Another process is writing to {folder}. Wait for it, or take another folder."
+            f"{owner or 'Another process'} is writing to {path}. Wait for it, or take another "
+            f"{'file' if is_file else 'folder'}."
         ) from error
     try:
+        with suppress(OSError):  # a full disk may lock, too
+            place.write_text(f"Process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
     finally:
+        with suppress(OSError):  # where a held file cannot be removed
+            place.unlink()
         lock.release()

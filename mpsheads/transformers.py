@@ -315,7 +315,12 @@ class MPSHeadModel(PreTrainedModel):
         """Write configuration, weights and tokenizer.
 
         Keyword arguments are those of transformers. All files are written before any of an older
-        model is replaced, one after the other: a process killed while it writes leaves the older.
+        model is replaced: a process killed until then leaves the older. Then they are renamed, one
+        after the other, `config.json` last: a process killed within that moment leaves a folder
+        without one, which no load takes for a model.
+
+        Raises:
+            OSError: If a file cannot be written; the older model remains.
         """
         self.config.head = {"head": self.head.name, **self.head.config}
         if kwargs.get("push_to_hub"):

@@ -4,14 +4,27 @@ No module of this room imports anything heavy before a command runs, so that hel
 what a command needs is imported in its body.
 """
 
+import os
+import signal
 import sys
+from typing import Any
 
 
 def main() -> None:
     """Run the command line; the entry point of the `mpsheads` script."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         from mpsheads.cli.app import app
     except ImportError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(2)
     app()
+
+
+def _interrupt(_: int, frame: Any) -> None:
+    """Ctrl-C: clean up, but not within an import, which would fail in its own way, or go on."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt

@@ -63,6 +63,7 @@ def encode(
     [cyan]mpsheads encode --dataset vectors.npy --head trained-head --output small.npy[/cyan]
     """
     from mpsheads._checks import check_equal
+    from mpsheads._files import locked
     from mpsheads.cli.data import make_encoder, pick_device, read_collection
     from mpsheads.heads import compress_vectors, make_head
     from mpsheads.retrieval import save_vectors
@@ -82,19 +83,20 @@ def encode(
         return
     _check_file(output)
     only_documents = output.suffix == ".npy"
-    vectors = _read(texts, only_documents)
-    if not vectors:
-        collection, candidates = read_collection(texts)
-        encoder = make_encoder(model, texts)
-        vectors = _encode(texts, encoder, collection, candidates, only_documents)
-    check_equal("width", **{name: tensor.shape[1] for name, (tensor, _) in vectors.items()})
-    x = vectors[min(vectors)][0]  # documents, where there are both
-    options: dict[str, Any] = {"documents": x, "seed": seed, "device": where}
-    made = None if head is None else make_head(head, x.shape[1], **options)
-    words = "uncompressed" if made is None else f"from the {made.name} head"
-    compressed = {name: compress_vectors(made, x).cpu() for name, (x, _) in vectors.items()}
-    ids = {name: ids for name, (_, ids) in vectors.items() if ids is not None}
-    save_vectors(output, ids={} if only_documents else ids, **compressed)
+    with locked(output, is_file=True):
+        vectors = _read(texts, only_documents)
+        if not vectors:
+            collection, candidates = read_collection(texts)
+            encoder = make_encoder(model, texts)
+            vectors = _encode(texts, encoder, collection, candidates, only_documents)
+        check_equal("width", **{name: tensor.shape[1] for name, (tensor, _) in vectors.items()})
+        x = vectors[min(vectors)][0]  # documents, where there are both
+        options: dict[str, Any] = {"documents": x, "seed": seed, "device": where}
+        made = None if head is None else make_head(head, x.shape[1], **options)
+        words = "uncompressed" if made is None else f"from the {made.name} head"
+        compressed = {name: compress_vectors(made, x).cpu() for name, (x, _) in vectors.items()}
+        ids = {name: ids for name, (_, ids) in vectors.items() if ids is not None}
+        save_vectors(output, ids={} if only_documents else ids, **compressed)
     if as_json:
         shapes = {name: list(tensor.shape) for name, tensor in compressed.items()}
         size = output.stat().st_size

@@ -36,6 +36,7 @@ def mine(
     [cyan]mpsheads mine --dataset nfcorpus --split train --by both --count 5
     --output triples.tsv.gz[/cyan]
     """
+    from mpsheads._files import locked
     from mpsheads.cli import data as inputs
     from mpsheads.retrieval import write_triples
     from mpsheads.training import mine_triples
@@ -46,22 +47,23 @@ def mine(
     texts = inputs.with_training_split(texts)
     collection, judged = inputs.read_collection(texts)
     encoder = inputs.make_encoder(model, texts)
-    mined = mine_triples(
-        inputs.embed_texts(texts, encoder, collection, judged),
-        by,
-        count,
-        margin=margin,
-        depth=depth,
-        language=None if language == "none" else language,
-        device=where,
-        progress=inputs.show_progress(),
-    )
-    if not mined.triples:
-        raise ValueError(
-            f"No pair of {collection.name} has a negative: {mined.filtered:,} of "
-            f"{mined.candidates:,} candidates are too near. Lower `margin`, or raise `depth`."
+    with locked(output, is_file=True):
+        mined = mine_triples(
+            inputs.embed_texts(texts, encoder, collection, judged),
+            by,
+            count,
+            margin=margin,
+            depth=depth,
+            language=None if language == "none" else language,
+            device=where,
+            progress=inputs.show_progress(),
         )
-    write_triples(mined.triples, output)
+        if not mined.triples:
+            raise ValueError(
+                f"No pair of {collection.name} has a negative: {mined.filtered:,} of "
+                f"{mined.candidates:,} candidates are too near. Lower `margin`, or raise `depth`."
+            )
+        write_triples(mined.triples, output)
     report = {
         "dataset": collection.name,
         "encoder": encoder and model.encoder,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from mpsheads._files import as_path
+from mpsheads._files import as_path, naming
 from mpsheads._typing import PathLike
 
 FORMAT_VERSION = 1
@@ -76,18 +76,9 @@ def append_result(file: PathLike, line: Mapping[str, Any]) -> None:
         text = json.dumps(line, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise ValueError("`line` holds a number that is not finite.") from error
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a+b") as stream:
-        stream.seek(0)
-        content = stream.read()
-        start = content.rfind(b"\n") + 1
-        if _parsed(content[start:]):
-            stream.write(b"\n")
-        else:
-            stream.truncate(start)
-        stream.write(text.encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    with naming(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _append(file, text)
 
 
 def key_of(line: Mapping[str, Any]) -> Key:
@@ -99,6 +90,20 @@ def key_of(line: Mapping[str, Any]) -> Key:
     """
     settings = json.dumps(line["settings"], sort_keys=True)
     return tuple(settings if name == "settings" else line[name] for name in _KEY)
+
+
+def _append(file: Path, text: str) -> None:
+    with file.open("a+b") as stream:
+        stream.seek(0)
+        content = stream.read()
+        start = content.rfind(b"\n") + 1
+        if _parsed(content[start:]):
+            stream.write(b"\n")
+        else:
+            stream.truncate(start)
+        stream.write(text.encode() + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _parsed(raw: bytes) -> Line | None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mpsheads._checks import as_device
-from mpsheads._files import as_path
+from mpsheads._files import as_path, locked
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 from mpsheads.experiments.measuring import angle_fidelity, measure
@@ -277,6 +277,9 @@ def run_experiments(
         file: Where results go, one JSON object a line.
         device: As `Encoder` takes it.
         progress: Whether bars are shown.
+
+    Raises:
+        BlockingIOError: If another process writes to that file.
     """
     jobs = []
     encoders = dict.fromkeys(name for each in experiments for name in each.encoders)
@@ -287,8 +290,9 @@ def run_experiments(
         for experiment in chosen:
             check_heads(runner.missing(experiment), model.features)
         jobs.append((runner, chosen))
-    for runner, chosen in jobs:
-        runner.run(chosen)
+    with locked(file, is_file=True):
+        for runner, chosen in jobs:
+            runner.run(chosen)
 
 
 def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> list[str]:

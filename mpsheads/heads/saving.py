@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mpsheads._files import as_path, read_json, replacing
+from mpsheads._files import as_path, read_json, replacing_all
 from mpsheads._typing import PathLike
 
 FORMAT_VERSION = 1
@@ -77,14 +77,13 @@ def write_head(
     state: Mapping[str, Tensor],
     kinds: Mapping[str, type[nn.Module]],
 ) -> None:
-    """Write both files into the folder `path`, the weights first, each under a temporary name."""
-    folder = as_path(path)
-    check_config(folder / _CONFIG, config, kinds)
+    """Write both files into the folder `path`; see `replacing_all`."""
+    check_config(as_path(path) / _CONFIG, config, kinds)
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     content = json.dumps({"format_version": FORMAT_VERSION, **config}, indent=2) + "\n"
-    with replacing(folder / _CONFIG) as config_file, replacing(folder / _WEIGHTS) as weights_file:
-        weights_file.write_bytes(save(tensors))
-        config_file.write_text(content)
+    with replacing_all(path) as folder:
+        (folder / _WEIGHTS).write_bytes(save(tensors))
+        (folder / _CONFIG).write_text(content)
 
 
 def read_head(path: PathLike, kinds: Mapping[str, type[Module]]) -> Module:

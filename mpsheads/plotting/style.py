@@ -114,6 +114,7 @@ def save_figure(figure: Any, path: PathLike) -> Path:
     check_format(path)
     ending = path.suffix.lower().lstrip(".")
     dated = {"metadata": {"Date": None}} if ending == "svg" else {}  # else no two files are equal
-    with replacing(path) as file:
+    same = {"svg.hashsalt": "mpsheads"}  # nor would names of parts be
+    with replacing(path) as file, optional_import("matplotlib", "retrieval").rc_context(same):
         figure.savefig(file, format=ending, **dated)
     return path

@@ -65,7 +65,8 @@ def encode_cached(
                         )
             _fill(database, {digest: rows[digest] for digest in missing}, result)
     except sqlite3.Error as error:
-        raise OSError(f"The cache {file} cannot be used: {error}. Delete it.") from error
+        cure = "" if isinstance(error, sqlite3.OperationalError) else " Delete it."
+        raise OSError(f"The cache {file} cannot be used: {error}.{cure}") from error
     return result
 
 

@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from mpsheads._checks import check_finite, check_type, list_of_texts
-from mpsheads._files import as_path, map_array, replacing
+from mpsheads._files import as_path, map_array, replacing, write_array
 from mpsheads._typing import PathLike
 
 
@@ -84,13 +83,26 @@ def save_vectors(
         metadata = {f"{name}_ids": json.dumps(list(rows)) for name, rows in ids.items()}
         with replacing(path) as file:
             save_file(plain, file, metadata=metadata)
+            _sort_header(file)
     elif path.suffix == ".npy" and len(plain) == 1 and not ids:
-        with replacing(path) as file, file.open("wb") as stream:
-            np.save(stream, next(iter(plain.values())).float().numpy())
+        with replacing(path) as file:
+            write_array(file, next(iter(plain.values())).float().numpy())
     else:
         raise ValueError(
             f"{path} must end in .safetensors, or in .npy for a single tensor without ids."
         )
+
+
+def _sort_header(file: Path) -> None:
+    """Bring the metadata of a .safetensors file, which are written in any order, into one."""
+    with file.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__", {}).items())), **header}
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+        assert len(text) == size
+        stream.seek(8)
+        stream.write(text)
 
 
 def _load_npy(path: Path) -> Tensor:

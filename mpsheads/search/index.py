@@ -21,7 +21,7 @@ from mpsheads._checks import (
     check_vectors,
     list_of_texts,
 )
-from mpsheads._files import as_path, locked, map_array, replacing
+from mpsheads._files import as_path, locked, map_array, naming, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 from mpsheads.heads import MPSProjectionHead, ProjectionHead, freeze, load_head
@@ -314,7 +314,7 @@ class Index:
         if self._removed.any():
             mask = optional_import("pyarrow", "search").array(keep.numpy())
             codes, table, engine = codes[keep], table.filter(mask), engine.keep(keep)
-        with locked(folder):
+        with naming(folder), locked(folder):
             for stale in folder.glob(".*.tmp"):
                 shutil.rmtree(stale)
             with tempfile.TemporaryDirectory(suffix=".tmp", prefix=".", dir=folder) as temporary:

@@ -57,7 +57,7 @@ def make_app(index: Index, *, token: str | None = None, shards: PathLike | None 
     """The service of an index, for a server such as uvicorn, or to be mounted in another app.
 
     `POST /search` and `GET /search` answer with hits, `GET /health` says what is served, `/` is a
-    page to search by hand, and `/docs` describes it all. Searches run one at a time.
+    page to search by hand, and `/openapi.json` describes it all. Searches run one at a time.
 
     Args:
         index: The index. One search is made here, so that the first query waits for no model.
@@ -85,7 +85,7 @@ def make_app(index: Index, *, token: str | None = None, shards: PathLike | None 
 
     answer(Question(query="The first one is slow.", compare=True))
     closed = [] if token is None else [Depends(_guard(token))]
-    app = FastAPI(title="mpsheads", redoc_url=None)
+    app = FastAPI(title="mpsheads", docs_url=None, redoc_url=None)  # which load foreign scripts
     app.add_middleware(_with_limit)  # pyright: ignore[reportArgumentType]  # it is called alike
     app.add_exception_handler(RequestValidationError, _refuse)
     app.add_exception_handler(Exception, lambda *_: JSONResponse({"detail": _FAULT}, 500))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mpsheads._files import read_json
+from mpsheads._files import read_json, write_array
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
 from mpsheads.search.engines import Engine
@@ -52,7 +52,7 @@ def write_data(
     """Write all that an index holds into a new folder."""
     arrow = optional_import("pyarrow", "search")
     head.save_pretrained(folder / "head")
-    np.save(folder / CODES, codes.packed.numpy())
+    write_array(folder / CODES, codes.packed.contiguous().numpy())
     codes[:0].save(folder / LAYOUT)
     file = arrow.OSFile(str(folder / TABLE), "wb")
     with file as sink, arrow.ipc.new_file(sink, table.schema) as writer:

@@ -30,8 +30,8 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write `state`, and its `history` as the lines of `metrics.jsonl`; a kill harms neither."""
     with replacing(folder / METRICS) as file:
         file.write_text("".join(json.dumps(line) + "\n" for line in state["history"]))
-    with replacing(folder / CHECKPOINT) as file:
-        torch.save({"format_version": FORMAT_VERSION, **state}, file)
+    with replacing(folder / CHECKPOINT) as file, file.open("wb") as stream:
+        torch.save({"format_version": FORMAT_VERSION, **state}, stream)
 
 
 def read_checkpoint(folder: PathLike) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mpsheads._checks import as_device, check_equal, check_type
-from mpsheads._files import as_path
+from mpsheads._files import as_path, locked
 from mpsheads._hashes import hash_of
 from mpsheads._progress import progress_bar
 from mpsheads._threads import torch_threads
@@ -98,6 +98,8 @@ def train(
             `output_dir` holds a run and `resume` is not set, a run with other settings or data is
             resumed, or the loss stops being finite. In the last case the epoch before remains.
         FileExistsError: If `output_dir` is a file.
+        BlockingIOError: If another process trains into `output_dir`.
+        OSError: If a file cannot be written; the epoch before remains.
         ImportError: If `progress` is set and rich is not installed.
 
     Within `torch.autocast` an encoder multiplies in 16 bits; similarities and losses do not. On a
@@ -114,7 +116,8 @@ def train(
         model.to(as_device(device))
     run = _Run(model, data, config, folder, validation)
     small = isinstance(model, ProjectionHead) and run.device.type == "cpu"
-    with torch_threads(1) if small else nullcontext():
+    with locked(folder), torch_threads(1) if small else nullcontext():
+        check_folder(folder, resume=resume)  # as another run may have ended by now
         if resume and (folder / CHECKPOINT).exists():
             run.restore()
         left = config.epochs - len(run.history)
@@ -124,7 +127,7 @@ def train(
         with progress_bar(title, left * run.steps, enabled=progress) as advance:
             for _ in range(left):
                 run.epoch(advance)
-    return run.finish()
+        return run.finish()
 
 
 class _Run:

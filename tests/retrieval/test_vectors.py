@@ -148,3 +148,17 @@ def test_what_cannot_be_saved_is_named_and_no_file_is_left(
     with pytest.raises(ValueError, match=match):
         save_vectors(tmp_path / name, **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_equal_inputs_give_equal_bytes_whatever_the_order_of_ids(tmp_path: Path) -> None:
+    ids = {name: [f"{name} “{i}”\x01\x7f" for i in range(2)] for name in "abcdefgh"}
+    tensors = {name: torch.eye(2) for name in ids}
+    contents = set()
+    for _ in range(4):
+        save_vectors(tmp_path / "x.safetensors", ids=ids, **tensors)
+        contents.add((tmp_path / "x.safetensors").read_bytes())
+    assert len(contents) == 1
+    for name in ids:
+        vectors, read = load_vectors(tmp_path / "x.safetensors", name=name)
+        assert read == ids[name]
+        assert torch.equal(vectors, torch.eye(2))
