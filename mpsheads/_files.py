@@ -240,7 +240,8 @@ def naming(path: Path) -> Iterator[None]:
         if not is_ours and not any(sign in reason for sign in _OF_WRITING):
             raise
         number = getattr(error, "errno", None) or errno.EIO
-        raise OSError(number, getattr(error, "strerror", None) or reason, str(path)) from error
+        words = getattr(error, "strerror", None) or f"Writing failed, as on a full disk: {reason}"
+        raise OSError(number, words, str(path)) from error
 
 
 @contextmanager

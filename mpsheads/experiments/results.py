@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mpsheads._files import as_path, naming

@@ -36,3 +36,11 @@ def test_the_images_of_all_pages_exist():
     for page in PAGES:
         for image in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", page.read_text()):
             assert (page.parent / image).is_file(), image
+
+
+def test_the_tests_that_pages_name_exist():
+    named = {
+        name for page in PAGES for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text())
+    }
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
