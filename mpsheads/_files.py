@@ -284,6 +284,7 @@ def locked(path: PathLike, *, is_file: bool = False) -> Iterator[None]:
 
     path = as_path(path)
     place = path.with_name(f".{path.name}.lock") if is_file else path / ".lock"
+    made = not place.parent.exists()
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(place)
     try:
@@ -304,3 +305,6 @@ def locked(path: PathLike, *, is_file: bool = False) -> Iterator[None]:
         with suppress(OSError):  # where a held file cannot be removed
             place.unlink()
         lock.release()
+        with suppress(OSError):  # something was written
+            if made:
+                place.parent.rmdir()
