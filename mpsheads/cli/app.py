@@ -99,7 +99,7 @@ def _adapted(command: Callable[..., None]) -> Callable[..., None]:
     Some shells leave a `~`, as in --output=~/x.
     """
     wanted = inspect.signature(command).parameters.values()
-    bundles = {each.name: each.annotation for each in wanted if is_dataclass(each.annotation)}
+    bundles: dict[str, Any] = {e.name: e.annotation for e in wanted if is_dataclass(e.annotation)}
 
     def run(**given: Any) -> None:
         from mpsheads._files import as_path

@@ -76,10 +76,7 @@ def encode(
         how |= {"keep_text": keep_text, "keep_vectors": keep_vectors}
         read = reading.passages(source)
         manifest, features = passages.encode_to_shards(read, model, output, head, **how)
-        if as_json:
-            print_json(asdict(manifest))
-        else:
-            _print_manifest(manifest, features, output)
+        print_json(asdict(manifest)) if as_json else _print_manifest(manifest, features, output)
         return
     _check_file(output)
     only_documents = output.suffix == ".npy"

@@ -59,7 +59,8 @@ def encode_to_shards(
     from mpsheads.heads import load_head
     from mpsheads.search import encode_passages
 
-    device, encoder = pick_device(model.device), make_encoder(model)
+    device: Any = pick_device(model.device)
+    encoder: Any = make_encoder(model)
     assert encoder is not None  # there are no vectors in place of it
     if (ray := how.pop("ray", None)) is not None:
         from mpsheads.search.cluster import on_ray

@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import as_device, check_equal, check_type
+from mpsheads._checks import as_device, assume_finite, check_equal, check_type
 from mpsheads._files import as_path, locked
 from mpsheads._hashes import hash_of
 from mpsheads._progress import progress_bar
@@ -233,6 +233,7 @@ class _Run:
             self.best["weights"] = {k: v.clone() for k, v in self._weights().items()}
         self._save()
 
+    @assume_finite()  # the loss shows what is not
     def _step(self, rows: Tensor, rate: float) -> float:
         """One optimiser step; returns the loss."""
         for group in self.optimiser.param_groups:

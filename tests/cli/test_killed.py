@@ -41,7 +41,7 @@ def test_kills_at_random_moments_change_nothing(command, commands, name, tmp_pat
     arguments, output = commands[name]
     arguments, out = [*arguments, "--output", output], Path("out")
     if name == "encode":
-        arguments += ["--rows", 1]  # a shard a passage
+        arguments += ["--rows", 2]  # three shards
 
     def restart() -> None:
         for folder in (out, tmp_path / "cache"):
