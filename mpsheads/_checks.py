@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral, Real
+from operator import index
 from typing import Any
 
 import torch
@@ -54,6 +55,17 @@ def check_type(name: str, value: object, kind: Any, what: str = "") -> None:
 def check_path(name: str, value: object) -> None:
     """Raise `TypeError` unless `value` is a path or a name."""
     check_type(name, value, (str, os.PathLike), "a path or a name")
+
+
+def as_integers(name: str, values: Any) -> tuple[int, ...]:
+    """One integer or several, of Python, NumPy or torch, as a tuple; `TypeError` for others."""
+    try:
+        return (index(values),)
+    except TypeError:
+        try:
+            return tuple(map(index, values))
+        except TypeError:
+            raise TypeError(f"`{name}` must be integers, got {values!r}.") from None
 
 
 def check_equal(what: str, **values: object) -> None:

@@ -6,13 +6,15 @@ Parameters of an ansatz are zero at first, which makes every layer the identity.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from mpsheads._checks import check_positive
+from mpsheads._arrays import door
+from mpsheads._checks import as_integers, check_choice, check_positive
 from mpsheads.mps import Circuit
 
 Bond = tuple[int, int]
 _Turns = tuple[str, ...]
 
 
+@door
 def staircase(n_sites: int, depth: int = 1) -> Circuit:
     """Layers of a rotation on every site, then controlled gates down the chain to its last site.
 
@@ -30,6 +32,7 @@ def staircase(n_sites: int, depth: int = 1) -> Circuit:
     return _layered(n_sites, depth, [(site, site + 1) for site in range(n_sites - 1)])
 
 
+@door
 def brickwork(n_sites: int, depth: int = 1) -> Circuit:
     """Layers of a rotation on every site, then controlled gates on all even, then all odd bonds.
 
@@ -48,6 +51,7 @@ def brickwork(n_sites: int, depth: int = 1) -> Circuit:
     return _layered(n_sites, depth, brickwork_bonds(n_sites))
 
 
+@door
 def ghz(n_sites: int) -> Circuit:
     """From `|00..0>` to `(|00..0> + |11..1>) / sqrt(2)`: a Hadamard gate, then CX down the chain.
 
@@ -57,6 +61,7 @@ def ghz(n_sites: int) -> Circuit:
     return Circuit(n_sites, [("h", 0), *(("cx", (i, i + 1)) for i in range(n_sites - 1))])
 
 
+@door
 def qft(n_sites: int) -> Circuit:
     """The quantum Fourier transform: `|j>` to the sum of `exp(2 pi i j k / 2**n) |k> / 2**(n/2)`.
 
@@ -73,6 +78,7 @@ def qft(n_sites: int) -> Circuit:
     return Circuit(n_sites, gates)
 
 
+@door
 def trotter_ising(
     n_sites: int, steps: int, time: float = 1.0, coupling: float = 1.0, field: float = 1.0
 ) -> Circuit:
@@ -97,6 +103,7 @@ def trotter_ising(
     return Circuit(n_sites, [*half, *whole, *half] * steps)
 
 
+@door
 def irredundant(
     n_sites: int,
     bonds: Sequence[Bond],
@@ -126,9 +133,20 @@ def irredundant(
         readout: "probability" (only Z of the kept sites is seen) or "state" (all of them, up to a
             rotation, which no fidelity sees, with other sites projected on 0).
     """
-    return Circuit(n_sites, _irredundant_gates(bonds, kept, n_sites, readout, {}))
+    check_positive(n_sites=n_sites)
+    check_choice("readout", readout, ("probability", "state"))
+    pairs, sites = [as_integers("bonds", bond) for bond in bonds], as_integers("kept", kept)
+    for name, named in (("bonds", [*pairs, sites]), ("kept", [sites])):
+        if not all(0 <= site < n_sites for some in named for site in some):
+            raise ValueError(f"`{name}` must name sites within 0..{n_sites - 1}, got {named}.")
+    if not all(len(set(pair)) == len(pair) == 2 for pair in pairs):
+        raise ValueError(f"`bonds` must be pairs of different sites, got {bonds}.")
+    return Circuit(
+        n_sites, _irredundant_gates([(a, b) for a, b in pairs], sites, n_sites, readout, {})
+    )
 
 
+@door
 def irredundant_staircase(n_sites: int, depth: int = 1, readout: str = "probability") -> Circuit:
     """`staircase` without redundant parameters; the last site is kept.
 
@@ -214,6 +232,7 @@ def _irredundant_gates(
     return gates[::-1]
 
 
+@door
 def brickwork_bonds(n_sites: int) -> list[Bond]:
     """The bonds of a layer of `brickwork`: all even ones, then all odd ones."""
     return [(site, site + 1) for first in (0, 1) for site in range(first, n_sites - 1, 2)]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mpsheads._arrays import door
 from mpsheads.mps import MPS, Circuit, concatenate
 
 
@@ -42,15 +43,19 @@ def batch(states: Sequence[Sequence[Any]], log_norms: Sequence[float]) -> MPS:
     return concatenate(members)
 
 
-def check_states(states: Any, kind: type) -> None:
-    """Raise `TypeError` unless `states` is a sequence of states of another package."""
+def as_states(states: Any, kind: type) -> Sequence[Any]:
+    """One state of another package, or a sequence of them, as a sequence; others raise."""
     if isinstance(states, kind):
-        raise TypeError("`states` must be a sequence of states; put the one you have in a list.")
+        return [states]
+    if not isinstance(states, Sequence):
+        raise TypeError(f"`states` must be one state or a sequence, got {type(states).__name__}.")
     for i, state in enumerate(states):
         if not isinstance(state, kind):
             raise TypeError(f"`states[{i}]` must be a {kind.__name__}, got {type(state)}.")
+    return states
 
 
+@door
 def numbers(circuit: Circuit, parameters: Tensor | None) -> tuple[Tensor, list[Any]]:
     """The parameters in double precision, and each operation's matrix as an array."""
     if parameters is None:

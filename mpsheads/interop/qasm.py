@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from mpsheads._arrays import door
 from mpsheads._optional import optional_import
 from mpsheads.interop.qiskit import SAME, convert, to_qiskit
 from mpsheads.mps import Circuit
@@ -33,6 +34,7 @@ _DEFINITIONS = {  # of gates that Qiskit takes for known, and that qelib1.inc of
 }
 
 
+@door
 def to_qasm(circuit: Circuit, version: int = 3, parameters: Tensor | None = None) -> str:
     """The circuit as OpenQASM, as Qiskit writes it; the same up to a global phase.
 
@@ -65,6 +67,7 @@ def to_qasm(circuit: Circuit, version: int = 3, parameters: Tensor | None = None
     return text.replace(_INCLUDE, "\n".join([_INCLUDE, *used]), 1)
 
 
+@door
 def from_qasm(text: str) -> Circuit:
     """A circuit from OpenQASM 2 or 3, as Qiskit reads it; the same up to a global phase.
 
@@ -81,8 +84,6 @@ def from_qasm(text: str) -> Circuit:
         TypeError: If `text` is no string.
         ValueError: If the program is not OpenQASM, or does more than apply gates.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"`text` must be a string, got {type(text).__name__}.")
     text = text.removeprefix("\ufeff")  # a mark that some editors put before a text
     bare = re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL).strip()
     if not bare:

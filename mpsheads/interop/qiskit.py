@@ -148,19 +148,23 @@ def _gates(circuit: Any, sites: tuple[int, ...], name: str) -> Iterator[tuple[An
         where = tuple(place[qubit] for qubit in instruction.qubits)
         if isinstance(operation, (module.Barrier, module.Delay)):
             continue
-        angles = [float(angle) for angle in getattr(operation, "params", ()) if _is_number(angle)]
+        if isinstance(operation, module.BoxOp):
+            yield from _gates(operation.blocks[0], where, name)
+            continue
+        if isinstance(operation, module.ForLoopOp):
+            values, parameter, body = operation.params
+            for value in values:
+                bound = {} if parameter is None else {parameter: value}
+                yield from _gates(body.assign_parameters(bound), where, name)
+            continue
+        numbers = (int, float, module.ParameterExpression)
+        given = getattr(operation, "params", ())
+        angles = [float(angle) for angle in given if isinstance(angle, numbers)]
         if not all(map(math.isfinite, angles)):
             raise ValueError(f"`{name}` must hold finite angles, got {operation.name}({angles}).")
         if _is_standard(operation, angles):
             family, convert = _OTHER.get(operation.name, (operation.name, lambda *same: same))
             yield family, where, convert(*angles)
-        elif isinstance(operation, module.ForLoopOp):
-            values, parameter, body = operation.params
-            for value in values:
-                bound = {} if parameter is None else {parameter: value}
-                yield from _gates(body.assign_parameters(bound), where, name)
-        elif isinstance(operation, module.BoxOp):
-            yield from _gates(operation.blocks[0], where, name)
         else:
             found = None if instruction.clbits else _matrix_or_parts(operation, angles)
             if found is None:
@@ -176,14 +180,15 @@ def _gates(circuit: Any, sites: tuple[int, ...], name: str) -> Iterator[tuple[An
 
 def _matrix_or_parts(operation: Any, angles: list[float]) -> Any:
     """The matrix of a gate, qubit 0 least significant, or a circuit of simpler gates; else None."""
-    package = optional_import("qiskit", _EXTRA)
+    package, module = (optional_import(name, _EXTRA) for name in ("qiskit", "qiskit.circuit"))
     operator = optional_import("qiskit.quantum_info", _EXTRA).Operator
     library = optional_import("qiskit.circuit.library", _EXTRA)
     count, parts = operation.num_qubits, getattr(operation, "definition", None)
     if isinstance(operation, library.Initialize):  # which resets
         return None
     try:
-        if _is_unitary(operation) and not angles and count <= _MATRIX_SITES:
+        unitary = isinstance(operation, (module.Gate, module.AnnotatedOperation))
+        if unitary and not angles and count <= _MATRIX_SITES:
             return operator(operation).data
         if parts is None:
             parts = package.QuantumCircuit(count)
@@ -194,7 +199,10 @@ def _matrix_or_parts(operation: Any, angles: list[float]) -> Any:
     except package.exceptions.QiskitError:
         return None
     evolution = getattr(operation, "base_op", operation)
-    if not isinstance(evolution, library.PauliEvolutionGate) or _is_commuting(evolution.operator):
+    if not isinstance(evolution, library.PauliEvolutionGate):
+        return parts
+    terms = evolution.operator  # of one operator, terms that commute can be taken apart exactly
+    if hasattr(terms, "group_commuting") and len(terms.group_commuting()) == 1:
         return parts
     if count > _EXACT_SITES:
         raise ValueError(
@@ -205,11 +213,6 @@ def _matrix_or_parts(operation: Any, angles: list[float]) -> Any:
     with warnings.catch_warnings(action="ignore"):  # SciPy's, of a slow way to store the matrix
         gate = library.UnitaryGate(operator(operation))
     return gate.to_matrix() if count <= _MATRIX_SITES else gate.definition
-
-
-def _is_commuting(operator: Any) -> bool:
-    """Whether the evolution of this sum of Pauli strings is the product of theirs."""
-    return hasattr(operator, "group_commuting") and len(operator.group_commuting()) == 1
 
 
 def _is_standard(operation: Any, angles: list[float]) -> bool:
@@ -234,12 +237,3 @@ def _standard() -> dict[str, type[Any]]:
     """Qiskit's class of each gate that we have too, by its name there."""
     gates = optional_import("qiskit.circuit.library", _EXTRA).get_standard_gate_name_mapping()
     return {name: gates[name].base_class for name in (*SAME, *_OTHER)}
-
-
-def _is_number(angle: Any) -> bool:
-    return isinstance(angle, (int, float)) or type(angle).__name__ == "ParameterExpression"
-
-
-def _is_unitary(operation: Any) -> bool:
-    circuit_module = optional_import("qiskit.circuit", _EXTRA)
-    return isinstance(operation, (circuit_module.Gate, circuit_module.AnnotatedOperation))

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
+from mpsheads._arrays import door
 from mpsheads._optional import optional_import
-from mpsheads.interop._batch import batch, check_states, numbers, unbatch
-from mpsheads.mps import MPS, Circuit
+from mpsheads.interop._batch import as_states, batch, numbers, unbatch
+from mpsheads.mps import MPO, MPS, Circuit
 
 if TYPE_CHECKING:
-    from quimb.tensor import Gate, MatrixProductState
+    from quimb.tensor import Gate, MatrixProductOperator, MatrixProductState
+
+    Network = MatrixProductState | MatrixProductOperator
 
 
+@door
 def to_quimb(state: MPS) -> "list[MatrixProductState]":
     """Each state of a batch as a quimb `MatrixProductState` of NumPy arrays.
 
@@ -39,31 +43,40 @@ def to_quimb(state: MPS) -> "list[MatrixProductState]":
     return sent
 
 
-def from_quimb(states: "Sequence[MatrixProductState]") -> MPS:
-    """A batch from quimb's states, for example from `CircuitMPS(...).psi`.
+def from_quimb(states: "Network | Sequence[Network]") -> MPS | MPO:
+    """A batch from quimb's states, for example `CircuitMPS(...).psi`, or from its operators.
 
     Args:
-        states: States with open ends, alike in their number of sites and physical dimensions.
+        states: A `MatrixProductState` or a `MatrixProductOperator`, or several of one kind, with
+            open ends, alike in their number of sites and physical dimensions.
             Bonds may differ: smaller ones are filled with zeros. Arrays of NumPy, torch or
             anything that NumPy reads.
 
     Returns:
-        The batch, with the same amplitudes; quimb's `exponent` becomes `log_norm`. The dtype is
-        the one that holds them all.
+        States with the same amplitudes, quimb's `exponent` as `log_norm`, or operators with the
+        same matrices. The dtype is the one that holds them all.
 
     Raises:
         ImportError: If quimb is not installed.
-        TypeError: If `states` is one state, or holds something else.
+        TypeError: If `states` is or holds something else.
         ValueError: If there is no state, one is cyclic, or they do not fit into one batch.
     """
     tensor_module = optional_import("quimb.tensor", "interop")
-    kind = tensor_module.MatrixProductState
-    check_states(states, kind)
+    first = states[0] if isinstance(states, Sequence) and states else states
+    is_operator = isinstance(first, tensor_module.MatrixProductOperator)
+    kind = type(first) if is_operator else tensor_module.MatrixProductState
+    states = as_states(states, kind)
     for i, state in enumerate(states):
         if state.cyclic:
             raise ValueError(f"`states[{i}]` must have open ends, but it is cyclic.")
     log_norms = [float(state.exponent) * math.log(10) for state in states]
-    return batch([_site_arrays(state) for state in states], log_norms)
+    found = batch([_site_arrays(state) for state in states], log_norms)
+    if not is_operator:
+        return found
+    factor = (found.log_norm / found.n_sites).exp()[:, None, None, None]
+    legs = [round(phys**0.5) for phys in found.phys_dims]  # out and in, merged until here
+    sites = zip(found.sites, legs, strict=True)
+    return MPO(tuple((site * factor).unflatten(2, (leg, leg)) for site, leg in sites))
 
 
 def to_quimb_gates(
@@ -93,14 +106,15 @@ def to_quimb_gates(
     ]
 
 
-def _site_arrays(state: "MatrixProductState") -> list[Any]:
-    """The arrays of one state as `(left, phys, right)`, whatever order quimb holds them in."""
+def _site_arrays(state: "Network") -> list[Any]:
+    """The arrays of one state as `(left, phys, right)`, phys of an operator out and in."""
     tensors: list[Any] = [state[site] for site in state.sites]
     bonds = [left.bonds(right) for left, right in pairwise(tensors)]
     arrays, size, ends = [], 1, [(), *bonds, ()]
     for i, (site, tensor) in enumerate(zip(state.sites, tensors, strict=True)):
-        left, index, right = ends[i], state.site_ind(site), ends[i + 1]
-        data = tensor.transpose(*left, index, *right).data
-        arrays.append(data.reshape(size, tensor.ind_size(index), -1))
+        names = ("upper_ind", "lower_ind") if hasattr(state, "upper_ind") else ("site_ind",)
+        outer = [getattr(state, name)(site) for name in names]
+        data = tensor.transpose(*ends[i], *outer, *ends[i + 1]).data
+        arrays.append(data.reshape(size, tensor.inds_size(outer), -1))
         size = arrays[-1].shape[-1]
     return arrays

@@ -7,14 +7,16 @@ states go out on its NumPy backend.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mpsheads._arrays import door
 from mpsheads._optional import optional_import
-from mpsheads.interop._batch import batch, check_states, unbatch
+from mpsheads.interop._batch import as_states, batch, unbatch
 from mpsheads.mps import MPS
 
 if TYPE_CHECKING:
     from tensornetwork import FiniteMPS
 
 
+@door
 def to_tensornetwork(state: MPS) -> "list[FiniteMPS]":
     """Each state of a batch as a `FiniteMPS` of TensorNetwork, on the NumPy backend.
 
@@ -36,12 +38,12 @@ def to_tensornetwork(state: MPS) -> "list[FiniteMPS]":
     ]
 
 
-def from_tensornetwork(states: "Sequence[FiniteMPS]") -> MPS:
+def from_tensornetwork(states: "FiniteMPS | Sequence[FiniteMPS]") -> MPS:
     """A batch from TensorNetwork's states, of any of its backends.
 
     Args:
-        states: States alike in their number of sites and physical dimensions. Bonds may differ:
-            smaller ones are filled with zeros.
+        states: One state, or several alike in their number of sites and physical dimensions. Bonds
+            may differ: smaller ones are filled with zeros.
 
     Returns:
         The batch, with the same amplitudes and `log_norm` zero. The dtype is the one that holds
@@ -49,10 +51,10 @@ def from_tensornetwork(states: "Sequence[FiniteMPS]") -> MPS:
 
     Raises:
         ImportError: If TensorNetwork is not installed.
-        TypeError: If `states` is one state, or holds something else.
+        TypeError: If `states` is or holds something else.
         ValueError: If there is no state, or they do not fit into one batch.
     """
     kind = optional_import("tensornetwork", "interop").FiniteMPS
-    check_states(states, kind)
+    states = as_states(states, kind)
     arrays = [[state.get_tensor(i) for i in range(len(state))] for state in states]
     return batch(arrays, [0.0] * len(states))

@@ -1,5 +1,6 @@
 """Batched, differentiable matrix product states."""
 
+from mpsheads._arrays import door
 from mpsheads.mps.canonical import Truncation, add, canonicalize, compress, from_dense, to_vidal
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.contract import (
@@ -117,3 +118,6 @@ __all__ = [
     "variance",
     "w_state",
 ]
+
+for _name in __all__:  # callers from outside pass the door, calls within the room do not
+    globals()[_name] = door(globals()[_name], __name__)

@@ -1,18 +1,22 @@
 """Checks of what callers hand over: sites, states with a norm, matrices that fit to sites."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
+from torch.utils import _pytree
 
-from mpsheads._checks import check_equal, check_finite, is_concrete
+from mpsheads._checks import as_integers, check_equal, check_finite, is_concrete
 from mpsheads.mps.chain import Chain
+
+State = TypeVar("State", bound=Chain)
 
 
 def check_sites(sites: int | Sequence[int], n_sites: int) -> tuple[int, ...]:
     """The sites as a tuple; `ValueError` unless they are distinct and exist."""
-    named = (sites,) if isinstance(sites, int) else tuple(sites)
+    named = as_integers("sites", sites)
     if not named:
         raise ValueError("`sites` must name at least one site.")
     if len(set(named)) != len(named) or not all(0 <= site < n_sites for site in named):
@@ -28,11 +32,36 @@ def check_qubits(state: Chain) -> None:
         raise ValueError(f"`state` must be one of qubits, got dimensions {state.phys_dims}.")
 
 
-def check_alike(**states: Chain) -> None:
-    """Raise `ValueError` unless sites, dtypes and devices of the named states agree."""
-    for what in ("phys_dims", "dtype", "device"):
-        readable = "physical dimensions" if what == "phys_dims" else what
+def check_alike(same_dtype: bool = True, /, **states: Chain) -> None:
+    """Raise `ValueError` unless sites, devices and maybe dtypes of states and operators agree."""
+    wanted = {"n_sites": "number of sites", "phys_dims": "physical dimensions", "device": "device"}
+    for name, state in states.items():
+        if not isinstance(state, Chain):
+            raise TypeError(f"`{name}` must be a batch of states, got {type(state).__name__}.")
+    for what, readable in (wanted | ({"dtype": "dtype"} if same_dtype else {})).items():
         check_equal(readable, **{name: getattr(state, what) for name, state in states.items()})
+
+
+def check_pairs(**states: Chain) -> None:
+    """`check_alike` of two batches that are also as large as each other."""
+    check_alike(**states)
+    (a, first), (b, second) = states.items()
+    if first.batch_size != second.batch_size:
+        raise ValueError(
+            f"The batch size must agree: `{a}` has {first.batch_size}, `{b}` has "
+            f"{second.batch_size}. One state is repeated by `{a}[[0] * {second.batch_size}]`."
+        )
+
+
+def meet(state: State, name: str, count: int) -> State:
+    """The states, a single one repeated for each of `count` of what the argument `name` holds."""
+    if count in (1, state.batch_size):
+        return state
+    if state.batch_size != 1:
+        raise ValueError(
+            f"`{name}` must be one for all states, or for each of {state.batch_size}, got {count}."
+        )
+    return _pytree.tree_map(lambda x: x.expand(count, *x.shape[1:]), state)
 
 
 def check_complex(what: str, dtype: torch.dtype, state: Chain) -> None:
@@ -58,22 +87,21 @@ def check_weights(weight: Tensor, name: str = "state") -> None:
 
 
 def fitting_matrix(
-    name: str, matrix: Tensor, state: Chain, levels: int
-) -> Inexact[Tensor, "_b {levels} {levels}"]:
-    """`(batch or 1, levels, levels)` in the states' precision, complex if either is."""
+    name: str, matrix: Tensor, state: State, levels: int
+) -> tuple[State, Inexact[Tensor, "_b {levels} {levels}"]]:
+    """The states and `(batch or 1, levels, levels)` in their precision, complex if either is.
+
+    A single state is repeated for several matrices.
+    """
     if matrix.ndim not in (2, 3) or matrix.shape[-2:] != (levels, levels):
         raise ValueError(
             f"`{name}` must be (out, in) or (batch, out, in) with {levels} levels for these "
             f"sites, got shape {tuple(matrix.shape)}."
         )
-    if matrix.ndim == 3 and len(matrix) not in (1, state.batch_size):
-        raise ValueError(
-            f"`{name}` must have one matrix for each of {state.batch_size} states, got "
-            f"{len(matrix)}."
-        )
     check_equal("device", state=state.device, **{name: matrix.device})
     check_finite(name, matrix)
-    return matrix.to(working_dtype(state, matrix.dtype)).reshape(-1, levels, levels)
+    matrix = matrix.to(working_dtype(state, matrix.dtype)).reshape(-1, levels, levels)
+    return meet(state, name, len(matrix)), matrix
 
 
 def working_dtype(state: Chain, dtype: torch.dtype) -> torch.dtype:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite
-from mpsheads.mps.arguments import check_alike, check_weights
+from mpsheads._checks import as_integers, check_finite, check_positive
+from mpsheads.mps.arguments import check_pairs, check_weights
 from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, to_unit, wide
 from mpsheads.mps.state import MPS, trim_bonds
 
@@ -28,6 +28,7 @@ class Truncation:
             static (for `torch.compile`, `vmap` and CUDA graphs).
 
     Raises:
+        TypeError: If `max_bond` is no integer, or `cutoff` no number.
         ValueError: If `max_bond` is less than 1, or `cutoff` is not in [0, 1).
     """
 
@@ -35,8 +36,8 @@ class Truncation:
     cutoff: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_bond is not None and self.max_bond < 1:
-            raise ValueError(f"`max_bond` must be at least 1 or None, got {self.max_bond}.")
+        if self.max_bond is not None:
+            check_positive(max_bond=self.max_bond)
         if not 0.0 <= self.cutoff < 1.0:
             raise ValueError(f"`cutoff` must lie in [0, 1), got {self.cutoff}.")
 
@@ -282,14 +283,10 @@ def add(first: MPS, second: MPS) -> MPS:
     Raises:
         ValueError: If the batch sizes, physical dimensions, dtypes or devices differ.
     """
-    check_alike(first=first, second=second)
-    check_equal("batch size", first=first.batch_size, second=second.batch_size)
+    check_pairs(first=first, second=second)
     log_norm = torch.maximum(first.log_norm, second.log_norm)
-    factors = [(state.log_norm - log_norm).exp() for state in (first, second)]
-    ends = [
-        state.sites[0] * f[:, None, None, None]
-        for state, f in zip((first, second), factors, strict=True)
-    ]
+    both = (first, second)
+    ends = [s.sites[0] * (s.log_norm - log_norm).exp()[:, None, None, None] for s in both]
     if first.n_sites == 1:
         return MPS.unchecked([ends[0] + ends[1]], log_norm)
     sites = [torch.cat(ends, dim=3)]
@@ -322,9 +319,9 @@ def from_dense(
     check_finite("vectors", vectors)
     amplitudes = vectors.shape[1]
     if isinstance(phys_dims, int):
-        phys_dims = [phys_dims] * max(1, round(math.log(amplitudes, max(2, phys_dims))))
-    dims = tuple(phys_dims)
-    if math.prod(dims) != amplitudes:
+        phys_dims = [phys_dims] * max(1, round(math.log(max(1, amplitudes), max(2, phys_dims))))
+    dims = as_integers("phys_dims", phys_dims)
+    if not amplitudes or math.prod(dims) != amplitudes:
         raise ValueError(
             f"`vectors` must hold as many amplitudes as the sites' dimensions multiply to, got "
             f"{amplitudes} for `phys_dims` {dims}."

@@ -125,8 +125,8 @@ def check_chain(chain: Chain, legs: str, log_norm: Tensor | None = None) -> None
     """
     if not chain.sites:
         raise ValueError("`sites` must hold at least one tensor.")
-    if any(site.ndim != legs.count(",") + 1 for site in chain.sites):
-        raise ValueError(f"Every tensor of `sites` must be ({legs}).")
+    if any(getattr(site, "ndim", 0) != legs.count(",") + 1 for site in chain.sites):
+        raise ValueError(f"`sites` must be tensors ({legs}).")
     batch = chain.batch_size if log_norm is None else len(log_norm)
     left, wanted = 1, (batch, chain.dtype, chain.device)
     for i, site in enumerate(chain.sites):
@@ -134,9 +134,7 @@ def check_chain(chain: Chain, legs: str, log_norm: Tensor | None = None) -> None
             raise ValueError(f"Site {i} must have left bond {left}, got {site.shape[1]}.")
         left, came = site.shape[-1], (len(site), site.dtype, site.device)
         if came != wanted:
-            raise ValueError(
-                f"Site {i} must have the batch size, dtype and device of the others, {wanted}, got "
-                f"{came}."
-            )
+            what = "the batch size, dtype and device of the others"
+            raise ValueError(f"Site {i} must have {what}, {wanted}, got {came}.")
     if left != 1:
-        raise ValueError(f"The last right bond must be 1, got {left}.")
+        raise ValueError(f"The last right bond of `sites` must be 1, got {left}.")

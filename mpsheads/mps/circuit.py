@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_positive
+from mpsheads._checks import as_integers, check_equal, check_positive
 from mpsheads.mps.drawing import draw
 from mpsheads.mps.gate_factors import Rows
 from mpsheads.mps.operation import Kind, Operation, OperationBatch
@@ -101,6 +101,8 @@ class Circuit:
         return replace(self, operations=tuple(op.inverse() for op in reversed(self.operations)))
 
     def __add__(self, other: "Circuit") -> "Circuit":
+        if not isinstance(other, Circuit):
+            return NotImplemented
         check_equal("number of sites", first=self.num_sites, second=other.num_sites)
         shift = self.num_parameters
         moved = (replace(op, start=op.start + shift) for op in other.operations)
@@ -116,6 +118,7 @@ class Circuit:
         Raises:
             ValueError: If sites are not as many as the circuit has, not distinct, or outside.
         """
+        sites = as_integers("sites", sites)
         check_equal("number of sites", circuit=self.num_sites, sites=len(set(sites)))
         check_equal("number of sites", circuit=self.num_sites, sites=len(sites))
         moved = (replace(op, sites=tuple(sites[i] for i in op.sites)) for op in self.operations)
@@ -131,6 +134,7 @@ class Circuit:
             Those operations as a circuit on sites 0..k-1, with the same parameter vector, and the
             k sites of this register that they act on, in ascending order; `sites` are among them.
         """
+        sites = as_integers("sites", sites)
         if not sites or not all(0 <= site < self.num_sites for site in sites):
             raise ValueError(f"`sites` must lie within 0..{self.num_sites - 1}, got {sites}.")
         operations, old = self.influences(sites)
@@ -178,8 +182,7 @@ class Circuit:
         Raises:
             ValueError: If there are more or fewer parameters than the circuit takes.
         """
-        self._check(parameters)
-        batch = parameters if parameters.ndim == 2 else parameters[None]
+        batch = self.given(parameters, parameters)
         return {group.kind: group.factors(batch) for group in self._batches}
 
     def unitaries(self, parameters: Float[Tensor, "*b parameters"]) -> list[Tensor]:
@@ -191,11 +194,21 @@ class Circuit:
         self._check(parameters)
         return [op.unitary(parameters[..., op.start : op.stop]) for op in self.operations]
 
+    def given(self, parameters: Tensor | None, like: Tensor) -> Float[Tensor, "b parameters"]:
+        """Parameters as a batch, by default `values`, beside a tensor of some dtype and device."""
+        if parameters is None:
+            return self.parameters(like.dtype, like.device)[None]
+        self._check(parameters)
+        check_equal("device", parameters=parameters.device, states=like.device)
+        return parameters if parameters.ndim == 2 else parameters[None]
+
     def _check(self, parameters: Tensor) -> None:
-        if parameters.ndim not in (1, 2) or parameters.shape[-1] != self.num_parameters:
+        if parameters.dtype == torch.float16:
+            raise TypeError("`parameters` must be float32 or float64, got torch.float16.")
+        n = self.num_parameters
+        if parameters.ndim not in (1, 2) or parameters.shape[-1] != n:
             raise ValueError(
-                f"`parameters` must hold {self.num_parameters} numbers on the last axis, as "
-                f"({self.num_parameters},) or (batch, {self.num_parameters}), "
+                f"`parameters` must hold {n} numbers on the last axis, as ({n},) or (batch, {n}), "
                 f"got {tuple(parameters.shape)}."
             )
 
@@ -243,17 +256,22 @@ def _number(
             if operation.num_parameters:
                 values += [0.0] * (operation.stop - len(values))
             continue
+        if not isinstance(operation, tuple | list) or len(operation) not in (2, 3):
+            raise TypeError(
+                f"`operations` must be `Operation`s, (name or matrix, sites), or (name, sites, "
+                f"angles), got {operation!r}."
+            )
         gate, sites, *angles = operation
-        sites = (sites,) if isinstance(sites, int) else tuple(sites)
+        sites = as_integers("sites", sites)
         if isinstance(gate, str):
             operation = Operation(gate, sites, len(values))
         else:
             operation = Operation("matrix", sites, len(values), matrix=_rows(gate))
-        own = [float(a) for a in angles[0]] if angles else [0.0] * operation.num_parameters
-        if len(angles) > 1 or len(own) != operation.num_parameters:
+        given = angles[0] if angles else [0.0] * operation.num_parameters
+        own = _numbers("angles", given, float).ravel().tolist()
+        if len(own) != operation.num_parameters:
             raise ValueError(
-                f'Gate "{operation.gate}" takes {operation.num_parameters} angles in one '
-                f"sequence, got {angles}."
+                f'Gate "{operation.gate}" takes {operation.num_parameters} angles, got {own}.'
             )
         numbered.append(operation)
         values += own
@@ -262,9 +280,14 @@ def _number(
 
 def _rows(matrix: Any) -> Rows:
     """A matrix of any kind as nested tuples of Python's complex numbers."""
-    if isinstance(matrix, Tensor):
-        matrix = matrix.detach().cpu().numpy()
-    array = np.asarray(matrix, dtype=np.complex128)
+    array = _numbers("matrix", matrix, np.complex128)
     if array.ndim != 2:
         raise ValueError(f"`matrix` must have two axes, got {array.ndim}.")
     return tuple(map(tuple, array.tolist()))
+
+
+def _numbers(name: str, values: Any, dtype: type) -> np.ndarray:
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"`{name}` must be numbers, got {values!r}.") from None

@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal
-from mpsheads.mps.arguments import check_alike, check_weights
+from mpsheads.mps.arguments import check_pairs, check_weights
 from mpsheads.mps.linalg import to_unit
 from mpsheads.mps.pairs import log_overlap_matrix
 from mpsheads.mps.paths import einsum
@@ -152,8 +151,7 @@ def _log_overlap(
 
     Logarithms are in double precision: those of long chains are large, and their differences small.
     """
-    check_alike(**{names[0]: bra, names[1]: ket})
-    check_equal("batch size", **{names[0]: bra.batch_size, names[1]: ket.batch_size})
+    check_pairs(**{names[0]: bra, names[1]: ket})
     env = ket.sites[0].new_ones(ket.batch_size, 1, 1)  # b l* l
     sizes = []
     for i, (a, c) in enumerate(zip(bra.sites, ket.sites, strict=True), 1):

@@ -47,10 +47,7 @@ def schmidt_values(
     for all bonds together.
     """
     if bond is not None and not 0 <= bond < state.n_sites - 1:
-        raise ValueError(
-            f"`bond` must lie within 0..{state.n_sites - 2} or be None, got {bond} for "
-            f"{state.n_sites} sites."
-        )
+        raise ValueError(f"`bond` must lie within 0..{state.n_sites - 2} or be None, got {bond}.")
     first, last = (0, state.n_sites - 2) if bond is None else (bond, bond)
     if last < 0:
         return state.sites[0].real.new_zeros(state.batch_size, 0, 1)
@@ -180,16 +177,15 @@ def purity(state: MPS, sites: int | Sequence[int]) -> Float[Tensor, " {state.bat
 def _factors(sites: Sequence[Tensor]) -> list[Tensor]:
     """For the bond right of each site, a factor `(batch, k, r)` that has all of the left side.
 
-    The left side is an isometry times this factor, which is brought to size 1. The isometry is a
-    constant for gradients: it spans all that a first derivative of singular values can see, also
-    where columns are linearly dependent, so none passes through QR.
+    The left side is an isometry times this factor, which is brought to size 1. Only R of each QR is
+    used, whose gradient is right for singular values also where columns are linearly dependent.
     """
     factor = sites[0].new_ones(len(sites[0]), 1, 1)
     factors = []
     for site in sites:
         grown = (factor @ site.flatten(2)).unflatten(2, site.shape[2:]).flatten(1, 2)  # b kp r
         if grown.shape[1] > grown.shape[2]:
-            grown = qr(grown.detach())[0].mH @ grown
+            grown = qr(grown)[1]
         factor, _ = to_unit(grown, 1, 2)
         factors.append(factor)
     return factors

@@ -16,7 +16,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
 from mpsheads._checks import check_equal, is_concrete
-from mpsheads.mps.arguments import check_complex, check_qubits, check_sites, fitting_matrix
+from mpsheads.mps.arguments import (
+    check_alike,
+    check_complex,
+    check_qubits,
+    check_sites,
+    fitting_matrix,
+    meet,
+)
 from mpsheads.mps.canonical import Truncation, canonicalize, compress, truncate_window
 from mpsheads.mps.chain import alike
 from mpsheads.mps.circuit import Circuit
@@ -61,7 +68,7 @@ def apply_gate(
     if len(named) > 3:
         raise ValueError(f"`sites` must be one to three different sites, got {named}.")
     dims = [state.phys_dims[site] for site in named]
-    matrix = _fit_gate(state, matrix, math.prod(dims))
+    state, matrix = _fit_gate(state, matrix, math.prod(dims))
     order = sorted(range(len(named)), key=named.__getitem__)
     places = sorted(named)
     factors = _split(reorder(matrix, order, dims), [dims[i] for i in order])
@@ -96,8 +103,10 @@ def apply_controlled(
     Source: the operator-Schmidt rank of a controlled gate is 2. Cost: O(batch * bond**2) a site
     from control to target.
     """
+    check_qubits(state)
     check_sites((control, target), state.n_sites)
-    factors = controlled_factors(_fit_gate(state, matrix, 2))
+    state, matrix = _fit_gate(state, matrix, 2)
+    factors = controlled_factors(matrix)
     if control > target:
         factors = mirror(factors)
     return _apply_spanning(state, sorted((control, target)), factors, truncation)
@@ -139,13 +148,9 @@ def apply_circuit(
     """
     check_equal("number of sites", state=state.n_sites, circuit=circuit.num_sites)
     check_qubits(state)
-    if parameters is None:
-        real = state.log_norm.dtype
-        parameters = circuit.parameters(dtype=real, device=state.device)
-    elif parameters.ndim == 2:
-        check_equal("batch size", state=state.batch_size, parameters=len(parameters))
-    check_equal("device", state=state.device, parameters=parameters.device)
     check_complex("Gates are", torch.complex64, state)
+    parameters = circuit.given(parameters, state.log_norm)
+    state = meet(state, "parameters", len(parameters))
     factors: Factors = {
         kind: tuple(factor.to(state.dtype) for factor in found)
         for kind, found in circuit.factors(parameters).items()
@@ -173,11 +178,9 @@ def apply_mpo(state: MPS, operator: MPO, truncation: Truncation | None = None) -
 
     Cost: O(batch * n_sites * state_bond**2 * operator_bond**2), then that of `compress`.
     """
-    check_equal("physical dimensions", state=state.phys_dims, operator=operator.phys_dims)
-    check_equal("device", state=state.device, operator=operator.device)
-    if operator.batch_size != 1:
-        check_equal("batch size", state=state.batch_size, operator=operator.batch_size)
+    check_alike(False, state=state, operator=operator)
     check_complex("`operator` is", operator.dtype, state)
+    state = meet(state, "operator", operator.batch_size)
     layer, factors = [], {}
     for shape, members in alike(site.shape for site in operator.sites).items():
         factors[shape] = (torch.stack([operator.sites[i].to(state.dtype) for i in members]),)
@@ -348,6 +351,6 @@ def _is_unitary(matrix: Tensor) -> bool:
     return bool(((matrix.mH @ matrix - eye).abs() <= tolerance).all())
 
 
-def _fit_gate(state: MPS, matrix: Tensor, levels: int) -> Inexact[Tensor, "_b _out _in"]:
+def _fit_gate(state: MPS, matrix: Tensor, levels: int) -> tuple[MPS, Tensor]:
     check_complex("`matrix` is", matrix.dtype, state)
     return fitting_matrix("matrix", matrix, state, levels)

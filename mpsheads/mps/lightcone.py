@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import as_integers, check_equal
 from mpsheads.mps.arguments import check_sites
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
@@ -146,10 +146,10 @@ def local_expectations(
     """
     check_equal("number of sites", amplitudes=amplitudes.shape[1], circuit=circuit.num_sites)
     places = _check_places(circuit, pauli, sites)
-    if parameters is None:
-        real = amplitudes.real.dtype
-        parameters = circuit.parameters(dtype=real, device=amplitudes.device)
-    elif parameters.ndim == 2:
+    parameters = circuit.given(parameters, amplitudes.real).to(amplitudes.real.dtype)
+    if len(parameters) > 1 == len(amplitudes):
+        amplitudes = amplitudes.expand(len(parameters), -1, -1)
+    elif len(parameters) > 1:
         check_equal("batch size", amplitudes=len(amplitudes), parameters=len(parameters))
     components = _pauli_components(amplitudes)
     forms = find_cones(circuit, pauli, places)
@@ -162,9 +162,9 @@ def _evaluate(
     cones: Cones, components: Float[Tensor, "3 sites batch"], parameters: Tensor
 ) -> Float[Tensor, "cones batch"]:
     """The values of all cones of one form."""
-    if parameters.ndim == 1:
+    if len(parameters) == 1:
         return meet_inputs(
-            evolve_cones(cones, cones.own(parameters)), components, cones.window_rows()
+            evolve_cones(cones, cones.own(parameters[0])), components, cones.window_rows()
         )
     # a circuit for each cone and each state: every state becomes sites of its own
     batch, sites = components.shape[2], components.shape[1]
@@ -220,7 +220,7 @@ def _check_places(
         raise ValueError(f"`pauli` must be letters of XYZ, at least one, got {pauli!r}.")
     if sites is None:
         sites = [range(i, i + len(pauli)) for i in range(circuit.num_sites - len(pauli) + 1)]
-    places = tuple((place,) if isinstance(place, int) else tuple(place) for place in sites)
+    places = tuple(as_integers("sites", place) for place in sites)
     for place in places:
         if len(place) != len(pauli):
             raise ValueError(

@@ -7,8 +7,8 @@ the space that is kept against the space that is dropped. So they are right for 
 **gauge-invariant**, that is, unchanged when the kept vectors are rotated among themselves and the
 rest of the network is rotated back: fidelities, expectation values, densities, entropies,
 discarded weights. Only a kept value that equals a dropped one can hurt, where the kept space
-itself is not unique; differences are broadened there, so gradients stay finite. Only first
-derivatives are right: what a gradient's own gradient would need of the gauge is not kept.
+itself is not unique; differences are broadened there, so gradients stay finite. Second derivatives
+raise, and so does forward mode (`torch.func.jvp`): what they would need of the gauge is not kept.
 
 Matrices are scaled to size 1 and entries below the range of normal numbers are cleared first:
 LAPACK returns NaN, or does not converge, on finite matrices that hold subnormal numbers.
@@ -19,6 +19,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
+
+from mpsheads._checks import is_concrete
+from mpsheads._derivatives import first_derivative
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
@@ -140,10 +143,11 @@ class _QR(torch.autograd.Function):
         ctx.save_for_backward(*output)
 
     @staticmethod
+    @first_derivative
     def backward(ctx: Any, *grads: Any) -> Any:
         (q, r), (grad_q, grad_r) = ctx.saved_tensors, grads
         grad = q @ grad_r
-        if q.shape[-2] > q.shape[-1]:
+        if q.shape[-2] > q.shape[-1] and not (is_concrete(grad_q) and not grad_q.any()):
             outside = grad_q - q @ (q.mH @ grad_q)
             grad = grad + outside @ _pseudo_inverse(r).mH
         return grad
@@ -173,6 +177,7 @@ class _KeptSpace(torch.autograd.Function):
         ctx.save_for_backward(rows, gram, *output)
 
     @staticmethod
+    @first_derivative
     def backward(ctx: Any, *grads: Any) -> Any:
         (rows, gram, vectors, weights), k = ctx.saved_tensors, ctx.keep
         grad_vectors, grad_weights = grads

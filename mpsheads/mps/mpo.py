@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from numbers import Number
+from typing import Any, SupportsIndex
 
+import numpy as np
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
@@ -91,6 +93,9 @@ def pauli_sum(
     """
     check_positive(n_sites=n_sites)
     pairs: list[Any] = list(terms.items() if isinstance(terms, Mapping) else terms)
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"`terms` must be pairs of a term and its coefficient, got {pair!r}.")
     if not pairs:
         raise ValueError("`terms` must hold at least one term.")
     if device is None:
@@ -159,6 +164,8 @@ def _support(term: PauliTerm, n_sites: int) -> _String:
                 f"{term!r}. A mapping from sites to letters names only some."
             )
         term = dict(enumerate(term))
+    if not isinstance(term, Mapping) or not all(isinstance(site, SupportsIndex) for site in term):
+        raise TypeError(f"`terms` must be strings, or mappings from sites to letters, got {term}.")
     for site, letter in term.items():
         if letter not in ("1", "X", "Y", "Z") or not 0 <= site < n_sites:
             raise ValueError(
@@ -175,6 +182,8 @@ def _coefficients(
     device: torch.device | str,
 ) -> Tensor:
     """`(batch, 1 + terms)`: a one, then each coefficient times i for every Y of its string."""
+    if any(not isinstance(value, Number | Tensor | np.ndarray) for value in values):
+        raise TypeError(f"The coefficients of `terms` must be numbers or tensors, got {values}.")
     phases = [1j ** sum(letter == "Y" for _, letter in string) for string in strings]
     if not dtype.is_complex:
         odd = [i for i, phase in enumerate(phases) if phase.imag]

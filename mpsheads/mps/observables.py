@@ -7,12 +7,14 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_choice, check_equal
+from mpsheads._checks import check_choice
 from mpsheads.mps.arguments import (
+    check_alike,
     check_qubits,
     check_sites,
     check_weights,
     fitting_matrix,
+    meet,
     working_dtype,
 )
 from mpsheads.mps.density import (
@@ -69,7 +71,7 @@ def expectation(
         raise ValueError("`sites` must say where a matrix acts, got None.")
     named = check_sites(sites, state.n_sites)
     levels = math.prod([state.phys_dims[i] for i in named])
-    matrix = fitting_matrix("operator", operator, state, levels)
+    state, matrix = fitting_matrix("operator", operator, state, levels)
     rho = reduced_density_matrix(state, named)
     return _like(state, torch.einsum("bpq,bqp->b", rho.to(matrix.dtype), matrix))
 
@@ -122,11 +124,10 @@ def correlation(
     for each site passed; O(n_sites * max_bond**2) numbers, and n_sites times as many where
     gradients are wanted.
     """
+    levels = state.phys_dims[0]
+    state, first = fitting_matrix("a", _letter("a", a, state), state, levels)
+    state, second = fitting_matrix("b", _letter("b", b, state), state, levels)
     rho = one_site_density_matrices(state)
-    first, second = (
-        fitting_matrix(name, _letter(name, operator, state), state, rho.shape[-1])
-        for name, operator in (("a", a), ("b", b))
-    )
     dtype = torch.promote_types(first.dtype, second.dtype)
     rho = rho.to(dtype)
     operators = torch.stack([x.to(dtype).expand_as(rho[:, 0]) for x in (first, second)], dim=1)
@@ -215,13 +216,8 @@ def _sandwich(state: MPS, operator: MPO, *, squared: bool) -> Tensor:
     The environment of the norm is carried along and gives the scale, so that no logarithms of
     large numbers are subtracted.
     """
-    check_equal("physical dimensions", state=state.phys_dims, operator=operator.phys_dims)
-    check_equal("device", state=state.device, operator=operator.device)
-    if operator.batch_size not in (1, state.batch_size):
-        raise ValueError(
-            f"`operator` must be one for all states or one for each of {state.batch_size}, got "
-            f"{operator.batch_size}."
-        )
+    check_alike(False, state=state, operator=operator)
+    state = meet(state, "operator", operator.batch_size)
     dtype = working_dtype(state, operator.dtype)
     plain = torch.ones(state.batch_size, 1, 1, dtype=dtype, device=state.device)  # b m l
     env = plain[:, :, None] if not squared else plain[:, :, None, None]  # b m (y) w l

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from mpsheads._checks import check_choice, is_concrete
+from mpsheads._checks import as_integers, check_choice, is_concrete
 from mpsheads.mps.chain import alike
 from mpsheads.mps.gate_factors import (
     Rows,
@@ -65,6 +65,7 @@ class Operation:
     kind: Kind = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", as_integers("sites", self.sites))
         if self.gate not in FAMILIES:
             check_choice("gate", self.gate, (*FAMILIES, "matrix"))
         if (self.gate == "matrix") != (self.matrix is not None):

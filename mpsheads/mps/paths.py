@@ -15,6 +15,8 @@ import opt_einsum
 import torch
 from torch import Tensor
 
+from mpsheads._checks import as_integers
+
 Shapes = tuple[tuple[int, ...], ...]
 Product = tuple[tuple[int, ...], ...]
 Step = tuple[tuple[int, ...], str, Product | None]
@@ -76,6 +78,7 @@ def contraction_path(subscripts: str, *shapes: tuple[int, ...]) -> ContractionPa
     Raises:
         ValueError: If axes of one letter differ in length.
     """
+    shapes = tuple(as_integers("shapes", shape) for shape in shapes)
     _sizes(subscripts, shapes)
     _, info = opt_einsum.contract_path(subscripts, *shapes, shapes=True)
     return ContractionPath(
@@ -130,7 +133,7 @@ def _sizes(subscripts: str, shapes: Shapes) -> dict[str, int]:
     for letter, size in zip("".join(terms), chain.from_iterable(shapes), strict=True):
         if sizes.setdefault(letter, size) != size:
             raise ValueError(
-                f"Axes named {letter!r} in {subscripts!r} must have one length, got "
+                f"Axes named {letter!r} in `subscripts`, {subscripts!r}, must have one length, got "
                 f"{sizes[letter]} and {size}."
             )
     return sizes

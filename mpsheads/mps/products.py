@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
+from mpsheads._derivatives import first_derivative
 
 Rows = slice | list[int]
 """Which site of the register each observable's own site is, one for each observable."""
@@ -130,7 +130,7 @@ class _Chain(torch.autograd.Function):
         )
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
@@ -168,7 +168,7 @@ class _Dense(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:

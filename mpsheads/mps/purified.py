@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from mpsheads._checks import check_equal
-from mpsheads.mps.arguments import check_alike, check_sites, check_weights
+from mpsheads.mps.arguments import check_pairs, check_sites, check_weights, fitting_matrix
 from mpsheads.mps.chain import Chain, check_chain, pytree
 from mpsheads.mps.contract import log_norm
 from mpsheads.mps.density import environment_size, step_right
@@ -140,13 +139,9 @@ def mixed_expectation(
     """
     (site,) = check_sites(site, rho.n_sites)
     phys, kraus = rho.sites[site].shape[2:4]
-    if operator.shape[-2:] != (phys, phys):
-        raise ValueError(
-            f"`operator` must be (out, in) or (batch, out, in) with {phys} levels for this site, "
-            f"got shape {tuple(operator.shape)}."
-        )
-    eye = torch.eye(kraus, dtype=operator.dtype, device=operator.device)
-    return expectation(purification(rho), torch.kron(operator.contiguous(), eye), site)
+    rho, matrix = fitting_matrix("operator", operator, rho, phys)
+    eye = torch.eye(kraus, dtype=matrix.dtype, device=matrix.device)
+    return expectation(purification(rho), torch.kron(matrix.contiguous(), eye), site)
 
 
 def mixed_fidelity(rho: PurifiedMPS, state: MPS) -> Float[Tensor, " {rho.batch_size}"]:
@@ -165,8 +160,7 @@ def mixed_fidelity(rho: PurifiedMPS, state: MPS) -> Float[Tensor, " {rho.batch_s
 
     Cost: O(n_sites * max_bond**5) a state, for equal bonds.
     """
-    check_alike(rho=rho, state=state)
-    check_equal("batch size", rho=rho.batch_size, state=state.batch_size)
+    check_pairs(rho=rho, state=state)
     mixed = pure = state.sites[0].new_ones(state.batch_size, 1, 1)  # norms, b l* l
     env = mixed.new_ones(state.batch_size, 1, 1, 1, 1)  # b psi* rho rho* psi
     for x, psi in zip(rho.sites, state.sites, strict=True):
@@ -214,15 +208,14 @@ def _absorb(tensor: Tensor, site: Tensor) -> Tensor:
 def _turned(tensor: Tensor) -> Tensor:
     """The same `(batch, rows, kraus, r)` up to an isometry, with a Kraus leg of at most rows * r.
 
-    The isometry is a constant for gradients: the part that it keeps is all of the tensor, and what
-    moves outside of it changes the density matrix only in second order.
+    Only R of the QR is used: what moves outside of it changes the density matrix only in second
+    order.
     """
     _, rows, kraus, right = tensor.shape
     if kraus <= rows * right:
         return tensor
     matrix = tensor.movedim(2, 3).flatten(1, 2)  # b (rows r) kraus
-    q = qr(matrix.mH.detach())[0]  # b kraus (rows r)
-    return (matrix @ q).unflatten(1, (rows, right)).movedim(3, 2)
+    return qr(matrix.mH)[1].mH.unflatten(1, (rows, right)).movedim(3, 2)
 
 
 def _scaled(tensor: Tensor, log: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,9 @@ from functools import lru_cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
+from mpsheads._derivatives import first_derivative
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.gates import PAULI
 
@@ -106,16 +106,16 @@ class _Rotate(torch.autograd.Function):
         for number in range(len(rotations) - 1, -1, -1):
             rows = _rows(rotations[number][0], parameters.device)
             turned += _turn(observable, rows, cos[number], sin[number])
-        ctx.save_for_backward(cos, sin, *turned)
+        ctx.save_for_backward(parameters, cos, sin, *turned)
         ctx.rotations, ctx.num_parameters = rotations, parameters.shape[1]
         return observable
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
-        cos, sin, *turned = ctx.saved_tensors
+        _, cos, sin, *turned = ctx.saved_tensors
         grad, grad_angles = grads[0].clone(), torch.empty_like(cos)
         total = cos.new_zeros(ctx.num_parameters, cos.shape[1])
         for number, (pairs, _, factor) in enumerate(ctx.rotations):

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_positive, is_concrete
+from mpsheads._checks import as_integers, check_equal, check_positive, is_concrete
 from mpsheads.mps.arguments import check_sites, check_weights
 from mpsheads.mps.contract import double_log_norm, log_norm
 from mpsheads.mps.density import left_environments, rescale, right_environments, step_right
@@ -55,7 +55,7 @@ def sample(
 
 
 def log_probability(
-    state: MPS, outcomes: Int[Tensor, "batch shots sites"]
+    state: MPS, outcomes: Integer[Tensor, "batch shots sites"]
 ) -> Float[Tensor, "batch shots"]:
     """Log-probability of outcomes, `log(|<outcome|state>|**2 / <state|state>)`, in nats.
 
@@ -112,9 +112,11 @@ def project(state: MPS, outcomes: Mapping[int, int | Tensor]) -> MPS:
     tensors = {}
     for i in sites:
         tensor = state.sites[i]
-        level = torch.as_tensor(outcomes[i], device=state.device)
+        level = outcomes[i]
+        if not isinstance(level, Tensor):
+            level = torch.tensor(as_integers("outcomes", level), device=state.device)
         _check_levels("outcomes", level, i, tensor.shape[2])
-        if level.ndim > 1 or (level.ndim and len(level) != state.batch_size):
+        if level.ndim > 1 or (level.ndim and len(level) not in (1, state.batch_size)):
             raise ValueError(
                 f"`outcomes` must have one level, or one for each of {state.batch_size} states, "
                 f"got shape {tuple(level.shape)} for site {i}."

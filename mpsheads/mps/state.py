@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Float, Inexact, Int
+from jaxtyping import Float, Inexact, Integer
 from torch import Tensor
 from torch.utils import _pytree
 
-from mpsheads._checks import check_finite, check_positive, is_concrete
+from mpsheads._checks import as_integers, check_finite, check_positive, is_concrete
 from mpsheads.mps.arguments import check_alike
 from mpsheads.mps.chain import Chain, check_chain, pytree
 
@@ -116,7 +116,9 @@ class MPS(Chain):
             if not -self.batch_size <= index < self.batch_size:
                 raise IndexError(f"`index` {index} is outside a batch of {self.batch_size}.")
             index = slice(index, index + 1 or None)
-        chosen: Any = index if isinstance(index, slice | Tensor) else list(index)
+        chosen: Any = index
+        if not isinstance(index, slice) and getattr(index, "dtype", None) is not torch.bool:
+            chosen = list(as_integers("index", index))
         return _pytree.tree_map(lambda tensor: tensor[chosen], self)
 
 
@@ -201,7 +203,7 @@ def _check_amplitudes(amplitudes: Tensor) -> None:
 
 
 def basis_state(
-    bits: Int[Tensor, " sites"] | Sequence[int],
+    bits: Integer[Tensor, " sites"] | Sequence[int],
     batch_size: int = 1,
     *,
     dtype: torch.dtype = torch.complex64,
@@ -217,19 +219,14 @@ def basis_state(
         ValueError: If a bit is neither 0 nor 1, or `batch_size` is less than 1.
     """
     check_positive(batch_size=batch_size)
-    bits = torch.as_tensor(bits)
+    bits = bits if isinstance(bits, Tensor) else torch.tensor(as_integers("bits", bits))
     if is_concrete(bits) and not ((bits == 0) | (bits == 1)).all():
         raise ValueError(f"`bits` must be 0 or 1, got {bits.tolist()}.")
     amplitudes = torch.nn.functional.one_hot(bits.long(), 2).to(dtype)
     return product_state(amplitudes.expand(batch_size, -1, -1))
 
 
-def ghz_state(
-    n_sites: int,
-    batch_size: int = 1,
-    *,
-    dtype: torch.dtype = torch.complex64,
-) -> MPS:
+def ghz_state(n_sites: int, batch_size: int = 1, *, dtype: torch.dtype = torch.complex64) -> MPS:
     """The state `(|00...0> + |11...1>) / sqrt(2)` of qubits, with bond dimension 2.
 
     Args:
@@ -250,12 +247,7 @@ def ghz_state(
     return MPS.unchecked([site.expand(batch_size, -1, -1, -1) for site in sites], log_norm)
 
 
-def w_state(
-    n_sites: int,
-    batch_size: int = 1,
-    *,
-    dtype: torch.dtype = torch.complex64,
-) -> MPS:
+def w_state(n_sites: int, batch_size: int = 1, *, dtype: torch.dtype = torch.complex64) -> MPS:
     """The state `(|10...0> + |01...0> + ... + |0...01>) / sqrt(n_sites)`, with bond dimension 2.
 
     Args:
@@ -332,9 +324,14 @@ def trim_bonds(state: MPS, first: int = 0, last: int | None = None) -> MPS:
         first: First site whose bonds are looked at.
         last: Last such site; by default the last of the chain.
 
+    Raises:
+        ValueError: If a site does not exist.
+
     Cost: O(bond**3) for each bond that is too large, nothing elsewhere.
     """
     last = state.n_sites - 1 if last is None else last
+    if not 0 <= first <= last < state.n_sites:
+        raise ValueError(f"`first` and `last` must be sites, in order, got {first} and {last}.")
     tensors: dict[int, Tensor] = {}
     dims = [1, *state.bond_dims, 1]  # left bond of each site, then the last right one
     phys = state.phys_dims

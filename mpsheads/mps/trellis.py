@@ -198,7 +198,9 @@ def _close(
     x: Tensor, trellis: Trellis, reduce: Callable[..., Tensor], temperature: float = 1.0
 ) -> Tensor:
     """The ring contracted over a semiring: open chains for each value of the bits that close it."""
-    x = _filled(x, trellis)
+    if not temperature > 0:
+        raise ValueError(f"`temperature` must be above 0, got {temperature}.")
+    x = _filled(x if x.dtype == torch.float64 else x.float(), trellis)
     sites = x.T.reshape(-1, trellis.values.shape[1], len(x)) / temperature**0.5
     scaled = replace(trellis, values=trellis.values / temperature**0.5)
     bond, fan = trellis.bond_dim, 2**trellis.shift

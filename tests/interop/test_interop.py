@@ -12,7 +12,15 @@ from torch.testing import assert_close
 
 from mpsheads import oracle
 from mpsheads.interop import from_quimb, from_tensornetwork, to_quimb, to_tensornetwork
-from mpsheads.mps import MPS, fidelity_matrix, log_norm, product_state, random_mps, to_dense
+from mpsheads.mps import (
+    MPS,
+    fidelity_matrix,
+    log_norm,
+    mpo_to_dense,
+    product_state,
+    random_mps,
+    to_dense,
+)
 from tests.later import Later
 
 pytestmark = pytest.mark.slow
@@ -120,6 +128,17 @@ def test_the_exponent_of_quimb_becomes_the_log_norm():
     assert_close(to_dense(back)[0], torch.from_numpy(np.asarray(sent.to_dense())).reshape(-1))
 
 
+@pytest.mark.parametrize("n_sites", [1, 4])
+def test_operators_of_quimb_keep_their_matrices(n_sites):
+    operators = [qtn.MPO_rand(n_sites, bond, dtype="complex128", seed=bond) for bond in (2, 3)]
+    operators[1].exponent = 0.5
+    expected = torch.stack([torch.from_numpy(np.asarray(o.to_dense())) for o in operators])
+    assert_close(mpo_to_dense(from_quimb(operators)), expected)
+    assert_close(mpo_to_dense(from_quimb(operators[0])), expected[:1])
+    with pytest.raises(TypeError, match=r"`states\[1\]` must be a MatrixProductOperator"):
+        from_quimb([operators[0], qtn.MPS_rand_state(n_sites, 2)])
+
+
 def test_a_circuit_of_quimb_agrees_with_the_oracle():
     circuit = qtn.CircuitMPS(4)
     circuit.apply_gate("H", 0)
@@ -147,13 +166,14 @@ def test_tensornetwork_can_canonicalise_what_it_is_sent(generator):
 def test_wrong_states_are_refused_by_name(send, fetch, generator):
     three = send(states_of(3, 2, 1, torch.float64, generator))
     four = send(states_of(4, 2, 1, torch.float64, generator))
-    with pytest.raises(TypeError, match=r"`states` must be a sequence of states"):
-        fetch(three[0])
+    with pytest.raises(TypeError, match=r"`states` must be one state or a sequence, got NoneType"):
+        fetch(None)
+    assert_close(to_dense(fetch(three[0])), to_dense(fetch(three)))
     with pytest.raises(TypeError, match=r"`states\[1\]` must be a \w+, got <class 'str'>"):
         fetch([three[0], "state"])
     with pytest.raises(ValueError, match="`states` must hold at least one"):
         fetch([])
-    with pytest.raises(ValueError, match="physical dimensions must agree"):
+    with pytest.raises(ValueError, match="number of sites must agree"):
         fetch([three[0], four[0]])
 
 

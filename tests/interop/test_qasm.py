@@ -172,7 +172,7 @@ def test_what_is_not_a_circuit_of_gates_is_refused(text, message, capfd):
 
 
 def test_what_is_no_text_is_refused():
-    with pytest.raises(TypeError, match="`text` must be a string, got bytes"):
+    with pytest.raises(TypeError, match="`text` must be str, got b'OPENQASM"):
         from_qasm(b"OPENQASM 2.0;")
     with pytest.raises(ValueError, match="`version` must be 2 or 3, got 1"):
         to_qasm(Circuit(1, []), 1)

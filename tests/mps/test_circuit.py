@@ -264,7 +264,7 @@ def test_other_mistakes_are_named():
         circuit.on((1, 1), 3)
     with pytest.raises(ValueError, match=r"within 0\.\.2, got \(3,\)"):
         circuit.on((3, 1), 3)
-    with pytest.raises(ValueError, match=r"`sites` must lie within 0\.\.1, got \[2\]"):
+    with pytest.raises(ValueError, match=r"`sites` must lie within 0\.\.1, got \(2,\)"):
         circuit.light_cone([2])
     with pytest.raises(ValueError, match='`matrix` goes with gate "matrix" alone'):
         Operation("matrix", (0,), 0)

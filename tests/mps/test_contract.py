@@ -62,7 +62,7 @@ def test_overlaps_and_fidelities_agree_with_the_oracle(n_sites, batch, bonds, dt
 
 def test_states_that_cannot_be_paired_are_refused(generator):
     three, four = (random_mps(n, 2, batch_size=2, generator=generator) for n in (3, 4))
-    with pytest.raises(ValueError, match="physical dimensions must agree"):
+    with pytest.raises(ValueError, match="number of sites must agree"):
         overlap(three, four)
     with pytest.raises(ValueError, match="batch size must agree: `bra` has 1, `ket` has 2"):
         overlap(three[:1], three)

@@ -106,7 +106,7 @@ def test_bad_arguments_are_named(generator):
         apply_controlled(state, gate, 1, 1)
     with pytest.raises(ValueError, match=r"`matrix` must be .* with 4 levels"):
         apply_gate(state, gate, (0, 1))
-    with pytest.raises(ValueError, match="one matrix for each of 2 states, got 3"):
+    with pytest.raises(ValueError, match="one for all states, or for each of 2, got 3"):
         apply_gate(state, gate.expand(3, 2, 2), 0)
     with pytest.raises(TypeError, match=r"`matrix` is complex and the states are torch\.float32"):
         apply_gate(random_mps(2, 1, dtype=torch.float32), gate, 0)
@@ -386,16 +386,8 @@ def test_gradients_through_a_truncated_circuit_agree_with_finite_differences(gen
 def test_other_bad_arguments_are_named(generator):
     state = random_mps(3, 2, batch_size=2, generator=generator)
     circuit = staircase(3)
-    with pytest.raises(
-        ValueError, match="batch size must agree: `state` has 2, `parameters` has 1"
-    ):
-        apply_circuit(state, circuit, torch.zeros(1, circuit.num_parameters))
-    with pytest.raises(
-        ValueError, match="batch size must agree: `state` has 1, `parameters` has 2"
-    ):
-        apply_circuit(state[0], circuit, torch.zeros(2, circuit.num_parameters))
-    with pytest.raises(ValueError, match="one matrix for each of 1 states, got 2"):
-        apply_gate(state[0], torch.zeros(2, 2, 2), 0)
+    with pytest.raises(ValueError, match=r"`parameters` must be one for .* each of 2, got 3"):
+        apply_circuit(state, circuit, torch.zeros(3, circuit.num_parameters))
     with pytest.raises(TypeError, match=r"Gates are complex and the states are torch\.float32"):
         apply_circuit(random_mps(3, 2, dtype=torch.float32), circuit)
     with pytest.raises(ValueError, match=r"must be one of qubits, got dimensions \(3, 3, 3\)"):
@@ -406,10 +398,10 @@ def test_other_bad_arguments_are_named(generator):
     with pytest.raises(ValueError, match="one to three different sites"):
         apply_gate(random_mps(4, 2), torch.eye(16), (0, 1, 2, 3))
     operator = ising_hamiltonian(3, dtype=torch.complex64)
-    with pytest.raises(ValueError, match="physical dimensions must agree"):
+    with pytest.raises(ValueError, match="number of sites must agree"):
         apply_mpo(random_mps(2, 1), operator)
     with pytest.raises(TypeError, match=r"`operator` is complex and the states are torch\.float32"):
         apply_mpo(random_mps(3, 1, dtype=torch.float32), operator)
     many = MPO(tuple(site.expand(3, -1, -1, -1, -1) for site in operator.sites))
-    with pytest.raises(ValueError, match="batch size must agree: `state` has 2, `operator` has 3"):
+    with pytest.raises(ValueError, match=r"`operator` must be one for .* each of 2, got 3"):
         apply_mpo(state, many)

@@ -124,7 +124,7 @@ def test_bad_terms_are_refused(terms, options, message):
         (((1, 1, 2, 2, 3), (1, 2, 2, 2, 1)), "Site 1 must have left bond 3, got 2"),
         (((1, 1, 2, 3, 1),), "Site 0 must map a site to itself"),
         (((2, 1, 2, 2, 1), (1, 1, 2, 2, 1)), "Site 1 must have the batch size, dtype and device"),
-        (((1, 1, 2, 2, 3),), "last right bond must be 1, got 3"),
+        (((1, 1, 2, 2, 3),), "last right bond of `sites` must be 1, got 3"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(shapes, message):

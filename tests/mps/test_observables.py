@@ -206,12 +206,12 @@ def test_gradients_reach_the_coefficients_of_an_mpo(generator):
         ("Z", 3, r"`sites` must be distinct and lie within 0\.\.2, got \[3\]"),
         (torch.eye(2), None, "`sites` must say where a matrix acts"),
         (torch.eye(2), (0, 1), r"with 4 levels for these sites, got shape \(2, 2\)"),
-        (torch.zeros(3, 2, 2), 0, "one matrix for each of 2 states, got 3"),
+        (torch.zeros(3, 2, 2), 0, "one for all states, or for each of 2, got 3"),
         (torch.full((2, 2), math.nan), 0, "`operator` must be finite"),
         (torch.eye(2, device="meta"), 0, "device must agree: `state` has cpu, `operator` has meta"),
-        (ising_hamiltonian(4), None, "physical dimensions must agree"),
+        (ising_hamiltonian(4), None, "number of sites must agree"),
         (ising_hamiltonian(3), 1, "`sites` must be left out for an `MPO`, got 1"),
-        (ising_hamiltonian(3, torch.ones(3)), None, "one for each of 2, got 3"),
+        (ising_hamiltonian(3, torch.ones(3)), None, "or for each of 2, got 3"),
     ],
 )
 def test_operators_that_do_not_fit_are_refused(operator, sites, message, generator):

@@ -126,17 +126,17 @@ def test_states_that_do_not_fit_are_refused(generator):
     with pytest.raises(ValueError, match=r"`sites` must be distinct and lie within 0\.\.3, got"):
         partial_trace(state, (1, 4))
     rho = partial_trace(state, (0, 2))
-    with pytest.raises(ValueError, match="physical dimensions must agree"):
+    with pytest.raises(ValueError, match="number of sites must agree"):
         mixed_fidelity(rho, state)
     with pytest.raises(ValueError, match="batch size must agree"):
         mixed_fidelity(rho, random_mps(2, 2, generator=generator))
     with pytest.raises(ValueError, match="dtype must agree"):
         mixed_fidelity(rho, random_mps(2, 2, batch_size=2, dtype=torch.float32))
-    with pytest.raises(ValueError, match="with 2 levels for this site, got shape"):
+    with pytest.raises(ValueError, match="with 2 levels for these sites, got shape"):
         mixed_expectation(rho, torch.eye(3), 0)
     with pytest.raises(ValueError, match=r"lie within 0\.\.1, got \[2\]"):
         mixed_expectation(rho, torch.eye(2), 2)
-    with pytest.raises(ValueError, match="last right bond must be 1"):
+    with pytest.raises(ValueError, match="last right bond of `sites` must be 1"):
         PurifiedMPS((torch.zeros(2, 1, 2, 1, 3),), torch.zeros(2))
     nothing = PurifiedMPS((torch.zeros(2, 1, 2, 1, 1),), torch.zeros(2))
     with pytest.raises(ValueError, match="state 0 of the batch is zero"):

@@ -91,7 +91,7 @@ def sites(*shapes, dtype=torch.float32):
     [
         ((), "at least one"),
         (sites((2, 1, 2, 3), (2, 2, 2, 1)), "Site 1 must have left bond 3, got 2"),
-        (sites((2, 1, 2, 3)), "last right bond must be 1, got 3"),
+        (sites((2, 1, 2, 3)), "last right bond of `sites` must be 1, got 3"),
         ((*sites((2, 1, 2, 1)), *sites((2, 1, 2, 1), dtype=torch.float64)), "Site 1 must have"),
     ],
 )
@@ -145,7 +145,7 @@ def test_joined_batches_keep_their_records_and_a_common_center(generator):
 def test_joining_states_that_differ_is_refused():
     with pytest.raises(ValueError, match="at least one batch"):
         concatenate([])
-    with pytest.raises(ValueError, match="physical dimensions must agree"):
+    with pytest.raises(ValueError, match="number of sites must agree"):
         concatenate([random_mps(3, 2), random_mps(4, 2)])
     with pytest.raises(ValueError, match="dtype must agree"):
         concatenate([*[random_mps(3, 2)] * 2, random_mps(3, 2, dtype=torch.complex128)])
