@@ -120,7 +120,7 @@ def local_expectations(
     parameters: Float[Tensor, "*b parameters"] | None = None,
     pauli: str = "Z",
     sites: Sequence[int | Sequence[int]] | None = None,
-) -> Float[Tensor, "batch observables"]:
+) -> Float[Tensor, "_batch observables"]:
     """Expectation values of local Pauli observables after a circuit on product states of qubits.
 
     Equal to evolving the states and contracting all of them, at the cost of the light cones.

@@ -36,7 +36,7 @@ def expectation(
     state: MPS,
     operator: Inexact[Tensor, "*b out out"] | str | MPO,
     sites: int | Sequence[int] | None = None,
-) -> Inexact[Tensor, " {state.batch_size}"]:
+) -> Inexact[Tensor, " _batch"]:
     """Expectation value of an operator in each state, norms divided out.
 
     Args:
@@ -76,7 +76,7 @@ def expectation(
     return _like(state, torch.einsum("bpq,bqp->b", rho.to(matrix.dtype), matrix))
 
 
-def variance(state: MPS, operator: MPO) -> Float[Tensor, " {state.batch_size}"]:
+def variance(state: MPS, operator: MPO) -> Float[Tensor, " _batch"]:
     """Variance `<O^dagger O> - |<O>|**2` in each state: zero for eigenstates, never negative.
 
     Args:
@@ -101,7 +101,7 @@ def correlation(
     state: MPS,
     a: Inexact[Tensor, "*a phys phys"] | str,
     b: Inexact[Tensor, "*b phys phys"] | str,
-) -> Inexact[Tensor, "{state.batch_size} sites sites"]:
+) -> Inexact[Tensor, "_batch sites sites"]:
     """Connected correlations `<A_i B_j> - <A_i> <B_j>` of all pairs of sites.
 
     They are computed as `<(A_i - <A_i>) (B_j - <B_j>)>`, so small ones keep their digits.

@@ -120,7 +120,7 @@ def mixed_purity(rho: PurifiedMPS) -> Float[Tensor, " {rho.batch_size}"]:
 
 def mixed_expectation(
     rho: PurifiedMPS, operator: Inexact[Tensor, "*b phys phys"], site: int
-) -> Inexact[Tensor, " {rho.batch_size}"]:
+) -> Inexact[Tensor, " _batch"]:
     """Expectation value `tr(rho O) / tr rho` of a one-site matrix.
 
     Args:

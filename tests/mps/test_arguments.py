@@ -44,8 +44,10 @@ interop = Later("mpsheads.interop")
 
 
 @pytest.fixture(autouse=True)
-def without_other_checks(monkeypatch):
+def without_other_checks(monkeypatch, request):
     """As users have it: the annotations are not checked by jaxtyping and beartype."""
+    if "one_state_meets" in request.node.name:
+        return
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
