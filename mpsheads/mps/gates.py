@@ -67,9 +67,10 @@ def su2(vector: Float[Tensor, "*b 3"]) -> Complex[Tensor, "*b 2 2"]:
 
     Source: Nielsen and Chuang, equation 4.8.
     """
-    square = vector.square().sum(-1)  # the functions below are smooth in it, the norm is not
+    size = vector.detach().abs().amax(-1).clamp_min(1)  # whose square may be out of range
+    square = (vector / size[..., None]).square().sum(-1)  # all is smooth in it, not in the norm
     near = square < 1e-4
-    angle = torch.where(near, torch.ones_like(square), square).sqrt()
+    angle = torch.where(near, torch.ones_like(square), square).sqrt() * size
     cos = torch.where(near, 1 - square / 8 + square**2 / 384, (angle / 2).cos())
     series = 0.5 - square / 48 + square**2 / 3840
     x, y, z = (vector * torch.where(near, series, (angle / 2).sin() / angle)[..., None]).unbind(-1)

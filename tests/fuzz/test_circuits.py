@@ -49,9 +49,9 @@ def test_circuits_agree_with_the_oracle_and_have_finite_gradients(
     circuit, batch, shared, dtype, truncation, seed
 ):
     amplitudes = random_product(1 if not shared else batch, circuit.num_sites, dtype, source(seed))
-    own = circuit.parameters(amplitudes.real.dtype)  # 1e300 is infinite in single precision
-    if not own.isfinite().all():
-        own = own.nan_to_num(posinf=1e30)
+    own = circuit.parameters(amplitudes.real.dtype)
+    if dtype == torch.complex64:  # whose sums of larger angles are rounded by more than a turn
+        own = own.clamp(-50, 50)
     angles = (own if shared else own.expand(batch, -1).clone()).requires_grad_()
     state = apply_circuit(product_state(amplitudes), circuit, angles, truncation)
     assert (state.batch_size, state.dtype) == (batch, dtype)

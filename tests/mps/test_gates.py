@@ -149,3 +149,16 @@ def test_constant_gates_are_those_of_the_textbook():
 def test_constant_factors_keep_zeros_and_ones_exact():
     for factor in constant_factors(gates.CONSTANTS["ccx"]):
         assert set(factor.reshape(-1).tolist()) <= {0, 1, -1}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("angle", [0.0, 1e-44, 1e-20, 1e30, -1e30])
+def test_extremes_of_angles_give_unitary_gates_and_finite_gradients(angle, dtype):
+    for name, family in FAMILIES.items():
+        angles = torch.full((family.num_parameters,), angle, dtype=dtype, requires_grad=True)
+        matrix = family.matrix(angles)
+        eye = torch.eye(len(matrix), dtype=matrix.dtype)
+        assert_close(matrix @ matrix.mH, eye, atol=1e-5, rtol=0, msg=name)
+        if family.num_parameters:
+            torch.view_as_real(matrix).sum().backward()
+            assert angles.grad.isfinite().all(), name
