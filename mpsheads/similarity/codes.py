@@ -198,6 +198,8 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
                 raise ValueError("it has another format")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         about = parse_json(metadata[_FORMAT], "its header")
+        if "centre" in tensors:
+            check_finite("centre", tensors["centre"])
         return Codes(
             tensors["packed"],
             about["bits"],

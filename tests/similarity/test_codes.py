@@ -1,6 +1,7 @@
 """Codes of few bits: what they hold, and what is computed from them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.testing import assert_close
 
 from mpsheads import Codes, load_codes, log_fidelity, quantize
 from mpsheads import fidelity as exponential
+from mpsheads.similarity.codes import quantize_trellis
 
 
 def angles(rows, width, seed, dtype=torch.float32):
@@ -181,3 +183,10 @@ def test_a_span_is_kept_in_the_file_and_checked(tmp_path, generator):
     for wrong in (0.0, 1.5):
         with pytest.raises(ValueError, match="`span` must lie in"):
             quantize(z, 4, span=wrong)
+
+
+def test_codes_around_a_centre_that_is_not_finite_are_refused(tmp_path):
+    codes = quantize_trellis(torch.ones(2, 64), 2, centre=torch.zeros(64), span=1.0)
+    replace(codes, centre=torch.full((64,), torch.nan)).save(tmp_path / "codes")
+    with pytest.raises(ValueError, match=r"does not hold codes .*`centre` must be finite"):
+        load_codes(tmp_path / "codes")
