@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from mpsheads import MPSProjectionHead
 from mpsheads.retrieval import Passages
-from mpsheads.search import Index, encode_passages
+from mpsheads.search import Index, codes_of, encode_passages
 from mpsheads.similarity import Codes, cosine, top_k
 
 MATMUL = "float32 matmul"
@@ -115,7 +115,7 @@ def _compare_engines(x: Tensor, queries: int) -> None:
         return found
 
     head = MPSProjectionHead.for_bytes(x.shape[1], _BYTES, own=True, generator=generator).fit(x)
-    codes, whole = head.code(x), None
+    codes, whole = codes_of(head, x), None
     for engine in ("exact", "lists", "usearch", "faiss"):
         index = Index.build(codes, head, engine=engine)
         found = measure(engine, lambda q, i=index: i.search_rows(q, 11)[0], whole)
