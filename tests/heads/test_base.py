@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mpsheads import DenseHead, MPSProjectionHead, PCAHead, TruncationHead, make_head
+from mpsheads import (
+    DenseHead,
+    MPSProjectionHead,
+    PCAHead,
+    ReferenceHead,
+    TruncationHead,
+    make_head,
+)
 from mpsheads.heads import HEADS, compress_vectors, describe, head_size_in_bytes
 
 
@@ -140,6 +147,17 @@ def test_what_no_head_can_be_made_of_is_named(named, settings, message, tmp_path
     settings = {"in_features": 12, **settings}
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         make_head(named.replace("SAVED", str(tmp_path)), **settings)
+
+
+@pytest.mark.parametrize("kind", [DenseHead, MPSProjectionHead, ReferenceHead])
+def test_the_generator_alone_decides_the_weights(kind):
+    weights = []
+    for seed in (1, 1, 2):
+        generator = torch.Generator().manual_seed(seed)
+        weights.append(kind(12, 4, generator=generator).state_dict())
+    for name, first in weights[0].items():
+        assert torch.equal(first, weights[1][name]), name
+    assert any(not torch.equal(first, weights[2][name]) for name, first in weights[0].items())
 
 
 def test_the_dense_head_is_a_linear_layer_with_tanh(generator):

@@ -150,6 +150,9 @@ def test_small_schmidt_values_keep_their_digits():
     left, right = (sites * amplitudes)[:, None], sites[..., None]
     state = MPS((left, right), torch.zeros(1, dtype=torch.float64))
     assert_close(schmidt_values(state, 0)[0], amplitudes, rtol=1e-10, atol=0)
+    sites = (site.expand(500, -1, -1, -1) for site in state.sites)
+    many = MPS(tuple(sites), state.log_norm.expand(500))
+    assert_close(renyi_entropy(many, 0.1), renyi_entropy(state, 0.1).expand(500, 1))
 
 
 def test_a_single_site_has_no_bond():

@@ -85,3 +85,19 @@ def test_no_gradient_flows_to_the_teacher(scores):
 def test_losses_refuse_shapes_that_do_not_fit(scores, loss, second, ignored):
     with pytest.raises(ValueError, match="must agree: `scores` has"):
         loss(scores, second) if ignored is None else loss(scores, second, ignored)
+
+
+@pytest.mark.parametrize("name", ["scores", "teacher_scores"])
+@pytest.mark.parametrize(
+    ("wrong", "error", "rule"),
+    [
+        (torch.zeros(4, 7, dtype=torch.int64), TypeError, "must be a floating-point tensor"),
+        (torch.zeros(4), ValueError, r"must be a non-empty matrix, got shape \(4,\)"),
+        (torch.zeros(4, 0), ValueError, "must be a non-empty matrix"),
+        ([[0.5]], TypeError, "must be a Tensor, got list"),
+    ],
+)
+def test_losses_name_what_is_no_matrix_of_scores(name, wrong, error, rule):
+    arguments = {"scores": torch.zeros(4, 7), "teacher_scores": torch.zeros(4, 7), name: wrong}
+    with pytest.raises(error, match=f"`{name}` {rule}"):
+        distillation_loss(**arguments)
