@@ -295,10 +295,10 @@ def _get_ready(root: Path, scratch: str) -> None:
     """Import once what all tests import, but not the package itself, whose bytecode is kept."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     sys.path.insert(0, str(root))
-    sys.pycache_prefix, sys.dont_write_bytecode = f"{scratch}/bytecode", False
     torch.set_num_threads(1)
     for name in [*PLUGINS, *LOADED]:
         importlib.import_module(name)
+    sys.pycache_prefix, sys.dont_write_bytecode = f"{scratch}/bytecode", False
     quick = {"max_examples": 15, "phases": (Phase.explicit, Phase.generate)}  # no shrinking
     settings.register_profile("mutants", deadline=None, derandomize=True, **quick)
 

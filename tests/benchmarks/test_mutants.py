@@ -1,4 +1,4 @@
-"""The mutants of a small package: what a test notices is killed, what nobody can notice survives."""
+"""The mutants of a small package: what a test notices is killed, what none can notice survives."""
 
 import json
 import subprocess
@@ -38,28 +38,23 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def run(checkout, times):
-    """Call the script some times in one process, which must not have imported the package."""
-    results = checkout / "results.jsonl"
+def test_what_tests_notice_is_killed_and_what_survives_is_tried_again(checkout):
+    results, tests = checkout / "results.jsonl", checkout / "tests/room/test_sums.py"
     options = ["--root", str(checkout), "--rooms", "room", "--results", str(results)]
-    call = f"import mutants\nfor _ in range({times}): mutants.main({options})"
-    command = [sys.executable, "-c", call]
+    calls = f"""
+import mutants, pathlib
+mutants.main({options})
+mutants.main({options})
+pathlib.Path({str(tests)!r}).write_text("def test_sums():\\n    assert False")
+mutants.main({options})
+"""
+    command = [sys.executable, "-c", calls]  # a process that has not imported the package
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True)
-    lines = results.read_text().splitlines() if results.exists() else []
-    return done, [(line["mutant"], line["killed"]) for line in map(json.loads, lines)]
-
-
-def test_a_change_that_tests_notice_is_killed_and_another_is_tried_again(checkout):
-    done, results = run(checkout, times=2)
     killed = "mpsheads/room/sums.py:6: a + b  ->  a - b   in: return a + b"
     survivor = "mpsheads/room/sums.py:9: a > b  ->  a >= b   in: return [b, a][a > b]"
-    assert sorted(results) == sorted([(killed, True), (survivor, False), (survivor, False)])
+    lines = [json.loads(line) for line in results.read_text().splitlines()]
+    found = sorted((line["mutant"], line["killed"]) for line in lines)
+    assert found == [(killed, True), (survivor, False), (survivor, False)], done.stderr
     assert done.stdout.count(f"{survivor}  [tests/room/test_sums.py]\n") == 2
-    assert done.stdout.split()[-4:] == ["mpsheads/room", "1", "2", "50.0%"], done.stderr
-
-
-def test_tests_that_fail_by_themselves_kill_nothing(checkout):
-    (checkout / "tests/room/test_sums.py").write_text("def test_sums():\n    assert False")
-    done, results = run(checkout, times=1)
-    assert "Without a change these fail" in done.stderr
-    assert not results
+    assert done.stdout.split()[-4:] == ["mpsheads/room", "1", "2", "50.0%"]
+    assert "Without a change these fail: pytest tests/room/test_sums.py" in done.stderr
