@@ -51,6 +51,19 @@ def test_a_head_that_names_a_removed_option_is_refused_in_one_line(name):
     assert "\n" not in str(info.value)
 
 
+@pytest.mark.parametrize("mixing", [2, "full"])
+@pytest.mark.parametrize("bits", [None, 2.0])
+def test_a_head_of_amplitudes_is_saved_with_what_its_coding_needs(
+    mixing, bits, tmp_path, generator
+):
+    settings = {"readout": "amplitude", "mixing": mixing, "bits": bits}
+    x = torch.randn(20, 12, generator=generator)
+    head = MPSProjectionHead(12, 4, generator=generator, **settings).fit(x)
+    head.save_pretrained(tmp_path)
+    assert torch.equal(load_head(tmp_path).encode(x), head.encode(x))
+    assert ("amplitudes.mean" in load_file(tmp_path / "model.safetensors")) == (bits is not None)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_saved_head_keeps_its_dtype_and_its_type(dtype, tmp_path, generator):
     head = MPSProjectionHead(12, 4, generator=generator).to(dtype)
