@@ -129,7 +129,6 @@ class TrainingData:
     def paired(self) -> dict[str, Tensor]:
         """Embeddings of the "documents" and of the "queries" of all pairs, row by row."""
         check_type("queries", self.queries, Tensor, "embeddings")
-        check_type("documents", self.documents, Tensor, "embeddings")
         assert isinstance(self.queries, Tensor)
         assert isinstance(self.documents, Tensor)
         query_rows, document_rows = self.pairs.unbind(1)

@@ -121,6 +121,8 @@ def test_bad_vectors_are_named():
         quantize(torch.tensor([[1.1, 0, 0, 0]]), 8, kind="state")
     with pytest.raises(ValueError, match="`z` must have 32 columns for 3 qubits"):
         quantize(z / 4, 8, kind="state", bond_dims=(2, 2))
+    with pytest.raises(TypeError, match="bond_dims"):
+        quantize(z, 8, kind="state", bond_dims=2)
     with pytest.raises(ValueError, match="`bond_dims` must be at least 1, got 0"):
         quantize(z, 8, kind="state", bond_dims=(2, 0))
     with pytest.raises(ValueError, match="`bond_dims` belongs to states, but `kind` is 'angle'"):

@@ -92,7 +92,8 @@ def mine_by_loop(embedded, by, count, margin, depth):
 
 @pytest.mark.parametrize("by", ["bm25", "encoder", "both"])
 @pytest.mark.parametrize(
-    ("count", "margin", "depth"), [(3, 0.05, 100), (5, 0.4, 12), (4, -2, 5), (2, 0.0, 50)]
+    ("count", "margin", "depth"),
+    [(3, 0.05, 100), (5, 0.4, 12), (4, -2, 5), (2, 0.0, 50), (3, 1.0, 50)],
 )
 def test_mining_is_what_a_loop_finds(embedded, by, count, margin, depth):
     options = {"margin": margin, "depth": depth}

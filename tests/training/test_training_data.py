@@ -69,6 +69,17 @@ def test_a_batch_masks_other_relevant_documents_and_holds_none_twice(pairs, rows
         assert counted == {tuple(documents[d].tolist()) for d in [pairs[i][1], *named]}
 
 
+def test_pairs_are_written_out_row_by_row(make_data):
+    data = make_data(20)
+    paired = data.paired()
+    for row, (query, document) in enumerate(data.pairs.tolist()):
+        assert torch.equal(paired["queries"][row], data.queries[query])
+        assert torch.equal(paired["documents"][row], data.documents[document])
+    texts = TrainingData(["a"], ["b"], torch.tensor([[0, 0]]))
+    with pytest.raises(TypeError, match="`queries` must be embeddings, got list"):
+        texts.paired()
+
+
 @pytest.mark.slow
 def test_mined_negatives_are_the_nearest_documents_below_the_margin(make_data):
     data = make_data(40)
