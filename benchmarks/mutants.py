@@ -3,10 +3,11 @@
 A mutant is one module with one change: `<` for `<=`, `+` for `-`, a number one larger, a condition
 turned round, a `.conj()`, a sign, a keyword argument or a statement left out. Docstrings,
 annotations, raised errors and type checks are left alone. Statements of the rooms are drawn by a
-seed, and one change of each is tried: a forked process imports the mutant and runs the test files
-that say most about its module; those marked `slow` only if no other test notices. A failure, an
-error or an endless loop kills the mutant. The type checks of the tests are off: they would double
-the time, and notice something more. No file is changed.
+seed, and one change of each is tried: a forked process imports the mutant and runs the three test
+files that say most about its module, without those tests marked `slow`. If none notices, the other
+files of the room follow, and at last the slow tests of the three. A failure, an error or an endless
+loop kills the mutant. The type checks of the tests are off: they would double the time, and notice
+something more. No file is changed.
 
 Results go to a file of JSON lines. Started again, a run goes on where it was stopped, and tries
 those that survived once more.
@@ -60,6 +61,7 @@ LEFT_OUT = {"conj", "abs", "sqrt", "square", "log", "clamp", "clamp_min", "detac
 UNTOUCHED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)
 UNTOUCHED_FIELDS = {"annotation", "returns", "decorator_list", "bases"}
 KEPT = {"strict", "device"}  # arguments: an invariant of `zip`; nothing where there is one device
+NEAR = 3  # test files
 LIMITS = {"not slow": 90, "slow": 600}  # seconds of processor time for the tests of one mutant
 
 
@@ -151,11 +153,11 @@ def mutants(file: Path, root: Path) -> list[list[Mutant]]:
     return [found for found in statements if found]
 
 
-def nearest_tests(file: Path, root: Path) -> list[str]:
-    """Three test files of the room.
+def tests_of_room(file: Path, root: Path) -> list[str]:
+    """The test files of a module's room, the nearest first.
 
-    First come those named after the module, then those of modules that import it, then such as
-    say its names most often.
+    These are those named after the module, then those of modules that import it, then such as say
+    its names most often.
     """
     room = file.parent.relative_to("mpsheads")
     module = ".".join(file.with_suffix("").parts)
@@ -172,13 +174,15 @@ def nearest_tests(file: Path, root: Path) -> list[str]:
         scores[test] = min(len(words.findall(test.read_text())), 99)
         scores[test] += 1000 * test.stem.startswith(f"test_{file.stem}")
         scores[test] += 100 * test.stem.endswith(tuple(f"test_{name}" for name in importers))
-    best = sorted((test for test in scores if scores[test]), key=lambda test: (-scores[test], test))
-    return [str(test.relative_to(root)) for test in best[:3]]
+    ordered = sorted(scores, key=lambda test: (-scores[test], test))
+    return [str(test.relative_to(root)) for test in ordered]
 
 
 def survives(texts: Mapping[Path, str], tests: Sequence[str], root: Path, scratch: str) -> bool:
-    """Whether the tests pass where these files read so: the quick ones, then the slow ones."""
-    return all(_passes(mark, texts, tests, root, scratch) for mark in LIMITS)
+    """Whether the tests, given from the nearest on, pass where these files read so."""
+    near, far = tests[:NEAR], tests[NEAR:]
+    stages = [("not slow", near), ("not slow", far), ("slow", near)]
+    return all(_passes(mark, texts, files, root, scratch) for mark, files in stages if files)
 
 
 def _passes(
@@ -266,11 +270,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _check_tests(drawn: Sequence[Mutant], root: Path, scratch: str) -> None:
     """Stop where tests fail without a change."""
     unchanged = {mutant.file: ast.unparse(mutant.tree) for mutant in drawn}
-    for room in sorted({file.parent for file in unchanged}):
-        files = [file for file in unchanged if file.parent == room]
-        tests = sorted({test for file in files for test in nearest_tests(file, root)})
-        if not survives(unchanged, tests, root, scratch):
-            raise SystemExit(f"Without a change these fail: pytest {' '.join(tests)}")
+    tests = [tests_of_room(file, root) for file in unchanged]
+    quick = sorted({test for files in tests for test in files})
+    slow = sorted({test for files in tests for test in files[:NEAR]})
+    for mark, files in [("not slow", quick), ("slow", slow)]:
+        for test in files:
+            if not _passes(mark, unchanged, [test], root, scratch):
+                raise SystemExit(f"Without a change these fail: pytest {test} -m '{mark}'")
 
 
 def _try_each(drawn: Sequence[Mutant], results: Path, root: Path, scratch: str) -> dict[str, bool]:
@@ -281,13 +287,13 @@ def _try_each(drawn: Sequence[Mutant], results: Path, root: Path, scratch: str) 
         name, began = mutant.describe(), time.perf_counter()
         if killed.get(name):
             continue
-        tests = nearest_tests(mutant.file, root)
+        tests = tests_of_room(mutant.file, root)
         killed[name] = not survives({mutant.file: mutant.text()}, tests, root, scratch)
         line = {"mutant": name, "killed": killed[name], "seconds": time.perf_counter() - began}
         with results.open("a") as file:
             file.write(json.dumps(line) + "\n")
         if not killed[name]:
-            print(f"{name}  [{' '.join(tests)}]", flush=True)
+            print(f"{name}  [{' '.join(tests[:NEAR])}]", flush=True)
     return killed
 
 

@@ -57,4 +57,6 @@ mutants.main({options})
     assert found == [(killed, True), (survivor, False), (survivor, False)], done.stderr
     assert done.stdout.count(f"{survivor}  [tests/room/test_sums.py]\n") == 2
     assert done.stdout.split()[-4:] == ["mpsheads/room", "1", "2", "50.0%"]
-    assert "Without a change these fail: pytest tests/room/test_sums.py" in done.stderr
+    assert (
+        "Without a change these fail: pytest tests/room/test_sums.py -m 'not slow'" in done.stderr
+    )
