@@ -93,10 +93,11 @@ class Mutant:
 
 def changes(node: ast.AST, field: str) -> Iterator[ast.AST]:
     """What may stand in the place of a node that is the `field` of another."""
-    if isinstance(node, ast.expr) and "isinstance(" in ast.unparse(node):
-        return
-    if field == "test":
-        yield ast.UnaryOp(ast.Not(), node)
+    if isinstance(node, ast.expr):
+        if "isinstance(" in ast.unparse(node):
+            return
+        if field == "test":
+            yield ast.UnaryOp(ast.Not(), node)
     match node:
         case ast.Compare(left, [operator, *others], right):
             yield ast.Compare(left, [SWAP[type(operator)](), *others], right)
@@ -218,10 +219,10 @@ def _read_instead(texts: Mapping[str, str]) -> None:
     """Let imports of these paths compile the texts."""
     usual = SourceFileLoader.get_code
 
-    def get_code(loader: SourceFileLoader, fullname: str):
-        if loader.path in texts:
-            return loader.source_to_code(texts[loader.path].encode(), loader.path)
-        return usual(loader, fullname)
+    def get_code(self: SourceFileLoader, fullname: str) -> Any:
+        if self.path in texts:
+            return self.source_to_code(texts[self.path].encode(), self.path)
+        return usual(self, fullname)
 
     SourceFileLoader.get_code = get_code
 
@@ -258,9 +259,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _get_ready(root, scratch)
         _check_tests(drawn, root, scratch)
         killed = _try_each(drawn, options.results, root, scratch)
-    rooms: dict[str, list[bool]] = {"all": list(killed.values())}
+    rooms: dict[str, list[bool]] = {}
     for mutant in drawn:
-        rooms.setdefault(str(mutant.file.parent), []).append(killed[mutant.describe()])
+        for room in (str(mutant.file.parent), "all"):
+            rooms.setdefault(room, []).append(killed[mutant.describe()])
     rows = [
         [room, str(sum(of)), str(len(of)), f"{sum(of) / len(of):.1%}"] for room, of in rooms.items()
     ]

@@ -56,7 +56,7 @@ mutants.main({options})
     found = sorted((line["mutant"], line["killed"]) for line in lines)
     assert found == [(killed, True), (survivor, False), (survivor, False)], done.stderr
     assert done.stdout.count(f"{survivor}  [tests/room/test_sums.py]\n") == 2
-    assert done.stdout.split()[-4:] == ["mpsheads/room", "1", "2", "50.0%"]
+    assert done.stdout.split()[-4:] == ["all", "1", "2", "50.0%"]
     assert (
         "Without a change these fail: pytest tests/room/test_sums.py -m 'not slow'" in done.stderr
     )
