@@ -43,6 +43,6 @@ class _Last(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         raise NotImplementedError(
-            "Second derivatives through decompositions (QR, truncation, Schmidt values), or "
-            "through fused expectation values of local observables, are not available."
+            "Second derivatives through decompositions (QR, truncation, Schmidt values), fused "
+            "expectation values of local observables, heads or log-fidelity are not available."
         )

@@ -9,10 +9,10 @@ import math
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import normalize
 
 from mpsheads._checks import is_concrete
+from mpsheads._derivatives import first_derivative
 
 PAULIS = (0, 1, 3)
 """The Pauli matrices that an input qubit has expectation values of: 1, X and Z, as in `1XYZ`."""
@@ -90,7 +90,7 @@ class _Components(torch.autograd.Function):
         return values
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, Tensor]:

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
+from mpsheads._derivatives import first_derivative
 from mpsheads.mps import Circuit
 
 _FEW_LAYERS = 4  # up to which rotating a large batch is faster than making the matrix first
@@ -269,7 +269,7 @@ def _apply(
     if is_concrete(x):
         if not (torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad)):
             return _rotate_all(x, orders, angles, None)
-        rotated = _Rotations.apply(x, orders, angles)
+        rotated = _Rotations.apply(x, orders, angles, x[:0].clone())
         assert isinstance(rotated, Tensor)
         return rotated
     y = x.T
@@ -290,21 +290,24 @@ def _rotated(
 
 
 class _Rotations(torch.autograd.Function):
-    """All layers; each keeps only its result, by which the gradient of its angles is known."""
+    """All layers; each keeps only its result, by which the gradient of its angles is known.
+
+    The last argument, no rows of `x`, ties that gradient to `x`, so that second derivatives raise.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, orders: Tensor, angles: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, orders: Tensor, angles: Tensor, tie: Tensor) -> Tensor:
         results: list[Tensor] = []
         y = _rotate_all(x, orders, angles, results)
-        ctx.save_for_backward(orders, angles, *results)
+        ctx.save_for_backward(tie, orders, angles, *results)
         return y
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx, *grads: Tensor
-    ) -> tuple[Tensor, None, Tensor]:
-        orders, angles, *results = ctx.saved_tensors
+    ) -> tuple[Tensor, None, Tensor, None]:
+        _, orders, angles, *results = ctx.saved_tensors
         half, slopes = angles.shape[1], torch.empty_like(angles)
         rows = torch.arange(orders.shape[1], device=orders.device).expand_as(orders)
         back = torch.empty_like(orders).scatter_(1, orders, rows)  # the inverse of each order
@@ -316,7 +319,7 @@ class _Rotations(torch.autograd.Function):
             slopes[layer] = space[:half].addcmul_(q, u, value=-1).sum(1)
             _rotate_(grad, -angles[layer], space)
             grad, space = torch.index_select(grad, 0, back[layer], out=space), grad
-        return grad.T, None, slopes
+        return grad.T, None, slopes, None
 
 
 def _rotate_all(x: Tensor, orders: Tensor, angles: Tensor, results: list[Tensor] | None) -> Tensor:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mpsheads._checks import is_concrete
+from mpsheads._derivatives import first_derivative
 
 _PAIRS = 1 << 17  # of a tile on a CPU, as many as fit a cache of 1 to 2 MiB
 _PAIRS_ON_ACCELERATOR = 1 << 24
@@ -154,7 +154,7 @@ class _LogProducts(torch.autograd.Function):
         return _forward(product, queries, documents)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor | None, ...]:

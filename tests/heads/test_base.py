@@ -201,3 +201,16 @@ def test_truncation_keeps_the_first_features_and_learns_nothing(generator):
     assert head.num_parameters == 0
     with pytest.raises(ValueError, match="must not exceed"):
         TruncationHead(6, 7)
+
+
+@pytest.mark.parametrize("power", [1, 2])  # of a loss that is linear, too
+@pytest.mark.parametrize("wanted", ["x", "angles"])
+def test_second_derivatives_that_are_not_there_raise(wanted, power, generator):
+    head = MPSProjectionHead(6, 3, mixing=2, generator=generator)
+    x = torch.randn(4, 6, generator=generator, requires_grad=True)
+    of = {"x": x, "angles": head.mixing.angles}[wanted]
+    for z in (head(x), head.similarity(head(x), head(x))):
+        loss = z.pow(power).sum()
+        (slopes,) = torch.autograd.grad(loss, head.mixing.angles, create_graph=True)
+        with pytest.raises(NotImplementedError, match="Second derivatives"):
+            torch.autograd.grad(slopes.sum(), of)
