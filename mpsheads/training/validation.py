@@ -55,11 +55,12 @@ def ranking_validation(
     check_measures([measure])
 
     def validate(model: Any) -> float:
-        vectors = {}
+        how: dict[str, Any] = {"head": model}
         if not isinstance(model, ProjectionHead):
             names = ("queries", "documents")
-            vectors = {name: model.encode(embedded.texts(name)) for name in names}
-        scores = embedded.scores(measure, model, **vectors)
+            how = {name: model.encode(embedded.texts(name)) for name in names}
+            how["similarity"] = model.similarity
+        scores = embedded.scores(measure, **how)
         return sum(scores.values()) / len(scores)
 
     return validate

@@ -143,7 +143,8 @@ class Lists(Engine):
 
         parts = load_file(folder / _FILE)
         lists, centroids = parts["lists"], parts["centroids"].float()
-        check_equal("shape", lists=tuple(lists.shape), codes=(len(codes),))
+        if lists.shape != (len(codes),):
+            raise ValueError(f"{cls.name} has {lists.numel()} rows for {len(codes)} codes")
         check_equal("shape", centroids=tuple(centroids.shape), codes=(len(centroids), codes.width))
         check_finite("centroids", centroids)
         if len(lists) and not 0 <= int(lists.min()) <= int(lists.max()) < len(centroids):
