@@ -12,13 +12,16 @@ from typing import Any
 
 def main() -> None:
     """Run the command line; the entry point of the `mpsheads` script."""
-    signal.signal(signal.SIGINT, _interrupt)
     try:
+        signal.signal(signal.SIGINT, _interrupt)
         from mpsheads.cli.app import app
+
+        app()
     except ImportError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(2)
-    app()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _interrupt(_: int, frame: Any) -> None:
