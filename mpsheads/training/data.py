@@ -65,9 +65,8 @@ class TrainingData:
     identical: Tensor | None = None
     _query_group: Tensor = field(init=False, repr=False)  # the first copy of each
     _document_group: Tensor = field(init=False, repr=False)
-    _relevant: Tensor = field(
-        init=False, repr=False
-    )  # or identical: sorted query_group * n + document_group
+    # of pairs that are relevant or identical: query_group * n + document_group, sorted
+    _relevant: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (isinstance(self.queries, Tensor) and isinstance(self.documents, Tensor)):
