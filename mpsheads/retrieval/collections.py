@@ -52,6 +52,14 @@ class Collection:
             f"are the ten others that the uncompressed vectors hold closest."
         )
 
+    def check_judged(self) -> None:
+        """Raise `ValueError` if there are no judgments but the neighbours of passages."""
+        if self.by_neighbours:
+            raise ValueError(
+                f"{self.name} holds passages alone: no queries, and no judgments to train on or to "
+                f"rank by. Give a BEIR folder, a file of pairs or an ir_datasets id."
+            )
+
     def __post_init__(self) -> None:
         check_rows("qrels", self.qrels)
         for name in ("documents", "queries"):
@@ -168,11 +176,7 @@ def candidate_pool(collection: Collection, pool: PathLike = "all") -> dict[str, 
         return None
     documents = collection.documents
     if pool == "judged":
-        if collection.by_neighbours:
-            raise ValueError(
-                f"{collection.name} holds passages alone: no queries, and no judgments to train on "
-                f"or to rank by. Give a BEIR folder, a file of pairs or an ir_datasets id."
-            )
+        collection.check_judged()
         return {
             query_id: [doc_id for doc_id in grades if doc_id in documents]
             for query_id, grades in collection.qrels.items()

@@ -87,7 +87,12 @@ class EmbeddedCollection:
         return [getattr(self.collection, name)[identifier] for identifier in ids]
 
     def relevant_pairs(self) -> list[tuple[str, str]]:
-        """Each query, and each document judged relevant for it, if both are embedded."""
+        """Each query, and each document judged relevant for it, if both are embedded.
+
+        Raises:
+            ValueError: If nothing was judged, of passages alone.
+        """
+        self.collection.check_judged()
         queries, documents = set(self.query_ids), set(self.document_ids)
         return [
             (query_id, doc_id)

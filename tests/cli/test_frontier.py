@@ -90,4 +90,6 @@ def test_passages_alone_are_measured_by_their_neighbours(command, fails, texts, 
     assert 0 < rows["pca", 8] < 1
     assert "of its passages ask" in report["notes"][0]
     assert "of its passages ask" in command("evaluate", *own).out
-    assert "holds passages alone" in fails("train", *own, "--head", "codes:8", "--output", "head")
+    for pool in ([], ["--pool", "all"]):
+        assert "holds passages alone" in fails("train", *own, *pool, "--head", "codes:8")
+    assert "holds passages alone" in fails("mine", *own, "--output", "negatives.tsv")
