@@ -94,6 +94,8 @@ def _kinds(annotation: Any) -> tuple[tuple[type, ...], Any]:
 
 def _fit(name: str, value: Any, kinds: tuple[type, ...], typed: Any) -> Any:
     """The value as one of the kinds."""
+    if typed is None and type(value) in kinds:
+        return value
     if isinstance(value, np.ndarray) and np.ndarray not in kinds:
         value = _tensor(value) if Tensor in kinds else value.tolist()
     elif isinstance(value, np.generic):

@@ -20,6 +20,7 @@ from mpsheads.mps.lightcone import Observable, evolve_cones, find_cones, meet_in
 
 _LARGEST_POWER = 40  # of 2: no bond is kept that is half as large
 _LARGEST = 1 << 27  # numbers of all evolved observables; above, states are evolved
+_MOST_WINDOWS = 4  # sites of light cones of different form, to one of the circuit; so, too
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,21 @@ class KeptObservables:
         return torch.cat(values).index_select(0, index)
 
 
-def fits_memory(bonds: Sequence[int]) -> bool:
-    """Whether observables of states that need these bonds are small enough to be evolved.
+def pays_to_evolve(circuit: Circuit, bonds: Sequence[int], kept: Sequence[int]) -> bool:
+    """Whether observables are better evolved than states: they are small, and few differ in form.
 
-    The bond of an observable is up to the square of that of the states.
+    Args:
+        circuit: The circuit.
+        bonds: What its states need; the bond of an observable is up to the square of that.
+        kept: The sites of the observables. Cones of one form are evolved together, others one
+            after the other: where every site sees a window of its own, states take less time.
     """
-    return 4 * (len(bonds) + 1) * max(bonds, default=1) ** 4 <= _LARGEST
+    if 4 * (len(bonds) + 1) * max(bonds, default=1) ** 4 > _LARGEST:
+        return False
+    sizes: dict[tuple[int, int], int] = {}
+    for site in kept:
+        _, window = circuit.influences((site,))
+        sizes[window.index(site), len(window)] = len(window)
+        if sum(sizes.values()) > _MOST_WINDOWS * circuit.num_sites:
+            return False
+    return True

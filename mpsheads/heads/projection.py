@@ -27,9 +27,9 @@ from mpsheads.heads.circuits import (
     Register,
     circuit_from_config,
     circuit_to_config,
-    fits_memory,
     head_circuit,
     needed_bonds,
+    pays_to_evolve,
 )
 from mpsheads.heads.mixing import Mixing, Rotation
 from mpsheads.heads.readouts import READOUTS, project_state
@@ -166,7 +166,7 @@ class MPSProjectionHead(ProjectionHead):
     def _find_observables(self) -> KeptObservables | None:
         """Those that are evolved, used once, so that no tracer is the first to meet a constant."""
         states = self.amplitudes or self.readout.kind == "state" or self.truncates
-        if states or not fits_memory(self.needed_bonds):
+        if states or not pays_to_evolve(self.circuit, self.needed_bonds, self.kept_sites):
             return None
         observables = KeptObservables(self.circuit, self.register)
         evolved = observables.evolve(torch.zeros(self.circuit.num_parameters))

@@ -3,8 +3,7 @@
 Everything that a head's size follows from is checked before memory is taken for it: the numbers of
 `config.json` by bounds, and the tensors that they imply against the header of `model.safetensors`,
 which itself must fit the size of the file. Within the bounds a head takes at most 1 GB more than
-its file, and seconds to build; a circuit of its own on hundreds of qubits may take minutes. They
-hold for heads that are written, too.
+its file, and seconds to build. They hold for heads that are written, too.
 
 | bound | at most |
 | --- | --- |

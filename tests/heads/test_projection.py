@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import Circuit, MPSProjectionHead, TruncationHead, oracle
+from mpsheads.ansatz import staircase
 from mpsheads.encodings import qubit_amplitudes
 from mpsheads.heads import block_circuit, describe
-from mpsheads.heads.circuits import Register, fits_memory
+from mpsheads.heads.circuits import Register, pays_to_evolve
 from mpsheads.mps import bloch_vectors, to_dense
 from mpsheads.similarity import unpack_state
 from tests.strategies import dense_circuit
@@ -146,15 +147,18 @@ def test_a_head_that_needs_more_truncates_and_says_what_it_lost(generator):
     assert cut.state(x).discarded_weight.sum(1).max() < 1e-3
 
 
-def test_observables_too_large_for_memory_are_not_evolved(monkeypatch, generator):
+def test_observables_that_are_large_or_all_different_are_not_evolved(monkeypatch, generator):
     settings = {"in_features": 20, "out_features": 4, "readout": "probability"}
     head = random_head(**settings, generator=generator)
     x = torch.randn(3, 20, dtype=torch.float64, generator=generator)
     expected = head(x)
     monkeypatch.setattr(head, "_observables", None)
     assert_close(head(x), expected)
-    assert fits_memory([2] * 4095)
-    assert not fits_memory([64] * 20)
+    chain, alone = staircase(24), tuple(range(24))
+    assert pays_to_evolve(chain, [2] * 4095, alone[:5])
+    assert not pays_to_evolve(chain, [64] * 20, alone[:5])
+    assert not pays_to_evolve(chain, [2] * 23, alone)  # each site sees a window of its own
+    assert pays_to_evolve(Circuit(24, [("ry", site) for site in alone]), [1] * 23, alone)
 
 
 @pytest.mark.parametrize(("ansatz", "size"), [("staircase", 12), ("brickwork", 32)])
