@@ -1,12 +1,15 @@
 """What transformers encoders have in common: token limit, batches, pooling and layers."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mpsheads._checks import check_type
+
+_SEE_PADDING = ("convbert", "fnet", "yoso")  # though it is masked, or without a mask
 
 
 def token_batches(
@@ -16,7 +19,7 @@ def token_batches(
 
     A text is cut at the lowest of `max_length`, the tokenizer's limit and the encoder's positions.
     Texts without any token are left out. Padding stands on the right, so that positions do not
-    depend on the batch.
+    depend on the batch. Encoders that mix it with the text get batches of one length.
     """
     if not texts:
         return
@@ -25,10 +28,12 @@ def token_batches(
     tokens = tokenizer(list(texts), truncation=True, max_length=limit, padding=False, **mask).data
     lengths = [len(ids) for ids in tokens["input_ids"]]
     order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        batch = {key: [value[i] for i in rows] for key, value in tokens.items()}
-        yield rows, tokenizer.pad(batch, return_tensors="pt", padding_side="right", **mask)
+    alike = lengths.__getitem__ if encoder.config.model_type in _SEE_PADDING else lambda _: 0
+    for same in [list(rows) for _, rows in groupby(order, alike)]:
+        for start in range(0, len(same), batch_size):
+            rows = same[start : start + batch_size]
+            batch = {key: [value[i] for i in rows] for key, value in tokens.items()}
+            yield rows, tokenizer.pad(batch, return_tensors="pt", padding_side="right", **mask)
 
 
 def check_padding(tokenizer: Any) -> None:

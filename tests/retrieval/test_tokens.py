@@ -114,3 +114,17 @@ def test_no_padding_token_is_named_with_its_cure(model_folder, tmp_path):
     folder = changed(model_folder, tmp_path, False, pad_token=None)
     with pytest.raises(ValueError, match=rf"tokenizer of {folder} has no .*`pad_token`.*config"):
         Encoder(folder, **PLAIN).encode(TEXTS)
+
+
+@pytest.mark.parametrize("kind", ["fnet", "convbert", "yoso"])
+def test_an_encoder_that_mixes_padding_with_the_text_gets_none(kind, model_folder, tmp_path):
+    folder = changed(model_folder, tmp_path)
+    own = {"hidden_size": 32, "embedding_size": 32, "initializer_range": 0.3, "pad_token_id": 0}
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(kind, **{**SMALL, **own})
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    encoder = Encoder(folder, **PLAIN)
+    alone = torch.cat([encoder.encode([text]) for text in TEXTS])
+    assert_close(encoder.encode(TEXTS), alone)
+    model = headed(folder)
+    assert_close(model.encode(TEXTS), torch.cat([model.encode([text]) for text in TEXTS]))
