@@ -105,6 +105,9 @@ def _read(text: str, bare: str, version: int) -> "QuantumCircuit":
         defined -= {name for name, line in _DEFINITIONS.items() if line in bare}
         names = [gate for gate in known if gate.name not in defined]
         options = {"custom_instructions": names, "include_path": ()}
+        angled = ["U", *(gate.name for gate in names if gate.num_params)]
+        angled += re.findall(r"\bgate\s+(\w+)\s*\(\s*\w", bare)
+        text = re.sub(rf"\b({'|'.join(angled)})(?=\s+[a-zA-Z])", r"\1()", text)  # else no error
     else:
         optional_import("qiskit_qasm3_import", _EXTRA)
     printed = io.StringIO()
