@@ -77,6 +77,9 @@ def save_vectors(
         if len(rows) != count:
             raise ValueError(f"`ids` has {len(rows)} for the {count} rows of `{name}`.")
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    memory = [t.untyped_storage().data_ptr() for t in plain.values()]
+    for (name, tensor), own in zip(plain.items(), memory, strict=True):
+        plain[name] = tensor if memory.count(own) == 1 else tensor.clone()  # the format shares none
     if path.suffix == ".safetensors" and plain:
         from safetensors.torch import save_file
 

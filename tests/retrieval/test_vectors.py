@@ -54,6 +54,13 @@ def test_a_view_that_needs_gradients_is_saved(tmp_path: Path) -> None:
     assert_close(load_vectors(tmp_path / "x.safetensors")[0], x.detach().T)
 
 
+def test_matrices_that_share_memory_are_saved(tmp_path: Path) -> None:
+    x = torch.arange(12.0).reshape(4, 3)
+    save_vectors(tmp_path / "x.safetensors", all=x, first=x[:2], other=torch.eye(2))
+    assert_close(load_vectors(tmp_path / "x.safetensors", name="all")[0], x)
+    assert_close(load_vectors(tmp_path / "x.safetensors", name="first")[0], x[:2])
+
+
 @pytest.mark.parametrize("name", ["x.npy", "x.safetensors"])
 @pytest.mark.parametrize(
     ("x", "match"),
