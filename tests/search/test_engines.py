@@ -1,5 +1,6 @@
 """Every engine through the index: what it finds, keeps, forgets and refuses."""
 
+import subprocess
 import sys
 from unittest.mock import MagicMock
 
@@ -191,6 +192,40 @@ def test_points_lie_around_nought_and_their_bytes_use_the_whole_range(exact):
     assert abs(points.mean(0)).max() < 1e-5
     assert abs(eight_bits(points)).max() == 127
     assert eight_bits(2 * points).min() == -127
+
+
+FAISS = """
+from itertools import product
+import torch
+from mpsheads import MPSProjectionHead
+from mpsheads.search import Index
+from mpsheads.search.shards import codes_of
+
+x, head = torch.randn(40, 12, generator=torch.Generator().manual_seed(0)), MPSProjectionHead(12, 5)
+graphs = [{"connectivity": c, "expansion": e} for c, e in product((1, 2, 300), (1, 64))]
+lists = [{"lists": l, "probes": p} for l, p in product((1, 7, 41), (1, 10**6))] + [{}]
+options = [{"kind": "hnsw", **o} for o in graphs] + [{"kind": "ivf", **o} for o in lists]
+for rows, chosen in product((0, 1, 7, 40), options):
+    print(rows, chosen, flush=True)  # the last line names the call that ended the process
+    codes = codes_of(head, x)[:rows]
+    try:
+        index = Index.build(codes, head, engine="faiss", **chosen)
+    except ValueError as error:
+        assert "`lists`" in str(error) or "`connectivity`" in str(error) or not rows, error
+        continue
+    for k in (1, 50):
+        found, _ = index.search(x[:2], k)
+        assert [len(ids) for ids in found] == [min(k, rows)] * 2, found
+    index.remove(map(str, range(rows)))
+    index.add(["a"], codes[:1])
+    assert index.search(x[:1], 3)[0] == [["a"]]
+"""
+
+
+def test_no_size_or_option_makes_faiss_end_the_process():
+    run = subprocess.run([sys.executable, "-c", FAISS], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout.splitlines()[-1:] + run.stderr.splitlines()[-3:]
+    assert run.stdout.count("\n") == 52
 
 
 def test_keys_of_no_row_are_passed_over(exact):
