@@ -1,7 +1,7 @@
 """From the options to a device, an encoder and an embedded collection."""
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mpsheads.cli.options import Model, Texts
@@ -30,22 +30,70 @@ def show_progress() -> bool:
     return sys.stderr.isatty()
 
 
-def read_collection(
-    texts: Texts, *, default_pool: str = "all", ignore_identical_ids: bool | None = None
-) -> "tuple[Collection, Pool | None]":
-    """The collection that the options name, and the candidates of each query.
+@dataclass(frozen=True)
+class Source:
+    """A collection that the options name, and the candidates of each query."""
+
+    texts: Texts
+    collection: "Collection"
+    pool: "Pool | None"
+
+    def width(self, encoder: "Encoder | None") -> int:
+        """How many numbers an embedding has, before anything is encoded."""
+        from mpsheads.retrieval import load_vectors
+
+        if self.texts.document_vectors is not None:
+            return load_vectors(self.texts.document_vectors, name="documents")[0].shape[1]
+        assert encoder is not None
+        return encoder.features
+
+    @property
+    def named_pool(self) -> str | None:
+        """The pool that the options name."""
+        from mpsheads.retrieval import parse_dataset
+
+        return parse_dataset(str(self.texts.dataset))[2]
+
+    def embed(
+        self,
+        encoder: "Encoder | None",
+        *,
+        triples: str | None = None,
+        max_triples: int | None = None,
+    ) -> "EmbeddedCollection":
+        """Encode, or read from the cache or the files of vectors; with triples what they name."""
+        from mpsheads.retrieval import embed, embed_dataset
+
+        progress = show_progress()
+        if triples is not None:
+            assert encoder is not None
+            how = {"triples": triples, "max_triples": max_triples, "progress": progress}
+            return embed_dataset(str(self.texts.dataset), encoder, **how)
+        files = {n: getattr(self.texts, n) for n in ("query_vectors", "document_vectors")}
+        return embed(self.collection, encoder, pool=self.pool, progress=progress, **files)
+
+
+def read_source(
+    texts: Texts,
+    *,
+    default_split: str = "",
+    default_pool: str = "all",
+    ignore_identical_ids: bool | None = None,
+) -> Source:
+    """The collection that the options name, of the default split if it has that.
 
     Raises:
         ValueError, FileNotFoundError: If the collection or the pool cannot be read.
     """
-    from mpsheads.retrieval import candidate_pool, load_collection
+    from mpsheads.retrieval import candidate_pool, load_collection, parse_dataset, with_split
 
     if texts.dataset is None:
         raise ValueError("Give `dataset`: the folder of a BEIR collection or an ir_datasets id.")
-    collection = load_collection(
-        texts.dataset, texts.split, ignore_identical_ids=ignore_identical_ids
-    )
-    return collection, candidate_pool(collection, texts.pool or default_pool)
+    dataset = with_split(texts.dataset, default_split) if default_split else texts.dataset
+    source, split, pool = parse_dataset(dataset)
+    collection = load_collection(source, split, ignore_identical_ids=ignore_identical_ids)
+    pools = candidate_pool(collection, pool or default_pool)
+    return Source(replace(texts, dataset=dataset), collection, pools)
 
 
 def make_encoder(model: Model, texts: Texts | None = None) -> "Encoder | None":
@@ -62,41 +110,3 @@ def make_encoder(model: Model, texts: Texts | None = None) -> "Encoder | None":
         query_prefix=model.query_prefix,
         document_prefix=model.document_prefix,
     )
-
-
-def width(texts: Texts, encoder: "Encoder | None") -> int:
-    """How many numbers an embedding has, before anything is encoded."""
-    from mpsheads.retrieval import load_vectors
-
-    if texts.document_vectors is not None:
-        return load_vectors(texts.document_vectors, name="documents")[0].shape[1]
-    assert encoder is not None
-    return encoder.features
-
-
-def embed_texts(
-    texts: Texts,
-    encoder: "Encoder | None",
-    collection: "Collection",
-    pool: "Pool | None" = None,
-) -> "EmbeddedCollection":
-    """Encode, or read from the cache or the files of vectors."""
-    from mpsheads.retrieval import embed
-
-    return embed(
-        collection,
-        encoder,
-        pool=pool,
-        query_vectors=texts.query_vectors,
-        document_vectors=texts.document_vectors,
-        progress=show_progress(),
-    )
-
-
-def with_training_split(texts: Texts) -> Texts:
-    """The options with the split train, if they name none and the collection has it."""
-    from mpsheads.retrieval import has_split
-
-    if texts.dataset and texts.split is None and has_split(texts.dataset, "train"):
-        return replace(texts, split="train")
-    return texts

@@ -34,7 +34,7 @@ _HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "truncation": ("truncation", {}, {}),
 }
 """Label -> kind, its settings, and those of its training; each in two sizes."""
-_BATCH, _TIMED = 256, 50  # vectors in a batch that is timed, and batches
+_BATCH = 256  # vectors in a batch that is timed
 
 
 def demo(
@@ -164,25 +164,19 @@ def _make(
 
 def _microseconds(head: "ProjectionHead", vectors: "torch.Tensor") -> float:
     """Time of the frozen head per vector, on one thread: the median over batches of 256."""
-    import statistics
-
     import torch
+    from torch.utils.benchmark import Timer
 
-    from mpsheads._threads import torch_threads
     from mpsheads.heads import MPSProjectionHead, freeze
 
     like = next(iter([*head.parameters(), *head.buffers()]), vectors)
     ready = freeze(head) if isinstance(head, MPSProjectionHead) else head
     batch = vectors[torch.arange(_BATCH) % len(vectors)].to(like.device)
-    seconds = []
-    with torch.no_grad(), torch_threads(1):
-        for _ in range(_TIMED + 5):
-            began = time.perf_counter()
-            ready(batch)
-            if like.is_cuda:
-                torch.cuda.synchronize(like.device)
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[5:]) / _BATCH * 1e6
+    with torch.no_grad():
+        timed = Timer("ready(batch)", globals={"ready": ready, "batch": batch}).blocked_autorange(
+            min_run_time=0.1
+        )
+    return timed.median / _BATCH * 1e6
 
 
 def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:

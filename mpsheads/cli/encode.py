@@ -12,7 +12,6 @@ from mpsheads.cli.output import console, print_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mpsheads.retrieval import Collection, Encoder, Pool
     from mpsheads.search import Manifest
 
 _SUFFIXES = (".npy", ".safetensors")
@@ -58,13 +57,13 @@ def encode(
 
     [cyan]mpsheads encode my.jsonl --bytes 64 --output passages[/cyan]
 
-    [cyan]mpsheads encode --dataset nfcorpus --split test --output nfcorpus.safetensors[/cyan]
+    [cyan]mpsheads encode --dataset nfcorpus:test --output nfcorpus.safetensors[/cyan]
 
     [cyan]mpsheads encode --dataset vectors.npy --head trained-head --output small.npy[/cyan]
     """
     from mpsheads._checks import check_equal
     from mpsheads._files import locked
-    from mpsheads.cli.data import make_encoder, pick_device, read_collection
+    from mpsheads.cli.data import pick_device
     from mpsheads.heads import compress_vectors, make_head
     from mpsheads.retrieval import save_vectors
 
@@ -78,14 +77,14 @@ def encode(
         manifest, features = passages.encode_to_shards(read, model, output, head, **how)
         print_json(asdict(manifest)) if as_json else _print_manifest(manifest, features, output)
         return
-    _check_file(output)
+    if output.suffix not in _SUFFIXES:
+        raise ValueError(
+            f"`output` {str(output)!r} must end in .npy or .safetensors, or give the passages for "
+            f"a folder first: mpsheads encode SOURCE --output FOLDER."
+        )
     only_documents = output.suffix == ".npy"
     with locked(output, is_file=True):
-        vectors = _read(texts, only_documents)
-        if not vectors:
-            collection, candidates = read_collection(texts)
-            encoder = make_encoder(model, texts)
-            vectors = _encode(texts, encoder, collection, candidates, only_documents)
+        vectors = _read(texts, only_documents) or _encode(texts, model, only_documents)
         check_equal("width", **{name: tensor.shape[1] for name, (tensor, _) in vectors.items()})
         x = vectors[min(vectors)][0]  # documents, where there are both
         options: dict[str, Any] = {"documents": x, "seed": seed, "device": where}
@@ -100,14 +99,6 @@ def encode(
         print_json({"output": str(output), "head": head, **shapes, "bytes": size})
     else:
         _print(compressed, words, output)
-
-
-def _check_file(output: Path) -> None:
-    if output.suffix not in _SUFFIXES:
-        raise ValueError(
-            f"`output` {str(output)!r} must end in .npy or .safetensors, or give the passages for "
-            f"a folder first: mpsheads encode SOURCE --output FOLDER."
-        )
 
 
 def _print(compressed: "Mapping[str, Tensor]", words: str, output: Path) -> None:
@@ -138,21 +129,17 @@ def _read(texts: Texts, only_documents: bool) -> Vectors:
     return {name: load_vectors(file, name=name) for name, file in files.items() if file}
 
 
-def _encode(
-    texts: Texts,
-    encoder: "Encoder | None",
-    collection: "Collection",
-    pool: "Pool | None",
-    only_documents: bool,
-) -> Vectors:
+def _encode(texts: Texts, model: Model, only_documents: bool) -> Vectors:
     """Embeddings of a collection."""
-    from mpsheads.cli.data import embed_texts
+    from mpsheads.cli.data import make_encoder, read_source
     from mpsheads.retrieval import encode_cached
 
+    source, encoder = read_source(texts), make_encoder(model, texts)
     if only_documents and encoder is not None and texts.document_vectors is None:
-        ids = list(collection.documents) if pool is None else sorted(set().union(*pool.values()))
-        wanted = [collection.documents[identifier] for identifier in ids]
+        documents, pool = source.collection.documents, source.pool
+        ids = list(documents) if pool is None else sorted(set().union(*pool.values()))
+        wanted = [documents[identifier] for identifier in ids]
         return {"documents": (encode_cached(encoder, wanted, kind="document"), ids)}
-    embedded = embed_texts(texts, encoder, collection, pool)
+    embedded = source.embed(encoder)
     queries = {} if only_documents else {"queries": (embedded.queries, embedded.query_ids)}
     return {**queries, "documents": (embedded.documents, embedded.document_ids)}

@@ -45,9 +45,9 @@ def evaluate(
 
     [bold]Examples[/bold]
 
-    [cyan]mpsheads evaluate --dataset trec-dl --split dl19 --pool runs/bm25.dl19.trec --json[/cyan]
+    [cyan]mpsheads evaluate --dataset trec-dl:dl19@runs/bm25.dl19.trec --json[/cyan]
 
-    [cyan]mpsheads evaluate --dataset nfcorpus --split test --head trained-head --head pca:128
+    [cyan]mpsheads evaluate --dataset nfcorpus:test --head trained-head --head pca:128
     --head truncation:128 --plot heads.png[/cyan]
     """
     from mpsheads.cli import data as inputs
@@ -63,19 +63,20 @@ def evaluate(
     if run_output is not None and len(head or ()) > 1:
         raise ValueError(f"`run_output` takes the ranking of one `head`, got {len(head or ())}.")
     ignore = False if keep_identical_ids else None
-    collection, candidates = inputs.read_collection(texts, ignore_identical_ids=ignore)
+    source = inputs.read_source(texts, ignore_identical_ids=ignore)
     encoder = inputs.make_encoder(model, texts)
     names = [name for name in dict.fromkeys([*(head or []), baseline]) if name != _UNCOMPRESSED]
-    made = {"in_features": inputs.width(texts, encoder), "seed": seed, "device": where}
+    made = {"in_features": source.width(encoder), "seed": seed, "device": where}
     for name in names:  # a wrong one is told before anything is encoded
         make_head(name, **made)
-    embedded = inputs.embed_texts(texts, encoder, collection, candidates)
+    embedded = source.embed(encoder)
     heads: dict[str, Any] = {_UNCOMPRESSED: None}
     for name in names:
         heads[name] = make_head(name, documents=embedded.documents, **made)
     rows = measure_heads(heads, embedded, measures, baseline=baseline, top_k=top_k, seed=seed)
     counts = {"queries": len(embedded.query_ids), "documents": len(embedded.document_ids)}
-    report = {"dataset": collection.name, "pool": texts.pool or "all", **counts}
+    collection = source.collection
+    report = {"dataset": collection.name, "pool": source.named_pool or "all", **counts}
     report |= {"encoder": encoder and model.encoder, "baseline": baseline, "results": rows}
     report |= {"identical_ids": len(embedded.identical_ids), "note": collection.note}
     if run_output is not None:

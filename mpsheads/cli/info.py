@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mpsheads.cli import options
-from mpsheads.cli.options import option, typer
+from mpsheads.cli.options import Model, Texts, option, typer
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
@@ -19,17 +19,13 @@ _TEXTS = 256  # documents whose states are computed
 
 
 def info(
+    model: Model,
     path: Annotated[
         str | None, typer.Argument(help="Folder of a saved head.", metavar="PATH")
     ] = None,
     figures: Annotated[Path | None, option(_FIGURES, metavar="FOLDER")] = None,
     dataset: options.Dataset = None,
     document_vectors: options.DocumentVectors = None,
-    encoder: options.EncoderName = "minilm",
-    max_length: options.MaxLength = 256,
-    pooling: options.Pooling = None,
-    document_prefix: options.DocumentPrefix = "",
-    device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show versions, the device and the cache; or what a saved head is, and what it does to texts.
@@ -42,33 +38,33 @@ def info(
 
     [cyan]mpsheads info trained-head --dataset nfcorpus --figures figures[/cyan]
     """
-    from mpsheads.cli.data import pick_device, show_progress
+    from mpsheads.cli.data import pick_device
     from mpsheads.heads import load_head
-    from mpsheads.retrieval import Encoder, encode_cached, load_collection, load_vectors
 
-    where = pick_device(device)
+    where = pick_device(model.device)
     if figures is not None and not (path and (dataset or document_vectors)):
         raise ValueError("`figures` needs `path` and texts: `dataset` or `document_vectors`.")
-    if path is None:
-        report = _machine(where)
-        rows = [[name, str(value)] for name, value in report.items()]
-        print_json(report) if as_json else console().print(table(["mpsheads", ""], rows, left=2))
-        return
-    head = load_head(path, device=where)
-    report = _describe(head, path)
-    if figures is not None:
-        if document_vectors:
-            x, _ = load_vectors(document_vectors, name="documents")
-        else:
-            texts = list(load_collection(str(dataset)).documents.values())
-            settings = {"device": device, "document_prefix": document_prefix}
-            model = Encoder(encoder, pooling=pooling, max_length=max_length, **settings)  # pyright: ignore
-            x = encode_cached(model, texts, kind="document", progress=show_progress())
-        report["figures"] = _draw(head, x, figures, str(document_vectors or dataset))
-    if as_json:
-        print_json({**_machine(where), "head": report})
-    else:
-        _print(report)
+    report = _machine(where)
+    if path is not None:
+        head = load_head(path, device=where)
+        report["head"] = _describe(head, path)
+        if figures is not None:
+            x = _documents(model, dataset, document_vectors)
+            name = str(document_vectors or dataset)
+            report["head"]["figures"] = _draw(head, x, figures, name)
+    print_json(report) if as_json else _print(report)
+
+
+def _documents(model: Model, dataset: str | None, vectors: Path | None) -> "Tensor":
+    """Embeddings of all documents of a collection, or of a file."""
+    from mpsheads.cli.data import make_encoder, read_source, show_progress
+    from mpsheads.retrieval import encode_cached, load_vectors
+
+    if vectors is not None:
+        return load_vectors(vectors, name="documents")[0]
+    texts = list(read_source(Texts(dataset)).collection.documents.values())
+    encoder: Any = make_encoder(model)
+    return encode_cached(encoder, texts, kind="document", progress=show_progress())
 
 
 def _machine(device: "torch.device") -> dict[str, Any]:
@@ -133,9 +129,14 @@ def _draw(head: "ProjectionHead", documents: "Tensor", folder: Path, name: str) 
 
 def _print(report: dict[str, Any]) -> None:
     out = console()
-    out.print(report["description"], markup=False, soft_wrap=True)
-    squares = report["root_mean_squares"].items()
+    if "head" not in report:
+        rows = [[name, str(value)] for name, value in report.items()]
+        out.print(table(["mpsheads", ""], rows, left=2))
+        return
+    head = report["head"]
+    out.print(head["description"], markup=False, soft_wrap=True)
+    squares = head["root_mean_squares"].items()
     rows = [[name, f"root mean square {value:.3g}"] for name, value in squares]
     out.print(table(["parameters", ""], rows, left=2))
-    if "figures" in report:
-        out.print(f"written: {', '.join(report['figures'])}")
+    if "figures" in head:
+        out.print(f"written: {', '.join(head['figures'])}")

@@ -33,7 +33,7 @@ def mine(
 
     [bold]Example[/bold]
 
-    [cyan]mpsheads mine --dataset nfcorpus --split train --by both --count 5
+    [cyan]mpsheads mine --dataset nfcorpus:train --by both --count 5
     --output triples.tsv.gz[/cyan]
     """
     from mpsheads._files import locked
@@ -44,12 +44,11 @@ def mine(
     where = inputs.pick_device(model.device)
     if output.is_dir():
         raise ValueError(f"`output` {output} is a folder. Give the name of a file.")
-    texts = inputs.with_training_split(texts)
-    collection, judged = inputs.read_collection(texts)
-    encoder = inputs.make_encoder(model, texts)
+    source = inputs.read_source(texts, default_split="train")
+    encoder, name = inputs.make_encoder(model, texts), source.collection.name
     with locked(output, is_file=True):
         mined = mine_triples(
-            inputs.embed_texts(texts, encoder, collection, judged),
+            source.embed(encoder),
             by,
             count,
             margin=margin,
@@ -60,16 +59,11 @@ def mine(
         )
         if not mined.triples:
             raise ValueError(
-                f"No pair of {collection.name} has a negative: {mined.filtered:,} of "
+                f"No pair of {name} has a negative: {mined.filtered:,} of "
                 f"{mined.candidates:,} candidates are too near. Lower `margin`, or raise `depth`."
             )
         write_triples(mined.triples, output)
-    report = {
-        "dataset": collection.name,
-        "encoder": encoder and model.encoder,
-        "by": by,
-        "count": count,
-    }
+    report = {"dataset": name, "encoder": encoder and model.encoder, "by": by, "count": count}
     report |= {name: value for name, value in asdict(mined).items() if name != "triples"}
     report |= {"margin": margin, "negatives": len(mined.triples), "output": str(output)}
     print_json(report) if as_json else _print(report)

@@ -17,25 +17,21 @@ def option(
     return typer.Option(*flags, metavar=metavar, help=text, rich_help_panel=panel)
 
 
-_DATASET = "Folder of a BEIR collection, or an id of ir_datasets such as beir/scifact/test."
-_POOL = (
-    "Documents that each query ranks: all (default; to train: judged), judged, or the path of a "
-    "TREC run. Only these are encoded."
+_DATASET = (
+    "Folder of a BEIR collection, a file of pairs, or an id of ir_datasets. After a colon which "
+    "judgments: the name of a file in qrels/. After @ the documents that each query ranks: all "
+    "(default; to train: judged), judged, or the path of a TREC run. Only these are encoded."
 )
 _VECTORS = (
     "Embeddings of the queries, .npy or .safetensors, instead of an encoder. Rows without ids are "
     "in the order of the file of queries."
 )
-Dataset = Annotated[str | None, option(_DATASET, "Data", "FOLDER|ID")]
+Dataset = Annotated[str | None, option(_DATASET, "Data", "FOLDER|ID[:SPLIT][@POOL]")]
 _DOCUMENT_VECTORS = "The same of the documents; rows without ids are in corpus order."
 DocumentVectors = Annotated[Path | None, option(_DOCUMENT_VECTORS, "Data", "FILE")]
-_SPLIT = "Which judgments: the name of a file in qrels/."
 _ENCODER = "A name that mpsheads models lists, a folder, or a name on the hub."
 EncoderName = Annotated[str, option(_ENCODER, "Encoder", "MODEL", flag="--encoder")]
-MaxLength = Annotated[int, option("Tokens after which a text is cut.", "Encoder")]
 _POOLING = "How tokens become one vector; by default as the model's folder says, else mean."
-Pooling = Annotated[str | None, option(_POOLING, "Encoder", "mean|cls")]
-DocumentPrefix = Annotated[str, option("Put before every document.", "Encoder", "TEXT")]
 
 HEAD = (
     "Folder of a saved head, or a new one: mps, reference (the paper's), dense, pca or truncation, "
@@ -54,8 +50,6 @@ class Texts:
     """Which texts of a collection, or which vectors."""
 
     dataset: Dataset = None
-    split: Annotated[str | None, option(_SPLIT, "Data", "NAME")] = None
-    pool: Annotated[str | None, option(_POOL, "Data", "all|judged|FILE")] = None
     query_vectors: Annotated[Path | None, option(_VECTORS, "Data", "FILE")] = None
     document_vectors: DocumentVectors = None
 
@@ -65,8 +59,8 @@ class Model:
     """What embeds texts, and where it runs."""
 
     encoder: EncoderName = "minilm"
-    max_length: MaxLength = 256
-    pooling: Pooling = None
+    max_length: Annotated[int, option("Tokens after which a text is cut.", "Encoder")] = 256
+    pooling: Annotated[str | None, option(_POOLING, "Encoder", "mean|cls")] = None
     query_prefix: Annotated[str, option("Put before every query.", "Encoder", "TEXT")] = ""
-    document_prefix: DocumentPrefix = ""
+    document_prefix: Annotated[str, option("Put before every document.", "Encoder", "TEXT")] = ""
     device: Device = None

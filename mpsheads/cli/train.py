@@ -10,7 +10,8 @@ from mpsheads.cli.options import Model, Texts, option
 from mpsheads.cli.output import console, print_json, table
 
 if TYPE_CHECKING:
-    from mpsheads.retrieval import Collection, EmbeddedCollection, Encoder, Pool
+    from mpsheads.cli.data import Source
+    from mpsheads.retrieval import EmbeddedCollection, Encoder
     from mpsheads.training import TrainingResult
 
 _MEASURE = "nDCG@10"
@@ -81,7 +82,7 @@ def train(
 
     [bold]Example[/bold]
 
-    [cyan]mpsheads train --dataset nfcorpus --split train --head mps:128 --epochs 10
+    [cyan]mpsheads train --dataset nfcorpus:train --head mps:128 --epochs 10
     --output trained-head[/cyan]
     """
     from mpsheads.cli import data as inputs
@@ -93,15 +94,16 @@ def train(
     where, more = inputs.pick_device(model.device), {"hard_negatives": hard_negatives, "seed": seed}
     config = TrainingConfig(epochs, batch_size, learning_rate, loss, **more)
     check_folder(output, resume=resume)
-    _check(texts, triples, hard_negatives)
-    texts = inputs.with_training_split(texts)
-    data = inputs.read_collection(texts, default_pool="judged")
-    other = _validation(texts, validation)
-    encoder = inputs.make_encoder(model, other or texts)
+    source = inputs.read_source(texts, default_split="train", default_pool="judged")
+    if triples is not None:
+        _check_triples(source, hard_negatives)
+    other = _validation(source, validation)
+    encoder = inputs.make_encoder(model, other.texts if other else texts)
     made: dict[str, Any] = {**asdict(new), "seed": seed, "device": where}
-    made["in_features"] = inputs.width(texts, encoder)
-    _check_trainable(head, made)
-    embedded = _embed(texts, encoder, *data, triples, max_triples)
+    made["in_features"] = source.width(encoder)
+    if not any(each.requires_grad for each in make_head(head, **made).parameters()):
+        raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
+    embedded = source.embed(encoder, triples=triples, max_triples=max_triples)
     embedded, held_out, name = _hold_out(embedded, other, encoder, seed)
     pairs = training_data(embedded)
     result = train_model(
@@ -114,82 +116,52 @@ def train(
         progress=inputs.show_progress(),
         device=where,
     )
-    report = {"dataset": data[0].name, "pairs": len(pairs), **_report(result, name, held_out)}
+    dataset = source.collection.name
+    report = {"dataset": dataset, "pairs": len(pairs), **_report(result, name, held_out)}
     print_json(report) if as_json else _print(report)
 
 
-def _check_trainable(head: str, made: dict[str, Any]) -> None:
-    from mpsheads.heads import make_head
-
-    if not any(each.requires_grad for each in make_head(head, **made).parameters()):
-        raise ValueError(f"`head` {head} has nothing to train. Use mps, reference or dense.")
-
-
-def _check(texts: Texts, triples: str | None, hard_negatives: int) -> None:
+def _check_triples(source: "Source", hard_negatives: int) -> None:
     """Raise on what would fail only after everything is encoded."""
-    if triples is not None and hard_negatives == 0:
+    if hard_negatives == 0:
         raise ValueError(
             "`triples` needs `hard_negatives`: how many negatives of each pair join, such as 5."
         )
-    if triples is not None and (texts.query_vectors or texts.document_vectors or texts.pool):
+    if source.texts.query_vectors or source.texts.document_vectors or source.named_pool:
         raise ValueError(
             "`triples` say which texts are embedded, by an encoder. Leave out `query_vectors`, "
-            "`document_vectors` and `pool`."
+            "`document_vectors` and the pool of `dataset`."
         )
 
 
-def _embed(
-    texts: Texts,
-    encoder: "Encoder | None",
-    collection: "Collection",
-    pool: "Pool | None",
-    triples: str | None,
-    max_triples: int | None,
-) -> "EmbeddedCollection":
-    """What the triples name, or else the candidates."""
-    from mpsheads.cli.data import embed_texts, show_progress
-    from mpsheads.retrieval import embed_dataset
+def _validation(source: "Source", named: str | None) -> "Source | None":
+    """What to validate on; `None` to hold out training queries."""
+    from mpsheads.cli.data import read_source
+    from mpsheads.retrieval import parse_dataset, with_split
 
-    if triples is None:
-        return embed_texts(texts, encoder, collection, pool)
-    assert encoder is not None
-    name = f"{texts.dataset}:{texts.split}" if texts.split else str(texts.dataset)
-    return embed_dataset(
-        name, encoder, triples=triples, max_triples=max_triples, progress=show_progress()
-    )
-
-
-def _validation(texts: Texts, named: str | None) -> Texts | None:
-    """What to validate on, which is there; `None` to hold out training queries."""
-    from mpsheads.cli.data import read_collection
-    from mpsheads.retrieval import has_split, parse_dataset
-
+    own, split, _ = parse_dataset(str(source.texts.dataset))
     if named is None:
-        from_files = texts.query_vectors or texts.document_vectors
-        if from_files or texts.split == "dev" or not has_split(str(texts.dataset), "dev"):
+        from_files = source.texts.query_vectors or source.texts.document_vectors
+        named = with_split(own, "dev")
+        if from_files or split == "dev" or named == own:
             return None
-        named = f"{texts.dataset}:dev"
-    source, split, pool = parse_dataset(named)
-    other = Texts(source, split, pool)
-    if source == texts.dataset:  # the files of vectors hold those of all splits
-        other = replace(texts, split=split, pool=pool)
-    read_collection(other, default_pool="judged")
-    return other
+    texts = Texts(named)
+    if parse_dataset(named)[0] == own:  # the files of vectors hold those of all splits
+        texts = replace(source.texts, dataset=named)
+    return read_source(texts, default_pool="judged")
 
 
 def _hold_out(
-    embedded: "EmbeddedCollection", other: Texts | None, encoder: "Encoder | None", seed: int
+    embedded: "EmbeddedCollection", other: "Source | None", encoder: "Encoder | None", seed: int
 ) -> "tuple[EmbeddedCollection, EmbeddedCollection, str]":
     """What is trained on, what is validated on, and what that is called."""
-    from mpsheads.cli.data import embed_texts, read_collection
     from mpsheads.training import hold_out
 
     if other is None:
         rest, held_out = hold_out(embedded, seed=seed)
         return rest, held_out, f"{len(held_out.query_ids)} held-out queries"
-    collection, pool = read_collection(other, default_pool="judged")
-    held_out = embed_texts(other, encoder, collection, pool)
-    return embedded, held_out if other.pool else replace(held_out, pool=None), held_out.name
+    held_out = other.embed(encoder)
+    return embedded, held_out if other.named_pool else replace(held_out, pool=None), held_out.name
 
 
 def _report(result: "TrainingResult", name: str, held_out: "EmbeddedCollection") -> dict[str, Any]:

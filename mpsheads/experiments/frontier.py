@@ -19,9 +19,9 @@ from mpsheads.plotting import QualityPoint, quality_vs_bytes
 from mpsheads.retrieval import (
     Collection,
     candidate_pool,
-    has_split,
     load_collection,
     parse_dataset,
+    with_split,
 )
 
 FRONTIER_METHODS = {
@@ -124,15 +124,14 @@ def _training_collection(tests: Sequence[str], train: str | None, untrained: boo
         return tests[0]
     sources = list(dict.fromkeys(parse_dataset(test)[0] for test in tests))
     if train:
-        source, split, pool = parse_dataset(train)
-        plain = split is None and pool is None and has_split(source, "train")
-        return f"{source}:train" if plain else train
-    if len(sources) > 1 or not has_split(sources[0], "train"):
+        return with_split(train, "train")
+    own = with_split(sources[0], "train")
+    if len(sources) > 1 or own == sources[0]:
         raise ValueError(
             f"Give `train`, on which heads for {joined(sources)} are trained. Or take `untrained`: "
             f"what is fitted to documents alone."
         )
-    return f"{sources[0]}:train@all"
+    return f"{own}@all"
 
 
 def _count_training(tests: Mapping[str, Collection], train: str) -> tuple[int, int]:
@@ -313,26 +312,12 @@ def write_frontier(
         ImportError: If matplotlib or Jinja2 is missing.
     """
     points = [
-        QualityPoint(
-            method=row.label,
-            bytes=row.bytes,
-            mean=_mean(row),
-            interval=row.interval,
-            bits=row.bits,
-            label=str(row),
-            emphasis=row is chosen.row,
-        )
-        for row in table.rows
+        QualityPoint(r.label, r.bytes, _mean(r), r.interval, r.bits, str(r), r is chosen.row)
+        for r in table.rows
     ]
-    title = f"{table.measure} against bytes a vector"
-    figure = quality_vs_bytes(
-        points,
-        as_path(folder) / "frontier.svg",
-        measure=table.measure,
-        title=title,
-        subtitle=f"{table.encoder}, mean of {joined(list(table.tests))}"
-        f"; bold: recommended for {chosen.budget:,} bytes",
-        front=True,
-    )
+    title, tests = f"{table.measure} against bytes a vector", joined(list(table.tests))
+    how = {"measure": table.measure, "title": title, "front": True}
+    how["subtitle"] = f"{table.encoder}, mean of {tests}; bold: for {chosen.budget:,} bytes"
+    figure = quality_vs_bytes(points, as_path(folder) / "frontier.svg", **how)
     report, first = as_path(folder) / "report.md", [chosen.sentence, *notes]
     return [write_page(report, title, lines, [table], figure.name, first), figure]

@@ -10,6 +10,7 @@ from mpsheads.retrieval.collections import (
     has_split,
     load_collection,
     parse_dataset,
+    with_split,
 )
 from mpsheads.retrieval.docstrings import docstring_collection
 from mpsheads.retrieval.embedded import (
@@ -66,6 +67,7 @@ __all__ = [
     "parse_dataset",
     "read_run",
     "save_vectors",
+    "with_split",
     "write_run",
     "write_triples",
 ]

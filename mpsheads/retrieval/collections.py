@@ -131,14 +131,25 @@ def has_split(source: PathLike, split: str) -> bool:
 def parse_dataset(dataset: str) -> tuple[str, str | None, str | None]:
     """Source, split and pool of `FOLDER|ID[:SPLIT][@POOL]`; `None` for what it does not say.
 
-    `"data/mini:dl19@all"` gives `("data/mini", "dl19", "all")`.
+    `"data/mini:dl19@all"` gives `("data/mini", "dl19", "all")`. What is there by the whole name is
+    the source.
     """
     check_type("dataset", dataset, str)
+    if as_path(dataset).exists():
+        return dataset, None, None
     source, _, pool = dataset.partition("@")
     folder, colon, split = source.rpartition(":")
     if colon and "/" not in split and "\\" not in split and len(folder) > 1:
         return folder, split, pool or None
     return source, None, pool or None
+
+
+def with_split(dataset: str, split: str) -> str:
+    """The dataset with a split of this name, if it names none and has it."""
+    source, named, pool = parse_dataset(dataset)
+    if named is not None or not has_split(source, split):
+        return dataset
+    return f"{source}:{split}" + (f"@{pool}" if pool else "")
 
 
 def dataset_name(dataset: str) -> str:

@@ -18,7 +18,7 @@ COMMANDS = [
 ]  # fmt: skip
 HEAVY = {"torch", "numpy", "scipy", "transformers", "pandas", "matplotlib"}
 EVERYWHERE = {"--device", "--seed", "--json"}
-DATA = {"--dataset", "--split", "--pool", "--encoder", "--query-vectors", "--document-vectors"}
+DATA = {"--dataset", "--encoder", "--query-vectors", "--document-vectors"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -17,7 +17,7 @@ def head():
 
 
 def test_a_collection_is_encoded_with_its_ids(command, beir, model_folder):
-    options = ["--dataset", beir, "--split", "test", "--encoder", model_folder]
+    options = ["--dataset", beir, "--encoder", model_folder]
     assert command("encode", *options, "--output", "o.safetensors").code == 0
     documents, doc_ids = load_vectors("o.safetensors", name="documents")
     queries, query_ids = load_vectors("o.safetensors", name="queries")
@@ -32,7 +32,7 @@ def test_a_collection_is_encoded_with_its_ids(command, beir, model_folder):
 
 @pytest.mark.slow
 def test_what_was_encoded_is_evaluated_as_the_texts_are(command, beir, model_folder):
-    options = ["--dataset", beir, "--split", "test"]
+    options = ["--dataset", beir]
     command("encode", *options, "--encoder", model_folder, "--output", "o.safetensors")
     files = ["--query-vectors", "o.safetensors", "--document-vectors", "o.safetensors"]
     from_files = command("evaluate", *options, *files, "--json").json
@@ -41,7 +41,7 @@ def test_what_was_encoded_is_evaluated_as_the_texts_are(command, beir, model_fol
 
 
 def test_a_collection_is_compressed_by_a_head(command, data, vectors, head):
-    options = ["--split", "test", "--head", "my-head", "--output", "o.safetensors", "--json"]
+    options = ["--head", "my-head", "--output", "o.safetensors", "--json"]
     report = command("encode", *data, *options).json
     assert (report["documents"], report["queries"]) == ([60, 8], [10, 8])
     documents, _ = load_vectors(vectors["both"], name="documents")
@@ -76,7 +76,7 @@ def test_only_documents_are_encoded_for_npy(command, beir, model_folder, monkeyp
     monkeypatch.setattr(
         Encoder, "encode", lambda self, *a, **k: (kinds.append(k["kind"]), encode(self, *a, **k))[1]
     )
-    options = ["--dataset", beir, "--split", "test", "--encoder", model_folder]
+    options = ["--dataset", beir, "--encoder", model_folder]
     command("encode", *options, "--output", "o.npy")
     assert set(kinds) == {"document"}
     assert np.load("o.npy").shape == (60, 48)

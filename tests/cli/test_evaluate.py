@@ -23,7 +23,7 @@ HEADS = ["--head", "mps", "--head", "pca:16", "--head", "truncation:6"]
 
 
 def test_without_a_head_the_uncompressed_cosine_is_measured(command, data, vectors, beir):
-    report = command("evaluate", *data, "--split", "test", "--json").json
+    report = command("evaluate", *data, "--json").json
     collection = load_collection(beir, "test")
     files = {"query_vectors": vectors["both"], "document_vectors": vectors["both"]}
     run = embed(collection, None, **files).rank()
@@ -40,7 +40,7 @@ def test_without_a_head_the_uncompressed_cosine_is_measured(command, data, vecto
 
 def test_the_table_shows_each_measure_with_its_interval(command, data):
     options = ["--measure", "nDCG@10", "--measure", "RR(rel=1)@5"]
-    ran = command("evaluate", *data, "--split", "test", *options)
+    ran = command("evaluate", *data, *options)
     assert ran.code == 0
     assert "nDCG@10" in ran.out
     assert "RR(rel=1)@5" in ran.out
@@ -53,8 +53,8 @@ def test_only_the_pool_is_ranked(command, data, beir, pool):
     (beir / "runs").mkdir()
     (beir / "runs" / "inside.trec").write_text(lines)
     Path("pool.trec").write_text(lines)
-    options = ["--pool", pool, "--run-output", "out/run.trec.gz", "--json"]
-    report = command("evaluate", *data, "--split", "test", *options).json
+    options = ["--dataset", f"{beir}@{pool}", "--run-output", "out/run.trec.gz", "--json"]
+    report = command("evaluate", *data, *options).json
     run = read_run("out/run.trec.gz")
     expected = {"d30", "d37"} if pool == "judged" else {"d30", "d31", "d32"}
     assert set(run["q30"]) == expected
@@ -71,19 +71,18 @@ def test_only_the_documents_of_the_pool_are_encoded(command, beir, model_folder,
         return encode(self, texts, **options)
 
     monkeypatch.setattr(Encoder, "encode", counted)
-    arguments = ["evaluate", "--dataset", beir, "--split", "test", "--encoder", model_folder]
-    arguments += ["--query-prefix", "the "]
-    report = command(*arguments, "--pool", "judged", "--json").json
+    arguments = ["evaluate", "--encoder", model_folder, "--query-prefix", "the ", "--dataset"]
+    report = command(*arguments, f"{beir}@judged", "--json").json
     assert len(encoded) == 10 + 17
     assert report["encoder"] == str(model_folder)
-    assert command(*arguments, "--pool", "judged", "--json").json == report
+    assert command(*arguments, f"{beir}:test@judged", "--json").json == report
     assert len(encoded) == 27  # the second run reads the cache
-    command(*arguments)
+    command(*arguments, beir)
     assert len(encoded) == 10 + 60
 
 
 def test_every_head_has_a_row_with_size_intervals_and_a_test(command, data):
-    options = ["--split", "test", *HEADS, "--plot", "p/plot.png", "--json"]
+    options = [*HEADS, "--plot", "p/plot.png", "--json"]
     report = command("evaluate", *data, *options).json
     rows = {row["label"]: row for row in report["results"]}
     assert list(rows) == ["uncompressed", *HEADS[1::2]]
@@ -98,7 +97,7 @@ def test_every_head_has_a_row_with_size_intervals_and_a_test(command, data):
 
 def test_another_baseline_and_measure_can_be_named(command, data):
     options = ["--baseline", "pca:16", "--measure", "RR@10", "--json"]
-    report = command("evaluate", *data, "--split", "test", *HEADS, *options).json
+    report = command("evaluate", *data, *HEADS, *options).json
     differences = {row["label"]: row["difference"] for row in report["results"]}
     assert differences["pca:16"] is None
     assert differences["uncompressed"] is not None
@@ -108,7 +107,7 @@ def test_another_baseline_and_measure_can_be_named(command, data):
 @pytest.mark.parametrize("width", [80, 110])
 def test_the_table_is_not_cut(command, data, width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
-    out = command("evaluate", *data, "--split", "test", *HEADS).out
+    out = command("evaluate", *data, *HEADS).out
     assert "…" not in out
     for text in ("uncompressed", "truncation:6", "nDCG@10", "R@100", "Holm"):
         assert text in out
@@ -116,9 +115,9 @@ def test_the_table_is_not_cut(command, data, width, monkeypatch):
 
 
 def test_rows_without_ids_are_in_the_order_of_the_collection(command, data, beir, vectors):
-    with_ids = command("evaluate", *data, "--split", "test", "--json").json
+    with_ids = command("evaluate", *data, "--json").json
     plain = ["--query-vectors", vectors["test_queries"], "--document-vectors", vectors["documents"]]
-    report = command("evaluate", "--dataset", beir, "--split", "test", *plain, "--json").json
+    report = command("evaluate", "--dataset", beir, *plain, "--json").json
     assert report == with_ids
 
 
@@ -127,14 +126,14 @@ def test_a_saved_head_and_new_ones_can_be_named(command, data):
     head.save_pretrained("my-head")
     sizes = {"my-head": 8, "mps": 16, "reference:12": 12, "dense": 16, "pca:5": 5}
     named = [word for name in sizes for word in ("--head", name)]
-    _, saved, *new = command("evaluate", *data, "--split", "test", *named, "--json").json["results"]
+    _, saved, *new = command("evaluate", *data, *named, "--json").json["results"]
     assert (saved["head"], saved["parameters"], saved["bytes_per_vector"]) == ("dense", 392, 32)
     found = [(row["head"], row["out_features"]) for row in new]
     assert found == [(name.split(":")[0], size) for name, size in sizes.items()][1:]
 
 
 def test_new_heads_are_fitted_to_the_documents(command, data, vectors):
-    row = command("evaluate", *data, "--split", "test", "--head", "mps:16", "--json").json
+    row = command("evaluate", *data, "--head", "mps:16", "--json").json
     documents, _ = load_vectors(vectors["both"], name="documents")
     head = make_head("mps:16", FEATURES, documents=documents)
     command("encode", "--dataset", vectors["both"], "--head", "mps:16", "--output", "o.npy")
@@ -144,7 +143,7 @@ def test_new_heads_are_fitted_to_the_documents(command, data, vectors):
 
 
 def test_the_seed_decides_a_new_head(command, data):
-    run = ["evaluate", *data, "--split", "test", "--head", "dense:4", "--json", "--seed"]
+    run = ["evaluate", *data, "--head", "dense:4", "--json", "--seed"]
     first, again, other = (command(*run, seed).json["results"][1] for seed in (1, 1, 2))
     assert first == again
     assert first["measures"] != other["measures"]
@@ -171,34 +170,34 @@ def test_an_ir_datasets_id_works_as_a_folder_does(command, tmp_path, model_folde
 
 
 def test_a_gzipped_folder_works_as_a_plain_one_does(command, data, beir):
-    plain = command("evaluate", *data, "--split", "test", "--json").json
+    plain = command("evaluate", *data, "--json").json
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
         gzipped(beir / name)
-    assert command("evaluate", *data, "--split", "test", "--json").json == plain
+    assert command("evaluate", *data, "--json").json == plain
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--split", "dl19"], r"`--split` 'dl19' is not one of those of .*: test, train"),
-        (["--split", "test", "--pool", "nosuch.trec"], r"`--pool` 'nosuch.trec' is neither"),
-        (["--split", "test", "--measure", "GCD"], r"`--measure` holds 'GCD'"),
-        (["--split", "test", "--head", "nosuch"], r"'nosuch' is not a folder.* New heads are"),
+        (["--dataset", "../tiny:dl19"], r"`split` 'dl19' is not one of those of .*: test, train"),
+        (["--dataset", "../tiny@nosuch.trec"], r"`pool` 'nosuch.trec' is neither"),
+        (["--measure", "GCD"], r"`--measure` holds 'GCD'"),
+        (["--head", "nosuch"], r"'nosuch' is not a folder.* New heads are"),
         (
-            ["--split", "test", "--head", "reference:7"],
+            ["--head", "reference:7"],
             r"`out_features` must divide .* 48, got 7",
         ),
-        (["--split", "test", "--head", "mps:x"], r"must end in a number"),
-        (["--split", "test", "--head", "pca:60"], r"`out_features` must not exceed"),
-        (["--split", "test", "--device", "nosuch"], r"`--device` 'nosuch' is not to be had"),
-        (["--split", "test", "--top-k", "0"], r"`--top-k` must be at least 1"),
-        (["--split", "test", "--plot", "plot.png"], r"`--plot` needs at least one `--head`"),
-        (["--split", "test", *HEADS, "--plot", "plot.doc"], r"must end in one of"),
-        (["--split", "test", *HEADS, "--run-output", "run"], r"`--run-output` takes .* got 3"),
-        (["--split", "test", *HEADS, "--baseline", "best"], r"'best' is not a folder"),
-        (["--split"], r"--split.* requires an argument"),
-        (["--splits", "test"], r"No such option.*mpsheads evaluate --help"),
-        (["--split", "test", "--seed", "x"], r"Invalid value for '--seed'"),
+        (["--head", "mps:x"], r"must end in a number"),
+        (["--head", "pca:60"], r"`out_features` must not exceed"),
+        (["--device", "nosuch"], r"`--device` 'nosuch' is not to be had"),
+        (["--top-k", "0"], r"`--top-k` must be at least 1"),
+        (["--plot", "plot.png"], r"`--plot` needs at least one `--head`"),
+        ([*HEADS, "--plot", "plot.doc"], r"must end in one of"),
+        ([*HEADS, "--run-output", "run"], r"`--run-output` takes .* got 3"),
+        ([*HEADS, "--baseline", "best"], r"'best' is not a folder"),
+        (["--head"], r"--head.* requires an argument"),
+        (["--split", "test"], r"No such option.*mpsheads evaluate --help"),
+        (["--seed", "x"], r"Invalid value for '--seed'"),
     ],
 )
 def test_bad_usage_is_one_line_that_names_the_flag(fails, data, options, message):
@@ -208,12 +207,12 @@ def test_bad_usage_is_one_line_that_names_the_flag(fails, data, options, message
 
 def test_a_head_of_another_width_is_refused(fails, data):
     MPSProjectionHead(96, 32).save_pretrained("wide")
-    line = fails("evaluate", *data, "--split", "test", "--head", "wide")
+    line = fails("evaluate", *data, "--head", "wide")
     assert "`--head` 'wide' takes embeddings of 96 numbers, but these have 48" in line
 
 
 def test_vectors_that_do_not_fit_are_refused(fails, beir, vectors):
-    options = ["evaluate", "--dataset", beir, "--split", "test"]
+    options = ["evaluate", "--dataset", beir]
     files = ["--query-vectors", vectors["both"], "--document-vectors", vectors["test_queries"]]
     assert "holds 10 rows, but the collection has 60 texts of this kind" in fails(*options, *files)
     files = ["--query-vectors", vectors["both"], "--document-vectors", "nosuch.npy"]
@@ -227,7 +226,7 @@ def test_a_dataset_must_be_named_and_exist(fails):
 
 
 def test_json_goes_to_stdout_alone(command, data):
-    ran = command("evaluate", *data, "--split", "test", "--json")
+    ran = command("evaluate", *data, "--json")
     assert json.loads(ran.out)
     assert ran.err == ""
 
@@ -243,7 +242,7 @@ def test_a_document_with_the_id_of_its_query_is_told(command, beir, vectors):
     x = {name: load_vectors(vectors["both"], name=name) for name in ("queries", "documents")}
     ids = {name: [i.replace("d30", "q30") for i in ids] for name, (_, ids) in x.items()}
     save_vectors("x.safetensors", ids=ids, **{name: z for name, (z, _) in x.items()})
-    given = ["evaluate", "--dataset", str(beir), "--split", "test", "--run-output", "run"]
+    given = ["evaluate", "--dataset", str(beir), "--run-output", "run"]
     given += ["--query-vectors", "x.safetensors", "--document-vectors", "x.safetensors"]
     ran = command(*given)
     assert "For 1 queries the document of the same id is not ranked, as in BEIR" in ran.out

@@ -90,6 +90,7 @@ def test_passages_alone_are_measured_by_their_neighbours(command, fails, texts, 
     assert 0 < rows["pca", 8] < 1
     assert "of its passages ask" in report["notes"][0]
     assert "of its passages ask" in command("evaluate", *own).out
-    for pool in ([], ["--pool", "all"]):
-        assert "holds passages alone" in fails("train", *own, *pool, "--head", "codes:8")
+    for pool in ("", "@all"):
+        named = [own[0], f"{own[1]}{pool}", *own[2:]]
+        assert "holds passages alone" in fails("train", *named, "--head", "codes:8")
     assert "holds passages alone" in fails("mine", *own, "--output", "negatives.tsv")

@@ -15,7 +15,7 @@ from tests.cli.test_index import texts  # noqa: F401  # a fixture
 from tests.cli.test_reproduce import own  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.slow
-TRAIN = ["--split", "train", "--epochs", 1, "--batch-size", 8, "--head", "dense:8", "--resume"]
+TRAIN = ["--epochs", 1, "--batch-size", 8, "--head", "dense:8", "--resume"]
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def commands(beir, data, texts, model_folder, own):  # noqa: F811
     measured = ["--train", f"{beir}:train", "--test", f"{beir}:test@all", *encoder]
     few = ["--method", "truncation", "--size", 16, "--bits", 32, "--untrained"]
     return {
-        "encode a file": (["encode", *data, "--split", "test"], "out/small.safetensors"),
+        "encode a file": (["encode", *data], "out/small.safetensors"),
         "encode": (["encode", texts, *encoder, "--bytes", 8, "--keep-text"], "out"),
         "encode to .npy": (
             ["encode", "--dataset", f"{beir.parent}/documents.npy"],
@@ -46,7 +46,7 @@ def commands(beir, data, texts, model_folder, own):  # noqa: F811
         "index, faiss": (["index", texts, *encoder, "--bytes", 8, "--engine", "faiss"], "out"),
         "index": (["index", texts, *encoder, "--bytes", 8], "out"),
         "train": (["train", *data, *TRAIN], "out"),
-        "mine": (["mine", *data, "--split", "train", "--by", "encoder"], "out/triples.tsv"),
+        "mine": (["mine", *data, "--by", "encoder"], "out/triples.tsv"),
         "reproduce": (["reproduce", own, *measured], "out"),
         "frontier": (["frontier", "--dataset", f"{beir}:test", *encoder, *few], "out"),
     }

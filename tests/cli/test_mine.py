@@ -31,8 +31,8 @@ def test_the_file_holds_what_the_library_mines(command, data, beir, vectors, by)
     assert (report["count"], report["margin"], report["by"]) == (3, 0.1, by)
 
 
-def test_the_table_says_what_was_found_and_left_out(command, data):
-    options = ["--split", "test", "--by", "encoder", "--margin", "0.3", "--depth", "5"]
+def test_the_table_says_what_was_found_and_left_out(command, data, beir):
+    options = ["--dataset", f"{beir}:test", "--by", "encoder", "--margin", "0.3", "--depth", "5"]
     out = command("mine", *data, *options, "--output", "t.tsv").out
     assert re.search(r"pairs of a query and a relevant document +10 *\n", out)
     assert re.search(r"candidates +50 *\n", out)
@@ -48,8 +48,8 @@ def test_an_encoder_embeds_the_texts(command, beir, model_folder):
     assert report["mean_margin"] > 0
 
 
-def test_a_pool_bounds_what_is_taken(command, data):
-    command("mine", *data, "--pool", "judged", "--output", "t.tsv")
+def test_a_pool_bounds_what_is_taken(command, data, beir):
+    command("mine", *data, "--dataset", f"{beir}@judged", "--output", "t.tsv")
     judged = {f"d{i}" for i in range(37)}
     assert {triple.negative_id for triple in load_triples("t.tsv")} <= judged
     command("mine", *data, "--output", "t.tsv")
@@ -64,7 +64,7 @@ def test_a_pool_bounds_what_is_taken(command, data):
         (["--margin", "-3"], "`--margin` must lie in [-2, 2), got -3.0"),
         (["--language", "klingon"], "`--language` must be one of"),
         (["--margin", "1.9"], "No pair of tiny/train has a negative:"),
-        (["--split", "nosuch"], "'nosuch' is not one of"),
+        (["--dataset", "../tiny:nosuch"], "'nosuch' is not one of"),
         (["--output", "."], "`--output` . is a folder"),
     ],
 )

@@ -45,7 +45,7 @@ def test_mistakes_are_one_line(fails, tiny, beir, tmp_path):
     assert '`NAME` must be one of "minilm", "mpnet"' in fails("models", "fetch", "nosuch")
     assert "Give `NAME`" in fails("models", "fetch")
     assert 'only be "fetch" and a name' in fails("models", "mpnet")
-    words = fails("evaluate", "--dataset", beir, "--split", "test", "--encoder", "mpnet")
+    words = fails("evaluate", "--dataset", beir, "--encoder", "mpnet")
     assert "`--encoder` 'mpnet' is not in" in words
     assert words.endswith("Run: mpsheads models fetch mpnet\n")
 

@@ -19,7 +19,7 @@ def weights(folder):
 
 @pytest.mark.slow
 def test_a_head_is_trained_validated_and_saved(command, data):
-    ran = command("train", *data, "--split", "train", *QUICK, "--head", "mps:16")
+    ran = command("train", *data, *QUICK, "--head", "mps:16")
     assert ran.code == 0
     assert "saved in trained-head" in ran.out
     assert "mps head" in ran.out
@@ -28,16 +28,16 @@ def test_a_head_is_trained_validated_and_saved(command, data):
     head = MPSProjectionHead.from_pretrained("trained-head")
     assert (head.in_features, head.out_features) == (48, 16)
     assert not torch.equal(head.angles, MPSProjectionHead(48, 16).angles)
-    evaluated = command("evaluate", *data, "--split", "test", "--head", "trained-head", "--json")
+    evaluated = command("evaluate", *data, "--head", "trained-head", "--json")
     assert evaluated.json["results"][1]["head"] == "mps"
 
 
 def test_codes_are_trained_through_and_searched(command, data):
     options = ["--head", "codes:8", "--json"]
-    report = command("train", *data, "--split", "train", *QUICK, *options).json
+    report = command("train", *data, *QUICK, *options).json
     assert report["bytes_per_vector"] == 8
     heads = ["--head", "trained-head", "--head", "codes:12"]
-    rows = command("evaluate", *data, "--split", "test", *heads, "--json").json["results"]
+    rows = command("evaluate", *data, *heads, "--json").json["results"]
     assert [row["bytes_per_vector"] for row in rows] == [192, 8, 12]
 
 
@@ -114,8 +114,8 @@ def test_an_interrupted_run_resumes_to_the_same_weights(command, data, monkeypat
     assert_close(weights("cut"), weights("whole"), rtol=0, atol=0)
 
 
-def test_hard_negatives_are_mined_from_the_pool(command, data):
-    options = ["--hard-negatives", "2", "--pool", "all", "--loss", "contrastive"]
+def test_hard_negatives_are_mined_from_the_pool(command, data, beir):
+    options = ["--hard-negatives", "2", "--dataset", f"{beir}@all", "--loss", "contrastive"]
     assert command("train", *data, *QUICK, *options).code == 0
 
 

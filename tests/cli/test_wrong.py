@@ -110,10 +110,15 @@ OPTIONS = {
     "train": [
         *[("--epochs", "0"), ("--batch-size", "1"), ("--learning-rate", "nan"), ("--seed", "-1")],
         *[("--loss", "no"), ("--hard-negatives", "-1"), ("--head", "no"), ("--head", "pca")],
-        *[("--head", "mps:x"), ("--readout", "no"), ("--pooling", "max"), ("--split", "no")],
+        *[
+            ("--head", "mps:x"),
+            ("--readout", "no"),
+            ("--pooling", "max"),
+            ("--dataset", "../tiny:no"),
+        ],
     ],
     "mine": [("--by", "no"), ("--count", "0"), ("--depth", "0"), ("--margin", "2")],
-    "evaluate": [("--measure", "no"), ("--top-k", "0"), ("--pool", "no")],
+    "evaluate": [("--measure", "no"), ("--top-k", "0")],
     "frontier": [("--bits", "3"), ("--size", "0"), ("--budget", "0"), ("--seeds", "0")],
 }
 

@@ -159,7 +159,7 @@ def plan(monkeypatch):
             return Collection(f"{source}/{split}", texts, {"q": "text"}, {"q": {"d0": 1}})
 
         monkeypatch.setattr("mpsheads.experiments.frontier.load_collection", load)
-        return frontier_experiment(("a", "b"), "tiny", features, **{"train": "x:y@all"} | options)
+        return frontier_experiment(("a", "b"), "tiny", features, **{"train": "xx:y@all"} | options)
 
     return make
 

@@ -25,6 +25,7 @@ from mpsheads.retrieval import (
     paired_test,
     parse_dataset,
     save_vectors,
+    with_split,
     write_triples,
 )
 from mpsheads.training import TrainingData
@@ -71,6 +72,11 @@ def test_names_leave_out_where_a_collection_lies(folder, monkeypatch):
     assert dataset_name("msmarco-passage/dev/small") == "msmarco-passage/dev/small"
     assert dataset_name(f"{folder.with_name('gone')}:test") == "gone/test"
     assert [has_split(folder, split) for split in ("train", "dev")] == [True, False]
+    assert with_split("tiny@all", "train") == "tiny:train@all"
+    for dataset, split in (("tiny:test", "train"), ("tiny", "dev")):
+        assert with_split(dataset, split) == dataset
+    Path("tiny@1:2").mkdir()
+    assert parse_dataset("tiny@1:2") == ("tiny@1:2", None, None)
 
 
 def test_a_pool_decides_which_documents_are_embedded(folder, encoder):
