@@ -100,8 +100,8 @@ def _fit(name: str, value: Any, kinds: tuple[type, ...], typed: Any) -> Any:
         value = _tensor(value) if Tensor in kinds else value.tolist()
     elif isinstance(value, np.generic):
         value = value.item()
-    kind = next((kind for kind in (str, bytes, Tensor) if isinstance(value, kind)), object)
-    meant = kind is object or kind in kinds or object in kinds  # these iterate like sequences
+    kind = next((kind for kind in (bool, str, bytes, Tensor) if isinstance(value, kind)), object)
+    meant = kind is object or kind in kinds or object in kinds  # these pass for others
     if not (meant and isinstance(value, kinds)):
         listed = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "None")
         raise TypeError(f"`{name}` must be {listed}, got {value!r:.50}.")

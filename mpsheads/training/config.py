@@ -3,13 +3,15 @@
 import math
 from dataclasses import dataclass
 
-from mpsheads._checks import check_choice, check_positive
+from mpsheads._arrays import door
+from mpsheads._checks import check_choice, check_integers, check_positive
 
 LOSSES = ("both", "contrastive", "paper")
 _MOST = 1 << 32
 _WARMUP = 0.05  # part of all steps in which the rate rises
 
 
+@door
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a model is trained. Two runs with equal settings, data and model give equal weights.
@@ -57,14 +59,11 @@ class TrainingConfig:
             )
         check_choice("loss", self.loss, LOSSES)
         rate = self.learning_rate
-        if rate is not None and type(rate) not in (int, float):
-            raise TypeError(f"`learning_rate` must be a number or None, got {rate!r}.")
         if rate is not None and not (rate > 0 and math.isfinite(rate)):
             raise ValueError(f"`learning_rate` must be a positive finite number, got {rate}.")
         for name in ("hard_negatives", "seed"):
-            if type(getattr(self, name)) is not int:
-                raise TypeError(f"`{name}` must be an integer, got {getattr(self, name)!r}.")
-            if not 0 <= getattr(self, name) < _MOST:
+            check_integers(0, **{name: getattr(self, name)})
+            if getattr(self, name) >= _MOST:
                 raise ValueError(f"`{name}` must lie in [0, 2**32), got {getattr(self, name)}.")
         if self.loss == "paper" and not self.hard_negatives:
             raise ValueError(

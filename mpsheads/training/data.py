@@ -187,7 +187,6 @@ def training_data(embedded: EmbeddedCollection, *, texts: bool = False) -> Train
         ValueError: If there is no pair, a triple names a document that is not embedded, or a
             negative is relevant for its query.
     """
-    check_type("embedded", embedded, EmbeddedCollection)
     query_row = {query_id: row for row, query_id in enumerate(embedded.query_ids)}
     document_row = {doc_id: row for row, doc_id in enumerate(embedded.document_ids)}
     negatives = {pair: {} for pair in embedded.relevant_pairs()}

@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import as_device, assume_finite, check_equal, check_type
+from mpsheads._checks import as_device, assume_finite, check_equal
 from mpsheads._files import as_path, locked
 from mpsheads._hashes import hash_of
 from mpsheads._progress import progress_bar
@@ -110,7 +110,7 @@ def train(
     """
     config = TrainingConfig() if config is None else config
     folder = as_path(output_dir)
-    _check(model, data, config, validation)
+    _check(model, data, config)
     check_folder(folder, resume=resume)
     if device is not None:
         model.to(as_device(device))
@@ -329,12 +329,8 @@ class _Run:
         return TrainingResult(self.model, self.folder, self.history, *numbers)
 
 
-def _check(model: nn.Module, data: TrainingData, config: TrainingConfig, validation: Any) -> None:
+def _check(model: nn.Module, data: TrainingData, config: TrainingConfig) -> None:
     """Raise on everything that can be known before the first step."""
-    check_type("model", model, nn.Module)
-    check_type("data", data, TrainingData)
-    check_type("config", config, TrainingConfig)
-    check_type("validation", validation, (Callable, type(None)), "a function or None")
     kind, embeddings = type(model).__name__, isinstance(data.queries, Tensor)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         fit = " A PCAHead is fitted: call `head.fit(embeddings)`." if kind == "PCAHead" else ""

@@ -1,13 +1,20 @@
 """Losses over a batch of queries and the documents that they share."""
 
 import torch
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from mpsheads._checks import check_equal, check_type
+from mpsheads._checks import check_equal
+
+Scores = Float[Tensor, "queries documents"]
 
 
-def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = None) -> Tensor:
+def contrastive_loss(
+    scores: Scores,
+    target: Int64[Tensor, " queries"],
+    ignored: Bool[Tensor, "queries documents"] | None = None,
+) -> Float[Tensor, ""]:
     """Cross-entropy of picking each query's relevant document among the batch's documents.
 
     Of 20 times the fidelities, with all ignored but a pair's own document and its five hard
@@ -26,18 +33,15 @@ def contrastive_loss(scores: Tensor, target: Tensor, ignored: Tensor | None = No
         TypeError: If the scores are no floating tensor.
         ValueError: If the shapes do not fit, or there is no score.
     """
-    _check_scores("scores", scores)
-    check_type("target", target, Tensor)
+    _check_scores(scores)
     check_equal("number of queries", scores=scores.shape[0], target=target.shape[0])
-    check_equal("dtype", target=target.dtype, rows=torch.int64)
     if ignored is not None:
-        check_equal("dtype", ignored=ignored.dtype, mask=torch.bool)
         check_equal("shape", scores=tuple(scores.shape), ignored=tuple(ignored.shape))
         scores = scores.masked_fill(ignored, -torch.inf)
     return functional.cross_entropy(scores, target)
 
 
-def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
+def distillation_loss(scores: Scores, teacher_scores: Scores) -> Float[Tensor, ""]:
     """How far the ranking distribution of the head is from that of the uncompressed vectors.
 
     Args:
@@ -55,17 +59,13 @@ def distillation_loss(scores: Tensor, teacher_scores: Tensor) -> Tensor:
     Source: Hinton et al. 2015 (arXiv:1503.02531), without the factor temperature**2, as the head
     has a scale of its own.
     """
-    _check_scores("scores", scores)
-    _check_scores("teacher_scores", teacher_scores)
+    _check_scores(scores)
     check_equal("shape", scores=tuple(scores.shape), teacher_scores=tuple(teacher_scores.shape))
     teacher = teacher_scores.detach().log_softmax(dim=1)
     student = scores.log_softmax(dim=1)
     return functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
 
 
-def _check_scores(name: str, scores: Tensor) -> None:
-    check_type(name, scores, Tensor)
-    if not scores.is_floating_point():
-        raise TypeError(f"`{name}` must be a floating-point tensor, got {scores.dtype}.")
-    if scores.ndim != 2 or 0 in scores.shape:
-        raise ValueError(f"`{name}` must be a non-empty matrix, got shape {tuple(scores.shape)}.")
+def _check_scores(scores: Tensor) -> None:
+    if 0 in scores.shape:
+        raise ValueError(f"`scores` must hold some, got shape {tuple(scores.shape)}.")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from mpsheads._checks import as_device, check_choice, check_finite, check_positive, check_type
+from mpsheads._checks import as_device, check_choice, check_finite, check_positive
 from mpsheads._progress import progress_bar
 from mpsheads.retrieval import BM25, EmbeddedCollection, Triple
 from mpsheads.training.data import TrainingData, training_data
@@ -82,7 +82,6 @@ def mine_triples(
     check_positive(count=count, depth=depth)
     _check_margin(margin)
     device = as_device(device)
-    check_type("source", source, EmbeddedCollection)
     data = training_data(replace(source, triples=None), texts=True)
     ranked = _ranked(source, data, by, language, depth, device)
     positives: dict[int, list[int]] = {}
@@ -126,9 +125,8 @@ def _ranked(
 ) -> Iterator[tuple[int, list[list[int]], Tensor, dict[int, float]]]:
     """Rank documents for each query; to BM25 one that shares no word is none at all.
 
-    Yields:
-        The query's row; rows of candidates by each that ranks them, best first; the cosines of all
-        documents; and those of the candidates, by row.
+    Yields the query's row, rows of candidates by each that ranks them, best first, cosines of all
+    documents, and those of the candidates by row.
     """
     check_finite("queries", source.queries)
     check_finite("documents", source.documents)
@@ -192,7 +190,6 @@ def mine_hard_negatives(
     """
     _check_margin(margin)
     check_positive(count=count)
-    check_type("data", data, TrainingData)
     queries, documents = data.queries, data.documents
     if not isinstance(queries, Tensor) or not isinstance(documents, Tensor):
         raise TypeError("`data` must hold embeddings, got texts; `mine_triples` takes both.")
@@ -209,6 +206,5 @@ def mine_hard_negatives(
 
 
 def _check_margin(margin: float) -> None:
-    check_type("margin", margin, (float, int), "a number")
     if not -2 <= margin < 2:
         raise ValueError(f"`margin` must lie in [-2, 2), got {margin}.")

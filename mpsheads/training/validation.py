@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from mpsheads._checks import check_type
 from mpsheads.heads import ProjectionHead
 from mpsheads.retrieval import EmbeddedCollection
 from mpsheads.retrieval.evaluation import check_measures
@@ -25,7 +24,6 @@ def hold_out(
     Raises:
         ValueError: If there are too few queries with a relevant document.
     """
-    check_type("embedded", embedded, EmbeddedCollection)
     usable = sorted({query_id for query_id, _ in embedded.relevant_pairs()})
     count = min(1000, round(0.1 * len(usable)))
     if count < 1:
@@ -51,7 +49,6 @@ def ranking_validation(
         A function of a head, which compresses the embeddings at each call; or of a model of texts,
         which encodes them. A few hundred queries are enough.
     """
-    check_type("embedded", embedded, EmbeddedCollection)
     check_measures([measure])
 
     def validate(model: Any) -> float:

@@ -91,13 +91,18 @@ def test_losses_refuse_shapes_that_do_not_fit(scores, loss, second, ignored):
 @pytest.mark.parametrize(
     ("wrong", "error", "rule"),
     [
-        (torch.zeros(4, 7, dtype=torch.int64), TypeError, "must be a floating-point tensor"),
-        (torch.zeros(4), ValueError, r"must be a non-empty matrix, got shape \(4,\)"),
-        (torch.zeros(4, 0), ValueError, "must be a non-empty matrix"),
-        ([[0.5]], TypeError, "must be a Tensor, got list"),
+        (
+            torch.zeros(4, 7, dtype=torch.int64),
+            TypeError,
+            "must hold real numbers, got torch.int64",
+        ),
+        (torch.zeros(4), ValueError, r"must have the axes .*, got shape \(4,\)"),
+        ([[0.5]], TypeError, "must be Tensor, got"),
     ],
 )
 def test_losses_name_what_is_no_matrix_of_scores(name, wrong, error, rule):
     arguments = {"scores": torch.zeros(4, 7), "teacher_scores": torch.zeros(4, 7), name: wrong}
     with pytest.raises(error, match=f"`{name}` {rule}"):
         distillation_loss(**arguments)
+    with pytest.raises(ValueError, match=r"`scores` must hold some, got shape \(4, 0\)"):
+        distillation_loss(torch.zeros(4, 0), torch.zeros(4, 0))
