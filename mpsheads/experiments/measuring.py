@@ -25,16 +25,10 @@ def measure(
     similarity: Callable[[Tensor, Tensor], Tensor] | None = None,
     decoded: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Line]:
-    """The results of a model, for each test and number of bits.
+    """The results of a head, or of an `MPSHeadModel` on texts, for each test and number of bits.
 
-    Args:
-        model: A head, or an `MPSHeadModel`, which encodes texts.
-        results: What each result says besides its scores.
-        tests: Where to measure.
-        training: The training collection, on whose documents codes of unbounded numbers are
-            calibrated; `None` if there are none.
-        similarity: Of all pairs; the model's own if `None`.
-        decoded: What a quantiser leaves of documents, in place of codes of so many bits.
+    Codes of unbounded numbers are calibrated on documents of `training`; a quantiser gives
+    `decoded`, what it leaves of documents, in their place.
     """
     head: ProjectionHead = getattr(model, "head", model)
     vectors = {

@@ -29,19 +29,10 @@ _SIZES: dict[str, Callable[[int, int], bool]] = {  # of features and bytes: whet
 
 
 def code(head: ProjectionHead, zd: Tensor, calibration: Tensor, bits: int) -> Tensor | Codes:
-    """Compressed vectors in few bits a number.
+    """Compressed documents in 8, 4, 2 or 1 bits a number, or what is left of them.
 
     Angles need no calibration. Other vectors are brought to norm 1, and each number becomes the
     middle of one of 2**bits equal cells between two quantiles of the training documents.
-
-    Args:
-        head: What compressed them.
-        zd: Vectors of documents `(n, out_features)`.
-        calibration: Vectors of training documents `(m, out_features)`.
-        bits: 8, 4, 2 or 1.
-
-    Returns:
-        Codes, or floating-point vectors that have only 2**bits values a number.
     """
     if head.compared_by == "log_fidelity":
         return head.quantize(zd, bits)
@@ -71,18 +62,8 @@ def fit_quantiser(
     random rotation of all features, each then rounded to the best levels of a normal distribution;
     it is fitted to nothing.
 
-    Args:
-        kind: Which, one of `QUANTISERS`.
-        size: Bytes, one of `quantiser_sizes`.
-        seed: Of the clustering, or of the rotation.
-        documents: Training documents `(n, features)`.
-
     Returns:
         From vectors to their reconstructions, and how many numbers must be stored for that.
-
-    Raises:
-        ValueError: If there are fewer documents than are needed.
-        ImportError: If faiss is missing.
 
     Source: Jegou et al. 2011 (doi:10.1109/TPAMI.2010.57); Ge et al. 2013
     (doi:10.1109/CVPR.2013.379); Gao and Long 2024 (arXiv:2405.12497); Gong et al. 2013

@@ -21,13 +21,7 @@ from mpsheads.experiments.measuring import angle_fidelity, measure
 from mpsheads.experiments.quantise import fit_quantiser
 from mpsheads.experiments.results import Key, Line, append_result, key_of, read_results
 from mpsheads.experiments.spec import UNCOMPRESSED, Experiment
-from mpsheads.experiments.trials import (
-    Trial,
-    check_heads,
-    encoder_labels,
-    name_of,
-    trials_of,
-)
+from mpsheads.experiments.trials import Trial, check_heads, encoder_labels, name_of, trials_of
 from mpsheads.heads import ProjectionHead, ReferenceHead, TruncationHead, make_head
 from mpsheads.retrieval import (
     EmbeddedCollection,
@@ -50,15 +44,7 @@ from mpsheads.training import (
 
 
 class Runner:
-    """Runs experiments on one encoder; embeddings and mined negatives are made once.
-
-    Args:
-        encoder: Makes embeddings, or reads them from the cache.
-        name: What results call it.
-        file: Where results go, one JSON object a line.
-        device: Where heads are trained; the encoder's if it is CUDA, else the CPU, if `None`.
-        progress: Whether bars are shown.
-    """
+    """Runs experiments on one encoder; embeddings and mined negatives are made once."""
 
     def __init__(
         self,
@@ -85,10 +71,7 @@ class Runner:
         ]
 
     def embedded(self, dataset: str, **triples: Any) -> EmbeddedCollection:
-        """A collection with its embeddings, made once; without a pool it is "judged".
-
-        Keyword arguments are `triples` and `max_triples` of `embed_dataset`.
-        """
+        """A collection with its embeddings, made once; without a pool it is "judged"."""
         key = (dataset, *triples.values())
         if key not in self._embedded:
             self._embedded[key] = embed_dataset(
@@ -99,19 +82,11 @@ class Runner:
     def training(self, experiment: Experiment) -> EmbeddedCollection:
         """The collection that an experiment trains on, with its triples if it has some."""
         triples = experiment.triples or _own_triples(experiment.train)
-        if not triples:
-            return self.embedded(experiment.train)
-        return self.embedded(experiment.train, triples=triples, max_triples=experiment.max_triples)
+        more = {"triples": triples, "max_triples": experiment.max_triples} if triples else {}
+        return self.embedded(experiment.train, **more)
 
     def run(self, experiments: Sequence[Experiment]) -> None:
-        """Do what is missing of some experiments, and write each result as soon as it is known.
-
-        A killed call that is made again goes on where it stopped, in the middle of a training too,
-        and ends with the same results.
-
-        Raises:
-            ValueError: If there are too few training queries; before anything is trained.
-        """
+        """Do what is missing of some experiments, once all that it needs is embedded."""
         todo = [(each, trial) for each in experiments for trial in self.missing(each)]
         for experiment, trial in todo:
             if trial.method.trained == "layers" and self.encoder.pooling is None:
@@ -270,7 +245,9 @@ def run_experiments(
 ) -> None:
     """Run what is missing of some experiments, on all their encoders.
 
-    Heads and sizes are checked before anything is embedded. What is in the file is not run again.
+    Heads and sizes are checked before anything is embedded. Each result is written as soon as it
+    is known, and what is in the file is not run again: a killed call that is made again goes on
+    where it stopped, in the middle of a training too, and ends with the same results.
 
     Args:
         experiments: Which.
@@ -280,6 +257,7 @@ def run_experiments(
 
     Raises:
         BlockingIOError: If another process writes to that file.
+        ValueError: If there are too few training queries; before anything is trained.
     """
     jobs = []
     encoders = dict.fromkeys(name for each in experiments for name in each.encoders)
@@ -296,16 +274,7 @@ def run_experiments(
 
 
 def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> list[str]:
-    """A random part of the queries that have a relevant document.
-
-    Args:
-        embedded: The training collection.
-        fraction: Part of its queries in (0, 1], or a whole number of them above 1.
-        seed: Of the choice; the queries of a smaller part are among those of a larger one.
-
-    Raises:
-        ValueError: If no query has a relevant document, or fewer than the number asked for.
-    """
+    """A random part of the queries with a relevant document; larger parts hold smaller ones."""
     ids = embedded.query_ids
     if embedded.triples is None:
         ids = with_relevant(embedded.qrels, embedded.document_ids)

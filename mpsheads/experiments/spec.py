@@ -279,7 +279,7 @@ def _one_line(place: str) -> Iterator[None]:
 
 def experiment_names() -> list[str]:
     """The experiments that come with mpsheads."""
-    return sorted(file.stem for file in _folder().glob("*.toml"))
+    return list(_own_files())
 
 
 def find_experiments(names: Sequence[str]) -> list[Experiment]:
@@ -289,17 +289,15 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
         FileNotFoundError: If there is no such experiment.
         ValueError: If a file is wrong, or two have one name.
     """
-    files: list[Path] = []
+    files, known = list[Path](), _own_files()
     for name in list_of_texts("names", names):
         if name == "all":
-            files += [_folder() / f"{each}.toml" for each in experiment_names()]
-        elif name.endswith(".toml"):
-            files.append(as_path(name))
-        elif name in experiment_names():
-            files.append(_folder() / f"{name}.toml")
+            files += known.values()
+        elif name in known or name.endswith(".toml"):
+            files.append(known.get(name) or as_path(name))
         else:
             raise FileNotFoundError(
-                f"There is no experiment {name!r}; there are {', '.join(experiment_names())}, all, "
+                f"There is no experiment {name!r}; there are {', '.join(known)}, all, "
                 f"or give a .toml file."
             )
     by_name: dict[str, Path] = {}
@@ -311,8 +309,8 @@ def find_experiments(names: Sequence[str]) -> list[Experiment]:
     return list(experiments.values())
 
 
-def _folder() -> Path:
-    """Where the TOML files lie: beside this one if installed, else in the checkout."""
+def _own_files() -> dict[str, Path]:
+    """The TOML files by name: beside this one if installed, else in the checkout."""
     here = Path(__file__).resolve().parent
-    installed = here / "specs"
-    return installed if installed.is_dir() else here.parents[1] / "examples" / "experiments"
+    folders = here / "specs", here.parents[1] / "examples" / "experiments"
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.toml"))}

@@ -177,11 +177,7 @@ def compare(row: Row, other: Row) -> Comparison:
 
 
 def compare_all(rows: Sequence[Row], others: Sequence[Row | None]) -> list[Comparison | None]:
-    """Compare each row with its other one, `None` where there is none.
-
-    P-values are corrected for the number of comparisons by Holm's method: those over queries are
-    one family, those over seeds another.
-    """
+    """Compare each row with its other one; p-values over queries and seeds corrected by Holm."""
     pairs = zip(rows, others, strict=True)
     found = [compare(row, other) if other is not None else None for row, other in pairs]
     for name in ("p_queries", "p_seeds"):
@@ -238,12 +234,11 @@ def _frame(lines: Sequence[Line]) -> Any:
         return ", ".join([line["method"], *shown])
 
     names = ("method", "trained", "size", "bits", "epoch", "seed", "test", "bytes", "parameters")
-    columns = {name: [line[name] for line in lines] for name in names}
-    columns["fraction"] = [float(line["fraction"]) for line in lines]
-    columns["label"] = [label(line) for line in lines]
-    columns["query"] = [list(line["scores"]) for line in lines]
-    columns["score"] = [[float(score) for score in line["scores"].values()] for line in lines]
-    return pl.DataFrame(columns)
+    rows = [{name: line[name] for name in names} for line in lines]
+    for row, line in zip(rows, lines, strict=True):
+        row |= {"fraction": float(line["fraction"]), "label": label(line)}
+        row |= {"query": list(line["scores"]), "score": [*map(float, line["scores"].values())]}
+    return pl.DataFrame(rows)
 
 
 def _row(cell: Any, n_tests: int) -> Row:

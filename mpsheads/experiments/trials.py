@@ -15,21 +15,13 @@ from mpsheads.retrieval import dataset_name, parse_dataset
 
 @dataclass(frozen=True)
 class Trial:
-    """One model: what is made or trained once, and measured in several ways.
-
-    Attributes:
-        method: Which.
-        size: Numbers a vector; bytes for a product quantiser.
-        seed: Of parameters, order of pairs and choice of queries.
-        fraction: Of the training queries.
-        results: What each result will say besides its scores, all of this model.
-    """
+    """One model: what is made or trained once, and measured in several ways."""
 
     method: Method
-    size: int
-    seed: int
+    size: int  # numbers a vector, or bytes
+    seed: int  # of parameters, order of pairs and choice of queries
     fraction: float
-    results: tuple[Line, ...]
+    results: tuple[Line, ...]  # what each result will say besides its scores
 
     @property
     def needs_training_collection(self) -> bool:
@@ -39,16 +31,7 @@ class Trial:
 
 
 def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial]:
-    """All trials of an experiment on one encoder.
-
-    Args:
-        experiment: The experiment.
-        encoder: What results call the encoder.
-        features: Width of its embeddings.
-
-    Raises:
-        ValueError: If a size does not fit the width.
-    """
+    """All trials of an experiment on an encoder; `ValueError` if a size does not fit its width."""
     trials = []
     for method in experiment.methods:
         for fraction in experiment.fractions if method.is_trained else (1.0,):

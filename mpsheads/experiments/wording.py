@@ -56,11 +56,7 @@ def plain(text: str) -> str:
 
 
 def template(name: str) -> Any:
-    """A template of this package, for Jinja2.
-
-    Raises:
-        ImportError: If Jinja2 is missing.
-    """
+    """A template of this package, for Jinja2."""
     jinja2 = optional_import("jinja2", "retrieval")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mpsheads.experiments"),

@@ -111,20 +111,9 @@ def _scrambling(width: int, seed: int) -> Float[Tensor, "width width"]:
 def code_layout(
     in_features: int, bytes: int, bits: int | float | None = None, *, own: bool = False
 ) -> tuple[int, float]:
-    """How many numbers, in how many bits each, are best kept of embeddings in so many bytes.
+    """How many numbers, in how many bits each, are best kept; see `MPSProjectionHead.for_bytes`.
 
-    The fewest bits of which no more than two thirds of the features are needed to fill the bytes;
-    past 8 bits of each feature nothing is gained, so fewer bytes are taken.
-
-    Args:
-        in_features: Width of the embeddings.
-        bytes: At most so many a vector, 8 or more.
-        bits: In so many bits, whatever the number of numbers.
-        own: Whether the very passages that are searched are fitted to. Then 1.5 bits or more: the
-            first numbers say more of these than of other passages.
-
-    Raises:
-        ValueError: If there are fewer bytes, or `bits` is none of `RATES`.
+    Past 8 bits of each feature nothing is gained, so fewer bytes are taken.
     """
     check_positive(in_features=in_features, bytes=bytes)
     if bytes < _LEAST_BYTES:

@@ -57,17 +57,10 @@ class Register:
 
 
 def head_circuit(ansatz: str | Circuit, register: Register, depth: int, readout: str) -> Circuit:
-    """The circuit on all qubits of a register.
+    """The circuit on all qubits of a register; with "probability" Z alone is read out.
 
-    Args:
-        ansatz: "staircase", in each block; "brickwork", across blocks; or a circuit on the qubits
-            of one block, or on all qubits, which is taken as it is.
-        register: The qubits.
-        depth: Layers of a named ansatz.
-        readout: "state", or "probability" if Z alone of each kept qubit is read out.
-
-    Raises:
-        ValueError: If the name is unknown, or the circuit fits neither a block nor all qubits.
+    "staircase" is one in each block, "brickwork" goes across blocks. A circuit is on the qubits of
+    one block, or on all, and then taken as it is.
     """
     sizes = {len(block) for block in register.sites}
     if isinstance(ansatz, Circuit):
@@ -137,11 +130,7 @@ def circuit_to_config(circuit: Circuit) -> dict[str, Any]:
 
 
 def circuit_from_config(config: Mapping[str, Any]) -> Circuit:
-    """What `circuit_to_config` wrote.
-
-    Raises:
-        ValueError: If it is something else.
-    """
+    """What `circuit_to_config` wrote; `ValueError` if it is something else."""
     operations = []
     try:
         for gate, sites, start, adjoint, matrix in config["operations"]:

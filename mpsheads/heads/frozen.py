@@ -25,23 +25,20 @@ class FrozenHead(nn.Module):
 
     def __init__(self, head: MPSProjectionHead) -> None:
         super().__init__()
+        self.head = copy.deepcopy(head).requires_grad_(False).eval()
+        self.in_features, self.out_features = head.in_features, head.out_features
+        self.similarity, self.quantize = self.head.similarity, self.head.quantize
         self.rows: Tensor | None
-        if head.amplitudes is not None:
-            self.head = copy.deepcopy(head).requires_grad_(False).eval()
-            self.register_buffer("rows", head._kept_rows().detach())
-            self.in_features, self.out_features = head.in_features, head.out_features
-            self.similarity, self.quantize = self.head.similarity, self.head.quantize
+        rows = None if head.amplitudes is None else head._kept_rows().detach()
+        self.register_buffer("rows", rows)
+        if rows is not None:
             return
-        self.rows = None
         if head._observables is None:
             raise ValueError(
                 "`head` evolves states, since it truncates, is large, or has the readout "
                 '"state": there are no observables to freeze.'
             )
-        dtype = torch.promote_types(head.angles.dtype, torch.float32)
-        self.head = copy.deepcopy(head).to(dtype).requires_grad_(False)
-        self.in_features, self.out_features = head.in_features, head.out_features
-        self.similarity, self.quantize = self.head.similarity, self.head.quantize
+        self.head.to(torch.promote_types(head.angles.dtype, torch.float32))
         evolved = head._observables.evolve(self.head.angles)
         self._lengths = [len(observable) for observable in evolved]
         for number, tensor in enumerate(site for observable in evolved for site in observable):

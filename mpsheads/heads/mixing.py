@@ -34,12 +34,8 @@ class Mixing(nn.Module):
 
     Before `fit`, kept features meet ever other ones in turn.
 
-    Args:
-        features: How many there are; the kept ones are the first of the result.
-        kept: How many of them are kept.
-        layers: Number of layers.
-        spread: Standard deviation of the angles at the start.
-        generator: Source of the angles.
+    Of `features` numbers the `kept` ones are the first of the result. Angles are drawn from
+    `generator` with the standard deviation `spread`.
 
     Attributes:
         angles: In radians `(layers, pairs)`, with `min(kept, features - kept)` pairs.
@@ -157,13 +153,8 @@ class Rotation(nn.Module):
     matrix product, and stays orthogonal in training: its rows are those of `weight` brought to an
     orthonormal basis, from the first on.
 
-    Args:
-        features: How many there are.
-        rows: How many rows of the matrix are kept.
-        generator: Source of the rotation at the start.
-
     Attributes:
-        weight: `(rows, features)`, of full rank.
+        weight: `(rows, features)`, of full rank; from `generator` at the start.
     """
 
     def __init__(
@@ -201,10 +192,6 @@ def scrambler(width: int, seed: int) -> Mixing:
     Each of its `2 ceil(log2(width))` layers pairs the features at random and turns each pair by
     45 or 135 degrees, to one side or the other: half of each goes to each. So every entry of its
     matrix tends to `+-1 / sqrt(width)` with signs as good as random, at O(width log width).
-
-    Args:
-        width: Number of features.
-        seed: Of the pairs and the signs.
     """
     generator = torch.Generator().manual_seed(seed)
     layers, pairs = 2 * max(1, math.ceil(math.log2(width))), width // 2

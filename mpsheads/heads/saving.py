@@ -87,12 +87,7 @@ def write_head(
 
 
 def read_head(path: PathLike, kinds: Mapping[str, type[Module]]) -> Module:
-    """The head that `write_head` wrote, on the CPU; see `mpsheads.heads.load_head`.
-
-    Args:
-        path: A folder, or `owner/name` on the Hugging Face hub.
-        kinds: The heads by name.
-    """
+    """The head that `write_head` wrote, on the CPU; see `mpsheads.heads.load_head`."""
     folder = local_folder(path, allow_patterns=[_CONFIG, _WEIGHTS])
     name, config = _read_config(_existing(folder / _CONFIG), kinds)
     file = _existing(folder / _WEIGHTS)
@@ -111,15 +106,7 @@ def read_head(path: PathLike, kinds: Mapping[str, type[Module]]) -> Module:
 
 
 def local_folder(path: PathLike, **download: Any) -> Path:
-    """The folder `path`, or that of a repository on the Hugging Face hub, which is fetched.
-
-    Args:
-        path: A folder, or `owner/name` on the hub.
-        download: Passed on to `huggingface_hub.snapshot_download`, such as `revision`.
-
-    Raises:
-        FileNotFoundError: If it is neither.
-    """
+    """The folder `path`, or that of `owner/name` on the Hugging Face hub, which is fetched."""
     folder = as_path(path)
     if folder.is_dir():
         return folder
@@ -162,16 +149,7 @@ def _read_config(file: Path, kinds: Mapping[str, type[nn.Module]]) -> tuple[str,
 def check_config(
     file: Path, config: Mapping[str, Any], kinds: Mapping[str, type[nn.Module]]
 ) -> tuple[str, dict[str, Any]]:
-    """The name of a head and its constructor's arguments, each within its bounds.
-
-    Args:
-        file: Where the configuration stands, for messages.
-        config: The entry `head`, and the arguments.
-        kinds: The heads by name.
-
-    Raises:
-        ValueError: If it is none of a head, is out of bounds, or names what is not there any more.
-    """
+    """The name of a head and its constructor's arguments, each within its bounds."""
     config = {**config}
     name = config.pop("head", None)
     if name == "mps":

@@ -4,23 +4,14 @@ Functions that end in `_on` draw one panel into axes of matplotlib; `draw_panels
 side by side.
 """
 
-from mpsheads.plotting.angles import (
-    angle_histogram,
-    angle_histogram_on,
-    angle_map_on,
-)
+from mpsheads.plotting.angles import angle_histogram, angle_histogram_on, angle_map_on
 from mpsheads.plotting.entanglement import (
     EntropyProfile,
     draw_entropies,
     entropy_on,
     entropy_profile,
 )
-from mpsheads.plotting.quality import (
-    QualityPoint,
-    pareto_front,
-    quality_points,
-    quality_vs_bytes,
-)
+from mpsheads.plotting.quality import QualityPoint, pareto_front, quality_points, quality_vs_bytes
 from mpsheads.plotting.style import check_format, draw_panels
 
 __all__ = [

@@ -9,13 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from mpsheads._typing import PathLike
-from mpsheads.plotting.style import (
-    BLUE,
-    COLOUR_MAP,
-    draw_panels,
-    tidy,
-    whole_numbers,
-)
+from mpsheads.plotting.style import BLUE, COLOUR_MAP, draw_panels, tidy, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,16 +13,7 @@ from torch import Tensor
 
 from mpsheads._typing import PathLike
 from mpsheads.mps import MPS, entanglement_entropy
-from mpsheads.plotting.style import (
-    BLUE,
-    DOTTED,
-    FONT,
-    INK,
-    QUIET,
-    draw_panels,
-    tidy,
-    whole_numbers,
-)
+from mpsheads.plotting.style import BLUE, DOTTED, FONT, INK, QUIET, draw_panels, tidy, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -36,14 +36,8 @@ def decode_bytes(
 ) -> Float[Tensor, "batch {width}"]:
     """The first `width` values of packed words.
 
-    Where steps fill bytes there is one look-up a byte, in a table of at most 2 MB.
-
-    Args:
-        packed: The words.
-        width: Values a word.
-        trellis: The code.
-        out: Float32 numbers to write over, where steps fill bytes: at least
-            `packed.numel() * values a byte`. Fresh memory costs as much as the look-ups.
+    Where steps fill bytes there is one look-up a byte, in a table of at most 2 MB. Fresh memory
+    costs as much, so `out` may give `packed.numel() * values a byte` float32 to write over.
     """
     if fills_bytes(trellis):
         table = _byte_table(trellis).to(packed.device)

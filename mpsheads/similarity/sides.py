@@ -14,14 +14,7 @@ def check_sides(
 ) -> tuple[Any, Any]:
     """Both sides, vectors in the dtype of the comparison: the wider one, float32 at least.
 
-    Args:
-        zq: Vectors or codes of the queries.
-        zd: Vectors or codes of the documents.
-        pairwise: Whether row i is compared with row i alone.
-        angles: Whether codes must be of angles or states.
-
-    Raises:
-        TypeError, ValueError: See `log_fidelity`.
+    With `angles`, codes must be of angles or states. Errors are those of `log_fidelity`.
     """
     dtype = torch.float32
     for name, z in {"zq": zq, "zd": zd}.items():
