@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import statistics
 import sys
 import time
+import timeit
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +36,7 @@ _HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "truncation": ("truncation", {}, {}),
 }
 """Label -> kind, its settings, and those of its training; each in two sizes."""
-_BATCH = 256  # vectors in a batch that is timed
+_BATCH, _TIMED = 256, 50  # vectors in a batch that is timed, and batches
 
 
 def demo(
@@ -165,18 +167,16 @@ def _make(
 def _microseconds(head: "ProjectionHead", vectors: "torch.Tensor") -> float:
     """Time of the frozen head per vector, on one thread: the median over batches of 256."""
     import torch
-    from torch.utils.benchmark import Timer
 
+    from mpsheads._threads import torch_threads
     from mpsheads.heads import MPSProjectionHead, freeze
 
     like = next(iter([*head.parameters(), *head.buffers()]), vectors)
     ready = freeze(head) if isinstance(head, MPSProjectionHead) else head
     batch = vectors[torch.arange(_BATCH) % len(vectors)].to(like.device)
-    with torch.no_grad():
-        timed = Timer("ready(batch)", globals={"ready": ready, "batch": batch}).blocked_autorange(
-            min_run_time=0.1
-        )
-    return timed.median / _BATCH * 1e6
+    with torch.no_grad(), torch_threads(1):
+        seconds = timeit.repeat(lambda: ready(batch).cpu(), number=1, repeat=_TIMED + 5)
+    return statistics.median(seconds[5:]) / _BATCH * 1e6
 
 
 def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:

@@ -24,6 +24,7 @@ def _few_packages(monkeypatch):
     monkeypatch.setattr(retrieval, "docstring_collection", few)
     for training in ("_TRAINING", "_LONGER"):
         monkeypatch.setitem(getattr(sys.modules["mpsheads.cli.demo"], training), "epochs", 2)
+    monkeypatch.setattr("mpsheads.cli.demo._TIMED", 3)
 
 
 @pytest.fixture
