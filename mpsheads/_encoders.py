@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_type
-
+Pooling = Literal["mean", "cls"]
 _SEE_PADDING = ("convbert", "fnet", "yoso")  # though it is masked, or without a mask
 
 
@@ -74,7 +73,6 @@ def pool_tokens(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 def last_layers(encoder: Any, count: int) -> list[nn.Module]:
     """The last layers of an encoder: of its one list that has as many as its configuration says."""
-    check_type("trainable_layers", count, int)
     depth = encoder.config.num_hidden_layers
     lists = [m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
     if len(lists) != 1:

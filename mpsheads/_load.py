@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from mpsheads._checks import as_device, check_path
+from mpsheads._arrays import door
+from mpsheads._checks import as_device
 from mpsheads._files import read_json
 from mpsheads._typing import PathLike
 from mpsheads.heads import load_head
@@ -12,6 +13,7 @@ from mpsheads.heads import load_head
 _MODULES, _CONFIG = "modules.json", "config.json"
 
 
+@door
 def load(
     path: PathLike,
     *,
@@ -47,7 +49,6 @@ def load(
     """
     from mpsheads.heads.saving import local_folder  # which needs pydantic
 
-    check_path("path", path)
     for place in (options, *(v for v in options.values() if isinstance(v, dict))):
         if "trust_remote_code" in place:
             raise TypeError("`load` runs no foreign code, and takes no `trust_remote_code`.")

@@ -9,18 +9,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import (
-    check_choice,
-    check_equal,
-    check_path,
-    check_positive,
-    check_type,
-    list_of_texts,
-)
-from mpsheads._encoders import last_layers, pool_tokens, token_batches, token_limit
+from mpsheads._arrays import door
+from mpsheads._checks import check_equal, check_type
+from mpsheads._encoders import Pooling, last_layers, pool_tokens, token_batches, token_limit
 from mpsheads._files import as_path, replacing_all
 from mpsheads._optional import installed_by
-from mpsheads._typing import PathLike
+from mpsheads._typing import PathLike, Positive
 from mpsheads.heads import HEADS, MPSProjectionHead, ProjectionHead
 from mpsheads.heads.mixing import Mixing
 from mpsheads.heads.saving import check_config
@@ -49,22 +43,20 @@ class MPSHeadConfig(PretrainedConfig):
     model_type = "mps_head"
     sub_configs = {"encoder": AutoConfig}  # noqa: RUF012  # pyright: ignore
 
+    @door
     def __init__(
         self,
         encoder: PretrainedConfig | dict[str, Any] | None = None,
         head: dict[str, Any] | None = None,
-        pooling: str = "mean",
+        pooling: Pooling = "mean",
         trainable_layers: int | None = 4,
-        max_tokens: int = 256,
+        max_tokens: Positive = 256,
         **kwargs: Any,
     ) -> None:
-        check_choice("pooling", pooling, ("mean", "cls"))
-        check_positive(max_tokens=max_tokens)
         if isinstance(encoder, dict) and "model_type" in encoder:
             encoder = AutoConfig.for_model(**encoder)
         self.encoder: Any = AutoConfig.for_model("bert") if encoder is None else encoder
         check_type("encoder", self.encoder, PretrainedConfig, "the configuration of an encoder")
-        check_type("head", head, (dict, type(None)), "the configuration of a head")
         width = self.encoder.hidden_size
         default = {"head": MPSProjectionHead.name, "in_features": width, "out_features": width // 3}
         self.head = default if head is None else head
@@ -144,14 +136,15 @@ class MPSHeadModel(PreTrainedModel):
         self.freeze()
 
     @classmethod
+    @door
     def from_encoder(
         cls,
         encoder: PreTrainedModel | PathLike,
         head: ProjectionHead | None = None,
         *,
-        pooling: str = "mean",
+        pooling: Pooling = "mean",
         trainable_layers: int | None = 4,
-        max_length: int = 256,
+        max_length: Positive = 256,
         **encoder_options: Any,
     ) -> "MPSHeadModel":
         """Put a head on an encoder.
@@ -170,13 +163,11 @@ class MPSHeadModel(PreTrainedModel):
             ValueError: If the widths do not fit, or the encoder's layers are not found.
         """
         if not isinstance(encoder, PreTrainedModel):
-            check_path("encoder", encoder)
             encoder = cast(
                 PreTrainedModel, AutoModel.from_pretrained(str(as_path(encoder)), **encoder_options)
             )
         if encoder.config.is_encoder_decoder:
             encoder = cast(PreTrainedModel, encoder.get_encoder())
-        check_type("head", head, (ProjectionHead, type(None)))
         if head is None:
             width = encoder.config.hidden_size
             head = MPSProjectionHead(width, width // 3)
@@ -230,6 +221,7 @@ class MPSHeadModel(PreTrainedModel):
         )
         return output.to_tuple() if return_dict is False else output
 
+    @door
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Compress texts, in batches of like length. In training mode alone it keeps gradients.
 
@@ -244,7 +236,6 @@ class MPSHeadModel(PreTrainedModel):
             TypeError: If `texts` is one string.
             ValueError: If the model has no tokenizer.
         """
-        texts = list_of_texts("texts", texts)
         pooled = torch.zeros(len(texts), self.head.in_features, device=self.device)
         options = (self.config.max_tokens, _BATCH_SIZE)
         with nullcontext() if self.training else torch.no_grad():

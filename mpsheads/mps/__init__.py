@@ -1,6 +1,6 @@
 """Batched, differentiable matrix product states."""
 
-from mpsheads._arrays import door
+from mpsheads._arrays import hold
 from mpsheads.mps.canonical import Truncation, add, canonicalize, compress, from_dense, to_vidal
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.contract import (
@@ -119,5 +119,4 @@ __all__ = [
     "w_state",
 ]
 
-for _name in __all__:  # callers from outside pass the door, calls within the room do not
-    globals()[_name] = door(globals()[_name], __name__)
+hold(globals())

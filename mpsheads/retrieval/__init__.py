@@ -1,5 +1,6 @@
 """Collections, encoders, the cache of embeddings, exact search and evaluation."""
 
+from mpsheads._arrays import hold
 from mpsheads.retrieval._rows import Columns
 from mpsheads.retrieval.bm25 import BM25
 from mpsheads.retrieval.cache import encode_cached
@@ -71,3 +72,5 @@ __all__ = [
     "write_run",
     "write_triples",
 ]
+
+hold(globals())

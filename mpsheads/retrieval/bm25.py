@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_choice, list_of_texts
+from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
 
 _WITH_STOP_WORDS = (
@@ -35,7 +35,6 @@ class BM25:
     """
 
     def __init__(self, texts: Sequence[str], *, language: str | None = "english") -> None:
-        texts = list_of_texts("texts", texts)
         if not texts:
             raise ValueError("`texts` must be a sequence of at least one text.")
         stemmer = None
@@ -65,7 +64,6 @@ class BM25:
             float32 `(len(queries), len(self))`, at least 0; 0 where no word is shared. So take
             some hundred queries at once, not thousands.
         """
-        queries = list_of_texts("queries", queries)
         tokens = self._tokenizer.tokenize(
             queries, update_vocab=False, return_as="ids", show_progress=False, allow_empty=False
         )

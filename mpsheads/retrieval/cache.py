@@ -8,7 +8,6 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
-from mpsheads._checks import list_of_texts
 from mpsheads._progress import progress_bar
 from mpsheads.retrieval.encoder import Encoder, TextKind
 from mpsheads.retrieval.models import default_cache_dir
@@ -41,7 +40,6 @@ def encode_cached(
         OSError: If the folder cannot be written, or the file is damaged.
         TypeError, ValueError: As `Encoder.encode` does.
     """
-    texts = list_of_texts("texts", texts)
     result = torch.empty(len(texts), encoder.features)
     rows: dict[bytes, list[int]] = {}
     for row, text in enumerate(texts):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpsheads._checks import check_held, check_id, check_type, whole_number
+from mpsheads._checks import check_held, check_id, whole_number
 from mpsheads._files import as_path, read_table
 from mpsheads._typing import PathLike
 from mpsheads.retrieval._irds import choose_split, load_irds
@@ -64,7 +64,6 @@ class Collection:
         check_rows("qrels", self.qrels)
         for name in ("documents", "queries"):
             ids = getattr(self, name)
-            check_type(name, ids, Mapping)
             for identifier in ids if isinstance(ids, dict) else ():  # others lie on a disk
                 check_id(f"`{name}`", "id", identifier)
 
@@ -134,7 +133,6 @@ def parse_dataset(dataset: str) -> tuple[str, str | None, str | None]:
     `"data/mini:dl19@all"` gives `("data/mini", "dl19", "all")`. What is there by the whole name is
     the source.
     """
-    check_type("dataset", dataset, str)
     if as_path(dataset).exists():
         return dataset, None, None
     source, _, pool = dataset.partition("@")

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from mpsheads._checks import check_positive, list_of_texts
+from mpsheads._typing import Positive
 from mpsheads.retrieval.collections import Collection
 
 _SPLIT_ENDS = {"train": 0.6, "dev": 0.7, "test": 1.0}
@@ -44,7 +44,7 @@ class _Pair(NamedTuple):
 
 
 def docstring_collection(
-    packages: Sequence[str] | None = None, *, limit: int = 6_000, seed: int = 0
+    packages: Sequence[str] | None = None, *, limit: Positive = 6_000, seed: int = 0
 ) -> dict[str, Collection]:
     """Build a collection of docstrings, split for training, development and test.
 
@@ -72,8 +72,6 @@ def docstring_collection(
 
     Cost: about 10 seconds on one core for an environment of 100 packages.
     """
-    check_positive(limit=limit)
-    packages = None if packages is None else list_of_texts("packages", packages)
     pairs: dict[str, _Pair] = {}
     seen: set[str] = set()
     for modules in _sources(packages):

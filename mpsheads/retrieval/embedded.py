@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_held, check_positive, check_type, list_of_texts
-from mpsheads._typing import PathLike
+from mpsheads._checks import check_equal, check_held, list_of_texts
+from mpsheads._typing import PathLike, Positive
 from mpsheads.heads import ProjectionHead, compress_vectors
 from mpsheads.retrieval.cache import encode_cached
 from mpsheads.retrieval.collections import (
@@ -58,10 +58,7 @@ class EmbeddedCollection:
 
     def __post_init__(self) -> None:
         for name, rows in (("query_ids", self.queries), ("document_ids", self.documents)):
-            ids = list_of_texts(name, getattr(self, name))
-            check_type(name.replace("_ids", " vectors"), rows, Tensor)
-            check_equal("number of rows", ids=len(ids), vectors=len(rows))
-            object.__setattr__(self, name, ids)
+            check_equal("number of rows", ids=len(getattr(self, name)), vectors=len(rows))
 
     @property
     def features(self) -> int:
@@ -103,7 +100,6 @@ class EmbeddedCollection:
 
     def only(self, query_ids: Sequence[str]) -> "EmbeddedCollection":
         """The same with some queries, in the order given, which rank all embedded documents."""
-        query_ids = list_of_texts("query_ids", query_ids)
         rows = {query_id: row for row, query_id in enumerate(self.query_ids)}
         check_held("`query_ids`", query_ids, rows, f"{self.name}'s queries")
         chosen = set(query_ids)
@@ -130,7 +126,7 @@ class EmbeddedCollection:
         documents: Tensor | Codes | None = None,
         queries: Tensor | Codes | None = None,
         similarity: Callable[[Any, Any], Tensor] | None = None,
-        top_k: int = 1000,
+        top_k: Positive = 1000,
     ) -> Run:
         """Rank the candidates of each query.
 
@@ -151,11 +147,6 @@ class EmbeddedCollection:
 
         Cost: one similarity per pair, in blocks, so memory does not grow with the collection.
         """
-        check_positive(top_k=top_k)
-        check_type("head", head, (ProjectionHead, type(None)))
-        check_type("similarity", similarity, (Callable, type(None)), "a function")
-        for name, z in (("documents", documents), ("queries", queries)):
-            check_type(name, z, (Tensor, Codes, type(None)))
         if documents is None:
             documents = self.documents if head is None else head.code(self.documents)
         zd = documents
@@ -232,8 +223,7 @@ def embed(
         ValueError: If there is nothing to rank, a file lacks a row, widths differ, or there is
             neither an encoder nor a file.
     """
-    check_type("pool", pool, (Mapping, type(None)))
-    for query_id, candidates in ({} if pool is None else pool).items():
+    for query_id, candidates in (pool or {}).items():
         list_of_texts(f"pool[{query_id!r}]", candidates)
     if document_ids is None and pool is not None:
         document_ids = sorted({doc_id for candidates in pool.values() for doc_id in candidates})

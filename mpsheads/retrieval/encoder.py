@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from mpsheads._checks import as_device, check_choice, check_positive, check_type, list_of_texts
-from mpsheads._typing import PathLike
+from mpsheads._checks import as_device
+from mpsheads._encoders import Pooling
+from mpsheads._typing import PathLike, Positive
 from mpsheads.retrieval.models import NAMED_MODELS, files_of, is_whole, model_folder
 from mpsheads.retrieval.networks import Bare, Whole
 
@@ -60,23 +61,17 @@ class Encoder:
         self,
         model: PathLike = "minilm",
         *,
-        pooling: Literal["mean", "cls"] | None = None,
-        max_length: int = 256,
-        batch_size: int = 32,
+        pooling: Pooling | None = None,
+        max_length: Positive = 256,
+        batch_size: Positive = 32,
         device: torch.device | str | None = None,
-        dtype: str = "auto",
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         query_prefix: str = "",
         document_prefix: str = "",
     ) -> None:
-        if pooling is not None:
-            check_choice("pooling", pooling, ("mean", "cls"))
-        check_type("query_prefix", query_prefix, str)
-        check_type("document_prefix", document_prefix, str)
-        check_positive(max_length=max_length, batch_size=batch_size)
-        check_choice("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
         self.folder = model_folder(model)
         whole = is_whole(self.folder) and not (isinstance(model, str) and model in NAMED_MODELS)
-        self.pooling = pooling or (None if whole else "mean")
+        self.pooling: Pooling | None = pooling or (None if whole else "mean")
         self.max_length = max_length
         self.batch_size = batch_size
         self.device = _device(device)
@@ -128,7 +123,6 @@ class Encoder:
         pooling, the cut, the dtype and the prefix; not the place of the model, the device or the
         batch size.
         """
-        check_choice("kind", kind, ("document", "query"))
         settings = {
             "version": "1",
             "files": self._file_hashes,
@@ -166,8 +160,6 @@ class Encoder:
             ValueError: If the model cannot be loaded, has no padding token, or returns NaN or
                 infinity.
         """
-        check_choice("kind", kind, ("document", "query"))
-        texts = list_of_texts("texts", texts)
         result = torch.zeros(len(texts), self.features)
         left = len(texts)
         embedded = self._network.embed(texts, kind, self.prefixes[kind], self.batch_size)

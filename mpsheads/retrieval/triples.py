@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from mpsheads._checks import check_id, check_positive, check_type
+from mpsheads._checks import check_id, check_type
 from mpsheads._files import as_path, read_table, replacing_text
-from mpsheads._typing import PathLike
+from mpsheads._typing import PathLike, Positive
 from mpsheads.retrieval._irds import load_docpairs
 
 _COLUMNS = ("query-id", "positive-id", "negative-id")
@@ -39,7 +39,6 @@ def write_triples(triples: Iterable[tuple[str, str, str]], path: PathLike) -> in
             line break.
     """
     count = 0
-    check_type("triples", triples, Iterable)
     with replacing_text(path) as stream:
         stream.write("\t".join(_COLUMNS) + "\n")
         rows = csv.writer(stream, "excel-tab", lineterminator="\n")
@@ -54,7 +53,7 @@ def write_triples(triples: Iterable[tuple[str, str, str]], path: PathLike) -> in
     return count
 
 
-def load_triples(source: PathLike, limit: int | None = None) -> Iterator[Triple]:
+def load_triples(source: PathLike, limit: Positive | None = None) -> Iterator[Triple]:
     """Stream triples from a file or an ir_datasets id.
 
     A file is tab-separated, and gzipped if its name ends in `.gz`. Each line holds `query-id`,
@@ -72,8 +71,6 @@ def load_triples(source: PathLike, limit: int | None = None) -> Iterator[Triple]
             when that line is reached; the message names it.
         ImportError: If ir_datasets is needed and missing.
     """
-    if limit is not None:
-        check_positive(limit=limit)
     path, name = as_path(source), str(source)
     if path.is_file():
         return islice(_read_triples(path), limit)

@@ -66,7 +66,6 @@ def save_vectors(
         ValueError: If the ending, the shapes or the ids do not fit.
     """
     path, ids = as_path(path), {} if ids is None else ids
-    check_type("ids", ids, Mapping)
     for name, tensor in tensors.items():
         check_type(name, tensor, Tensor)
         if tensor.ndim != 2:

@@ -1,5 +1,6 @@
 """From passages to a search: encode them to shards, build an index, find the closest."""
 
+from mpsheads._arrays import hold
 from mpsheads.search.backend import IndexBackend
 from mpsheads.search.engines import ENGINES, Engine
 from mpsheads.search.index import Index
@@ -24,3 +25,5 @@ __all__ = [
     "read_manifest",
     "read_shards",
 ]
+
+hold(globals())

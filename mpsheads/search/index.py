@@ -13,17 +13,10 @@ import torch
 from torch import Tensor
 
 from mpsheads._arrays import as_tensor
-from mpsheads._checks import (
-    check_choice,
-    check_equal,
-    check_positive,
-    check_type,
-    check_vectors,
-    list_of_texts,
-)
+from mpsheads._checks import check_choice, check_equal, check_type, check_vectors, list_of_texts
 from mpsheads._files import as_path, locked, map_array, naming, replacing
 from mpsheads._optional import optional_import
-from mpsheads._typing import PathLike
+from mpsheads._typing import PathLike, Positive
 from mpsheads.heads import MPSProjectionHead, ProjectionHead, freeze, load_head
 from mpsheads.retrieval import Encoder
 from mpsheads.search.engines import ENGINES, Engine
@@ -113,7 +106,6 @@ class Index:
         """
         arrow = optional_import("pyarrow", "search")
         check_choice("engine", engine, tuple(ENGINES))
-        check_type("head", head, (ProjectionHead, type(None)))
         encoder = None
         if isinstance(source, Codes):
             if head is None:
@@ -258,9 +250,10 @@ class Index:
         return self.search_compressed(self._project(queries.float()), k, where=where)
 
     @torch.no_grad()
-    def search_compressed(self, z: Tensor, k: int, *, where: Any = None) -> tuple[Tensor, Tensor]:
+    def search_compressed(
+        self, z: Tensor, k: Positive, *, where: Any = None
+    ) -> tuple[Tensor, Tensor]:
         """As `search_rows`, of queries that the head has compressed, `(n, out_features)`."""
-        check_positive(k=k)
         allowed = self._allowed(where)
         count = len(self.codes) if allowed is None else len(allowed)
         if not len(z) or not count:

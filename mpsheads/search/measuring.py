@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_positive
-from mpsheads._typing import PathLike
+from mpsheads._typing import PathLike, Positive
 from mpsheads.search.engines import Exact
 from mpsheads.search.index import Index
 from mpsheads.search.shards import read_shards
@@ -18,7 +17,7 @@ _K = 10
 
 
 def check_index(
-    index: Index, shards: PathLike, *, queries: int = 200, seed: int = 0
+    index: Index, shards: PathLike, *, queries: Positive = 200, seed: int = 0
 ) -> dict[str, Any]:
     """Measure an index with some of its own passages as queries, each without itself.
 
@@ -39,7 +38,6 @@ def check_index(
 
     Memory: one shard at a time.
     """
-    check_positive(queries=queries)
     count = min(queries, len(index))
     generator = torch.Generator().manual_seed(seed)
     asked = torch.randperm(len(index.codes), generator=generator)[:count].sort().values

@@ -7,19 +7,19 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_positive
+from mpsheads._checks import check_equal
 from mpsheads._files import as_path, locked, read_json, replacing
 from mpsheads._hashes import hash_of_file
 from mpsheads._optional import optional_import
 from mpsheads._progress import progress_bar
-from mpsheads._typing import PathLike
+from mpsheads._typing import PathLike, Positive
 from mpsheads.heads import MPSProjectionHead, ProjectionHead, load_head
 from mpsheads.retrieval import Passage, Passages
 from mpsheads.similarity import Codes
@@ -35,6 +35,7 @@ Over = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 _Shard = tuple[Path, list[Passage], str]  # a file, its passages, and their hash
 
 
+@runtime_checkable
 class TextEncoder(Protocol):
     """What makes embeddings of texts, such as `mpsheads.retrieval.Encoder`."""
 
@@ -94,8 +95,8 @@ def encode_passages(
     output: PathLike,
     *,
     head: ProjectionHead | None = None,
-    bytes: int = 64,
-    rows: int = ROWS,
+    bytes: Positive = 64,
+    rows: Positive = ROWS,
     keep_text: bool = False,
     keep_vectors: bool = False,
     seed: int = 0,
@@ -138,7 +139,6 @@ def encode_passages(
     Memory: the encoder, 8 bytes for each id, and `rows` passages with their embeddings: 25 MB and
     the texts for 16,384 of 384 numbers.
     """
-    check_positive(rows=rows, bytes=bytes)
     folder = as_path(output)
     if folder.is_file():
         raise NotADirectoryError(f"`output` {folder} is a file; it must be a folder.")

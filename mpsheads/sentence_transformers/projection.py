@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_path, check_type
+from mpsheads._arrays import door
 from mpsheads._files import as_path
 from mpsheads._optional import installed_by
 from mpsheads._typing import PathLike
@@ -44,9 +44,9 @@ class Projection(Module):
 
     __module__ = "mpsheads.sentence_transformers"  # what modules.json names
 
+    @door
     def __init__(self, head: ProjectionHead) -> None:
         super().__init__()
-        check_type("head", head, ProjectionHead)
         self.head = head
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -109,6 +109,7 @@ class Projection(Module):
             card.__class__ = _ModelCardData
 
 
+@door
 def add_head(
     model: SentenceTransformer | PathLike, head: ProjectionHead, *, drop_normalize: bool = False
 ) -> SentenceTransformer:
@@ -128,7 +129,6 @@ def add_head(
         ValueError: If the model has a head already, or the widths do not fit.
     """
     if not isinstance(model, SentenceTransformer):
-        check_path("model", model)
         model = SentenceTransformer(str(as_path(model)))
     modules = list(model.children())
     if any(isinstance(module, Projection) for module in modules):
@@ -146,6 +146,7 @@ def add_head(
     return result
 
 
+@door
 def load_model(folder: PathLike, **options: Any) -> SentenceTransformer:
     """A saved model, without `trust_remote_code`: `Projection` is taken from here, not by its name.
 
@@ -156,7 +157,6 @@ def load_model(folder: PathLike, **options: Any) -> SentenceTransformer:
     Raises:
         ValueError: If it names a module that is neither of sentence-transformers nor this one.
     """
-    check_path("folder", folder)
     ours = {f"{Projection.__module__}.Projection": Projection}
     return SentenceTransformer._load_with_module_classes(str(as_path(folder)), ours, **options)
 

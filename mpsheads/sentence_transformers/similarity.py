@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpsheads._checks import check_choice, check_equal, check_type
+from mpsheads._arrays import door
+from mpsheads._checks import check_choice, check_equal
 from mpsheads.heads import ProjectionHead
 from mpsheads.similarity import Codes
 from mpsheads.similarity.codes import code_bytes
@@ -17,13 +18,13 @@ _BITS = {"uint8": 8, "int8": 8, "ubinary": 1, "binary": 1}
 _SIGN = 128  # by which signed bytes are less than unsigned ones
 
 
+@door
 def find_head(model: nn.Module) -> ProjectionHead:
     """The head of a model: of a `SentenceTransformer`, an `MPSHeadModel`, or the head itself.
 
     Raises:
         ValueError: If the model has none, or several.
     """
-    check_type("model", model, nn.Module)
     heads = [module for module in model.modules() if isinstance(module, ProjectionHead)]
     if len(heads) != 1:
         raise ValueError(

@@ -206,7 +206,7 @@ def test_wrong_parts_are_refused(base, model, head):
         ours.add_head(base, MPSProjectionHead(96, 32))
     with pytest.raises(ValueError, match="has a head already"):
         ours.add_head(model, head)
-    with pytest.raises(TypeError, match="must be a ProjectionHead, got Linear"):
+    with pytest.raises(TypeError, match="`head` must be ProjectionHead, got Linear"):
         ours.add_head(base, torch.nn.Linear(FEATURES, 4))
     with pytest.raises(ValueError, match="one projection head, found 0"):
         ours.find_head(base)

@@ -241,7 +241,9 @@ def test_wrong_arguments_are_named(place, name):
                     raise
 
 
-def test_arrays_and_their_numbers_are_welcome():
+def test_arrays_columns_and_their_numbers_are_welcome():
+    import polars
+
     z, angles = np.diag([1.0, -1.0]), ANGLES.double().numpy()
     double = state(dtype=torch.complex128)
     one = np.int64(1)
@@ -262,6 +264,7 @@ def test_arrays_and_their_numbers_are_welcome():
         (CIRCUIT.with_parameters(angles).parameters(), ANGLES),
         (compress(double, Truncation(one)), compress(double, Truncation(1))),
         (mps.basis_state(np.array([1, 0]), one), mps.basis_state([1, 0])),
+        (mps.basis_state(polars.Series([1, 0])), mps.basis_state([1, 0])),
     ]
     for found, expected in table:
         if isinstance(found, MPS):

@@ -3,7 +3,7 @@ import textwrap
 
 import pytest
 
-from mpsheads.retrieval.docstrings import docstring_collection
+from mpsheads.retrieval import docstring_collection
 
 SPLITS = ("train", "dev", "test")
 STDLIB = ["asyncio", "email", "http", "logging", "unittest", "urllib", "tkinter", "xml", "typing"]
