@@ -283,7 +283,7 @@ def _first_copies(rows: Rows) -> Tensor:
     """For each row the first that holds the same, int64 `(n,)`."""
     first: dict[Any, int] = {}
     if isinstance(rows, Tensor):
-        raw = rows.detach().cpu().contiguous().view(torch.uint8).numpy()
+        raw = rows.cpu().contiguous().view(torch.uint8).numpy()
         keys = [hashlib.blake2b(row, digest_size=16).digest() for row in raw]
     else:
         keys = [" ".join(text.split()) for text in rows]

@@ -295,7 +295,7 @@ class _Run:
         """Trained parameters, and all buffers: they say what a fitted head pairs."""
         frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
         state = self.model.state_dict()
-        return {name: value.detach() for name, value in state.items() if name not in frozen}
+        return {name: value for name, value in state.items() if name not in frozen}
 
     def _save(self) -> None:
         state = {

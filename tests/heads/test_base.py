@@ -1,5 +1,7 @@
 """What every head does alike, and the one maker of heads."""
 
+from inspect import signature
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -147,6 +149,12 @@ def test_what_no_head_can_be_made_of_is_named(named, settings, message, tmp_path
     settings = {"in_features": 12, **settings}
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         make_head(named.replace("SAVED", str(tmp_path)), **settings)
+
+
+@pytest.mark.parametrize("kind", HEADS.values())
+def test_a_head_is_of_the_papers_size_by_default(kind):
+    parameters = signature(kind).parameters
+    assert [parameters[n].default for n in ("in_features", "out_features")] == [768, 256]
 
 
 @pytest.mark.parametrize("kind", [DenseHead, MPSProjectionHead, ReferenceHead])

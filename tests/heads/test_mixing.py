@@ -262,3 +262,4 @@ def test_what_cannot_be_fitted_is_said():
     with pytest.raises(ValueError, match="8"):
         MPSProjectionHead(8, 2).fit(torch.ones(4, 7))
     assert not MPSProjectionHead(8, 2).is_fitted
+    assert MPSProjectionHead(8, 2, mixing="full").is_fitted  # there is nothing to choose

@@ -248,6 +248,13 @@ def test_broken_and_missing_files_are_named(tmp_path, monkeypatch):
         load_head(whole)
     with pytest.raises(FileNotFoundError, match=r"nowhere.* is not a folder"):
         load_head(tmp_path / "nowhere")
+    asked = []
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **o: asked.append((a, o)))
+    with pytest.raises(TypeError):  # nothing was fetched
+        load_head("nobody/nothing")
+    files = ["config.json", "model.safetensors"]
+    assert asked == [(("nobody/nothing",), {"allow_patterns": files})]
+    monkeypatch.undo()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FileNotFoundError, match="neither a folder here nor to be had from the hub"):
         load_head("nobody/nothing")

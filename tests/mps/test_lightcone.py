@@ -75,6 +75,20 @@ def test_the_circuits_own_parameters_are_the_default():
     assert_close(local_expectations(zeros, circuit), cosine.expand(1, 2))
 
 
+def test_a_site_without_gates_has_gradients_too(generator):
+    circuit = Circuit(2, [("ry", 0, [0.3])])
+    amplitudes = random_product(1, 2, torch.complex128, generator)
+    parameters = circuit.parameters().double().requires_grad_()
+    found = local_expectations(amplitudes, circuit, parameters)
+    assert_close(torch.autograd.grad(found[0, 1], parameters)[0], torch.zeros_like(parameters))
+
+
+@pytest.mark.parametrize(("n_sites", "as_strings"), [(4, True), (5, False), (40, False)])
+def test_small_windows_alone_are_held_as_all_their_strings(n_sites, as_strings):
+    cones = find_cones(staircase(n_sites), "Z", ((n_sites - 1,),))
+    assert [cone.rotations is not None for cone in cones] == [as_strings]
+
+
 def test_bad_arguments_are_named(generator):
     circuit = brickwork(3, 1)
     amplitudes = random_product(2, 3, torch.complex64, generator)

@@ -18,6 +18,7 @@ from mpsheads.heads import (
 )
 from mpsheads.training import TrainingConfig, train
 from mpsheads.training.checkpoint import read_checkpoint
+from mpsheads.training.loop import _usual_rate
 
 HEADS = {
     "dense": lambda g: DenseHead(12, 4, generator=g),
@@ -139,6 +140,14 @@ def test_the_rates_are_those_of_the_settings(make_data, tmp_path):
     assert_close([line["learning_rate"] for line in history], expected)
 
 
+def test_each_kind_of_head_has_a_rate(generator):
+    sample = torch.randn(9, 12, generator=generator)
+    full = MPSProjectionHead(12, 4, mixing="full")
+    heads = [new_head("mps"), new_head("mps").fit(sample), full, new_head("dense")]
+    assert [_usual_rate(head, paper=False) for head in heads] == [1e-2, 3e-3, 2e-3, 1e-3]
+    assert _usual_rate(full, paper=True) == 4e-5
+
+
 def test_pairs_without_hard_negatives_are_left_out_of_the_papers_loss(make_data, tmp_path):
     data = make_data()
     mined = torch.randint(60, (80, 2), generator=torch.Generator().manual_seed(1))
@@ -215,13 +224,16 @@ def test_equal_seeds_give_equal_weights_and_the_global_generator_is_left_alone(m
 
 
 def test_the_head_of_the_best_epoch_is_kept(make_data, tmp_path):
-    scores, weights = iter([0.1, 0.7, 0.7, 0.4]), []
+    scores, weights, modes = iter([0.1, 0.7, 0.7, 0.4]), [], set()
 
     def validate(head):
         weights.append(head.linear.weight.detach().clone())
         return next(scores)
 
-    result = train(new_head(), make_data(), CONFIG, tmp_path, validation=validate, progress=False)
+    head = new_head()
+    head.register_forward_hook(lambda module, *_: modes.add(module.training))
+    result = train(head, make_data(), CONFIG, tmp_path, validation=validate, progress=False)
+    assert modes == {True}
     assert (result.best_epoch, result.best_validation) == (2, 0.7)
     assert torch.equal(load_head(tmp_path).linear.weight, weights[1])
     assert torch.equal(result.model.linear.weight, weights[1])
@@ -314,6 +326,10 @@ def as_texts(data):
     return replace(data, queries=names, documents=names)
 
 
+def one_pair(data):
+    return replace(data, pairs=data.pairs[:1])
+
+
 def unchanged(data):
     return data
 
@@ -326,6 +342,8 @@ def unchanged(data):
         (DenseHead(10, 4), unchanged, CONFIG, ValueError, "`model` has 10, `data` has 12"),
         (DenseHead(12, 4), as_texts, CONFIG, ValueError, "`data` holds texts, which DenseHead"),
         (DenseHead(12, 4), without_negatives, PAPER, ValueError, "`data` has no hard negatives"),
+        (DenseHead(12, 4), one_pair, CONFIG, ValueError, "`data` must hold two pairs for .*got 1"),
+        (DenseHead(12, 4), unchanged, {}, TypeError, "`config` must be"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(
@@ -343,6 +361,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
 def test_mining_that_finds_nothing_stops_only_the_papers_loss(make_data, tmp_path):
     data = make_data()
     same = replace(data, documents=torch.ones(60, 12))  # copies of one
+    same = replace(same, pairs=data.pairs[:2])  # as few as there may be
     config = replace(CONFIG, epochs=1)
     assert train(new_head(), same, config, tmp_path / "a", progress=False).best_epoch == 1
     with pytest.raises(ValueError, match="`data` has no hard negatives"):
