@@ -71,6 +71,7 @@ class Index:
             self._project = freeze(head)  # one matrix, not made anew for each query
         self.encoder = encoder
         self._removed = torch.zeros(len(codes), dtype=torch.bool)
+        self._unread: Path | None = None  # the files, which nobody has compared with their digest
 
     @classmethod
     def build(
@@ -170,8 +171,8 @@ class Index:
             )
         new = arrow.table({name: arrow.array(v, arrow.string()) for name, v in columns.items()})
         check_equal("number of rows", ids=len(new), codes=len(codes))
-        kept = self.table.filter(arrow.array((~self._removed).numpy()))
-        check_ids(arrow.chunked_array([*kept["id"].chunks, *new["id"].chunks]))
+        kept = self.table["id"].filter(arrow.array((~self._removed).numpy()))
+        check_ids(arrow.chunked_array([*kept.chunks, *new["id"].chunks]))
         both = Codes.cat([self.codes, codes.to("cpu")])
         self.engine.add(codes)  # first: where it fails, nothing was added
         self.codes, self.table = both, arrow.concat_tables([self.table, new])
@@ -298,7 +299,9 @@ class Index:
 
         Raises:
             FileExistsError: If there is a file, or a folder that is no index.
+            ValueError: If the files that the index was loaded from were damaged.
         """
+        self.verify()
         folder, keep = as_path(path), ~self._removed
         others = [f.name for f in folder.glob("*") if f.name[0] != "." and f.name != PASSAGES]
         if folder.is_file() or (others and not (folder / ABOUT).is_file()):
@@ -327,6 +330,9 @@ class Index:
     def load(cls, path: PathLike) -> "Index":
         """Read an index from a folder; codes, ids and texts by memory map, so at once.
 
+        What is mapped is compared with its digest by `verify`: before `where` takes an expression,
+        before `save`, and by `mpsheads serve`.
+
         Raises:
             FileNotFoundError: If there is no index.
             ValueError: If its files do not belong together.
@@ -346,9 +352,24 @@ class Index:
             head = load_head(data / "head")
             check_equal("number of features", codes=codes.width, head=head.out_features)
             engine = ENGINES[about["engine"]].load(data, codes, head)
-            return cls(head, codes, table, engine, about["encoder"])
+            index = cls(head, codes, table, engine, about["encoder"])
+            index._unread = data
+            return index
         except (*damage, arrow.ArrowException) as error:
             raise ValueError(f"{folder} is not a whole index: {error}") from error
+
+    def verify(self) -> None:
+        """Compare the files of a loaded index with their digest, the first time it is called.
+
+        Raises:
+            ValueError: If one was changed or damaged.
+
+        Cost: all files are read, about a second a gigabyte. Nothing if a newer index replaced them.
+        """
+        data = self._unread
+        if data is not None and data.is_dir() and data.name != f"data-{content_digest(data)}":
+            raise ValueError(f"{data} was changed or damaged: make the index again.")
+        self._unread = None
 
     def _held(self, ids: Iterable[str]) -> Tensor:
         """Which rows have one of these ids and are not removed."""
@@ -365,6 +386,7 @@ class Index:
         if isinstance(where, Iterable) and not isinstance(where, str):
             return self._held(where).nonzero()[:, 0]
         check_type("where", where, expression, "ids or an expression of pyarrow.compute")
+        self.verify()
         numbered = self.table.append_column("row", [np.arange(len(self.table))])
         rows = torch.from_numpy(numbered.filter(where)["row"].to_numpy().copy())
         return rows[~self._removed[rows]]

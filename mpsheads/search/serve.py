@@ -67,10 +67,11 @@ def make_app(index: Index, *, token: str | None = None, shards: PathLike | None 
 
     Raises:
         ValueError: If the index does not know its encoder, the shards hold no vectors, or the token
-            has other characters than visible ones of ASCII.
+            has other characters than visible ones of ASCII, or the files of the index were damaged.
     """
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise ValueError("`token` must be of visible characters of ASCII, without spaces.")
+    index.verify()
     vectors = None if shards is None else _read_vectors(index, shards)
 
     def answer(question: Question) -> Answer:

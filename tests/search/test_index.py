@@ -186,6 +186,30 @@ def _spoil(data, name):
             MPSProjectionHead.for_bytes(32, 8).save_pretrained(data / "head")
 
 
+def test_one_changed_letter_of_a_text_is_noticed_before_texts_are_filtered_or_served(
+    tmp_path, index
+):
+    from mpsheads.search.serve import make_app
+
+    index.save(tmp_path)
+    file = next(tmp_path.glob("data-*/passages.arrow"))
+    content = bytearray(file.read_bytes())
+    content[content.index(b"text 117")] ^= 1
+    file.write_bytes(content)
+    loaded, texts = Index.load(tmp_path), pc.field("text") != "x"
+    assert len(loaded.search(X[:1], 3)[0][0]) == 3  # reads none
+    for read in (
+        lambda: loaded.search(X[:1], 3, where=texts),
+        lambda: loaded.save(tmp_path / "copy"),
+        lambda: make_app(loaded),
+    ):
+        with pytest.raises(ValueError, match=r"data-\w+ was changed or damaged"):
+            read()
+    content[content.index(b"uext 117")] ^= 1
+    file.write_bytes(content)
+    assert loaded.search(X[:1], 3, where=texts)[0]
+
+
 def test_damaged_lists_are_one_clear_error(tmp_path, head):
     Index.build(head.code(X), head, engine="lists").save(tmp_path)
     next(tmp_path.glob("data-*/lists.safetensors")).write_bytes(b"x" * 99)
