@@ -25,6 +25,7 @@ from mpsheads._typing import PathLike
 LONGEST_LINE = 1 << 26
 """Bytes of a line, unpacked: what is in memory at a time."""
 _LARGEST_JSON = 1 << 26
+_MOST_UNPACKED = 200  # times the size of a packed file, past `LONGEST_LINE`
 _OF_WRITING = ("(os error ", "inline_container")  # errors of safetensors, and of torch.save
 
 
@@ -42,23 +43,34 @@ def as_path(path: PathLike) -> Path:
         raise ValueError(f"{str(path)!r}: {error}") from error
 
 
-def raw_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and text of each line of a UTF-8 file; its line break stays.
+def byte_lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Number, from 1, and bytes of each line of a file, one in memory at a time.
 
     Raises:
         FileNotFoundError: If there is no such file, when the first line is asked for.
-        ValueError: If the file is not valid gzip, or a line is not UTF-8 or longer than
-            `LONGEST_LINE`, when that point is reached; the message names the line.
+        ValueError: If the file is not valid gzip, unpacks to more than 200 times its size, or a
+            line is longer than `LONGEST_LINE`, when that point is reached; the message names it.
     """
     with open_bytes(file) as stream:
+        left = max(LONGEST_LINE, _MOST_UNPACKED * file.stat().st_size)
         read = lambda: stream.readline(LONGEST_LINE + 1)  # noqa: E731
         for number, raw in enumerate(iter(read, b""), start=1):
             if len(raw) > LONGEST_LINE:
                 raise ValueError(f"{file}, line {number}: longer than {LONGEST_LINE:,} bytes.")
-            try:
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{file}, line {number}: not UTF-8 ({error.reason}).") from error
+            left -= len(raw)
+            if left < 0:
+                times = f"{_MOST_UNPACKED} times its size"
+                raise ValueError(f"{file}, line {number}: it unpacks to more than {times}.")
+            yield number, raw
+
+
+def raw_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """`byte_lines` of a UTF-8 file as text; one that is not UTF-8 raises `ValueError`, too."""
+    for number, raw in byte_lines(file):
+        try:
+            yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file}, line {number}: not UTF-8 ({error.reason}).") from error
 
 
 def read_lines(file: Path) -> Iterator[tuple[str, str]]:

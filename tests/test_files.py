@@ -4,6 +4,8 @@ import ast
 import gzip
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 import mpsheads._files
 from mpsheads._files import as_path, read_lines, replacing
-from mpsheads.experiments import read_experiment
+from mpsheads.experiments import read_experiment, read_results
 from mpsheads.heads import PCAHead, load_head
 from mpsheads.retrieval import (
     Passages,
@@ -115,6 +117,37 @@ def test_a_line_has_a_limit_also_if_it_is_packed(
     (tmp_path / name).write_bytes(gzip.compress(b"id\ttext,text\n" + b'1,"' * 100_000))
     with pytest.raises(ValueError, match=rf"{name}, line 2: longer than 1,000 bytes"):
         list(Passages(tmp_path / name, skip_bad_rows=True))
+
+
+@pytest.mark.parametrize("read", [Passages, read_results, read_run, load_triples])
+def test_a_packed_file_has_a_limit_also_if_its_lines_are_short(
+    tmp_path: Path, read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mpsheads._files, "LONGEST_LINE", 1000)
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(b"\n" * 200_000))
+    with pytest.raises(ValueError, match=r"x.jsonl.gz, line \d+: it unpacks to more than 200"):
+        list(read(tmp_path / "x.jsonl.gz"))
+
+
+LARGE = """
+import resource, sys
+import pyarrow as pa
+from pyarrow.parquet import write_table
+from mpsheads.retrieval import Passages
+
+text = pa.DictionaryArray.from_arrays(pa.array([0] * 2000), pa.array(["x" * (1 << 20)]))
+write_table(pa.table({"text": text}), sys.argv[1], compression="zstd", store_schema=False)
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 30), held + (1 << 30)))
+assert sum(len(passage.text) for passage in Passages(sys.argv[1])) == 2000 << 20
+"""
+
+
+@pytest.mark.slow
+def test_a_small_table_of_gigabytes_is_read_in_less_memory(tmp_path: Path) -> None:
+    run = [sys.executable, "-c", LARGE, str(tmp_path / "x.parquet")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.slow

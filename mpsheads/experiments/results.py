@@ -1,6 +1,5 @@
 """Result lines: one JSON object a line, written as the runs end, read back after a killed one."""
 
-import gzip
 import json
 import math
 import os
@@ -8,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mpsheads._files import as_path, naming
+from mpsheads._files import as_path, byte_lines, naming
 from mpsheads._typing import PathLike
 
 FORMAT_VERSION = 1
@@ -37,22 +36,17 @@ def read_results(file: PathLike) -> list[Line]:
             was written in another format; the message names the line.
     """
     file = as_path(file)
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no file of results {str(file)!r}.")
-    content = file.read_bytes()
-    *rows, last = (gzip.decompress(content) if file.suffix == ".gz" else content).split(b"\n")
-    rows += [last] if _parsed(last) else []
     lines = []
-    for number, raw in enumerate(rows, start=1):
-        if raw.strip():
-            place, line = f"{file}, line {number}", _parsed(raw)
-            if line is None:
-                raise ValueError(
-                    f"{place}: not a JSON object. Only the last line of a killed run may be cut; "
-                    "remove this line, and the run that wrote it is done again."
-                )
+    for number, raw in byte_lines(file):
+        place, line = f"{file}, line {number}", _parsed(raw)
+        if line is not None:
             _check(line, place)
             lines.append(line)
+        elif raw.strip() and raw.endswith(b"\n"):
+            raise ValueError(
+                f"{place}: not a JSON object. Only the last line of a killed run may be cut; "
+                "remove this line, and the run that wrote it is done again."
+            )
     return lines
 
 

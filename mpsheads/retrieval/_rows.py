@@ -13,7 +13,7 @@ from mpsheads.retrieval._irds import irds_documents
 
 _TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _TEXTS = (".txt", ".md")
-_ROWS = 4096  # of a table at once
+_ROWS = 256  # of a Parquet file at once, whatever they unpack to
 _LONGEST_FIELD = 1 << 24  # characters of a field of a table
 
 

@@ -71,8 +71,7 @@ def make_app(index: Index, *, token: str | None = None, shards: PathLike | None 
     """
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise ValueError("`token` must be of visible characters of ASCII, without spaces.")
-    index.verify()
-    vectors = None if shards is None else _read_vectors(index, shards)
+    vectors = _check_and_read(index, shards)
 
     def answer(question: Question) -> Answer:
         with _ONE_AT_A_TIME:
@@ -111,8 +110,11 @@ def make_app(index: Index, *, token: str | None = None, shards: PathLike | None 
     return app
 
 
-def _read_vectors(index: Index, shards: PathLike) -> Tensor | None:
-    """The vectors behind the codes of an index, of norm 1; `None` if it was changed since."""
+def _check_and_read(index: Index, shards: PathLike | None) -> Tensor | None:
+    """The vectors behind the codes of a sound index, of norm 1; `None` if it was changed since."""
+    index.verify()
+    if shards is None:
+        return None
     vectors, start = torch.empty(len(index.codes), index.head.in_features), 0
     for table in read_shards(shards):
         part = slice(start, start := start + len(table))

@@ -49,7 +49,7 @@ def test_the_report_alone_needs_no_model_and_no_data(command, texts, monkeypatch
     alone = ["frontier", "--report-only", "--encoder", texts[-1]]
     assert command(*alone, "--budget", "64", "--json").json["rows"] == whole["rows"]
     assert "the results are of none" in fails("frontier", "--report-only", "--encoder", "other")
-    assert "There is no file of results" in fails(*alone, "--output", "nowhere")
+    assert "There is no file nowhere" in fails(*alone, "--output", "nowhere")
 
 
 def test_without_training_what_is_fitted_to_the_documents_is_left(command, fails, texts, beir):

@@ -75,7 +75,7 @@ def test_bad_usage_is_one_line_before_anything_is_encoded(fails, own, data, tmp_
         assert message in fails("reproduce", own, *data, *options)
         assert not (tmp_path / "cache").exists(), options
     assert "There is no experiment 'compresion'" in fails("reproduce", "compresion")
-    assert "There is no file of results" in fails("reproduce", "--report-only", "nosuch.jsonl")
+    assert "There is no file nosuch.jsonl" in fails("reproduce", "--report-only", "nosuch.jsonl")
     assert not Path("reproduction").exists()
 
 

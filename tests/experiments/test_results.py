@@ -97,7 +97,7 @@ def test_a_result_without_scores_is_not_written(tmp_path):
 
 
 def test_a_missing_file_is_said_and_an_empty_one_holds_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file of results"):
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*none.jsonl"):
         read_results(tmp_path / "none.jsonl")
     (tmp_path / "empty.jsonl").touch()
     assert read_results(tmp_path / "empty.jsonl") == []
