@@ -119,12 +119,7 @@ def check_vectors(name: str, x: Tensor, features: int | None = None) -> None:
 
 
 def list_of_texts(name: str, texts: Any) -> list[str]:
-    """The texts of any sequence by position, also of a column of pandas, whatever its index is.
-
-    Raises:
-        TypeError: If it is no sequence of strings; the message names the place.
-        ValueError: If a text holds a lone surrogate.
-    """
+    """The texts of any sequence by position, also of a column of pandas; other things raise."""
     if isinstance(texts, str | bytes | Tensor | Mapping | Set) or not isinstance(texts, Iterable):
         kind = {str: "one string", Tensor: "a tensor"}.get(type(texts), type(texts).__name__)
         raise TypeError(f"`{name}` must be a sequence of strings, got {kind}.")
@@ -148,14 +143,7 @@ def check_unicode(what: str, text: str) -> None:
 def check_id(place: str, what: str, identifier: object) -> None:
     """Raise unless an id can stand in every file, and be read by trec_eval, where a NUL ends it.
 
-    Args:
-        place: Of the error: an argument, or a file and line.
-        what: Which id it is, such as "query id".
-        identifier: The id.
-
-    Raises:
-        TypeError: If it is not a string.
-        ValueError: If it is empty, not Unicode, or holds a NUL, a tab or a line break.
+    `place` is an argument, or a file and line; `what` such as "query id".
     """
     if isinstance(identifier, str) and identifier.strip() and identifier.isprintable():
         return  # nearly always
@@ -170,11 +158,7 @@ def check_id(place: str, what: str, identifier: object) -> None:
 
 
 def whole_number(what: str, value: Any, most: int) -> int:
-    """A whole number from -`most` to `most`, also if it is written as a float such as 2.0.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """A whole number from -`most` to `most`, also one written as 2.0; `ValueError` for others."""
     number: Any = value
     if isinstance(value, Real) and abs(number) <= most and number == int(number):
         return int(number)

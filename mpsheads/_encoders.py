@@ -57,10 +57,8 @@ def token_limit(encoder: Any, tokenizer: Any, max_length: int) -> int:
 def pool_tokens(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """One vector for each text, at least in float32.
 
-    Args:
-        hidden: The encoder's last hidden state `(batch, tokens, features)`.
-        mask: 1 for tokens, 0 for padding, `(batch, tokens)`.
-        pooling: "mean" over tokens that are not padding, or "cls", the first of them.
+    Of the last hidden state `(batch, tokens, features)`, where the mask `(batch, tokens)` is 1:
+    "mean" over tokens, or "cls", the first.
     """
     if hidden.dtype in (torch.float16, torch.bfloat16):
         hidden = hidden.float()

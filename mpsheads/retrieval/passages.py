@@ -110,11 +110,7 @@ class Passages:
 
 
 def passage_of(place: str, row: Any, number: int = 0) -> Passage:
-    """One of the `rows` as a passage, whose text may be empty; checked.
-
-    Raises:
-        ValueError: If it is an error, or its parts are not what they must be.
-    """
+    """One of the `rows` as a passage, checked; its text may be empty. `ValueError` if it is bad."""
     if isinstance(row, ValueError):
         raise ValueError(f"{place}: {row}")
     identifier, title, text = row

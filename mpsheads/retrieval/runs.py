@@ -82,11 +82,7 @@ def check_rows(name: str, rows: Any) -> None:
 
 
 def ranking(scores: dict[str, float]) -> list[str]:
-    """The doc_ids by falling score, equal scores by falling doc_id, as trec_eval ranks.
-
-    Raises:
-        ValueError: If a score is NaN.
-    """
+    """The doc_ids by falling score, equal scores by falling doc_id, as trec_eval ranks; no NaN."""
     for doc_id, score in scores.items():
         try:
             if math.isnan(score):

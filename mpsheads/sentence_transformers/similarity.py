@@ -65,10 +65,7 @@ def head_similarity(
 
 
 def check_length(head: ProjectionHead, length: int) -> None:
-    """Raise `ValueError` unless the first `length` numbers of the head's vectors are a vector.
-
-    An angle is a qubit, so angles may be cut anywhere; a state is one whole.
-    """
+    """Raise unless vectors may be cut so short: a state is one whole, angles are not."""
     is_state = head.config.get("readout") == "state"
     if length > head.out_features or (is_state and length != head.out_features):
         raise ValueError(
@@ -78,14 +75,10 @@ def check_length(head: ProjectionHead, length: int) -> None:
 
 
 def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> Tensor:
-    """The head's similarity of vectors in any container, cut or whole.
+    """The head's similarity of vectors in any container, cut or whole, or codes that `pack` made.
 
     Numbers that were cut off are put back as zeros in both: a qubit in one state adds nothing to a
-    log-fidelity, a zero nothing to a cosine. Bytes are taken as codes that `pack` made.
-
-    Raises:
-        TypeError: If the vectors are other integers.
-        ValueError: If the widths differ or the head's vectors cannot be cut to this width.
+    log-fidelity, a zero nothing to a cosine.
     """
     a, b = _batch(head, a), _batch(head, b)
     if isinstance(a, Codes) or isinstance(b, Codes):
@@ -100,17 +93,10 @@ def compare(head: ProjectionHead, a: Any, b: Any, *, pairwise: bool = False) -> 
 
 
 def pack(head: ProjectionHead, z: Tensor, precision: str) -> Tensor:
-    """Codes of vectors in the layouts of sentence-transformers, with no calibration.
+    """Codes of compressed vectors in the layouts of sentence-transformers, with no calibration.
 
-    Args:
-        head: What made the vectors.
-        z: Compressed vectors `(rows, out_features)`.
-        precision: "uint8": the cells of 8 bits, or the head's own codes, which have no other.
-            "ubinary": a bit a number, the first in the highest bit, as `np.packbits` packs.
-            "int8", "binary": the same bytes less 128.
-
-    Returns:
-        `(rows, bytes)`, on the CPU.
+    "uint8": the cells of 8 bits, or the head's own codes, which have no other. "ubinary": a bit a
+    number, as `np.packbits` packs. "int8", "binary": the same bytes less 128. On the CPU.
     """
     check_choice("precision", precision, tuple(_BITS))
     own = head.config.get("bits")

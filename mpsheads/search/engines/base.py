@@ -12,40 +12,62 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mpsheads._checks import check_equal, check_positive
+from mpsheads._checks import check_equal, check_integers, check_type
 from mpsheads._files import parse_json
 from mpsheads._hashes import hash_of_file
 from mpsheads.heads import ProjectionHead
 from mpsheads.similarity import Codes
 
 _AT_ONCE = 8192  # rows as floats
+_LEAST = {"connectivity": 2, "seed": 0}  # of options; of the others 1
 _SAMPLE = 65536  # rows that say where the others lie
 _FILE = "engine.safetensors"
 
 
-class Engine(ABC):
+class Engine:
     """What finds candidates among codes; the index scores them exactly, and knows the ids.
+
+    As it stands it has no structure, and names all rows.
 
     Attributes:
         name: The word that chooses it.
+        defaults: The options and what they are unless given; `None` is for a whole number.
     """
 
     name: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]] = {}
 
     @classmethod
-    @abstractmethod
-    def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> "Engine":
-        """Make the engine for rows of codes."""
+    def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> Self:
+        """Make the engine for rows of codes that the head made.
 
-    @abstractmethod
+        Raises:
+            ImportError: If the package is missing.
+            ValueError: If an option is unknown or does not fit, or codes are of states.
+        """
+        cls._checked(options)
+        return cls()
+
+    @classmethod
+    def _checked(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """All options: those that are given, which must fit, and the others."""
+        if unknown := sorted(set(options) - set(cls.defaults)):
+            takes = ", ".join(sorted(cls.defaults)) or "no options"
+            raise ValueError(f"The engine {cls.name} takes {takes}, got {', '.join(unknown)}.")
+        for name, value in options.items():
+            if isinstance(cls.defaults[name], str):
+                check_type(name, value, str)
+            elif value is not None or cls.defaults[name] is not None:
+                check_integers(_LEAST.get(name, 1), **{name: value})
+        return cls.defaults | options
+
     def add(self, codes: Codes) -> None:
         """Add rows behind those that are there."""
 
-    @abstractmethod
-    def keep(self, mask: Tensor) -> "Engine":
+    def keep(self, mask: Tensor) -> Self:
         """An engine of the rows where `mask` is true, numbered anew; this one is of no use then."""
+        return self
 
-    @abstractmethod
     def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> list[Tensor] | None:
         """For each compressed query the rows, ascending, that are worth an exact score.
 
@@ -58,67 +80,38 @@ class Engine(ABC):
             `None` to score all allowed rows.
         """
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write what it needs into the folder of the index."""
 
     @classmethod
-    @abstractmethod
-    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> "Engine":
+    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> Self:
         """Read it back.
 
         Raises:
-            ValueError: If what is there does not belong to these codes.
+            ImportError: If the package is missing.
+            ValueError: If what is there cannot be read or does not belong to these codes.
         """
+        return cls()
 
     @property
-    @abstractmethod
     def nbytes(self) -> int:
         """Bytes that it keeps in memory beside the codes."""
-
-
-class Exact(Engine):
-    """All codes are read: no structure, no memory, the exact answer."""
-
-    name = "exact"
-
-    @classmethod
-    def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> "Exact":
-        """There is nothing to build, and there are no options."""
-        if options:
-            raise ValueError(f"The engine exact takes no options, got {', '.join(options)}.")
-        return cls()
-
-    def add(self, codes: Codes) -> None:
-        """There is nothing to add to."""
-
-    def keep(self, mask: Tensor) -> "Exact":
-        """All rows are read anyway."""
-        return self
-
-    def candidates(self, z: Tensor, k: int, allowed: Tensor | None) -> None:
-        """All rows."""
-
-    def save(self, folder: Path) -> None:
-        """There is nothing to save."""
-
-    @classmethod
-    def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> "Exact":
-        """There is nothing to load."""
-        return cls()
-
-    @property
-    def nbytes(self) -> int:
-        """None."""
         return 0
 
 
-def unit_vectors(z: Tensor | Codes) -> Tensor:
-    """Vectors, or what codes stand for, brought to norm 1; float32, on the CPU."""
-    return normalize((z.dequantize() if isinstance(z, Codes) else z.detach()).float().cpu())
+class Exact(Engine):
+    """All codes are read: no structure, no memory, no options, the exact answer."""
+
+    name = "exact"
 
 
-class Neighbours(Engine):
+def as_floats(z: Tensor | Codes, *, unit: bool) -> Tensor:
+    """Vectors, or what codes stand for, brought to norm 1 on request; float32, on the CPU."""
+    x = (z.dequantize() if isinstance(z, Codes) else z.detach()).float().cpu()
+    return normalize(x) if unit else x
+
+
+class Neighbours(Engine, ABC):
     """An engine that is a structure of a library or a server, searched by Euclidean distance.
 
     Its points are what the codes stand for: unit vectors where the head compares by cosine, else
@@ -130,7 +123,6 @@ class Neighbours(Engine):
 
     Attributes:
         files: What the library writes.
-        defaults: The options and what they are unless given; `None` is for a whole number.
         most: How many neighbours can be asked for at once.
         options: All options, without secrets; `oversample` says how many candidates are fetched for
             each wanted row.
@@ -140,7 +132,6 @@ class Neighbours(Engine):
     """
 
     files: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[dict[str, Any]]
     most: int = 1 << 30
     options: dict[str, Any]
 
@@ -152,34 +143,17 @@ class Neighbours(Engine):
 
     @classmethod
     def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> Self:
-        """Make the structure for rows of codes.
-
-        Args:
-            codes: All rows.
-            head: What made them.
-            **options: Some of `defaults`.
-
-        Raises:
-            ImportError: If the package is missing.
-            ValueError: If an option is unknown or does not fit, or codes are of states.
-        """
-        known: dict[str, Any] = {"oversample": None, **cls.defaults}
-        if unknown := sorted(set(options) - set(known)):
-            takes = ", ".join(sorted(known))
-            raise ValueError(f"The engine {cls.name} takes {takes}, got {', '.join(unknown)}.")
-        for name, value in options.items():
-            if not isinstance(known[name], str):
-                check_positive(**{name: value})
-            elif not isinstance(value, str):
-                raise TypeError(f"`{name}` must be a string, got {value!r}.")
+        """Make the structure for rows of codes."""
+        known = cls._checked(options)
         if codes.kind == "state":
             raise ValueError(
                 f"The engine {cls.name} takes vectors, and these are states: use exact."
             )
-        sample = _vectors(codes[:: max(1, len(codes) // _SAMPLE)], head)
+        made_of = codes[:: max(1, len(codes) // _SAMPLE)]
+        sample = as_floats(made_of, unit=head.compared_by == "cosine")
         centre = sample.mean(0) if len(sample) else torch.zeros(codes.width)
         radius = float((sample - centre).abs().max()) if len(sample) else 0.0
-        made = cls(head, known | options, centre, radius or 1.0)
+        made = cls(head, known, centre, radius or 1.0)
         made._open(made._points(sample), len(codes))
         made.add(codes)
         return made
@@ -269,12 +243,7 @@ class Neighbours(Engine):
 
     @classmethod
     def load(cls, folder: Path, codes: Codes, head: ProjectionHead) -> Self:
-        """Read them back.
-
-        Raises:
-            ImportError: If the package is missing.
-            ValueError: If the structure cannot be read, or holds fewer rows than there are codes.
-        """
+        """Read them back; the structure may hold more rows than there are codes."""
         from safetensors import safe_open
 
         with safe_open(folder / _FILE, framework="pt") as file:
@@ -286,8 +255,7 @@ class Neighbours(Engine):
         check_equal("shape", centre=tuple(centre.shape), codes=(codes.width,))
         if keys.dtype != np.int64 or keys.ndim != 1 or (np.diff(keys) <= 0).any():
             raise ValueError(f"the keys in {_FILE} must ascend")
-        options = {"oversample": None, **cls.defaults, **about["options"]}
-        made = cls(head, options, centre, float(about["radius"]))
+        made = cls(head, cls.defaults | about["options"], centre, float(about["radius"]))
         made.keys = keys
         try:
             rows = made._read(folder)
@@ -299,22 +267,10 @@ class Neighbours(Engine):
 
     def _points(self, z: Tensor | Codes) -> np.ndarray:
         """Points of vectors or codes, `(rows, width)`, float32, mostly in [-1, 1]."""
-        return np.ascontiguousarray(((_vectors(z, self.head) - self.centre) / self.radius).numpy())
-
-
-def check_connectivity(value: int) -> None:
-    """Raise `ValueError` unless points of a graph have two neighbours or more."""
-    if value < 2:
-        raise ValueError(f"`connectivity` must be at least 2, got {value}.")
+        x = as_floats(z, unit=self.head.compared_by == "cosine")
+        return np.ascontiguousarray(((x - self.centre) / self.radius).numpy())
 
 
 def eight_bits(points: np.ndarray) -> np.ndarray:
     """Points in signed bytes; what lies beyond [-1, 1] goes to the ends."""
     return np.clip(np.rint(points * 127), -127, 127).astype(np.int8)
-
-
-def _vectors(z: Tensor | Codes, head: ProjectionHead) -> Tensor:
-    """Vectors that Euclidean distance orders nearly as the head does; float32, on the CPU."""
-    if head.compared_by == "cosine":
-        return unit_vectors(z)
-    return (z.dequantize() if isinstance(z, Codes) else z.detach()).float().cpu()

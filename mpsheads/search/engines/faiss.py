@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
-from mpsheads.search.engines.base import Neighbours, check_connectivity
+from mpsheads.search.engines.base import Neighbours
 
 _FILE = "faiss.bin"
 _GPU_MOST = 2048  # neighbours of a search on a GPU
@@ -35,6 +35,7 @@ class Faiss(Neighbours):
     files = (_FILE,)
     defaults = {  # noqa: RUF012
         "kind": "hnsw", "connectivity": 16, "expansion": 64, "lists": None, "probes": None,
+        "oversample": None,
     }  # fmt: skip
 
     _gpu: Any = None
@@ -42,7 +43,6 @@ class Faiss(Neighbours):
     def _open(self, sample: np.ndarray, rows: int) -> None:
         self._faiss: Any = optional_import("faiss", "search")
         check_choice("kind", self.options["kind"], ("hnsw", "ivf"))
-        check_connectivity(self.options["connectivity"])
         lists = self.options["lists"] or max(1, min(rows, round(2 * math.sqrt(rows))))
         if not rows or lists > len(sample):  # faiss may end the process
             raise ValueError(f"`lists` must be at most the {len(sample)} passages, got {lists}.")

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mpsheads._checks import check_equal, check_finite, check_integers, check_positive
+from mpsheads._checks import check_equal, check_finite
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
-from mpsheads.search.engines.base import Engine, unit_vectors
+from mpsheads.search.engines.base import Engine, as_floats
 from mpsheads.similarity import Codes
 
 _DECODED = 8192  # codes at once
 _FILE = "lists.safetensors"
-_OPTIONS = "lists, probes and seed"
 
 
 class Lists(Engine):
@@ -24,6 +23,9 @@ class Lists(Engine):
     Centroids are those of faiss's k-means on what a sample of the codes stands for. The codes stay
     as they are: on disk there are 4 bytes a passage beside them, for the number of its list.
 
+    Options: `lists`, by default twice the square root of the number of rows; `probes`, how many are
+    read for a query, by default a fifth of them, 8 at least; `seed`, of the sample and of k-means.
+
     Args:
         centroids: `(lists, width)`, of norm 1 where vectors are compared by cosine.
         lists: The list of each row, `(rows,)`, int32.
@@ -31,6 +33,7 @@ class Lists(Engine):
     """
 
     name = "lists"
+    defaults = {"lists": None, "probes": None, "seed": 0}  # noqa: RUF012
 
     def __init__(self, centroids: Tensor, lists: Tensor, probes: int) -> None:
         self.centroids, self.lists, self.probes = centroids, lists, probes
@@ -38,43 +41,18 @@ class Lists(Engine):
         self._starts = torch.empty(0)
 
     @classmethod
-    def build(
-        cls,
-        codes: Codes,
-        head: ProjectionHead,
-        *,
-        lists: int | None = None,
-        probes: int | None = None,
-        seed: int = 0,
-        **options: Any,
-    ) -> "Lists":
-        """Find centroids and put each row into a list.
-
-        Args:
-            codes: All rows.
-            head: What made them.
-            lists: How many lists; by default twice the square root of the number of rows.
-            probes: How many are read for a query; by default a fifth of them, 8 at least.
-            seed: Seed of the sample and of k-means.
-            **options: There are no others.
-
-        Raises:
-            ImportError: If faiss is missing.
-            ValueError: If there are more lists than rows.
-        """
-        given = {"lists": lists, "probes": probes}
-        if options:
-            raise ValueError(f"The engine lists takes {_OPTIONS}, got {', '.join(options)}.")
+    def build(cls, codes: Codes, head: ProjectionHead, **options: Any) -> "Lists":
+        """Find centroids and put each row into a list."""
+        given = cls._checked(options)
         faiss = optional_import("faiss", "search")
-        check_integers(0, seed=seed, **{n: v for n, v in given.items() if v is not None})
-        count = lists or max(1, min(len(codes), round(2 * math.sqrt(len(codes)))))
-        probes = probes or max(8, count // 5)
-        check_positive(lists=count, probes=probes)
+        seed, count = given["seed"], given["lists"]
+        count = count or max(1, min(len(codes), round(2 * math.sqrt(len(codes)))))
+        probes = given["probes"] or max(8, count // 5)
         if count > len(codes):
             raise ValueError(f"`lists` must be at most the {len(codes)} passages, got {count}.")
         generator = torch.Generator().manual_seed(seed)
         sample = torch.randperm(len(codes), generator=generator)[: 64 * count].sort().values
-        points = unit_vectors(codes[sample]).numpy()
+        points = as_floats(codes[sample], unit=True).numpy()
         # k-means wants at least as many points as centroids, and warns below 39 for each
         means = faiss.Kmeans(
             points.shape[1], count, niter=10, seed=seed, spherical=True,
@@ -95,7 +73,7 @@ class Lists(Engine):
     def add(self, codes: Codes) -> None:
         """Put rows into the lists of their nearest centroids."""
         nearest = [
-            (unit_vectors(codes[s : s + _DECODED]) @ self.centroids.T).argmax(1).int()
+            (as_floats(codes[s : s + _DECODED], unit=True) @ self.centroids.T).argmax(1).int()
             for s in range(0, len(codes), _DECODED)
         ]
         self.lists, self._order = torch.cat([self.lists, *nearest]), None
@@ -114,7 +92,7 @@ class Lists(Engine):
         if allowed is not None:
             open_rows = torch.zeros(len(self.lists), dtype=torch.bool)
             open_rows[allowed] = True
-        near = (unit_vectors(z) @ self.centroids.T).argsort(1, descending=True)
+        near = (as_floats(z, unit=True) @ self.centroids.T).argsort(1, descending=True)
         return [self._rows(order.tolist(), k, open_rows) for order in near]
 
     def _rows(self, order: list[int], k: int, open_rows: Tensor | None) -> Tensor:

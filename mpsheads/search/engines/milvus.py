@@ -10,7 +10,7 @@ import numpy as np
 
 from mpsheads._files import as_path
 from mpsheads._optional import optional_import
-from mpsheads.search.engines.base import Neighbours, check_connectivity, eight_bits
+from mpsheads.search.engines.base import Neighbours, eight_bits
 
 _URI, _TOKEN = "MPSHEADS_MILVUS", "MPSHEADS_MILVUS_TOKEN"
 
@@ -34,11 +34,11 @@ class Milvus(Neighbours):
     name = "milvus"
     defaults = {  # noqa: RUF012
         "uri": "", "token": "", "collection": "", "connectivity": 16, "expansion": 64,
+        "oversample": None,
     }  # fmt: skip
     most = 16384
 
     def _open(self, sample: np.ndarray, rows: int) -> None:
-        check_connectivity(self.options["connectivity"])
         name = self.options["collection"] or f"mpsheads_{token_hex(6)}"
         if not (name.isascii() and name.isidentifier()):
             raise ValueError(f"`collection` must be letters, digits and _, got {name!r}.")

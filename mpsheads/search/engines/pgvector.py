@@ -10,7 +10,7 @@ import numpy as np
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
-from mpsheads.search.engines.base import Neighbours, check_connectivity
+from mpsheads.search.engines.base import Neighbours
 from mpsheads.similarity import Codes
 
 _VARIABLE = "MPSHEADS_POSTGRES"
@@ -39,11 +39,11 @@ class Pgvector(Neighbours):
     name = "pgvector"
     defaults = {  # noqa: RUF012
         "dsn": "", "table": "", "connectivity": 16, "expansion": 64, "bits": 16,
+        "oversample": None,
     }  # fmt: skip
 
     def _open(self, sample: np.ndarray, rows: int) -> None:
         check_choice("bits", self.options["bits"], (16, 1))
-        check_connectivity(self.options["connectivity"])
         self._connect(self.options["dsn"] or os.environ.get(_VARIABLE, ""))
         self.options["table"] = self.options["table"] or f"mpsheads_{token_hex(6)}"
         if self._is_there():

@@ -7,7 +7,7 @@ import torch
 
 from mpsheads._checks import check_choice
 from mpsheads._optional import optional_import
-from mpsheads.search.engines.base import Neighbours, check_connectivity, eight_bits
+from mpsheads.search.engines.base import Neighbours, eight_bits
 
 _FILE = "usearch.bin"
 
@@ -25,12 +25,11 @@ class Usearch(Neighbours):
 
     name = "usearch"
     files = (_FILE,)
-    defaults = {"connectivity": 16, "expansion": 64, "bits": 8}  # noqa: RUF012
+    defaults = {"connectivity": 16, "expansion": 64, "bits": 8, "oversample": None}  # noqa: RUF012
 
     def _open(self, sample: np.ndarray, rows: int) -> None:
         library = optional_import("usearch.index", "search")
         check_choice("bits", self.options["bits"], (8, 1))
-        check_connectivity(self.options["connectivity"])
         # bytes are read as bits unless they are declared in every call
         one_bit, kinds, metrics = self.options["bits"] == 1, library.ScalarKind, library.MetricKind
         self._kind = kinds.B1 if one_bit else kinds.I8
