@@ -1,6 +1,5 @@
 """Checks of arguments: one clear error that names the argument, the rule and what came."""
 
-import os
 import warnings
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
@@ -50,11 +49,6 @@ def check_type(name: str, value: object, kind: Any, what: str = "") -> None:
         first = kind[0] if isinstance(kind, tuple) else kind
         wanted = what or f"a {first.__name__}"
         raise TypeError(f"`{name}` must be {wanted}, got {type(value).__name__}.")
-
-
-def check_path(name: str, value: object) -> None:
-    """Raise `TypeError` unless `value` is a path or a name."""
-    check_type(name, value, (str, os.PathLike), "a path or a name")
 
 
 def as_integers(name: str, values: Any) -> tuple[int, ...]:

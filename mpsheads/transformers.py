@@ -305,10 +305,8 @@ class MPSHeadModel(PreTrainedModel):
     def save_pretrained(self, save_directory: PathLike, **kwargs: Any) -> None:  # pyright: ignore
         """Write configuration, weights and tokenizer.
 
-        Keyword arguments are those of transformers. All files are written before any of an older
-        model is replaced: a process killed until then leaves the older. Then they are renamed, one
-        after the other, `config.json` last: a process killed within that moment leaves a folder
-        without one, which no load takes for a model.
+        Keyword arguments are those of transformers. A process that is killed leaves an older model
+        as it was, or, killed while files are renamed, a folder that no load takes for a model.
 
         Raises:
             OSError: If a file cannot be written; the older model remains.

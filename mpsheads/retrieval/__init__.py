@@ -14,23 +14,13 @@ from mpsheads.retrieval.collections import (
     with_split,
 )
 from mpsheads.retrieval.docstrings import docstring_collection
-from mpsheads.retrieval.embedded import (
-    EmbeddedCollection,
-    Pool,
-    embed,
-    embed_dataset,
-)
+from mpsheads.retrieval.embedded import EmbeddedCollection, Pool, embed, embed_dataset
 from mpsheads.retrieval.encoder import Encoder
 from mpsheads.retrieval.evaluation import Evaluation, check_measures, evaluate
 from mpsheads.retrieval.models import NAMED_MODELS, default_cache_dir, fetch_model
 from mpsheads.retrieval.passages import Passage, Passages
 from mpsheads.retrieval.runs import Run, read_run, write_run
-from mpsheads.retrieval.statistics import (
-    bootstrap_interval,
-    holm,
-    measure_heads,
-    paired_test,
-)
+from mpsheads.retrieval.statistics import bootstrap_interval, holm, measure_heads, paired_test
 from mpsheads.retrieval.triples import Triple, load_triples, write_triples
 from mpsheads.retrieval.vectors import load_vectors, save_vectors
 

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,11 +105,10 @@ def _of_text_file(file: Path, folder: Path, whole: bool) -> Iterator[tuple[str, 
     if whole:
         yield str(file), (name, None, text)
         return
-    blocks: list[list[str]] = [[]]
-    for line in text.splitlines():
-        blocks[-1].append(line) if line.strip() else blocks.append([])
-    for number, block in enumerate(filter(None, blocks), 1):
-        yield f"{file}, paragraph {number}", (f"{name}#{number}", None, "\n".join(block))
+    groups = groupby(text.splitlines(), key=lambda line: bool(line.strip()))
+    blocks = ("\n".join(lines) for filled, lines in groups if filled)
+    for number, block in enumerate(blocks, 1):
+        yield f"{file}, paragraph {number}", (f"{name}#{number}", None, block)
 
 
 def _of_file(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
@@ -203,8 +203,8 @@ def _of_batches(
 ) -> Iterator[tuple[str, Any]]:
     """The rows of Arrow's record batches."""
     schema = schema or batches.schema
-    strings = [field.name for field in schema if str(field.type).endswith(("string", "utf8"))]
-    strings += [field.name for field in schema if str(field.type) == "string_view"]
+    texts = ("string", "large_string", "string_view")
+    strings = [field.name for field in schema if str(field.type) in texts]
     chosen = _choose(name, schema.names, strings, columns)
     number = 0
     for batch in batches:

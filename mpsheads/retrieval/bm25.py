@@ -44,8 +44,7 @@ class BM25:
             stemmer = snowball.Stemmer(language)
         bm25s = optional_import("bm25s", "retrieval")
         self._tokenizer = optional_import("bm25s.tokenization", "retrieval").Tokenizer(
-            stopwords=language if language in _WITH_STOP_WORDS else None,
-            stemmer=stemmer,
+            stopwords=language if language in _WITH_STOP_WORDS else None, stemmer=stemmer
         )
         tokens = self._tokenizer.tokenize(
             texts, update_vocab=True, return_as="tuple", show_progress=False

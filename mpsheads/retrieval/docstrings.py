@@ -18,8 +18,8 @@ from mpsheads.retrieval.collections import Collection
 
 _SPLIT_ENDS = {"train": 0.6, "dev": 0.7, "test": 1.0}
 _SKIPPED = re.compile(  # mpsheads, since its docstrings change too often to measure with
-    r"_.*|test_.*|.*_test|tests?|testing|conftest|idlelib|lib2to3|turtledemo|(site|dist)-packages"
-    r"|vendor(ed)?|extern(als)?|third_?party|mpsheads"
+    r"(?!__init__$)_.*|test_.*|.*_test|tests?|testing|conftest|idlelib|lib2to3|turtledemo"
+    r"|(site|dist)-packages|vendor(ed)?|extern(als)?|third_?party|mpsheads"
 )
 _CHARACTERS_A_DOCSTRING = 2_500  # a file with fewer docstrings is not worth its parsing
 _LARGEST_FILE = 300_000
@@ -115,7 +115,7 @@ def _sources(packages: Sequence[str] | None) -> list[dict[str, Path]]:
                 modules = {
                     ".".join(names).removesuffix(".__init__"): file
                     for file, names in parts.items()
-                    if file.suffix == ".py" and not any(map(_skipped, names))
+                    if file.suffix == ".py" and not any(map(_SKIPPED.fullmatch, names))
                 }
                 sources.setdefault(entry.stem, modules)
     if missing := sorted(set(packages or ()) - {name for name in sources if sources[name]}):
@@ -123,10 +123,6 @@ def _sources(packages: Sequence[str] | None) -> list[dict[str, Path]]:
             f"`packages` names {', '.join(missing)}, of which no source is installed here."
         )
     return list(sources.values())
-
-
-def _skipped(part: str) -> bool:
-    return part != "__init__" and _SKIPPED.fullmatch(part) is not None
 
 
 def _new_pairs(modules: Mapping[str, Path], seed: int, seen: set[str]) -> Iterator[_Pair]:

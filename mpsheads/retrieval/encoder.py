@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mpsheads._checks import as_device
 from mpsheads._encoders import Pooling
+from mpsheads._hashes import hash_of_file
 from mpsheads._typing import PathLike, Positive
 from mpsheads.retrieval.models import NAMED_MODELS, files_of, is_whole, model_folder
 from mpsheads.retrieval.networks import Bare, Whole
@@ -142,9 +143,6 @@ class Encoder:
     ) -> Tensor:
         """Embeddings of texts, in their order.
 
-        On a CPU several threads take a batch each, so that no thread waits for another, also
-        where other programs take some of the cores.
-
         Args:
             texts: Any number of texts. An empty one is encoded as its special tokens, and as zeros
                 if it has none.
@@ -179,11 +177,8 @@ class Encoder:
 
     @cached_property
     def _file_hashes(self) -> dict[str, str]:
-        hashes = {}
-        for name in files_of(self.folder, whole=self.pooling is None):
-            with (self.folder / name).open("rb") as file:
-                hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        return hashes
+        names = files_of(self.folder, whole=self.pooling is None)
+        return {name: hash_of_file(self.folder / name) for name in names}
 
     @cached_property
     def _network(self) -> Bare | Whole:

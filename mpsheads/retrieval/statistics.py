@@ -16,9 +16,7 @@ _BLOCK = 1 << 22  # resampled numbers held at once
 
 
 def bootstrap_interval(
-    values: Sequence[float],
-    *more_tests: Sequence[float],
-    seed: int = 0,
+    values: Sequence[float], *more_tests: Sequence[float], seed: int = 0
 ) -> tuple[float, float]:
     """The 95% percentile bootstrap interval of a mean over queries, from 10,000 resamples.
 

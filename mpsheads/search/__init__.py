@@ -5,13 +5,7 @@ from mpsheads.search.backend import IndexBackend
 from mpsheads.search.engines import ENGINES, Engine
 from mpsheads.search.index import Index
 from mpsheads.search.measuring import check_index
-from mpsheads.search.shards import (
-    Manifest,
-    codes_of,
-    encode_passages,
-    read_manifest,
-    read_shards,
-)
+from mpsheads.search.shards import Manifest, codes_of, encode_passages, read_manifest, read_shards
 
 __all__ = [
     "ENGINES",

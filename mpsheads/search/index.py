@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from mpsheads.search.storage import (
     other_columns,
     read_about,
     read_passages,
+    string_table,
     with_rows,
     write_data,
 )
@@ -112,10 +114,8 @@ class Index:
             if head is None:
                 raise ValueError("Give `head`: what made the codes.")
             codes = source.to("cpu")
-            named = map(str, range(len(codes))) if ids is None else ids
-            columns = {"id": list_of_texts("ids", named)}
-            columns |= {} if texts is None else {"text": list_of_texts("texts", texts)}
-            table = arrow.table({k: arrow.array(v, arrow.string()) for k, v in columns.items()})
+            named = list(map(str, range(len(codes)))) if ids is None else ids
+            table = string_table({"id": named} | ({} if texts is None else {"text": texts}))
         else:
             folder = as_path(source)
             manifest, own = read_manifest(folder), load_head(folder / "head")
@@ -123,12 +123,10 @@ class Index:
                 raise ValueError(f"`head` is another one than the head in {folder}.")
             head, encoder = own, {**manifest.encoder, "fingerprint": manifest.fingerprint}
             read = read_shards(folder, shards)
-            tables = [shard.drop_columns(other_columns(shard)) for shard in read]
-            table = arrow.concat_tables(tables)
-            packed = np.concatenate([code_matrix(t["code"]) for t in tables])
-            table = table.drop_columns(["code"])
+            table = arrow.concat_tables([part.drop_columns(other_columns(part)) for part in read])
             layout = codes_of(head, torch.ones(1, head.in_features))
-            codes = with_rows(layout, packed)
+            codes = with_rows(layout, code_matrix(table["code"]))
+            table = table.drop_columns(["code"])
         check_ids(table["id"])
         check_equal("number of features", codes=codes.width, head=head.out_features)
         return cls(head, codes, table, ENGINES[engine].build(codes, head, **options), encoder)
@@ -162,14 +160,12 @@ class Index:
         """
         arrow = optional_import("pyarrow", "search")
         codes = x if isinstance(x, Codes) else codes_of(self.head, as_tensor("x", x))
-        columns = {"id": list_of_texts("ids", ids)}
-        columns |= {} if texts is None else {"text": list_of_texts("texts", texts)}
-        if set(columns) != set(self.table.column_names):
+        new = string_table({"id": ids} | ({} if texts is None else {"text": texts}))
+        if set(new.column_names) != set(self.table.column_names):
             raise ValueError(
                 f"`texts` must be given if and only if the index keeps them: it has the columns "
                 f"{', '.join(self.table.column_names)}."
             )
-        new = arrow.table({name: arrow.array(v, arrow.string()) for name, v in columns.items()})
         check_equal("number of rows", ids=len(new), codes=len(codes))
         kept = self.table["id"].filter(arrow.array((~self._removed).numpy()))
         check_ids(arrow.chunked_array([*kept.chunks, *new["id"].chunks]))
@@ -204,13 +200,9 @@ class Index:
         rows, scores = self.search_rows(queries, k, where=where)
         ids = self.table["id"]
         found = ids.take(rows[rows >= 0].numpy()).to_pylist() if len(self.table) else []
-        counts = (rows >= 0).sum(1).tolist()
-        named, kept, start = [], [], 0
-        for row, count in zip(scores.tolist(), counts, strict=True):
-            named.append(found[start : start + count])
-            kept.append(row[:count])
-            start += count
-        return named, kept
+        names, counts = iter(found), (rows >= 0).sum(1).tolist()
+        kept = [row[:count] for row, count in zip(scores.tolist(), counts, strict=True)]
+        return [list(islice(names, count)) for count in counts], kept
 
     def search_texts(
         self, texts: Sequence[str], k: int = 10, *, where: Any = None

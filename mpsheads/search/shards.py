@@ -29,6 +29,7 @@ ROWS = 16384
 _FORMAT = "mpsheads.passages.1"
 _MANIFEST, _HEAD = "manifest.json", "head"
 _TEXTS = b"mpsheads.texts"  # in a file's metadata: what it was made from
+_PACKED = {"id": "zstd", "text": "zstd", "code": "none", "vector.list.element": "none"}
 _AT_ONCE = 1024  # texts given to the encoder
 Over = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """What maps a function over items, the first of them alone; results come in any order."""
@@ -297,13 +298,12 @@ def _write_shard(
         if fit:
             head.fit(vectors)  # pyright: ignore[reportCallIssue]  # one of `for_bytes`
         head.save_pretrained(saved)
-    codes, packed = codes_of(load_head(saved), vectors), {"id": "zstd"} | _packed(manifest)
+    codes = codes_of(load_head(saved), vectors)
     with replacing(file) as temporary:
         table = _table(manifest, part, codes, vectors)
         table = table.replace_schema_metadata({_TEXTS: texts.encode()})
-        optional_import("pyarrow.parquet", "search").write_table(
-            table, temporary, compression=packed
-        )
+        parquet = optional_import("pyarrow.parquet", "search")
+        parquet.write_table(table, temporary, compression=_PACKED)
         return file.name, hash_of_file(temporary), len(part)
 
 
@@ -332,15 +332,6 @@ def _table(manifest: Manifest, part: list[Passage], codes: Codes, vectors: Tenso
         numbers = arrow.array(np.ravel(vectors.numpy()))
         columns["vector"] = arrow.FixedSizeListArray.from_arrays(numbers, vectors.shape[1])
     return arrow.table(columns)
-
-
-def _packed(manifest: Manifest) -> dict[str, str]:
-    parts = {"code": "none"}
-    if manifest.keep_text:
-        parts["text"] = "zstd"
-    if manifest.keep_vectors:
-        parts["vector.list.element"] = "none"
-    return parts
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mpsheads._files import read_json, write_array
+from mpsheads._hashes import hash_of_file
 from mpsheads._optional import optional_import
 from mpsheads.heads import ProjectionHead
 from mpsheads.search.engines import Engine
@@ -65,8 +66,7 @@ def content_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(file for file in folder.rglob("*") if file.is_file()):
         digest.update(file.relative_to(folder).as_posix().encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(hash_of_file(file)))
     return digest.hexdigest()[:12]
 
 
@@ -90,6 +90,12 @@ def code_matrix(column: Any) -> np.ndarray:
 def other_columns(table: Any) -> list[str]:
     """What an index does not keep of a shard."""
     return [name for name in table.column_names if name not in ("id", "text", "code")]
+
+
+def string_table(columns: dict[str, list[str]]) -> Any:
+    """Strings by the names of their columns."""
+    arrow = optional_import("pyarrow", "search")
+    return arrow.table({name: arrow.array(v, arrow.string()) for name, v in columns.items()})
 
 
 def check_ids(ids: Any) -> None:

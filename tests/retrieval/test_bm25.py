@@ -72,11 +72,6 @@ def test_bad_arguments_are_named(texts, options, message):
         BM25(texts, **options)
 
 
-def test_one_query_must_stand_in_a_list():
-    with pytest.raises(TypeError, match="`queries` must be a sequence of strings"):
-        BM25(TEXTS).scores("red fish")
-
-
 @pytest.mark.parametrize("package", ["bm25s", "Stemmer"])
 def test_without_the_package_the_error_names_the_extra(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)

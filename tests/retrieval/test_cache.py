@@ -183,13 +183,6 @@ def test_the_bar_counts_only_what_is_to_be_encoded(
     assert capfd.readouterr() == ("", "")
 
 
-def test_wrong_arguments_are_named(counting) -> None:
-    with pytest.raises(TypeError, match="must be a sequence of strings, got one string"):
-        encode_cached(counting(), "text", kind="query")
-    with pytest.raises(TypeError, match=r"`texts`\[1\] must be a string, got int"):
-        encode_cached(counting(), ["a", 3], kind="query")
-
-
 @pytest.mark.skipif(os.geteuid() == 0, reason="Root writes everywhere.")
 def test_a_folder_that_cannot_be_written_is_named(counting, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
