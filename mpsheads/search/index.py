@@ -115,7 +115,7 @@ class Index:
                 raise ValueError("Give `head`: what made the codes.")
             codes = source.to("cpu")
             named = list(map(str, range(len(codes)))) if ids is None else ids
-            table = string_table({"id": named} | ({} if texts is None else {"text": texts}))
+            table = string_table(named, texts)
         else:
             folder = as_path(source)
             manifest, own = read_manifest(folder), load_head(folder / "head")
@@ -160,7 +160,7 @@ class Index:
         """
         arrow = optional_import("pyarrow", "search")
         codes = x if isinstance(x, Codes) else codes_of(self.head, as_tensor("x", x))
-        new = string_table({"id": ids} | ({} if texts is None else {"text": texts}))
+        new = string_table(ids, texts)
         if set(new.column_names) != set(self.table.column_names):
             raise ValueError(
                 f"`texts` must be given if and only if the index keeps them: it has the columns "

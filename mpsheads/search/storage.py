@@ -1,6 +1,7 @@
 """The files of an index: codes, ids and texts that are mapped into memory, and the head."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,10 @@ def other_columns(table: Any) -> list[str]:
     return [name for name in table.column_names if name not in ("id", "text", "code")]
 
 
-def string_table(columns: dict[str, list[str]]) -> Any:
-    """Strings by the names of their columns."""
+def string_table(ids: Sequence[str], texts: Sequence[str] | None) -> Any:
+    """The table of an index: ids and, if they are kept, texts."""
     arrow = optional_import("pyarrow", "search")
+    columns = {"id": ids} | ({} if texts is None else {"text": texts})
     return arrow.table({name: arrow.array(v, arrow.string()) for name, v in columns.items()})
 
 

@@ -57,7 +57,7 @@ class Engine:
         for name, value in options.items():
             if isinstance(cls.defaults[name], str):
                 check_type(name, value, str)
-            elif value is not None or cls.defaults[name] is not None:
+            elif (cls.defaults[name], value) != (None, None):
                 check_integers(_LEAST.get(name, 1), **{name: value})
         return cls.defaults | options
 
