@@ -241,9 +241,5 @@ def brickwork_bonds(n_sites: int) -> list[Bond]:
 def _layered(n_sites: int, depth: int, bonds: Iterable[Bond]) -> Circuit:
     """Layers of ZYZ on every site, then controlled unitaries on the given bonds."""
     check_positive(n_sites=n_sites, depth=depth)
-    layer = [*_turns(range(n_sites)), *(("controlled-unitary", bond) for bond in bonds)]
-    return Circuit(n_sites, layer * depth)
-
-
-def _turns(sites: Iterable[int]) -> list[tuple[str, tuple[int, ...]]]:
-    return [("zyz", (site,)) for site in sites]
+    turns = [("zyz", (site,)) for site in range(n_sites)]
+    return Circuit(n_sites, [*turns, *(("controlled-unitary", bond) for bond in bonds)] * depth)

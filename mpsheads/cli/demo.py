@@ -93,8 +93,7 @@ def demo(
         row["method"] = row["label"].removesuffix(" bytes").rpartition(" ")[0].removesuffix(",")
     report = {"pairs": counts, "encoder": repr(model), "seconds": time.perf_counter() - began}
     report["results"] = rows
-    _write(report, output, best)
-    _save_index(test, best, model, output / "index")
+    _write(report, output, best, test, model)
     print_json(report) if as_json else _print(report, output, best)
 
 
@@ -179,9 +178,17 @@ def _microseconds(head: "ProjectionHead", vectors: "torch.Tensor") -> float:
     return statistics.median(seconds[5:]) / _BATCH * 1e6
 
 
-def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:
+def _write(
+    report: dict[str, Any],
+    output: Path,
+    head: "ProjectionHead",
+    test: "EmbeddedCollection",
+    encoder: "Encoder",
+) -> None:
+    """Results, picture, head, and an index of the documents of the test split."""
     from mpsheads._files import replacing
     from mpsheads.plotting import quality_points, quality_vs_bytes
+    from mpsheads.search import Index, codes_of
 
     head.save_pretrained(output / f"mps-{head.bytes_per_vector}-bytes")
     count = f"{report['pairs']['test']:,}"
@@ -190,18 +197,10 @@ def _write(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None
     quality_vs_bytes(points, output / "quality_vs_bytes.png", subtitle=subtitle)
     with replacing(output / "results.json") as file:
         file.write_text(to_json(report), encoding="utf-8")
-
-
-def _save_index(
-    test: "EmbeddedCollection", head: "ProjectionHead", encoder: "Encoder", folder: Path
-) -> None:
-    """The documents of the test split, to be searched."""
-    from mpsheads.search import Index, codes_of
-
     codes = codes_of(head, test.documents)
     index = Index.build(codes, head, ids=test.document_ids, texts=test.texts("documents"))
     index.encoder = {**encoder.settings, "fingerprint": encoder.fingerprint()}
-    index.save(folder)
+    index.save(output / "index")
 
 
 def _print(report: dict[str, Any], output: Path, head: "ProjectionHead") -> None:

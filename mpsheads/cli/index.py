@@ -69,7 +69,9 @@ def index(
     made.save(output)
     report = {"output": str(output), "passages": len(made), "engine": engine, "seconds": built}
     report |= {"bytes_before": 4 * made.head.in_features, "bytes": made.codes.bytes_per_vector}
-    report |= {"bytes_in_memory": made.nbytes / len(made), "bytes_on_disk": _disk(output)}
+    report["bytes_in_memory"] = made.nbytes / len(made)
+    files = output.glob("data-*/**/*")  # without the shards that it was built of
+    report["bytes_on_disk"] = sum(file.stat().st_size for file in files if file.is_file())
     if check:
         report |= check_index(made, shards, queries=check, seed=seed)
     print_json(report) if as_json else _print(report)
@@ -84,11 +86,6 @@ def _settings(given: list[str] | None) -> dict[str, Any]:
             raise ValueError(f"`engine_option` must be NAME=VALUE, got {text!r}.")
         settings[name] = int(value) if value.isdigit() else value
     return settings
-
-
-def _disk(folder: Path) -> int:
-    """Bytes of the index, without the shards that it was built of."""
-    return sum(file.stat().st_size for file in folder.glob("data-*/**/*") if file.is_file())
 
 
 def _print(report: dict[str, Any]) -> None:

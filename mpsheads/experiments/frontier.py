@@ -186,7 +186,6 @@ class Recommendation:
         comparison: `row` with `best`, corrected for all rows within the budget; `None` if it is it.
         kept_interval: 95% bootstrap interval over queries of `row.kept`, by that of the paired
             difference; `None` without uncompressed vectors.
-        sentence: All of this in words.
     """
 
     budget: int
@@ -195,7 +194,30 @@ class Recommendation:
     tied: tuple[Row, ...]
     comparison: Comparison | None
     kept_interval: tuple[float, float] | None
-    sentence: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """All of this in words."""
+        row, method = self.row, FRONTIER_METHODS.get(self.row.method)
+        what = f" with {row.size} numbers of {row.bits} bit{'s' if row.bits > 1 else ''}"
+        if method and method.in_bytes:
+            what = ""
+        parts = [
+            f"Within {self.budget:,} bytes take {row.label}{what} ({row.bytes:,} bytes, "
+            f"{row.parameters:,} parameters): it has {number(row.mean)}"
+        ]
+        if self.kept_interval:
+            low, high = map(percentage, self.kept_interval)
+            parts.append(f", {percentage(row.kept)} [{low}, {high}] of the uncompressed quality")
+        if self.comparison is None:
+            parts.append(". It is the best measured")
+        else:
+            difference = signed(self.comparison.difference)
+            parts.append(f". It is not told apart from the best, {self.best} ({difference})")
+        if others := [str(each) for each in self.tied if each is not row]:
+            more = [f"{len(others) - 4} more"] if len(others) > 4 else []
+            parts.append(f". Also not told apart from the best: {joined([*others[:4], *more])}")
+        return "".join([*parts, "."])
 
 
 def recommend(rows: Sequence[Row], budget: int) -> Recommendation:
@@ -233,8 +255,7 @@ def recommend(rows: Sequence[Row], budget: int) -> Recommendation:
     if plain is not None and plain.mean:
         low, high = compare(row, plain).interval
         interval = 1 + low / plain.mean, 1 + high / plain.mean
-    chosen = Recommendation(budget, row, best, tied, comparisons.get(row), interval)
-    return replace(chosen, sentence=_sentence(chosen))
+    return Recommendation(budget, row, best, tied, comparisons.get(row), interval)
 
 
 def _mean(row: Row) -> float:
@@ -245,29 +266,6 @@ def _mean(row: Row) -> float:
 def _is_tied(comparison: Comparison) -> bool:
     p = comparison.p_queries
     return (p is None or p >= LEVEL) and comparison.difference >= -_MARGIN - 1e-12
-
-
-def _sentence(chosen: Recommendation) -> str:
-    row, method = chosen.row, FRONTIER_METHODS.get(chosen.row.method)
-    what = f" with {row.size} numbers of {row.bits} bit{'s' if row.bits > 1 else ''}"
-    if method and method.in_bytes:
-        what = ""
-    parts = [
-        f"Within {chosen.budget:,} bytes take {row.label}{what} ({row.bytes:,} bytes, "
-        f"{row.parameters:,} parameters): it has {number(row.mean)}"
-    ]
-    if chosen.kept_interval:
-        low, high = map(percentage, chosen.kept_interval)
-        parts.append(f", {percentage(row.kept)} [{low}, {high}] of the uncompressed quality")
-    if chosen.comparison is None:
-        parts.append(". It is the best measured")
-    else:
-        difference = signed(chosen.comparison.difference)
-        parts.append(f". It is not told apart from the best, {chosen.best} ({difference})")
-    if others := [str(each) for each in chosen.tied if each is not row]:
-        more = [f"{len(others) - 4} more"] if len(others) > 4 else []
-        parts.append(f". Also not told apart from the best: {joined([*others[:4], *more])}")
-    return "".join([*parts, "."])
 
 
 def frontier_table(lines: Iterable[Line]) -> Table:

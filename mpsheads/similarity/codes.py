@@ -31,6 +31,7 @@ from mpsheads.mps.trellis import RATES, nearest_codewords, ring_steps, standard_
 from mpsheads.similarity.packing import decode_bytes, pack_words
 
 _FORMAT = "mpsheads.codes.2"
+_ABOUT = ("bits", "width", "kind", "bond_dims", "span")  # what the header of a file says
 _RANGES = {"angle": (0.0, math.pi), "state": (-1.0, 1.0)}
 _BITS = {"angle": (8, 4, 2, 1), "state": (8, 4), "trellis": RATES}
 _ROUNDING = 1e-2  # of a range: half-precision vectors may lie outside by as much
@@ -165,13 +166,7 @@ class Codes:
         """Write a safetensors file, which `load_codes` reads; under a temporary name first."""
         from safetensors.torch import save_file
 
-        about = {
-            "bits": self.bits,
-            "width": self.width,
-            "kind": self.kind,
-            "bond_dims": self.bond_dims,
-            "span": self.span,
-        }
+        about = {name: getattr(self, name) for name in _ABOUT}
         tensors = {"packed": self.packed.cpu()}
         if self.centre is not None:
             tensors["centre"] = self.centre.detach().cpu().contiguous()
@@ -200,15 +195,8 @@ def load_codes(path: PathLike, *, device: torch.device | str = "cpu") -> Codes:
         about = parse_json(metadata[_FORMAT], "its header")
         if "centre" in tensors:
             check_finite("centre", tensors["centre"])
-        return Codes(
-            tensors["packed"],
-            about["bits"],
-            about["width"],
-            about["kind"],
-            tuple(about["bond_dims"]),
-            about["span"],
-            tensors.get("centre"),
-        )
+        about = {name: about[name] for name in _ABOUT}
+        return Codes(**{**about, "bond_dims": tuple(about["bond_dims"])}, **tensors)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold codes that `Codes.save` wrote: {error}.") from error
 

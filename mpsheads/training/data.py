@@ -73,7 +73,9 @@ class TrainingData:
             for name in ("queries", "documents"):
                 object.__setattr__(self, name, list_of_texts(name, getattr(self, name)))
         else:
-            _check_embeddings(self.queries, self.documents)
+            check_vectors("documents", self.documents)
+            check_vectors("queries", self.queries, self.documents.shape[1])
+            check_equal("dtype", queries=self.queries.dtype, documents=self.documents.dtype)
         _check_rows(self)
         device = self.pairs.device
         queries, documents = _first_copies(self.queries), _first_copies(self.documents)
@@ -127,9 +129,8 @@ class TrainingData:
 
     def paired(self) -> dict[str, Tensor]:
         """Embeddings of the "documents" and of the "queries" of all pairs, row by row."""
-        check_type("queries", self.queries, Tensor, "embeddings")
-        assert isinstance(self.queries, Tensor)
-        assert isinstance(self.documents, Tensor)
+        if not isinstance(self.queries, Tensor) or not isinstance(self.documents, Tensor):
+            raise TypeError("`queries` must be embeddings, got texts.")
         query_rows, document_rows = self.pairs.unbind(1)
         return {"documents": self.documents[document_rows], "queries": self.queries[query_rows]}
 
@@ -237,18 +238,11 @@ def _negatives_of(
     return negatives
 
 
-def _check_embeddings(queries: Tensor, documents: Tensor) -> None:
-    """Raise unless both are embeddings of one width and dtype."""
-    check_vectors("documents", documents)
-    check_vectors("queries", queries, documents.shape[1])
-    check_equal("dtype", queries=queries.dtype, documents=documents.dtype)
-
-
 def _check_rows(data: TrainingData) -> None:
     """Raise unless `pairs` and `hard_negatives` name existing rows."""
-    given: list[tuple[str, Any]] = [("pairs", data.pairs)]
-    given += [] if data.identical is None else [("identical", data.identical)]
-    for name, rows in given:
+    for name, rows in {"pairs": data.pairs, "identical": data.identical}.items():
+        if rows is None:
+            continue
         check_type(name, rows, Tensor)
         if rows.ndim != 2 or rows.shape[1] != 2:
             raise ValueError(f"`{name}` must have shape (n_pairs, 2), got {tuple(rows.shape)}.")
@@ -256,8 +250,7 @@ def _check_rows(data: TrainingData) -> None:
         _check_range(f"{name}[:, 1]", rows[:, 1], 0, len(data.documents))
     if len(data.pairs) == 0:
         raise ValueError("`pairs` must hold at least one pair of a query and a document, got none.")
-    if data.hard_negatives is not None:
-        mined: Any = data.hard_negatives
+    if (mined := data.hard_negatives) is not None:
         check_type("hard_negatives", mined, Tensor)
         if mined.ndim != 2:
             shape = tuple(mined.shape)

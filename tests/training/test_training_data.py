@@ -76,7 +76,7 @@ def test_pairs_are_written_out_row_by_row(make_data):
         assert torch.equal(paired["queries"][row], data.queries[query])
         assert torch.equal(paired["documents"][row], data.documents[document])
     texts = TrainingData(["a"], ["b"], torch.tensor([[0, 0]]))
-    with pytest.raises(TypeError, match="`queries` must be embeddings, got list"):
+    with pytest.raises(TypeError, match="`queries` must be embeddings, got texts"):
         texts.paired()
 
 
