@@ -154,8 +154,7 @@ def _itq(x: Tensor, bits: int, seed: int) -> tuple[Callable[[Tensor], Tensor], i
 
 def _random_rotation(width: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    turn, upper = torch.linalg.qr(torch.randn(width, width, generator=generator))
-    return turn * upper.diagonal().sign()
+    return torch.nn.init.orthogonal_(torch.empty(width, width), generator=generator)
 
 
 def _normal_levels(bits: int) -> Tensor:

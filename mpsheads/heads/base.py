@@ -14,6 +14,7 @@ from mpsheads._arrays import takes_arrays
 from mpsheads._checks import as_device, check_equal, check_positive, check_shape, check_vectors
 from mpsheads._typing import PathLike
 from mpsheads.similarity import Codes, cosine, log_fidelity, quantize
+from mpsheads.similarity.codes import code_bytes
 
 Head = TypeVar("Head", bound="ProjectionHead")
 
@@ -132,7 +133,10 @@ class ProjectionHead(nn.Module, ABC):
     @property
     def bytes_per_vector(self) -> int:
         """Bytes of one compressed vector as it is stored: in the head's codes, or in float32."""
-        return head_size_in_bytes(self, 32)
+        bits = self.config.get("bits")
+        if bits is None:
+            return head_size_in_bytes(self, 32)
+        return code_bytes(self.out_features, bits, trellis=True)
 
     @takes_arrays
     def code(self, x: Float[Tensor, "batch _"]) -> Tensor | Codes:
@@ -144,7 +148,8 @@ class ProjectionHead(nn.Module, ABC):
         Returns:
             Codes, or compressed vectors `(batch, out_features)`, without gradient.
         """
-        return compress_vectors(self, x)
+        z = compress_vectors(self, x)
+        return z if self.config.get("bits") is None else self.quantize(z, self.config["bits"])
 
     def extra_repr(self) -> str:
         """The constructor's arguments, for `print(head)`."""

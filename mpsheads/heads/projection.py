@@ -21,7 +21,7 @@ from mpsheads._checks import (
 )
 from mpsheads.encodings import amplitudes, components, equalise_norm
 from mpsheads.heads.amplitudes import Amplitudes, code_layout
-from mpsheads.heads.base import ProjectionHead, check_input, compress_vectors, without_autocast
+from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
 from mpsheads.heads.circuits import (
     KeptObservables,
     Register,
@@ -37,7 +37,6 @@ from mpsheads.mps import MPS, Circuit, Truncation, apply_circuit, bloch_vectors
 from mpsheads.mps.state import one_particle_state, product_state
 from mpsheads.mps.trellis import RATES
 from mpsheads.similarity import Codes
-from mpsheads.similarity.codes import code_bytes
 
 _INITIAL_ANGLE = 0.05
 _INITIAL_SCALE = 0.35  # features of size 1 stay where tanh is nearly straight
@@ -268,20 +267,6 @@ class MPSProjectionHead(ProjectionHead):
         return similarity.quantize(
             z, int(bits), kind=self.readout.kind, bond_dims=self.bond_dims, span=span
         )
-
-    @property
-    def bytes_per_vector(self) -> int:
-        """Bytes of one compressed vector as it is stored: in the head's codes, or in float32."""
-        bits = self.config.get("bits")
-        if bits is None:
-            return super().bytes_per_vector
-        return code_bytes(self.out_features, bits, trellis=True)
-
-    @takes_arrays
-    def code(self, x: Float[Tensor, "batch _"]) -> Tensor | Codes:
-        """Embeddings of documents as they are stored; `quantize` of them if the head has `bits`."""
-        z = compress_vectors(self, x)
-        return z if self.config.get("bits") is None else self.quantize(z)
 
     @classmethod
     def for_bytes(
