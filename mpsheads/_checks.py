@@ -160,6 +160,16 @@ def whole_number(what: str, value: Any, most: int) -> int:
     raise ValueError(f"{what} must be an integer from -{most:,} to {most:,}, got {shown}.")
 
 
+def first_fault(error: Any) -> str:
+    """What pydantic finds wrong first, of a union the nearest: which part, the rule, what came."""
+    first = max(error.errors(), key=lambda each: len(each["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and "`" in message:  # a whole sentence of ours
+        return message
+    where = ".".join(part for part in map(str, first["loc"]) if not {"[", "-"} & {*part})[:80]
+    return f"`{where}`: {message[0].lower()}{message[1:]}, got {first['input']!r:.80}."
+
+
 def check_held(what: str, ids: Iterable[str], held: Container[str], holder: str) -> None:
     """Raise `ValueError` if one of `ids`, which `what` names, is not held."""
     absent = next((identifier for identifier in ids if identifier not in held), None)

@@ -65,7 +65,9 @@ class _OneLineGroup(typer.core.TyperGroup):
         flags = {option.name: _shown(option) for option in options}
         flags |= {name: flags[to] for name, to in _ALIASES.items() if to in flags}
         message = re.sub(
-            r"`(\w+)(=True)?`", lambda m: f"`{flags[m[1]]}`" if m[1] in flags else m[0], message
+            r"`(\w+)(?:\.\d+|=True)?`",
+            lambda m: f"`{flags[m[1]]}`" if m[1] in flags else m[0],
+            message,
         )
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(2)
@@ -79,9 +81,10 @@ def _shown(option: Any) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = str(error)
-    if errors := getattr(error, "errors", None):  # of pydantic, which says too much
-        first = errors()[0]
-        text = f"`{first['loc'][0]}`: {first['msg']}, got {first['input']!r}."
+    if hasattr(error, "errors"):  # of pydantic, which says too much
+        from mpsheads._checks import first_fault
+
+        text = first_fault(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(text.split()) or type(error).__name__

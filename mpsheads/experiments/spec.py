@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from mpsheads._checks import list_of_texts
+from mpsheads._checks import first_fault, list_of_texts
 from mpsheads._files import as_path
 from mpsheads._typing import PathLike
 from mpsheads.retrieval import check_measures
@@ -267,14 +267,7 @@ def _one_line(place: str) -> Iterator[None]:
     except TypeError as error:  # of what the experiment is made of
         raise TypeError(f"{place}: {error}") from error
     except ValidationError as error:
-        first = max(error.errors(), key=lambda each: len(each["loc"]))  # of a union the nearest
-        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))[:80]
-        message = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "value_error" and "`" in message:  # a whole sentence of ours
-            raise ValueError(f"{place}: {message}") from error
-        message = message[0].lower() + message[1:]
-        got = repr(first["input"])[:80]
-        raise ValueError(f"{place}: `{where}`: {message}, got {got}.") from error
+        raise ValueError(f"{place}: {first_fault(error)}") from error
 
 
 def experiment_names() -> list[str]:

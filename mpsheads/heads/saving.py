@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from mpsheads._checks import first_fault
 from mpsheads._files import as_path, read_json, replacing_all
 from mpsheads._typing import PathLike
 
@@ -169,10 +170,8 @@ def check_config(
         schema = create_model(name, __config__=_CHECKED, **fields)
         checked = schema.model_validate_json(json.dumps(config)).model_dump()
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(place) for place in first["loc"] if "-" not in str(place))[:80]
-        reason = f"`{where}`: {first['msg']}, got {str(first['input'])[:60]}"
-        raise ValueError(f"{file} does not fit {kinds[name].__name__}: {reason}.") from error
+        fault = first_fault(error)
+        raise ValueError(f"{file} does not fit {kinds[name].__name__}: {fault}") from error
     coded = checked["out_features"] if checked.get("scramble") is not None else 0
     for what, number, most in (
         ("numbers in codes", coded, _MOST_CODED),

@@ -14,7 +14,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from mpsheads._checks import check_equal
+from mpsheads._checks import check_equal, first_fault
 from mpsheads._files import as_path, locked, read_json, replacing
 from mpsheads._hashes import hash_of_file
 from mpsheads._optional import optional_import
@@ -184,9 +184,8 @@ def read_manifest(folder: PathLike) -> Manifest:
     try:
         manifest = TypeAdapter(Manifest).validate_python(read_json(file))
     except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{first['msg']}, for {'.'.join(map(str, first['loc']))}"
-        raise ValueError(f"{file} is not a manifest of encoded passages: {reason}.") from error
+        fault = first_fault(error)
+        raise ValueError(f"{file} is not a manifest of encoded passages: {fault}") from error
     if manifest.format != _FORMAT:
         raise ValueError(f"{file} is of the format {manifest.format[:40]!r}, not {_FORMAT!r}.")
     return manifest

@@ -110,12 +110,7 @@ OPTIONS = {
     "train": [
         *[("--epochs", "0"), ("--batch-size", "1"), ("--learning-rate", "nan"), ("--seed", "-1")],
         *[("--loss", "no"), ("--hard-negatives", "-1"), ("--head", "no"), ("--head", "pca")],
-        *[
-            ("--head", "mps:x"),
-            ("--readout", "no"),
-            ("--pooling", "max"),
-            ("--dataset", "../tiny:no"),
-        ],
+        *[("--head", "mps:x"), ("--readout", "no"), ("--pooling", "max")],
     ],
     "mine": [("--by", "no"), ("--count", "0"), ("--depth", "0"), ("--margin", "2")],
     "evaluate": [("--measure", "no"), ("--top-k", "0")],

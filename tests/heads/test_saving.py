@@ -125,7 +125,7 @@ CIRCUIT = {"num_sites": 3, "operations": [["ry", [0], 0, False, None]], "values"
         ({"bond_dim": 10**6}, "`bond_dim`: "),
         ({"mixing": 10**9}, "`mixing`: .*less than or equal to 64"),
         ({"mixing": -1}, "`mixing`: "),
-        ({"readout": "angle"}, "`readout`: Input should be 'probability', 'direction'"),
+        ({"readout": "angle"}, "`readout`: input should be 'probability', 'direction'"),
         ({"ansatz": "ladder"}, "`ansatz"),
         ({"ansatz": CIRCUIT | {"num_sites": 10**9}}, "`ansatz"),
         ({"ansatz": CIRCUIT | {"values": [float("nan")]}}, "does not fit MPSProjectionHead"),
