@@ -259,7 +259,7 @@ def embed_dataset(
     *,
     default_pool: str = "all",
     triples: PathLike | None = None,
-    max_triples: int | None = None,
+    max_triples: Positive | None = None,
     progress: bool = False,
 ) -> EmbeddedCollection:
     """Load and embed `FOLDER|ID[:SPLIT][@POOL]`, such as `data/trec-dl-mini:dl19@judged`.
