@@ -63,7 +63,7 @@ def schmidt_values(
         ],
         dim=1,
     )  # b bonds k k
-    check_weights(centers.detach().abs().sum(dim=(2, 3)))
+    check_weights(centers.abs().sum(dim=(2, 3)))
     values = singular_values(centers)
     values = values / values.norm(dim=-1, keepdim=True)
     return values if bond is None else values[:, 0]

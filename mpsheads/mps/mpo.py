@@ -204,7 +204,7 @@ def _coefficients(
     one = torch.ones(batch, dtype=dtype, device=device)
     columns = torch.stack([one, *(tensor.expand(batch) for tensor in tensors)], dim=1)
     check_finite("terms", columns[:, 1:].T)
-    return columns * torch.tensor([1, *phases], dtype=dtype, device=device)
+    return columns * torch.tensor([1, *phases], device=device)
 
 
 def _automaton(strings: Sequence[_String], n_sites: int) -> tuple[list[int], list[list[_Step]]]:

@@ -91,8 +91,8 @@ def nearest_codewords(
     """The word nearest to each vector, by the contraction over (min, +).
 
     Where the ring closes, the bits that the last and the first window share come from a pass over
-    that neighbourhood alone, as if it lay in the middle of a long chain. They are the best ones but
-    for rare cases, in which the word is a near second.
+    that neighbourhood alone, as if it lay in the middle of a long chain; a short ring is gone round
+    more than once. They are the best ones but for rare cases, in which the word is a near second.
 
     Args:
         x: Vectors, finite. Zeros are added to fill `ring_steps`.
@@ -107,12 +107,12 @@ def nearest_codewords(
     x = _filled(x.float(), trellis)
     words = x.new_empty(len(x), steps, dtype=torch.uint8)
     sites = x.T.reshape(steps, trellis.values.shape[1], len(x))
-    near = min(steps // 2, _SETTLED * -(-trellis.window // trellis.shift))
+    near = _SETTLED * -(-trellis.window // trellis.shift)
+    places = torch.arange(-near, near, device=x.device) % steps
     for part, out in zip(sites.split(_ROWS, 2), words.split(_ROWS), strict=True):
         shared = None
         if trellis.bond_dim > 1:
-            around = torch.cat([part[steps - near :], part[:near]])
-            shared = _best_path(around, trellis, None)[near] >> trellis.shift
+            shared = _best_path(part[places], trellis, None)[near] >> trellis.shift
         path = _best_path(part, trellis, shared)
         out.copy_((path & (2**trellis.shift - 1)).T)
     return words

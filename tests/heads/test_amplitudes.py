@@ -94,6 +94,7 @@ def test_layouts_take_the_fewest_bits_of_most_features():
     assert MPSProjectionHead.for_bytes(384, 32, bits=2).out_features == 128
     with pytest.raises(ValueError, match="`bytes` must be at least 8, got 7"):
         MPSProjectionHead.for_bytes(384, 7)
+    assert MPSProjectionHead.for_bytes(384, 32).config["bits"] == 1  # for other texts than fitted
 
 
 @pytest.mark.slow
@@ -124,6 +125,7 @@ def test_empty_texts_and_the_mean_itself_are_coded(generator):
     x = embeddings(200, 24, generator)
     head = MPSProjectionHead.for_bytes(24, 8, generator=generator).fit(x)
     odd = torch.stack([torch.zeros(24), head.amplitudes.mean, 1e-30 * torch.ones(24)])
+    assert_close(head.amplitudes.mean, torch.nn.functional.normalize(x).mean(0))
     codes = head.code(odd)
     assert codes.dequantize().isfinite().all()
     assert head.similarity(head(x[:4]), codes).isfinite().all()

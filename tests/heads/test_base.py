@@ -1,5 +1,6 @@
 """What every head does alike, and the one maker of heads."""
 
+from functools import partial
 from inspect import signature
 
 import pytest
@@ -157,7 +158,9 @@ def test_a_head_is_of_the_papers_size_by_default(kind):
     assert [parameters[n].default for n in ("in_features", "out_features")] == [768, 256]
 
 
-@pytest.mark.parametrize("kind", [DenseHead, MPSProjectionHead, ReferenceHead])
+@pytest.mark.parametrize(
+    "kind", [DenseHead, MPSProjectionHead, ReferenceHead, partial(MPSProjectionHead, mixing="full")]
+)
 def test_the_generator_alone_decides_the_weights(kind):
     weights = []
     for seed in (1, 1, 2):

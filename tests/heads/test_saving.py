@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from mpsheads import (
+    Circuit,
     DenseHead,
     MPSProjectionHead,
     PCAHead,
@@ -62,6 +63,14 @@ def test_a_head_of_amplitudes_is_saved_with_what_its_coding_needs(
     head.save_pretrained(tmp_path)
     assert torch.equal(load_head(tmp_path).encode(x), head.encode(x))
     assert ("amplitudes.mean" in load_file(tmp_path / "model.safetensors")) == (bits is not None)
+
+
+def test_a_circuit_of_ones_own_is_saved_with_its_matrices(tmp_path, generator):
+    swap = torch.eye(4)[[0, 2, 1, 3]]
+    circuit = Circuit(3, [("ry", 1), (swap, (0, 1)), ("s", 2), ("controlled-unitary", (2, 1))])
+    head = MPSProjectionHead(6, 2, ansatz=circuit + circuit.inverse(), generator=generator)
+    head.save_pretrained(tmp_path)
+    assert load_head(tmp_path).circuit == head.circuit
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

@@ -254,6 +254,10 @@ def test_a_circuit_refuses_parameters_of_another_shape():
             circuit.factors(wrong)
         with pytest.raises(ValueError, match="must hold 3 numbers on the last axis"):
             circuit.unitaries(wrong)
+        with pytest.raises(ValueError, match="must hold 3 numbers on the last axis"):
+            circuit.with_parameters(wrong.flatten())
+    with pytest.raises(ValueError, match="device must agree: `parameters` has meta, `states` has"):
+        circuit.given(torch.zeros(3, device="meta"), torch.zeros(1))
 
 
 def test_other_mistakes_are_named():

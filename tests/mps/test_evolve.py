@@ -166,6 +166,9 @@ def test_one_site_gates_leave_the_center_where_that_is_true(unitary_gate, genera
         assert after.center == (1 if unitary_gate or site == 1 else None)
         if after.center is not None:
             assert_canonical(after)
+    traced = []
+    torch.vmap(lambda gate: traced.append(apply_gate(state, gate, 0).center) or gate)(matrix)
+    assert traced == [None]  # nobody looked whether the gate is unitary
 
 
 def test_a_chain_of_truncated_gates_stays_local_and_canonical(generator):

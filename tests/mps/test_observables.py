@@ -150,6 +150,12 @@ def test_correlations_agree_with_the_oracle(n_sites, bond, phys, dtype, seed):
     assert_close(correlation(state, each, each)[1:], correlation(state[1], b, b))
 
 
+def test_letters_in_correlations_are_pauli_matrices(generator):
+    state = random_mps(3, 2, dtype=torch.complex128, generator=generator)
+    y, z = oracle.pauli_matrix("Y"), oracle.pauli_matrix("Z")
+    assert_close(correlation(state, "Y", "Z"), correlation(state, y, z))
+
+
 def test_correlations_far_below_rounding_keep_their_digits():
     """The AKLT chain of spins 1, whose correlations fall by -1/3 a site."""
     plus, zero = torch.tensor([[0.0, 1], [0, 0]]), torch.tensor([[1.0, 0], [0, -1]])

@@ -72,6 +72,16 @@ def test_the_path_found_is_the_nearest_word(shape, seed):
     assert_close(distance.mean(), exact.mean(), rtol=0.02, atol=0)
 
 
+def test_a_short_ring_is_gone_round_more_than_once():
+    ratios = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        trellis, x = small(4, 1, 1, generator), torch.randn(50, 8, generator=generator)
+        distance = (codewords(nearest_codewords(x, trellis), trellis) - x).square().sum(1)
+        ratios.append(distance.mean() / distance_to_code(x, trellis).mean())
+    assert sum(ratios) / 20 < 1.07  # once: 1.12
+
+
 def test_the_mean_word_is_the_derivative_of_the_partition_function(generator):
     trellis = small(4, 1, 1, generator)
     x = torch.randn(1, 8, generator=generator).double().requires_grad_()

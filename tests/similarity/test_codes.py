@@ -80,6 +80,7 @@ def test_rows_are_sliced_moved_and_written(tmp_path):
     assert_close(codes[1:3].packed, codes.packed[1:3])
     assert_close(codes[torch.tensor([4, 0])].dequantize(), codes.dequantize()[[4, 0]])
     assert codes.to("meta").device.type == "meta"
+    assert_close(Codes.cat([codes[:2], codes[2:]]).packed, codes.packed)
     codes.save(tmp_path / "codes.safetensors")
     found = load_codes(tmp_path / "codes.safetensors")
     assert_close(found.packed, codes.packed)
@@ -144,6 +145,8 @@ def test_codes_that_do_not_fit_are_named():
         log_fidelity(z, codes.to("meta"))
     with pytest.raises(ValueError, match="number of rows must agree"):
         log_fidelity(z[:1], codes, pairwise=True)
+    with pytest.raises(ValueError, match="`parts` must hold at least one"):
+        Codes.cat([])
     with pytest.raises(TypeError, match="Index codes with a slice"):
         codes[0]
     with pytest.raises(

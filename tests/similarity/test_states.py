@@ -142,6 +142,8 @@ def test_bad_arguments_are_named():
         unpack_state(vector, (1, 1))
     with pytest.raises(ValueError, match="`bond_dims` must be at least 1, got 0"):
         unpack_state(vector, (2, 0))
+    with pytest.raises(ValueError, match="`vector` must be finite, but row 0"):
+        unpack_state(vector / 0, (2, 2))
     with pytest.raises(ValueError, match="number of features must agree"):
         state_log_fidelity(vector, vector[:, 1:], (2, 2))
     product = pack_state(states(3, 1, 2, 0))
