@@ -5,9 +5,9 @@ turned round, a `.conj()`, a sign, a keyword argument or a statement left out. D
 annotations, raised errors and type checks are left alone. Statements of the rooms are drawn by a
 seed, and one change of each is tried: a forked process imports the mutant and runs the three test
 files that say most about its module, without those tests marked `slow`. If none notices, the other
-files of the room follow, and at last the slow tests of the three. A failure, an error or an endless
-loop kills the mutant. The type checks of the tests are off: they would double the time, and notice
-something more. No file is changed.
+files of the room follow, then the slow tests of the three, and those of wrong arguments of all
+rooms. A failure, an error or an endless loop kills the mutant. The type checks of the tests are
+off: they would double the time, and notice something more. No file is changed.
 
 Results go to a file of JSON lines. Started again, a run goes on where it was stopped, and tries
 those that survived once more.
@@ -62,6 +62,7 @@ UNTOUCHED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)
 UNTOUCHED_FIELDS = {"annotation", "returns", "decorator_list", "bases"}
 KEPT = {"strict", "device"}  # arguments: an invariant of `zip`; nothing where there is one device
 NEAR = 3  # test files
+ACROSS = "tests/integrations/test_wrong_arguments.py"  # of all rooms
 LIMITS = {"not slow": 90, "slow": 600}  # seconds of processor time for the tests of one mutant
 
 
@@ -183,6 +184,7 @@ def survives(texts: Mapping[Path, str], tests: Sequence[str], root: Path, scratc
     """Whether the tests, given from the nearest on, pass where these files read so."""
     near, far = tests[:NEAR], tests[NEAR:]
     stages = [("not slow", near), ("not slow", far), ("slow", near)]
+    stages += [("slow", [ACROSS])] if (root / ACROSS).exists() else []
     return all(_passes(mark, texts, files, root, scratch) for mark, files in stages if files)
 
 

@@ -87,7 +87,7 @@ def test_gradients_and_batches_of_coefficients(generator):
 
 
 def test_an_operator_is_a_pytree_and_moves():
-    operator = ising_hamiltonian(3).to(torch.complex128)
+    operator = ising_hamiltonian(3).to(dtype=torch.complex128)
     assert operator.dtype == torch.complex128
     doubled = _pytree.tree_map(lambda site: 2 * site, operator)
     assert isinstance(doubled, MPO)
