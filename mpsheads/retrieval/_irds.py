@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mpsheads._checks import check_held
 from mpsheads._optional import optional_import
 
 Parts = tuple[str, Mapping[str, str], dict[str, str], dict[str, dict[str, int]]]
@@ -30,9 +31,7 @@ def load_irds(source: str, split: str | None) -> Parts:
     texts = {q.query_id: _text(q) for q in _records(name, "queries", dataset.queries_iter)}
     if not qrels:
         raise ValueError(f"The ir_datasets id {name!r} holds no judgments.")
-    unknown = next((query_id for query_id in qrels if query_id not in texts), None)
-    if unknown is not None:
-        raise ValueError(f"The qrels of {name!r} name query {unknown!r}, which it does not hold.")
+    check_held(f"The qrels of {name!r}", qrels, texts, "its queries")
     return name, _Documents(name, dataset), {q: t for q, t in texts.items() if q in qrels}, qrels
 
 

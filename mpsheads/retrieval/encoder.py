@@ -75,7 +75,8 @@ class Encoder:
         self.pooling: Pooling | None = pooling or (None if whole else "mean")
         self.max_length = max_length
         self.batch_size = batch_size
-        self.device = _device(device)
+        here = torch.accelerator.is_available() and torch.accelerator.current_accelerator()
+        self.device = as_device(device or here or "cpu")
         self.dtype: torch.dtype = (
             _fastest_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
         )
@@ -186,14 +187,6 @@ class Encoder:
         if self.pooling is None:
             return Whole(self.folder, self.max_length, *where)
         return Bare(self.folder, self.pooling, self.max_length, *where)
-
-
-def _device(device: torch.device | str | None) -> torch.device:
-    if device is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    return as_device(device)
 
 
 def _fastest_dtype(device: torch.device) -> torch.dtype:

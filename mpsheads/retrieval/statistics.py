@@ -137,21 +137,16 @@ def measure_heads(
     corrected = dict(zip(tests, holm(list(tests.values())), strict=True))
     rows: list[dict[str, Any]] = []
     for label, head in heads.items():
-        measured = {
-            m: {
-                "mean": evaluations[label].mean[m],
-                "interval": list(bootstrap_interval(evaluations[label].values(m), seed=seed)),
-            }
-            for m in measures
-        }
+        own = evaluations[label]
+        intervals = {m: list(bootstrap_interval(own.values(m), seed=seed)) for m in measures}
         row = {"label": label, "head": None, "out_features": embedded.features, "parameters": 0}
-        row |= {"bytes_per_vector": 4 * embedded.features, "config": None, "measures": measured}
-        row |= {"difference": None, "p_value": None, "p_value_holm": corrected.get(label)}
+        row |= {"bytes_per_vector": 4 * embedded.features, "config": None}
         if head is not None:
             row |= {"head": head.name, "out_features": head.out_features, "config": head.config}
             row |= {"parameters": head.num_parameters, "bytes_per_vector": head.bytes_per_vector}
-        if label in tests:
-            row |= {"difference": float(np.mean(differences[label])), "p_value": tests[label]}
+        row["measures"] = {m: {"mean": own.mean[m], "interval": intervals[m]} for m in measures}
+        row["difference"] = float(np.mean(differences[label])) if label in tests else None
+        row |= {"p_value": tests.get(label), "p_value_holm": corrected.get(label)}
         rows.append(row)
     return rows
 

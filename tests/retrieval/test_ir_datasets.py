@@ -138,7 +138,7 @@ def test_an_id_registered_by_the_user_loads(irds, tmp_path: Path) -> None:
         ("q1 0 d1 1\nq1 d2 1\n", "qrels .* malformed at record 2: expected 4 columns, got 3"),
         ("q1 0 d1 one\n", "qrels .* malformed at record 1: invalid literal"),
         ("", "holds no judgments"),
-        ("q7 0 d1 1\n", "name query 'q7', which it does not hold"),
+        ("q7 0 d1 1\n", "'q7' is not one of its queries"),
     ],
 )
 def test_malformed_judgments_of_an_id_are_named(
