@@ -79,8 +79,5 @@ def last_layers(encoder: Any, count: int) -> list[nn.Module]:
             f"{depth} modules. Use trainable_layers=0 or None, and set `requires_grad` yourself."
         )
     if not 0 < count <= depth:
-        raise ValueError(
-            f"`trainable_layers` must be None or from 0 to {depth}, the layers of the encoder, "
-            f"got {count}."
-        )
+        raise ValueError(f"`trainable_layers` must be None or from 0 to {depth}, got {count}.")
     return list(lists[0])[-count:]

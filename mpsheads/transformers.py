@@ -263,9 +263,7 @@ class MPSHeadModel(PreTrainedModel):
             with suppress(OSError, ValueError):  # transformers' errors where there is none
                 self._tokenizer = AutoTokenizer.from_pretrained(source)
         if self._tokenizer is None:
-            raise ValueError(
-                "The model came without a tokenizer: set `model.tokenizer` to that of its encoder."
-            )
+            raise ValueError("There is no tokenizer: set `model.tokenizer` to the encoder's.")
         return self._tokenizer
 
     @tokenizer.setter

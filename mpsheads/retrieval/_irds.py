@@ -16,9 +16,7 @@ def load_irds(source: str, split: str | None) -> Parts:
     """Name, documents, queries and qrels of an ir_datasets id; see `load_collection`."""
     name, dataset = source, _find(source)
     if dataset is None:
-        raise FileNotFoundError(
-            f"`source` {source!r} is neither a folder here nor an id that ir_datasets knows."
-        )
+        raise FileNotFoundError(f"`source` {source!r} is no folder here, and no id of ir_datasets.")
     if split is not None or not _is_complete(dataset):
         parts = [part for part in _parts(source) if _is_complete(_find(part))]
         splits = sorted(part[len(source) + 1 :] for part in parts)
@@ -49,9 +47,7 @@ def load_docpairs(source: str) -> Iterator[tuple[str, str, str]]:
     """Query, first and second document of each pair of an ir_datasets id; see `load_triples`."""
     dataset = _find(source)
     if dataset is None:
-        raise FileNotFoundError(
-            f"There is neither a file of triples {source} nor such an id in ir_datasets."
-        )
+        raise FileNotFoundError(f"{source} is neither a file of triples nor an id of ir_datasets.")
     if not dataset.has_docpairs():
         parts = [part for part in _parts(source) if _find(part).has_docpairs()]
         raise ValueError(

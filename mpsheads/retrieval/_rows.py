@@ -88,8 +88,7 @@ def _of_folder(folder: Path, columns: Columns, whole_files: bool) -> Iterator[tu
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _TEXTS)
     if not files:
         raise FileNotFoundError(
-            f"`source` {folder} holds neither corpus.jsonl, nor a saved dataset, nor any .txt or "
-            f".md file."
+            f"`source` {folder} holds no corpus.jsonl, no saved dataset, and no .txt or .md file."
         )
     return (row for file in files for row in _of_text_file(file, folder, whole_files))
 

@@ -119,9 +119,7 @@ def _sources(packages: Sequence[str] | None) -> list[dict[str, Path]]:
                 }
                 sources.setdefault(entry.stem, modules)
     if missing := sorted(set(packages or ()) - {name for name in sources if sources[name]}):
-        raise ValueError(
-            f"`packages` names {', '.join(missing)}, of which no source is installed here."
-        )
+        raise ValueError(f"`packages` names {', '.join(missing)}, whose source is not installed.")
     return list(sources.values())
 
 

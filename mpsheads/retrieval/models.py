@@ -48,9 +48,7 @@ def model_folder(model: PathLike) -> Path:
     folder, name = as_path(model), str(model)
     if folder.is_dir():
         if not _is_model(folder):
-            raise FileNotFoundError(
-                f"`model` {folder} holds no config.json or no weights (*.safetensors or *.bin)."
-            )
+            raise FileNotFoundError(f"`model` {folder} holds no config.json or no weights.")
         return folder
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise FileNotFoundError(f"`model` {name!r} is not a folder.")
@@ -95,9 +93,7 @@ def _from_hub(name: str, **options: Any) -> Path:
             f"`model` {name!r} is neither a folder here nor to be had from the Hugging Face hub. "
             f'Give a folder, a name such as "BAAI/bge-small-en-v1.5", or "minilm".'
         ) from error
-    raise FileNotFoundError(
-        f"`model` {name!r} on the Hugging Face hub holds no transformers model."
-    )
+    raise FileNotFoundError(f"`model` {name!r} on the hub holds no transformers model.")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def test_triples_of_an_id_are_streamed_and_other_ids_are_refused(msmarco: Path) 
         list(load_triples(TRIPLES))
     with pytest.raises(ValueError, match=rf"has no pairs of documents\. Of its parts.*{TRIPLES}"):
         load_triples("msmarco-passage")
-    with pytest.raises(FileNotFoundError, match="neither a file of triples no/such nor such an id"):
+    with pytest.raises(FileNotFoundError, match="no/such is neither a file of triples nor an id"):
         load_triples("no/such")
     (msmarco / "train" / "small.triples.qidpid.tsv").unlink()
     with pytest.raises(FileNotFoundError, match=r"could not be fetched.*no network in tests"):
@@ -156,7 +156,7 @@ def test_documents_that_are_not_there_are_one_error(irds, tmp_path: Path) -> Non
 
 
 def test_an_unknown_id_is_named(irds) -> None:
-    with pytest.raises(FileNotFoundError, match="'no/such' is neither a folder here nor an id"):
+    with pytest.raises(FileNotFoundError, match="'no/such' is no folder here, and no id"):
         load_collection("no/such")
 
 

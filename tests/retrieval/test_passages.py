@@ -209,7 +209,7 @@ def test_what_is_no_source_is_refused(source):
 
 
 def test_a_folder_without_texts_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"neither corpus\.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"holds no corpus\.jsonl"):
         Passages(tmp_path).check()
     with pytest.raises(FileNotFoundError, match=r"no file or folder .*nope\.csv"):
         Passages(tmp_path / "nope.csv").check()

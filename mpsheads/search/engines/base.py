@@ -146,9 +146,7 @@ class Neighbours(Engine, ABC):
         """Make the structure for rows of codes."""
         known = cls._checked(options)
         if codes.kind == "state":
-            raise ValueError(
-                f"The engine {cls.name} takes vectors, and these are states: use exact."
-            )
+            raise ValueError(f"The engine {cls.name} takes vectors, not states: use exact.")
         made_of = codes[:: max(1, len(codes) // _SAMPLE)]
         sample = as_floats(made_of, unit=head.compared_by == "cosine")
         centre = sample.mean(0) if len(sample) else torch.zeros(codes.width)
