@@ -19,6 +19,7 @@ _CALLED = ("__init__", "__getitem__")  # members with an underscore that callers
 _MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _OPEN = (Any, Annotated, inspect.Parameter.empty)  # what says nothing of a class
 _NUMBERS = {"Float": "real", "Inexact": "real or complex", "Integer": "integer", "Int": "integer"}
+_NUMBERS |= {"Int64": "int64"}
 
 
 def takes_arrays(function: Function) -> Function:
@@ -107,6 +108,8 @@ def _wanted(annotation: Any) -> tuple[tuple[type, ...], Rule | None] | None:
     rule = next((rule for part in parts if (rule := _rule(part))), None)
     kinds = [Tensor if hasattr(part, "dim_str") else get_origin(part) or part for part in parts]
     kinds = [NoneType if kind is None else kind for kind in kinds]
+    if rule is list_of_texts and Tensor in kinds:
+        return None  # texts or embeddings
     kinds += [list] if tuple in kinds else []
     if float in kinds or complex in kinds:
         kinds.append(int)

@@ -49,7 +49,7 @@ def mine(
     with locked(output, is_file=True):
         mined = mine_triples(
             source.embed(encoder),
-            by,
+            by,  # pyright: ignore[reportArgumentType]  # checked there
             count,
             margin=margin,
             depth=depth,

@@ -64,7 +64,7 @@ def reproduce(
     chosen = room.select(
         room.find_experiments(name or ["all"]),
         methods=method or (),
-        trained=trained,
+        trained=trained,  # pyright: ignore[reportArgumentType]  # checked there
         seeds=seeds,
         train=train,
         tests=test,

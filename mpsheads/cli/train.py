@@ -91,8 +91,9 @@ def train(
     from mpsheads.training import train as train_model
     from mpsheads.training.checkpoint import check_folder
 
-    where, more = inputs.pick_device(model.device), {"hard_negatives": hard_negatives, "seed": seed}
-    config = TrainingConfig(epochs, batch_size, learning_rate, loss, **more)
+    where = inputs.pick_device(model.device)
+    more: dict[str, Any] = {"loss": loss, "hard_negatives": hard_negatives, "seed": seed}
+    config = TrainingConfig(epochs, batch_size, learning_rate, **more)
     check_folder(output, resume=resume)
     source = inputs.read_source(texts, default_split="train", default_pool="judged")
     if triples is not None:

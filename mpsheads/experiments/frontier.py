@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mpsheads._checks import check_choice, check_positive
+from mpsheads._arrays import door
+from mpsheads._checks import check_choice
 from mpsheads._files import as_path
-from mpsheads._typing import PathLike
+from mpsheads._typing import PathLike, Positive
 from mpsheads.experiments.quantise import fewest_vectors
 from mpsheads.experiments.report import write_page
 from mpsheads.experiments.results import Line
@@ -220,7 +221,8 @@ class Recommendation:
         return "".join([*parts, "."])
 
 
-def recommend(rows: Sequence[Row], budget: int) -> Recommendation:
+@door
+def recommend(rows: Sequence[Row], budget: Positive) -> Recommendation:
     """The row to take for a budget of bytes.
 
     The best is that of the highest mean within the budget. A row is tied with it if a paired
@@ -236,7 +238,6 @@ def recommend(rows: Sequence[Row], budget: int) -> Recommendation:
     Raises:
         ValueError: If no row fits the budget.
     """
-    check_positive(budget=budget)
     within = [row for row in rows if row.bytes <= budget]
     if not within:
         least = min((row.bytes for row in rows), default=0)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from mpsheads._checks import check_choice, check_positive
+from mpsheads._arrays import door
+from mpsheads._typing import Positive
 from mpsheads.experiments.quantise import quantiser_sizes
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.spec import LEARNED, MAX_TRIPLES, UNCOMPRESSED, Experiment, Method
@@ -123,12 +124,13 @@ def check_heads(trials: Iterable[Trial], features: int) -> None:
             raise type(error)(f"{place}: {error}") from error
 
 
+@door
 def select(
     experiments: Sequence[Experiment],
     *,
     methods: Sequence[str] = (),
-    trained: str | None = None,
-    seeds: int | None = None,
+    trained: Literal["nothing", "head", "layers"] | None = None,
+    seeds: Positive | None = None,
     **changes: Any,
 ) -> list[Experiment]:
     """Experiments as somebody asks for them, without those of which nothing is left.
@@ -143,10 +145,6 @@ def select(
     Raises:
         ValueError: If a label or a value is wrong, or nothing is left to run.
     """
-    if trained is not None:
-        check_choice("trained", trained, ("nothing", "head", "layers"))
-    if seeds is not None:
-        check_positive(seeds=seeds)
     labels = dict.fromkeys(method.label for each in experiments for method in each.methods)
     if unknown := [label for label in methods if label not in labels]:
         raise ValueError(f"`method` {unknown[0]!r} is unknown; there are {'; '.join(labels)}.")

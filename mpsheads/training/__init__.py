@@ -1,6 +1,6 @@
 """Training of a head on embeddings that were computed once, or with an encoder's last layers."""
 
-from mpsheads._arrays import door
+from mpsheads._arrays import hold
 from mpsheads.training.checkpoint import CHECKPOINT, read_checkpoint
 from mpsheads.training.config import TrainingConfig
 from mpsheads.training.data import Batch, TrainingData, training_data
@@ -27,6 +27,4 @@ __all__ = [
     "training_data",
 ]
 
-for _name in __all__:  # callers from outside pass the door, calls within the room do not
-    if _name[0].islower():
-        globals()[_name] = door(globals()[_name], __name__)
+hold(globals())

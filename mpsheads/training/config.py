@@ -2,16 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from mpsheads._arrays import door
-from mpsheads._checks import check_choice, check_integers, check_positive
+from mpsheads._typing import Positive
 
-LOSSES = ("both", "contrastive", "paper")
 _MOST = 1 << 32
 _WARMUP = 0.05  # part of all steps in which the rate rises
 
 
-@door
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a model is trained. Two runs with equal settings, data and model give equal weights.
@@ -44,25 +42,22 @@ class TrainingConfig:
     Source of "paper": Kankeu et al. 2025 (arXiv:2501.04591).
     """
 
-    epochs: int = 3
-    batch_size: int = 128
+    epochs: Positive = 3
+    batch_size: Positive = 128
     learning_rate: float | None = None
-    loss: str = "both"
-    hard_negatives: int = 0
-    seed: int = 0
+    loss: Literal["both", "contrastive", "paper"] = "both"
+    hard_negatives: Annotated[int, 0] = 0
+    seed: Annotated[int, 0] = 0
 
     def __post_init__(self) -> None:
-        check_positive(epochs=self.epochs, batch_size=self.batch_size)
         if self.batch_size < 2:
             raise ValueError(
                 "`batch_size` must be at least 2: the others are the negatives, got 1."
             )
-        check_choice("loss", self.loss, LOSSES)
         rate = self.learning_rate
         if rate is not None and not (rate > 0 and math.isfinite(rate)):
             raise ValueError(f"`learning_rate` must be a positive finite number, got {rate}.")
         for name in ("hard_negatives", "seed"):
-            check_integers(0, **{name: getattr(self, name)})
             if getattr(self, name) >= _MOST:
                 raise ValueError(f"`{name}` must lie in [0, 2**32), got {getattr(self, name)}.")
         if self.loss == "paper" and not self.hard_negatives:

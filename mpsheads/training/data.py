@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from mpsheads._checks import check_equal, check_type, check_vectors, list_of_texts
@@ -60,9 +61,9 @@ class TrainingData:
 
     queries: Rows
     documents: Rows
-    pairs: Tensor
-    hard_negatives: Tensor | None = None
-    identical: Tensor | None = None
+    pairs: Int64[Tensor, "pairs 2"]
+    hard_negatives: Int64[Tensor, "pairs k"] | None = None
+    identical: Int64[Tensor, "n 2"] | None = None
     _query_group: Tensor = field(init=False, repr=False)  # the first copy of each
     _document_group: Tensor = field(init=False, repr=False)
     # of pairs that are relevant or identical: query_group * n + document_group, sorted
@@ -243,25 +244,16 @@ def _check_rows(data: TrainingData) -> None:
     for name, rows in {"pairs": data.pairs, "identical": data.identical}.items():
         if rows is None:
             continue
-        check_type(name, rows, Tensor)
-        if rows.ndim != 2 or rows.shape[1] != 2:
-            raise ValueError(f"`{name}` must have shape (n_pairs, 2), got {tuple(rows.shape)}.")
         _check_range(f"{name}[:, 0]", rows[:, 0], 0, len(data.queries))
         _check_range(f"{name}[:, 1]", rows[:, 1], 0, len(data.documents))
     if len(data.pairs) == 0:
         raise ValueError("`pairs` must hold at least one pair of a query and a document, got none.")
     if (mined := data.hard_negatives) is not None:
-        check_type("hard_negatives", mined, Tensor)
-        if mined.ndim != 2:
-            shape = tuple(mined.shape)
-            raise ValueError(f"`hard_negatives` must have shape (n_pairs, k), got {shape}.")
         check_equal("number of pairs", pairs=len(data.pairs), hard_negatives=len(mined))
         _check_range("hard_negatives", mined, -1, len(data.documents))
 
 
 def _check_range(name: str, rows: Tensor, low: int, high: int) -> None:
-    if rows.dtype != torch.int64:
-        raise TypeError(f"`{name}` must be an int64 tensor, got {rows.dtype}.")
     if rows.numel() and (rows.min() < low or rows.max() >= high):
         raise ValueError(
             f"`{name}` must lie in [{low}, {high}), got {int(rows.min())} to {int(rows.max())}."

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from mpsheads._checks import as_device, check_choice, check_finite, check_positive
+from mpsheads._checks import as_device, check_finite
 from mpsheads._progress import progress_bar
+from mpsheads._typing import Positive
 from mpsheads.retrieval import BM25, EmbeddedCollection, Triple
 from mpsheads.training.data import TrainingData, training_data
 
@@ -42,11 +44,11 @@ class MinedTriples:
 
 def mine_triples(
     source: EmbeddedCollection,
-    by: str = "bm25",
-    count: int = 5,
+    by: Literal["bm25", "encoder", "both"] = "bm25",
+    count: Positive = 5,
     *,
     margin: float = 0.05,
-    depth: int = 100,
+    depth: Positive = 100,
     language: str | None = "english",
     device: torch.device | str = "cpu",
     progress: bool = False,
@@ -78,8 +80,6 @@ def mine_triples(
     queries and 20,000 documents.
     Source of the filter: Moreira et al. 2024 (arXiv:2407.15831), "TopK-MarginPos".
     """
-    check_choice("by", by, ("bm25", "encoder", "both"))
-    check_positive(count=count, depth=depth)
     _check_margin(margin)
     device = as_device(device)
     data = training_data(replace(source, triples=None), texts=True)
@@ -167,7 +167,7 @@ def _in_turns(rankings: Sequence[Sequence[int]]) -> list[int]:
 
 
 def mine_hard_negatives(
-    data: TrainingData, count: int = 5, *, margin: float = 0.05
+    data: TrainingData, count: Positive = 5, *, margin: float = 0.05
 ) -> TrainingData:
     """For each pair, the documents nearest to the query by cosine that are safely not relevant.
 
@@ -189,7 +189,6 @@ def mine_hard_negatives(
     Cost: O(n_pairs * n_documents * features), exact, in chunks of 64 MiB of similarities.
     """
     _check_margin(margin)
-    check_positive(count=count)
     queries, documents = data.queries, data.documents
     if not isinstance(queries, Tensor) or not isinstance(documents, Tensor):
         raise TypeError("`data` must hold embeddings, got texts; `mine_triples` takes both.")

@@ -138,7 +138,7 @@ def test_triples_are_part_of_what_tells_results_apart(read):
         (f"max_triples = 0\n{METHODS}", "`max_triples`: .* greater than or equal to 1, got 0"),
         (f"training.epoch = 3\n{METHODS}", "has no setting 'epoch'; there are batch_size"),
         (f"training.loss = 'none'\n{METHODS}", "`loss` must be one of"),
-        (f"training.epochs = 0.5\n{METHODS}", "`epochs` must be int, got 0.5"),
+        (f"training.epochs = 0.5\n{METHODS}", "`epochs` must be an integer, got 0.5"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(read, text, message):

@@ -419,8 +419,8 @@ def test_a_validation_that_returns_nan_is_refused(make_data, tmp_path):
         ({"loss": "mse"}, ValueError, "`loss` must be one of \"both\", .* got 'mse'"),
         ({"loss": "paper"}, ValueError, '`hard_negatives` must be at least 1 for loss="paper"'),
         ({"hard_negatives": -1}, ValueError, "`hard_negatives` must be at least 0, got -1"),
-        ({"hard_negatives": 0.5}, TypeError, "`hard_negatives` must be int, got 0.5"),
-        ({"seed": "0"}, TypeError, "`seed` must be int, got '0'"),
+        ({"hard_negatives": 0.5}, TypeError, "`hard_negatives` must be an integer, got 0.5"),
+        ({"seed": "0"}, TypeError, "`seed` must be an integer, got '0'"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, error, message):
