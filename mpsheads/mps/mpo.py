@@ -131,7 +131,6 @@ def ising_hamiltonian(
 
     Pauli matrices, neighbours of an open chain. Arguments as for `pauli_sum`.
     """
-    check_positive(n_sites=n_sites)
     bonds = [({i: "Z", i + 1: "Z"}, -coupling) for i in range(n_sites - 1)]
     fields = [({i: "X"}, -field) for i in range(n_sites)]
     return pauli_sum([*bonds, *fields], n_sites, dtype=dtype)
@@ -149,7 +148,6 @@ def heisenberg_hamiltonian(
     Pauli matrices, neighbours of an open chain: a factor of 4 over spin-1/2 operators. Arguments as
     for `pauli_sum`.
     """
-    check_positive(n_sites=n_sites)
     bonds = [({i: p, i + 1: p}, coupling) for i in range(n_sites - 1) for p in "XYZ"]
     fields = [({i: "Z"}, field) for i in range(n_sites)]
     return pauli_sum([*bonds, *fields], n_sites, dtype=dtype)

@@ -184,7 +184,7 @@ def test_frozen_it_is_one_matrix(generator):
     x = embeddings(50, 24, generator)
     head = MPSProjectionHead.for_bytes(24, 8, mixing=3, generator=generator).fit(x).eval()
     frozen = freeze(head)
-    assert_close(frozen(x), head(x))
+    assert_close(frozen(x=x), head(x))
     assert torch.equal(frozen.quantize(frozen(x)).packed, head.code(x).packed)
     assert [name for name, _ in frozen.named_buffers() if name == "rows"] == ["rows"]
 

@@ -1,5 +1,6 @@
 """What every head does alike, and the one maker of heads."""
 
+import warnings
 from functools import partial
 from inspect import signature
 
@@ -122,6 +123,9 @@ def test_codes_are_made_for_bytes_and_fitted_to_pairs(generator):
     assert first > 1.5 > 0.5 > second  # what pairs share is in the last features
     linear = make_head("dense:4", 24, documents=x, queries=queries, start="pca").linear.weight
     assert linear[:, 12:].norm() > 1.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_head("codes:8", 24, documents=x[:3])  # a few texts may be all there are
 
 
 @pytest.mark.parametrize(

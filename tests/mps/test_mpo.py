@@ -115,6 +115,8 @@ def test_hundreds_of_sites_are_quick_and_keep_their_bonds():
 def test_bad_terms_are_refused(terms, options, message):
     with pytest.raises(ValueError, match=message):
         pauli_sum(terms, 3, **options)
+    with pytest.raises(ValueError, match="`n_sites` must be at least 1, got 0"):
+        ising_hamiltonian(0)
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,11 @@ def test_operators_that_do_not_fit_are_refused(operator, sites, message, generat
 
 def test_states_that_have_no_such_observable_are_refused(generator):
     qutrits = random_mps(3, 2, phys_dim=3, generator=generator)
-    for compute in (bloch_vectors, lambda state: expectation(state, "Z", 0)):
+    for compute in (
+        bloch_vectors,
+        lambda state: expectation(state, "Z", 0),
+        lambda state: correlation(state, "Z", "Z"),
+    ):
         with pytest.raises(ValueError, match="must be one of qubits, got dimensions"):
             compute(qutrits)
     with pytest.raises(ValueError, match=r"`b` must be one of .*, got 'A'"):

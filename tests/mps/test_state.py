@@ -72,6 +72,7 @@ def test_trimmed_bonds_fit_both_sides_and_the_state_is_the_same(n_sites, bonds, 
     )
     state = MPS(sites, torch.zeros(2, dtype=torch.float64))
     trimmed = trim_bonds(state)
+    assert state.max_bond == max(ends)
     left, right = 1, 1
     for i, bond in enumerate(trimmed.bond_dims):
         left *= phys[i]

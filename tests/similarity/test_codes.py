@@ -71,6 +71,7 @@ def test_queries_in_other_precisions_and_with_gradients(bits):
     assert_close(log_fidelity(zq.detach(), codes), expected.detach())
     slope, wanted = (torch.autograd.grad(x.sum(), zq)[0] for x in (found, expected))
     assert_close(slope, wanted)
+    assert_close(log_fidelity(zq.detach() + 2 * math.pi, codes), expected.detach())  # once around
     half = log_fidelity(zq.detach().bfloat16(), codes)
     assert half.dtype == torch.float32
 

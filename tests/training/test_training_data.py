@@ -100,6 +100,7 @@ def test_mining_more_than_there_are_documents_fills_up_with_minus_one(make_data)
     mined = mine_hard_negatives(make_data(8), 20, margin=0).hard_negatives
     assert mined is not None
     assert mined.shape == (11, 20)
+    assert mine_hard_negatives(make_data(8)).hard_negatives.shape == (11, 5)
     assert (mined[:, -12:] == -1).all()
 
 
