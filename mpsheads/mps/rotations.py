@@ -125,7 +125,7 @@ class _Rotate(torch.autograd.Function):
             torch.sum((second * after).addcmul_(first, other, value=-1), 0, out=grad_angles[number])
             grad_angles[number] *= factor
             _turn(grad, rows, cos[number], -sin[number])
-        places = torch.tensor([r[1] for r in ctx.rotations], device=grad.device)
+        places = torch.tensor([r[1] for r in ctx.rotations], dtype=torch.long, device=grad.device)
         return total.index_add_(0, places, grad_angles).T, None, None, None
 
 
