@@ -102,7 +102,7 @@ def check_vectors(name: str, x: Tensor, features: int | None = None) -> None:
     Cost: one read of `x`, and on an accelerator a wait for it; see `assume_finite`.
     """
     check_shape(name, x, features)
-    if not _can_look(x):
+    if not can_look(x):
         return
     wide = torch.promote_types(x.dtype, torch.float32)
     norms = torch.linalg.vector_norm(x.detach(), dim=1, dtype=wide)
@@ -191,26 +191,28 @@ def check_sample(name: str, x: Tensor, numbers: int) -> None:
         )
 
 
-def is_concrete(x: Tensor) -> bool:
-    """Whether the numbers of `x` can be looked at: not while torch traces or transforms code.
-
-    Nor while a CUDA graph is captured, and not on the device "meta".
-    """
-    return not (
+def is_traced(x: Tensor) -> bool:
+    """Whether torch traces or transforms the code, so that it must be made of torch's functions."""
+    return (
         torch.compiler.is_compiling()
         or torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore
         or x.is_meta
-        or (x.is_cuda and torch.cuda.is_current_stream_capturing())
     )
 
 
-def _can_look(x: Tensor) -> bool:
+def is_concrete(x: Tensor) -> bool:
+    """Whether the numbers of `x` can be looked at: not if traced, nor in a CUDA graph."""
+    return not (is_traced(x) or (x.is_cuda and torch.cuda.is_current_stream_capturing()))
+
+
+def can_look(x: Tensor) -> bool:
+    """Whether the numbers of `x` are to be looked at: not within `assume_finite`, either."""
     return is_concrete(x) and not _ASSUMED.get()
 
 
 def check_finite(name: str, x: Tensor) -> None:
     """Raise `ValueError` where `x` holds NaN or infinity, naming the first such row."""
-    if not _can_look(x) or torch.linalg.vector_norm(x.detach()).isfinite():
+    if not can_look(x) or torch.linalg.vector_norm(x.detach()).isfinite():
         return  # the norm may overflow where each number is finite, and costs a tenth
     bad = ~torch.isfinite(x)
     if bad.any():

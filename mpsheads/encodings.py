@@ -11,7 +11,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mpsheads._checks import is_concrete
+from mpsheads._checks import is_traced
 from mpsheads._derivatives import first_derivative
 
 PAULIS = (0, 1, 3)
@@ -64,7 +64,7 @@ def components(
         x: Embeddings; brought to norm `sqrt(features)` and multiplied by `scale` first.
         scale: One number.
     """
-    if is_concrete(x):
+    if not is_traced(x):
         values = _Components.apply(x, scale)
         assert isinstance(values, Tensor)
         return values

@@ -6,16 +6,17 @@ bit says equally much. Neither changes a cosine of kept vectors.
 """
 
 import math
-from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mpsheads._checks import check_choice, check_positive
+from mpsheads._constants import constant
 from mpsheads.heads.mixing import Mixing, Rotation, scrambler
-from mpsheads.mps.trellis import RATES
+from mpsheads.mps.trellis import RATES, codewords, nearest_codewords, standard_trellis
 from mpsheads.similarity import Codes, quantize_trellis
 from mpsheads.similarity.codes import code_bytes
 
@@ -50,7 +51,7 @@ class Amplitudes(nn.Module):
         span = None if bits is None else torch.full((), in_features**-0.5)
         self.register_buffer("span", span)
         if scramble is not None:
-            _scrambling(out_features, scramble)  # made here, so that no tracer meets its making
+            _scrambling(out_features, scramble, like=self.mean)  # here, where no tracer meets it
 
     def matrix(
         self, mixing: Mixing | Rotation | None, kept: int, like: Tensor
@@ -60,7 +61,7 @@ class Amplitudes(nn.Module):
             rows = torch.eye(kept, self.in_features, device=like.device)
         else:
             rows = mixing.matrix(kept)
-        return rows if self.scramble is None else _scrambling(kept, self.scramble).to(rows) @ rows
+        return rows if self.scramble is None else _scrambling(kept, self.scramble, like=rows) @ rows
 
     def quantize(
         self, z: Tensor, bits: int | float | None, mixing: Mixing | Rotation | None
@@ -76,10 +77,13 @@ class Amplitudes(nn.Module):
     def through_codes(self, z: Tensor, mixing: Mixing | Rotation | None) -> Tensor:
         """What codes leave of vectors, with the gradient of the vectors (straight through)."""
         assert self.span is not None
-        centre = self._centre(mixing, z.shape[1])
-        smooth = centre + self.span * math.sqrt(z.shape[1]) * normalize(z - centre)
-        words = self.quantize(z, None, mixing).dequantize(z.dtype)
-        return smooth + (words - smooth).detach()
+        assert self.bits is not None
+        centre, trellis = self._centre(mixing, z.shape[1]), standard_trellis(self.bits)
+        away = math.sqrt(z.shape[1]) * normalize(z - centre)
+        words = codewords(nearest_codewords(away.detach().float(), trellis), trellis)
+        smooth = centre + self.span * away
+        coded = centre + self.span * words[:, : z.shape[1]].to(z.dtype)
+        return smooth + (coded - smooth).detach()
 
     def _centre(self, mixing: Mixing | Rotation | None, kept: int) -> Float[Tensor, " kept"]:
         """What the mean becomes, as one row, not by the whole matrix."""
@@ -87,7 +91,7 @@ class Amplitudes(nn.Module):
         mean = self.mean.to(torch.promote_types(self.mean.dtype, torch.float32))[None]
         rows = (mean if mixing is None else mixing(mean))[:, :kept]
         if self.scramble is not None:
-            rows = rows @ _scrambling(kept, self.scramble).to(rows).T
+            rows = rows @ _scrambling(kept, self.scramble, like=rows).T
         return rows[0]
 
     @torch.no_grad()
@@ -101,11 +105,11 @@ class Amplitudes(nn.Module):
         self.span.copy_(kept.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
 
 
-@lru_cache(maxsize=16)
-def _scrambling(width: int, seed: int) -> Float[Tensor, "width width"]:
+@constant
+def _scrambling(width: int, seed: int) -> np.ndarray:
     """The matrix of `scrambler`. It is no buffer, so nothing of it is stored or can be lost."""
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
-        return scrambler(width, seed).matrix()
+        return scrambler(width, seed).matrix().numpy()
 
 
 def code_layout(

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mpsheads._checks import check_choice
+from mpsheads._constants import indices
 from mpsheads.ansatz import brickwork_bonds, irredundant, irredundant_staircase
 from mpsheads.encodings import PAULIS
 from mpsheads.mps import Circuit, Operation
@@ -169,8 +170,7 @@ class KeptObservables:
         ]
         if len(values) == 1:
             return values[0]
-        index = torch.tensor(self._order, device=components.device)
-        return torch.cat(values).index_select(0, index)
+        return torch.cat(values).index_select(0, indices(self._order, components))
 
 
 def pays_to_evolve(circuit: Circuit, bonds: Sequence[int], kept: Sequence[int]) -> bool:

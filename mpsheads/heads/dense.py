@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mpsheads._arrays import takes_arrays
-from mpsheads._checks import check_sample, check_vectors, is_concrete
+from mpsheads._checks import can_look, check_sample, check_vectors
 from mpsheads.heads.base import ProjectionHead, check_input
 
 
@@ -118,6 +118,6 @@ class PCAHead(_ShorteningHead):
             RuntimeError: If the head was not fitted.
         """
         check_input(self, x)
-        if is_concrete(x) and not self.components.any():
+        if can_look(x) and not self.components.any():
             raise RuntimeError("This PCAHead is not fitted. Call `head.fit(embeddings)` first.")
         return (x - self.mean) @ self.components.T

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mpsheads._checks import is_concrete
+from mpsheads._checks import is_traced
 from mpsheads._derivatives import first_derivative
 from mpsheads.mps import Circuit
 
@@ -77,8 +77,8 @@ class Mixing(nn.Module):
         Cost: O(rows * features * layers).
         """
         angles = _precise(self.angles)
-        eye = torch.eye(rows or self.orders.shape[1], self.orders.shape[1]).to(angles)
-        return _apply(eye, self.orders.argsort(1).flip(0), -angles.flip(0))
+        eye = torch.eye(rows or len(self.orders.T), len(self.orders.T), device=angles.device)
+        return _apply(eye.to(angles.dtype), self.orders.argsort(1).flip(0), -angles.flip(0))
 
     def circuit(self) -> tuple[Circuit, list[int]]:
         """The rotations as a circuit of Givens gates, a site for each feature.
@@ -253,7 +253,7 @@ def _apply(
     x: Float[Tensor, "batch features"], orders: Tensor, angles: Float[Tensor, "layers pairs"]
 ) -> Float[Tensor, "batch features"]:
     """All layers on each row of `x`."""
-    if is_concrete(x):
+    if not is_traced(x):
         if not (torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad)):
             return _rotate_all(x, orders, angles, None)
         rotated = _Rotations.apply(x, orders, angles, x[:0].clone())

@@ -19,6 +19,7 @@ from mpsheads._checks import (
     check_sample,
     check_shape,
 )
+from mpsheads._constants import indices
 from mpsheads.encodings import amplitudes, components, equalise_norm
 from mpsheads.heads.amplitudes import Amplitudes, code_layout
 from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
@@ -238,7 +239,8 @@ class MPSProjectionHead(ProjectionHead):
         return self.amplitudes.matrix(self.mixing, self.out_features, self.angles)
 
     def _state(self, x: Tensor, scale: Tensor, angles: Tensor) -> MPS:
-        start = product_state(amplitudes(x, scale)[:, self.register.features])
+        features = indices(self.register.features, x)
+        start = product_state(amplitudes(x, scale).index_select(1, features))
         truncation = Truncation(self.config["bond_dim"]) if self.truncates else None
         return apply_circuit(start, self.circuit, angles, truncation)
 

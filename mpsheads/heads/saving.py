@@ -80,7 +80,7 @@ def write_head(
 ) -> None:
     """Write both files into the folder `path`; see `replacing_all`."""
     check_config(as_path(path) / _CONFIG, config, kinds)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     content = json.dumps({"format_version": FORMAT_VERSION, **config}, indent=2) + "\n"
     with replacing_all(path) as folder:
         (folder / _WEIGHTS).write_bytes(save(tensors))

@@ -9,6 +9,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from mpsheads._checks import as_integers, check_finite, check_positive
+from mpsheads._constants import indices
 from mpsheads.mps.arguments import check_pairs, check_weights
 from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, to_unit, wide
 from mpsheads.mps.state import MPS, trim_bonds
@@ -222,7 +223,7 @@ def _with_losses(
 ) -> MPS:
     """New states whose records of truncation have grown by the weight dropped at each bond."""
     dropped = torch.stack(list(losses.values()), dim=1)
-    bonds = torch.tensor(list(losses), device=state.device)
+    bonds = indices(losses, dropped)
     weight = state.discarded_weight.index_add(1, bonds, dropped.to(log_norm.dtype))
     infidelity = -torch.log1p(-dropped.detach().clamp(max=1.0)).sum(dim=1).expm1()
     angle = state.truncation_angle + infidelity.clamp(0.0, 1.0).sqrt().asin().to(log_norm.dtype)

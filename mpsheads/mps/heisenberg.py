@@ -14,7 +14,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from mpsheads._checks import check_equal
-from mpsheads._constants import constant
+from mpsheads._constants import constant, indices
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.evolve import apply_layer
 from mpsheads.mps.gates import CONSTANTS, PAULI
@@ -25,20 +25,28 @@ _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
 _ZERO = 1e-13
 
 
-def pauli_string(string: str, batch_size: int = 1, *, dtype: torch.dtype = torch.float32) -> MPS:
+def pauli_string(
+    string: str,
+    batch_size: int = 1,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> MPS:
     """The observable named by one letter of `1XYZ` per site, as Pauli vectors.
 
     Args:
         string: For example `"11Z"`, site 0 first.
         batch_size: Number of copies.
         dtype: Real dtype.
+        device: Where the tensors are made.
 
     Raises:
         ValueError: If the string is empty or has another letter.
     """
     if not string or set(string) - set(PAULI):
         raise ValueError(f"`string` must be letters of {PAULI}, at least one, got {string!r}.")
-    rows = torch.eye(4, dtype=dtype)[[PAULI.index(letter) for letter in string]]
+    rows = torch.eye(4, dtype=dtype, device=device)
+    rows = rows.index_select(0, indices(map(PAULI.index, string), rows))
     return product_state(rows.expand(batch_size, -1, -1))
 
 
@@ -108,7 +116,7 @@ def _narrowed(observable: MPS, live: dict[int, list[int]]) -> MPS:
     """The observable with some of its bonds cut down."""
     sites = list(observable.sites)
     for bond, alive in live.items():
-        index = torch.tensor(alive, device=observable.device)
+        index = indices(alive, observable.sites[0])
         sites[bond] = sites[bond].index_select(3, index)
         sites[bond + 1] = sites[bond + 1].index_select(1, index)
     return MPS(tuple(sites), observable.log_norm) if live else observable
@@ -132,7 +140,7 @@ def _conjugation(
     gates, batch, left, _, _, right = factor.shape
     flat = factor.flatten(2)
     products = torch.view_as_real((flat.conj().unsqueeze(3) * flat.unsqueeze(2)).resolve_conj())
-    coefficients = _coefficients(left, right).to(products)
+    coefficients = _coefficients(left, right, like=products)
     return (products.flatten(2) @ coefficients).reshape(gates, batch, left**2, 4, 4, right**2)
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from mpsheads._checks import as_integers, check_equal
+from mpsheads._constants import indices
 from mpsheads.mps.arguments import check_sites
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
@@ -37,7 +38,7 @@ class Cones:
         steps: Elsewhere, the circuit's layers, and what of bonds can differ from zero.
         rows: Which of the observables asked for they are.
         sites: For each the sites of its window, `(cones, window)`.
-        parameters: For each where its parameters stand in the whole circuit's.
+        parameters: Where their parameters stand in the whole circuit's, those of each together.
     """
 
     circuit: Circuit
@@ -46,17 +47,17 @@ class Cones:
     steps: tuple[Step, ...]
     rows: list[int]
     sites: list[tuple[int, ...]]
-    parameters: list[list[int]]
+    parameters: list[int]
 
     def own(self, parameters: Float[Tensor, " parameters"]) -> Float[Tensor, "cones _"]:
         """The parameters of each cone; a view where they follow each other."""
         count = self.circuit.num_parameters
         if not count:
             return parameters.new_zeros(len(self.rows), 0)
-        flat = [place for places in self.parameters for place in places]
-        if flat == list(range(flat[0], flat[0] + len(flat))):
-            return parameters[flat[0] : flat[0] + len(flat)].view(-1, count)
-        return parameters[torch.tensor(self.parameters, device=parameters.device)]
+        first, many = self.parameters[0], len(self.parameters)
+        if self.parameters == list(range(first, first + many)):
+            return parameters[first : first + many].view(-1, count)
+        return parameters[indices(self.parameters, parameters)].view(-1, count)
 
     def window_rows(self, row_of: Sequence[int] | None = None) -> list[Rows]:
         """For each site of the window, which site of the register, or its row, each cone has."""
@@ -79,14 +80,14 @@ def evolve_cones(
     if cones.rotations is not None:
         observable = rotate(cones.letters, cones.rotations, parameters)
         if len(paulis) < 4:
-            strings = _strings(paulis, len(cones.letters)).to(observable.device)
-            observable = observable.index_select(0, strings)
+            strings = _strings(tuple(paulis), len(cones.letters))
+            observable = observable.index_select(0, indices(strings, observable))
         return (observable,)
-    string = pauli_string(cones.letters, len(parameters), dtype=parameters.dtype)
-    string = string.to(device=parameters.device)
+    like = {"dtype": parameters.dtype, "device": parameters.device}
+    string = pauli_string(cones.letters, len(parameters), **like)
     evolved = evolve_observable(string, cones.circuit, parameters, cones.steps)
     if len(paulis) < 4:
-        sites = tuple(site[:, :, list(paulis)] for site in evolved.sites)
+        sites = tuple(site.index_select(2, indices(paulis, site)) for site in evolved.sites)
         evolved = trim_bonds(MPS(sites, evolved.log_norm))
     return evolved.sites
 
@@ -106,11 +107,12 @@ def meet_inputs(
     return chain_expectation(observable, components, rows)
 
 
-def _strings(paulis: Sequence[int], sites: int) -> Tensor:
+@lru_cache
+def _strings(paulis: tuple[int, ...], sites: int) -> tuple[int, ...]:
     """The numbers in base 4 with so many digits, all among `paulis`."""
-    numbers, digits = torch.zeros(1, dtype=torch.long), torch.tensor(paulis)
+    numbers = (0,)
     for _ in range(sites):
-        numbers = (4 * numbers[:, None] + digits).flatten()
+        numbers = tuple(4 * number + digit for number in numbers for digit in paulis)
     return numbers
 
 
@@ -155,7 +157,7 @@ def local_expectations(
     forms = find_cones(circuit, pauli, places)
     values = torch.cat([_evaluate(cones, components, parameters) for cones in forms])
     rows = [row for cones in forms for row in cones.rows]
-    return values[torch.tensor(rows, device=amplitudes.device).argsort()].T
+    return values[indices(rows, values).argsort()].T
 
 
 def _evaluate(
@@ -168,13 +170,14 @@ def _evaluate(
         )
     # a circuit for each cone and each state: every state becomes sites of its own
     batch, sites = components.shape[2], components.shape[1]
-    own = parameters[:, torch.tensor(cones.parameters, device=parameters.device, dtype=torch.long)]
+    own = parameters[:, indices(cones.parameters, parameters)]
+    own = own.view(len(parameters) * len(cones.rows), -1)
     rows: list[Rows] = [
         as_rows([state * sites + site for state in range(batch) for site in column])
         for column in zip(*cones.sites, strict=True)
     ]
     flat = components.permute(0, 2, 1).reshape(3, batch * sites, 1)
-    return meet_inputs(evolve_cones(cones, own.flatten(0, 1)), flat, rows).reshape(batch, -1).T
+    return meet_inputs(evolve_cones(cones, own), flat, rows).reshape(batch, -1).T
 
 
 def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:
@@ -209,7 +212,7 @@ def find_cones(circuit: Circuit, pauli: str, places: Places) -> tuple[Cones, ...
         cones = by_form[form]
         cones.rows.append(row)
         cones.sites.append(window)
-        cones.parameters.append(used)
+        cones.parameters.extend(used)
     return tuple(by_form.values())
 
 

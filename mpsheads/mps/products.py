@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mpsheads._checks import is_concrete
+from mpsheads._checks import is_traced
+from mpsheads._constants import indices
 from mpsheads._derivatives import first_derivative
 
-Rows = slice | list[int]
+Rows = slice | tuple[int, ...]
 """Which site of the register each observable's own site is, one for each observable."""
 
 _CACHE = 1 << 19  # numbers that are worked on at once
@@ -52,7 +53,7 @@ def as_rows(sites: Sequence[int]) -> Rows:
     stride = sites[1] - sites[0] if len(sites) > 1 else 1
     if stride > 0 and list(sites) == list(range(sites[0], sites[-1] + 1, stride)):
         return slice(sites[0], sites[-1] + 1, stride)
-    return list(sites)
+    return tuple(sites)
 
 
 def _run(
@@ -63,11 +64,11 @@ def _run(
     *observables: Tensor,
 ) -> Tensor:
     """The fused function where numbers are at hand, the plain one where torch traces the code."""
-    if not is_concrete(components):
+    if is_traced(components):
         return plain([_pick(components, row) for row in rows], *observables)
     everything = range(components.shape[1])
     places = [everything[row] if isinstance(row, slice) else row for row in rows]
-    flat = [site for sites in places for site in sites]
+    flat = tuple(site for sites in places for site in sites)
     slices = [row for row in rows if isinstance(row, slice)]
     if len(slices) < len(rows) or sorted(flat) != list(everything):  # seen by several, or by none
         count, components = len(places[0]), _pick(components, flat)
@@ -81,7 +82,7 @@ def _pick(components: Tensor, rows: Rows) -> Tensor:
     """The components of some sites, a view where they are evenly spaced."""
     if isinstance(rows, slice):
         return components[:, rows]
-    return components.index_select(1, torch.tensor(rows, device=components.device))
+    return components.index_select(1, indices(rows, components))
 
 
 def _picked(components: Tensor, rows: Sequence[slice]) -> list[Tensor]:

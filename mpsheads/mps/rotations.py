@@ -4,13 +4,15 @@ A rotation `exp(-i a P / 2)` by a Pauli string P leaves alone the strings that c
 turns the others in pairs: `Q -> cos(a) Q + sin(a) i P Q`. Most gates are one or a few of them.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mpsheads._checks import is_concrete
+from mpsheads._checks import is_traced
+from mpsheads._constants import indices
 from mpsheads._derivatives import first_derivative
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.gates import PAULI
@@ -68,7 +70,7 @@ def rotate(
     place, num_sites = 0, len(string)
     for letter in string:
         place = 4 * place + PAULI.index(letter)
-    if is_concrete(parameters):
+    if not is_traced(parameters):
         evolved = _Rotate.apply(parameters, place, num_sites, rotations)
         assert isinstance(evolved, Tensor)
         return evolved
@@ -76,7 +78,7 @@ def rotate(
     observable = parameters.new_zeros(4**num_sites, len(parameters))
     observable = torch.cat([observable[:place], observable[:1] + 1, observable[place + 1 :]])
     for number in range(len(rotations) - 1, -1, -1):
-        rows = [torch.tensor(strings, device=observable.device) for strings in rotations[number][0]]
+        rows = [indices(strings, observable) for strings in rotations[number][0]]
         first, second = (observable[strings] for strings in rows)
         after = first * cos[number] - second * sin[number]
         other = second * cos[number] + first * sin[number]
@@ -86,12 +88,14 @@ def rotate(
 
 def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines of all rotations, `(rotations, batch)`."""
-    places = torch.tensor([r[1] for r in rotations], dtype=torch.long, device=parameters.device)
-    factors = torch.tensor(
-        [r[2] for r in rotations], dtype=parameters.dtype, device=parameters.device
-    )
-    angles = parameters.T[places] * factors[:, None]
+    halves = indices((round(2 * factor) for _, _, factor in rotations), parameters)
+    angles = parameters.T[_places(rotations, parameters)] * (halves[:, None] / 2)
     return angles.cos(), angles.sin()
+
+
+def _places(rotations: Rotations, like: Tensor) -> Tensor:
+    """Which parameter each rotation takes."""
+    return indices((place for _, place, _ in rotations), like)
 
 
 class _Rotate(torch.autograd.Function):
@@ -104,7 +108,7 @@ class _Rotate(torch.autograd.Function):
         observable[place] = 1
         turned: list[Tensor] = []
         for number in range(len(rotations) - 1, -1, -1):
-            rows = _rows(rotations[number][0], parameters.device)
+            rows = [indices(strings, observable) for strings in rotations[number][0]]
             turned += _turn(observable, rows, cos[number], sin[number])
         ctx.save_for_backward(parameters, cos, sin, *turned)
         ctx.rotations, ctx.num_parameters = rotations, parameters.shape[1]
@@ -119,18 +123,18 @@ class _Rotate(torch.autograd.Function):
         grad, grad_angles = grads[0].clone(), torch.empty_like(cos)
         total = cos.new_zeros(ctx.num_parameters, cos.shape[1])
         for number, (pairs, _, factor) in enumerate(ctx.rotations):
-            rows = _rows(pairs, grad.device)
+            rows = [indices(strings, grad) for strings in pairs]
             other, after = turned.pop(), turned.pop()
             first, second = (grad.index_select(0, strings) for strings in rows)
             torch.sum((second * after).addcmul_(first, other, value=-1), 0, out=grad_angles[number])
             grad_angles[number] *= factor
             _turn(grad, rows, cos[number], -sin[number])
-        places = torch.tensor([r[1] for r in ctx.rotations], dtype=torch.long, device=grad.device)
+        places = _places(ctx.rotations, grad)
         return total.index_add_(0, places, grad_angles).T, None, None, None
 
 
 def _turn(
-    observable: Tensor, rows: tuple[Tensor, Tensor], cos: Tensor, sin: Tensor
+    observable: Tensor, rows: Sequence[Tensor], cos: Tensor, sin: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Turn pairs of strings in place; returns what they are then."""
     first, second = (observable.index_select(0, strings) for strings in rows)
@@ -155,10 +159,3 @@ def _pairs(string: str) -> _Pairs:
             first.append(number)
             second.append(product)
     return tuple(first), tuple(second)
-
-
-@lru_cache(maxsize=4096)
-def _rows(pairs: _Pairs, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`Rotations.pairs` of one rotation as tensors."""
-    first, second = (torch.tensor(rows, device=device) for rows in pairs)
-    return first, second

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mpsheads._constants import indices
 from mpsheads.mps.chain import alike
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.operation import Kind
@@ -50,7 +51,7 @@ class Step(NamedTuple):
             found = factors[self.kind][self.leg]
             if isinstance(self.rows, slice):
                 return found[self.rows]
-            return found[torch.tensor(self.rows, device=found.device)]
+            return found[indices(self.rows, found)]
         like = next(iter(factors.values()))[0]
         wire = torch.eye(self.leg * phys, dtype=like.dtype, device=like.device)
         wire = wire.reshape(1, 1, self.leg, phys, self.leg, phys).transpose(4, 5)

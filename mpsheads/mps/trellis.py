@@ -19,11 +19,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mpsheads._checks import check_choice
+from mpsheads._constants import constant
 
 RATES = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
 """Bits a value of the tables that the library holds."""
@@ -126,7 +128,7 @@ def codewords(
     for back in range(1, -(-trellis.window // trellis.shift)):
         windows |= words.to(torch.int32).roll(back, 1) << (back * trellis.shift)
     windows &= len(trellis.values) - 1
-    return look_up(trellis.values.to(words.device), windows).flatten(1)
+    return look_up(_table(trellis, like=words, dtype=torch.float32), windows).flatten(1)
 
 
 def ring_steps(width: int, trellis: Trellis) -> int:
@@ -184,10 +186,19 @@ def _filled(x: Tensor, trellis: Trellis) -> Tensor:
     return torch.nn.functional.pad(x, (0, whole - x.shape[1]))
 
 
-def _factors(trellis: Trellis, like: Tensor) -> Float[Tensor, "windows _"]:
-    """What, times the values of a step and 1, is their squared distance but for their own norm."""
-    table = trellis.values.to(like)
-    return torch.cat([-2 * table, table.square().sum(1, keepdim=True)], 1)
+@constant
+def _table(trellis: Trellis) -> np.ndarray:
+    return trellis.values.cpu().numpy()
+
+
+@constant
+def _factors(trellis: Trellis) -> np.ndarray:
+    """What, times the values of a step and 1, is their squared distance but for their own norm.
+
+    `(windows, values + 1)`.
+    """
+    table = trellis.values.cpu().numpy()
+    return np.concatenate([-2 * table, np.square(table).sum(1, keepdims=True)], 1)
 
 
 def _with_one(sites: Float[Tensor, "steps values batch"]) -> Float[Tensor, "steps _ batch"]:
@@ -201,16 +212,15 @@ def _close(
     if not temperature > 0:
         raise ValueError(f"`temperature` must be above 0, got {temperature}.")
     x = _filled(x if x.dtype == torch.float64 else x.float(), trellis)
-    sites = x.T.reshape(-1, trellis.values.shape[1], len(x)) / temperature**0.5
-    scaled = replace(trellis, values=trellis.values / temperature**0.5)
+    sites = x.T.reshape(-1, trellis.values.shape[1], len(x))
     bond, fan = trellis.bond_dim, 2**trellis.shift
     far = torch.full((bond, bond), _FAR, dtype=x.dtype, device=x.device)
     begin = far.fill_diagonal_(0)[:, :, None]  # bits before, bits that close the ring, batch
-    total, factors = begin.expand(-1, -1, len(x)), _factors(scaled, x)
+    total, factors = begin.expand(-1, -1, len(x)), _factors(trellis, like=x)
     for row in _with_one(sites):
-        costs = (factors @ row).view(bond, fan, 1, -1)
+        costs = (factors @ row).view(bond, fan, 1, -1) / temperature
         total = reduce((total[:, None] + costs).view(fan, bond, bond, -1), dim=0)
-    return reduce(total.diagonal().T, dim=0) + sites.square().sum((0, 1))
+    return reduce(total.diagonal().T, dim=0) + sites.square().sum((0, 1)) / temperature
 
 
 def _best_path(
@@ -222,7 +232,7 @@ def _best_path(
     windows that lead to the next one: `2**shift` of them for each vector.
     """
     fan, bond, count = 2**trellis.shift, trellis.bond_dim, sites.shape[2]
-    factors, rows = _factors(trellis, sites), _with_one(sites)
+    factors, rows = _factors(trellis, like=sites), _with_one(sites)
     before = sites.new_zeros(bond, count)
     if shared is not None:
         before.fill_(_FAR).scatter_(0, shared[None], 0.0)

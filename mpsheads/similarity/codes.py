@@ -240,7 +240,7 @@ def quantize_trellis(
     check_vectors("z", z)
     check_vectors("centre", centre[None] if isinstance(centre, Tensor) else centre, z.shape[1])
     check_equal("device", z=z.device, centre=centre.device)
-    trellis = standard_trellis(bits).to(z.device)
+    trellis = standard_trellis(bits)
     away = torch.nn.functional.normalize((z.detach() - centre).float()) * math.sqrt(z.shape[1])
     packed = pack_words(nearest_codewords(away, trellis), trellis)
     return Codes(

@@ -1,7 +1,6 @@
 """Words of a trellis in bytes: packing them, and finding again what they stand for."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,18 +8,16 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from mpsheads._checks import is_concrete
+from mpsheads._constants import constant
 from mpsheads.mps.trellis import Trellis, codewords, look_up, ring_steps
 
-_BIT = torch.arange(7, -1, -1, dtype=torch.uint8)
 _TURNED = 2048  # rows turned at once, so that they stay in a cache
 
 
 def pack_words(words: UInt8[Tensor, "batch steps"], trellis: Trellis) -> UInt8[Tensor, "batch _"]:
     """The bits of words in bytes, the first step in the highest bits; the last byte is filled."""
-    place = torch.arange(trellis.shift - 1, -1, -1, dtype=torch.uint8, device=words.device)
-    bits = ((words[:, :, None] >> place) & 1).flatten(1)
-    bits = torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)).unflatten(1, (-1, 8))
-    return (bits << _BIT.to(bits.device)).sum(2, dtype=torch.uint8)
+    bits = _to_bits(words, trellis.shift)
+    return _to_numbers(torch.nn.functional.pad(bits, (0, -bits.shape[1] % 8)), 8)
 
 
 def fills_bytes(trellis: Trellis) -> bool:
@@ -40,14 +37,12 @@ def decode_bytes(
     costs as much, so `out` may give `packed.numel() * values a byte` float32 to write over.
     """
     if fills_bytes(trellis):
-        table = _byte_table(trellis).to(packed.device)
+        table = _byte_table(trellis, like=packed, dtype=torch.float32)
         if out is not None:
             out = out[: packed.numel() * table.shape[1]]
         return look_up(table, _byte_pairs(packed, trellis), out).flatten(1)[:, :width]
-    bits = ((packed[:, :, None] >> _BIT.to(packed.device)) & 1).flatten(1)
-    steps = bits[:, : ring_steps(width, trellis) * trellis.shift].unflatten(1, (-1, trellis.shift))
-    words = (steps << _BIT[8 - trellis.shift :].to(packed.device)).sum(2, dtype=torch.uint8)
-    return codewords(words, trellis)[:, :width]
+    bits = _to_bits(packed, 8)[:, : ring_steps(width, trellis) * trellis.shift]
+    return codewords(_to_numbers(bits, trellis.shift), trellis)[:, :width]
 
 
 def byte_entries(
@@ -65,7 +60,8 @@ def byte_entries(
 
 def entry_values(trellis: Trellis) -> Float[Tensor, "entries values"]:
     """The values of a byte, for each of its numbers and, below, what it sees of the one before."""
-    return _byte_table(trellis).unflatten(0, (256, 256))[:, : trellis.bond_dim].flatten(0, 1)
+    table = _byte_table(trellis, like=trellis.values)
+    return table.unflatten(0, (256, 256))[:, : trellis.bond_dim].flatten(0, 1)
 
 
 def _byte_pairs(packed: UInt8[Tensor, "batch bytes"], trellis: Trellis) -> Tensor:
@@ -84,12 +80,24 @@ def _byte_pairs(packed: UInt8[Tensor, "batch bytes"], trellis: Trellis) -> Tenso
     return torch.from_numpy(pairs)
 
 
-@lru_cache
-def _byte_table(trellis: Trellis) -> Float[Tensor, "65536 values"]:
+def _to_bits(numbers: Tensor, width: int) -> UInt8[Tensor, "batch _"]:
+    """The lowest bits of numbers side by side, the highest of them first."""
+    place = torch.arange(width - 1, -1, -1, dtype=torch.uint8, device=numbers.device)
+    return ((numbers[:, :, None] >> place) & 1).flatten(1)
+
+
+def _to_numbers(bits: Tensor, width: int) -> UInt8[Tensor, "batch _"]:
+    """What `_to_bits` took apart."""
+    place = torch.arange(width - 1, -1, -1, dtype=torch.uint8, device=bits.device)
+    return (bits.unflatten(1, (-1, width)) << place).sum(2, dtype=torch.uint8)
+
+
+@constant
+def _byte_table(trellis: Trellis) -> np.ndarray:
     """The values of a byte, for each number of that byte and, below it, the one before."""
     number = torch.arange(1 << 16)[:, None]
     number = (number & 255) << 8 | number >> 8
     place = torch.arange(16 - trellis.shift, -1, -trellis.shift)
     words = ((number >> place) & (2**trellis.shift - 1)).to(torch.uint8)
     values = codewords(words, trellis)
-    return values[:, values.shape[1] // 2 :].contiguous()
+    return values[:, values.shape[1] // 2 :].numpy()

@@ -1,0 +1,1 @@
+"""What is computed on a device stays there, and is what a CPU computes."""
