@@ -29,6 +29,7 @@ def constant(function: Callable[..., np.ndarray]) -> Callable[..., Tensor]:
         return arrays[key]
 
     @lru_cache(maxsize=_MOST)
+    @torch.inference_mode(False)
     def tensor(device: torch.device, dtype: torch.dtype, *key: object) -> Tensor:
         return torch.from_numpy(array(*key)).to(device, dtype)
 
@@ -52,5 +53,6 @@ def indices(numbers: Iterable[int], like: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
+@torch.inference_mode(False)
 def _kept(numbers: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(numbers, dtype=torch.long, device=device)

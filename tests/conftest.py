@@ -12,6 +12,8 @@ from hypothesis import settings
 from tests.servers import postgres_server
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if not torch.cuda.is_available():  # before anything imports Triton
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 gc.disable()  # until tests are collected: looking for waste among what packages hold takes seconds
 
 settings.register_profile("ci", deadline=None, max_examples=15, derandomize=True)

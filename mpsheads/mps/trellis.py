@@ -128,7 +128,8 @@ def codewords(
     for back in range(1, -(-trellis.window // trellis.shift)):
         windows |= words.to(torch.int32).roll(back, 1) << (back * trellis.shift)
     windows &= len(trellis.values) - 1
-    return look_up(_table(trellis, like=words, dtype=torch.float32), windows).flatten(1)
+    table = _table(trellis, like=words, dtype=trellis.values.dtype)
+    return look_up(table, windows).flatten(1)
 
 
 def ring_steps(width: int, trellis: Trellis) -> int:

@@ -57,7 +57,7 @@ def pairs_of(mixing):
 def test_it_is_the_product_of_its_rotations(
     features, layers, fitted, concrete, monkeypatch, generator
 ):
-    monkeypatch.setattr(module, "is_concrete", lambda _: concrete)
+    monkeypatch.setattr(module, "is_traced", lambda _: not concrete)
     mixing = mixed(features, layers, generator, fitted)
     x = torch.randn(4, features, dtype=torch.float64, generator=generator)
     assert_close(mixing(x), x @ explicit(mixing).T)
@@ -103,7 +103,7 @@ def test_gradients_pass_through_the_particle_as_through_the_matrix(generator):
 @pytest.mark.parametrize("features", [10, 11])
 @pytest.mark.parametrize("concrete", [True, False])
 def test_gradients_agree_with_finite_differences(features, concrete, monkeypatch, generator):
-    monkeypatch.setattr(module, "is_concrete", lambda _: concrete)
+    monkeypatch.setattr(module, "is_traced", lambda _: not concrete)
     mixing = mixed(features, 3, generator, fitted=True)
     x = torch.randn(2, features, dtype=torch.float64, generator=generator, requires_grad=True)
 

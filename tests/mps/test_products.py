@@ -125,7 +125,7 @@ def test_chains_are_their_dense_observables_gradients_included(components, gener
         for left, right in itertools.pairwise(bonds)
     ]
     inputs = torch.randn(components, 20, 3, dtype=torch.float64, generator=generator)
-    rows = [slice(0, 5, 1), [7, 3, 3, 19, 0], slice(5, 15, 2), slice(15, 20, 1)]
+    rows = [slice(0, 5, 1), (7, 3, 3, 19, 0), slice(5, 15, 2), slice(15, 20, 1)]
     tensors = [tensor.requires_grad_() for tensor in (inputs, *sites)]
     dense = torch.einsum("oapb,obqc,ocrd,odse->pqrso", *sites).flatten(0, 3)
     weights = torch.randn(5, 3, dtype=torch.float64, generator=generator)
