@@ -1,7 +1,7 @@
 """The tables of a run on a card: what the library takes beside what it is measured against."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -82,7 +82,7 @@ def compiled(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
     yield from _head_rows(steps, forwards, limit, 4 * (x.numel() + sizes.batch * sizes.kept))
 
 
-def _head_rows(steps: dict[str, Function], forwards: dict[str, Function], limit: Limits,
+def _head_rows(steps: Mapping[str, Function], forwards: Mapping[str, Function], limit: Limits,
                moved: float) -> Iterator[Row]:  # fmt: skip
     with mpsheads.assume_finite():
         both, once = seconds(steps), seconds(forwards)

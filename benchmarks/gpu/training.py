@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import AutoModel
 
 from benchmarks.gpu.measure import wait
@@ -36,7 +37,8 @@ def last_layers(parcel: Path, device: str, kept: int = 128, epochs: int = 2) -> 
         encoder = AutoModel.from_pretrained(parcel / ENCODER, dtype=torch.float32)
         head = make(encoder.config.hidden_size, kept)
         layers = min(4, encoder.config.num_hidden_layers)
-        model = MPSHeadModel.from_encoder(encoder, head, trainable_layers=layers).to(device)
+        model = MPSHeadModel.from_encoder(encoder, head, trainable_layers=layers)
+        nn.Module.to(model, device)
         before = _first(model, queries[:held], documents[:held])
         if card:
             torch.cuda.reset_peak_memory_stats()
