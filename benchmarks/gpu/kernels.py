@@ -257,7 +257,7 @@ def nearest_codewords(x: Tensor, trellis: Trellis) -> Tensor:
     values = trellis.values.shape[1]
     steps = x.shape[1] // values
     fan, bond = 2**trellis.shift, trellis.bond_dim
-    near = min(steps // 2, 5 * -(-trellis.window // trellis.shift))
+    near = 5 * -(-trellis.window // trellis.shift)
     words = torch.empty(len(x), steps, dtype=torch.uint8, device=x.device)
     back = torch.empty(len(x), steps + 2 * near, bond, dtype=torch.uint8, device=x.device)
     _nearest[(len(x),)](
@@ -286,7 +286,7 @@ def _nearest(x, table, back, words, STEPS: tl.constexpr, NEAR: tl.constexpr, VAL
     window = tl.arange(0, FAN * BOND)
     least = tl.zeros((BOND,), dtype=tl.float32)
     for step in range(2 * NEAR):  # around the seam, as if it lay in the middle of a long chain
-        at = (step + STEPS - NEAR) % STEPS
+        at = (step + NEAR * STEPS - NEAR) % STEPS
         least = _step(x + at * VALUES, table, back + step * BOND, least, bond, window, VALUES, FAN,
                       BOND)  # fmt: skip
     tl.debug_barrier()

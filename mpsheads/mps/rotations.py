@@ -89,7 +89,8 @@ def rotate(
 def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines and sines of all rotations, `(rotations, batch)`."""
     halves = indices((round(2 * factor) for _, _, factor in rotations), parameters)
-    angles = parameters.T[_places(rotations, parameters)] * (halves[:, None] / 2)
+    factors = halves.to(parameters.dtype) / 2
+    angles = parameters.T[_places(rotations, parameters)] * factors[:, None]
     return angles.cos(), angles.sin()
 
 

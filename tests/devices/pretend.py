@@ -11,6 +11,7 @@ import torch
 from torch.utils import _pytree
 from torch.utils.backend_registration import (
     _DummyBackendModule,
+    _DummyPrivateUse1Hook,
     _setup_privateuseone_for_python_backend,
 )
 
@@ -30,6 +31,9 @@ class _Backend(_DummyBackendModule):
     def get_amp_supported_dtype(self):
         return [torch.bfloat16]
 
+    def is_available(self):
+        return False
+
     def get_rng_state(self, device):
         return torch.get_rng_state()
 
@@ -37,7 +41,14 @@ class _Backend(_DummyBackendModule):
         torch.set_rng_state(state)
 
 
-_setup_privateuseone_for_python_backend(NAME, _Backend())
+class _Hook(_DummyPrivateUse1Hook):
+    """It is not there for who looks for an accelerator, as other tests do."""
+
+    def is_available(self):
+        return False
+
+
+_setup_privateuseone_for_python_backend(NAME, _Backend(), _Hook())
 _LIBRARY = torch.library.Library("aten", "IMPL")
 
 
