@@ -21,7 +21,7 @@ from mpsheads.mps.lightcone import Observable, evolve_cones, find_cones, meet_in
 
 _LARGEST_POWER = 40  # of 2: no bond is kept that is half as large
 _LARGEST = 1 << 27  # numbers of all evolved observables; above, states are evolved
-_MOST_WINDOWS = 4  # sites of light cones of different form, to one of the circuit; so, too
+_FEW_WINDOWS, _MOST_WINDOWS = 1024, 4  # sites of cones of different form; and to one qubit
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,6 @@ def pays_to_evolve(circuit: Circuit, bonds: Sequence[int], kept: Sequence[int]) 
     for site in kept:
         _, window = circuit.influences((site,))
         sizes[window.index(site), len(window)] = len(window)
-        if sum(sizes.values()) > _MOST_WINDOWS * circuit.num_sites:
+        if sum(sizes.values()) > max(_FEW_WINDOWS, _MOST_WINDOWS * circuit.num_sites):
             return False
     return True

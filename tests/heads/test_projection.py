@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from mpsheads import Circuit, MPSProjectionHead, TruncationHead, oracle
 from mpsheads.ansatz import staircase
 from mpsheads.encodings import qubit_amplitudes
-from mpsheads.heads import block_circuit, describe
+from mpsheads.heads import block_circuit, describe, freeze
 from mpsheads.heads.circuits import Register, pays_to_evolve
 from mpsheads.mps import bloch_vectors, to_dense
 from mpsheads.similarity import unpack_state
@@ -154,11 +154,12 @@ def test_observables_that_are_large_or_all_different_are_not_evolved(monkeypatch
     expected = head(x)
     monkeypatch.setattr(head, "_observables", None)
     assert_close(head(x), expected)
-    chain, alone = staircase(24), tuple(range(24))
+    chain, alone = staircase(64), tuple(range(64))
     assert pays_to_evolve(chain, [2] * 4095, alone[:5])
     assert not pays_to_evolve(chain, [64] * 20, alone[:5])
-    assert not pays_to_evolve(chain, [2] * 23, alone)  # each site sees a window of its own
-    assert pays_to_evolve(Circuit(24, [("ry", site) for site in alone]), [1] * 23, alone)
+    assert not pays_to_evolve(chain, [2] * 63, alone)  # each site sees a window of its own
+    assert pays_to_evolve(Circuit(64, [("ry", site) for site in alone]), [1] * 63, alone)
+    assert freeze(MPSProjectionHead(16, 8, ansatz=staircase(16)))  # few are evolved all the same
 
 
 @pytest.mark.parametrize(("ansatz", "size"), [("staircase", 12), ("brickwork", 32)])
