@@ -17,10 +17,11 @@ from mpsheads._checks import as_integers, check_equal
 from mpsheads._constants import indices
 from mpsheads.mps.arguments import check_sites
 from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
+from mpsheads.mps.gates import PAULI
+from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps
 from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import Rotations, as_rotations, rotate
-from mpsheads.mps.state import MPS, trim_bonds
+from mpsheads.mps.state import MPS, product_state, trim_bonds
 
 Places = tuple[tuple[int, ...], ...]
 
@@ -80,11 +81,12 @@ def evolve_cones(
     if cones.rotations is not None:
         observable = rotate(cones.letters, cones.rotations, parameters)
         if len(paulis) < 4:
-            strings = _strings(tuple(paulis), len(cones.letters))
+            strings = _strings(paulis, len(cones.letters))
             observable = observable.index_select(0, indices(strings, observable))
         return (observable,)
-    like = {"dtype": parameters.dtype, "device": parameters.device}
-    string = pauli_string(cones.letters, len(parameters), **like)
+    eye = torch.eye(4, dtype=parameters.dtype, device=parameters.device)
+    rows = eye.index_select(0, indices(map(PAULI.index, cones.letters), eye))
+    string = product_state(rows.expand(len(parameters), -1, -1))
     evolved = evolve_observable(string, cones.circuit, parameters, cones.steps)
     if len(paulis) < 4:
         sites = tuple(site.index_select(2, indices(paulis, site)) for site in evolved.sites)
@@ -107,8 +109,7 @@ def meet_inputs(
     return chain_expectation(observable, components, rows)
 
 
-@lru_cache
-def _strings(paulis: tuple[int, ...], sites: int) -> tuple[int, ...]:
+def _strings(paulis: Sequence[int], sites: int) -> tuple[int, ...]:
     """The numbers in base 4 with so many digits, all among `paulis`."""
     numbers = (0,)
     for _ in range(sites):

@@ -1,6 +1,7 @@
 """Operations: one gate of a circuit each, and the batches in which their tensors are computed."""
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from mpsheads._checks import as_integers, check_choice, is_concrete
+from mpsheads._checks import as_integers, check_choice, is_traced
+from mpsheads._constants import constant, indices
 from mpsheads.mps.chain import alike
 from mpsheads.mps.gate_factors import (
     Rows,
@@ -116,16 +118,15 @@ class OperationBatch:
     Attributes:
         kind: Their kind.
         count: How many they are.
-        index: One array `(count, num_parameters of the family)`: which parameters each takes.
-        constants: Where they take none, the factors `(count or 1, 1, left, out, in, right)`. All
-            stay in NumPy, which no transform of torch sees.
+        index: Which parameters they take, those of each together.
+        constants: Where they take none, the factors `(count or 1, 1, left, out, in, right)`, in
+            NumPy, which no transform of torch sees.
     """
 
     kind: Kind
     count: int
-    index: tuple[np.ndarray, ...] = ()
+    index: tuple[int, ...] = ()
     constants: tuple[np.ndarray, ...] = ()
-    _cache: dict[object, tuple[Tensor, ...]] = field(default_factory=dict)
 
     @classmethod
     def all_of(cls, operations: tuple[Operation, ...]) -> "tuple[OperationBatch, ...]":
@@ -137,10 +138,9 @@ class OperationBatch:
 
     @classmethod
     def _of(cls, kind: Kind, members: list[Operation]) -> "OperationBatch":
-        count = members[0].num_parameters
-        if count:
-            starts = np.array([member.start for member in members])
-            return cls(kind, len(members), index=(starts[:, None] + np.arange(count),))
+        if members[0].num_parameters:
+            places = (range(member.start, member.stop) for member in members)
+            return cls(kind, len(members), index=tuple(chain.from_iterable(places)))
         rows = [member.matrix for member in members if member.matrix is not None]
         rows = rows or [CONSTANTS[kind.gate]]
         factors = [constant_factors(_sorted_rows(matrix, kind.order)) for matrix in rows]
@@ -152,12 +152,18 @@ class OperationBatch:
     def factors(self, parameters: Float[Tensor, "b parameters"]) -> tuple[Tensor, ...]:
         """One tensor `(count, b or 1, left, out, in, right)` for each site, from left to right."""
         if not self.index:
-            constants = self._load("constants", parameters)
+            dtype = complex_of(parameters.dtype)
+            if is_traced(parameters):
+                constants = [
+                    torch.from_numpy(array).to(parameters.device, dtype) for array in self.constants
+                ]
+            else:
+                legs = range(len(self.constants))
+                constants = [_constant(self, leg, like=parameters, dtype=dtype) for leg in legs]
             return tuple(c.expand(self.count, *c.shape[1:]) for c in constants)
         family, order = FAMILIES[self.kind.gate], self.kind.order
-        (index,) = self._load("index", parameters)
-        angles = parameters.index_select(1, index.flatten())  # faster than parameters[:, index]
-        angles = angles.unflatten(1, index.shape).movedim(1, 0)
+        angles = parameters.index_select(1, indices(self.index, parameters))
+        angles = angles.unflatten(1, (self.count, -1)).movedim(1, 0)
         if order == tuple(range(len(order))):
             factors = family.factors(angles)
         elif order == tuple(reversed(range(len(order)))):
@@ -166,16 +172,11 @@ class OperationBatch:
             factors = split(reorder(family.matrix(angles), order))
         return adjoint(factors) if self.kind.adjoint else factors
 
-    def _load(self, name: str, parameters: Tensor) -> tuple[Tensor, ...]:
-        """Arrays as tensors that fit the parameters; copies on a GPU are kept."""
-        arrays, device = getattr(self, name), parameters.device
-        dtype = torch.int64 if name == "index" else complex_of(parameters.dtype)
-        if (name, device, dtype) in self._cache:
-            return self._cache[name, device, dtype]
-        tensors = tuple(torch.from_numpy(array).to(device, dtype) for array in arrays)
-        if device.type != "cpu" and is_concrete(parameters) and is_concrete(tensors[0]):
-            self._cache[name, device, dtype] = tensors
-        return tensors
+
+@constant
+def _constant(operations: OperationBatch, leg: int) -> np.ndarray:
+    """What one leg of operations without parameters is."""
+    return operations.constants[leg]
 
 
 def _sorted_rows(rows: Rows, order: tuple[int, ...]) -> Rows:

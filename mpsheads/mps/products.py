@@ -73,9 +73,7 @@ def _run(
     if len(slices) < len(rows) or sorted(flat) != list(everything):  # seen by several, or by none
         count, components = len(places[0]), _pick(components, flat)
         slices = [slice(i * count, (i + 1) * count) for i in range(len(rows))]
-    value = fused.apply(components, slices, *observables)
-    assert isinstance(value, Tensor)
-    return value
+    return fused.apply(components, slices, *observables)  # pyright: ignore
 
 
 def _pick(components: Tensor, rows: Rows) -> Tensor:

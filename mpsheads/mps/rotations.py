@@ -4,7 +4,6 @@ A rotation `exp(-i a P / 2)` by a Pauli string P leaves alone the strings that c
 turns the others in pairs: `Q -> cos(a) Q + sin(a) i P Q`. Most gates are one or a few of them.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -18,6 +17,7 @@ from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.gates import PAULI
 
 _Pairs = tuple[tuple[int, ...], tuple[int, ...]]
+_Rotation = tuple[_Pairs, int, float]
 _PARTS: dict[str, tuple[tuple[int, float, str], ...]] = {
     # which parameter, times what, of which rotation, first to last
     "rx": ((0, 1.0, "X"),),
@@ -39,7 +39,7 @@ _PARTS: dict[str, tuple[tuple[int, float, str], ...]] = {
 }
 
 
-Rotations = tuple[tuple[_Pairs, int, float], ...]
+Rotations = tuple[_Rotation, ...]
 """Which strings each rotation turns, those of the first list into those of the second, which
 parameter it takes, and what its angle is as a multiple of that."""
 
@@ -71,32 +71,37 @@ def rotate(
     for letter in string:
         place = 4 * place + PAULI.index(letter)
     if not is_traced(parameters):
-        evolved = _Rotate.apply(parameters, place, num_sites, rotations)
-        assert isinstance(evolved, Tensor)
-        return evolved
+        return _Rotate.apply(parameters, place, num_sites, rotations)  # pyright: ignore
     cos, sin = _angles(rotations, parameters)
     observable = parameters.new_zeros(4**num_sites, len(parameters))
     observable = torch.cat([observable[:place], observable[:1] + 1, observable[place + 1 :]])
     for number in range(len(rotations) - 1, -1, -1):
-        rows = [indices(strings, observable) for strings in rotations[number][0]]
-        first, second = (observable[strings] for strings in rows)
-        after = first * cos[number] - second * sin[number]
-        other = second * cos[number] + first * sin[number]
-        observable = observable.index_copy(0, torch.cat(rows), torch.cat([after, other]))
+        rows, own, other = _pairs_of(observable, rotations[number])
+        turned = (own * cos[number] + other * sin[number]).flatten(0, 1)
+        observable = observable.index_copy(0, rows, turned)
     return observable
 
 
 def _angles(rotations: Rotations, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of all rotations, `(rotations, batch)`."""
-    halves = indices((round(2 * factor) for _, _, factor in rotations), parameters)
-    factors = halves.to(parameters.dtype) / 2
-    angles = parameters.T[_places(rotations, parameters)] * factors[:, None]
-    return angles.cos(), angles.sin()
+    """Cosines `(rotations, batch)`; what the others of the pairs come times, `(_, 2, 1, batch)`."""
+    places, factors = _taken(rotations, parameters)
+    angles = parameters.T[places] * factors
+    sin = angles.sin()
+    return angles.cos(), torch.stack([-sin, sin], 1)[:, :, None]
 
 
-def _places(rotations: Rotations, like: Tensor) -> Tensor:
-    """Which parameter each rotation takes."""
-    return indices((place for _, place, _ in rotations), like)
+def _taken(rotations: Rotations, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Which parameter each rotation takes, and times what: `(rotations, 1)`, all whole halves."""
+    halves = indices((round(2 * factor) for _, _, factor in rotations), like)
+    return indices((r[1] for r in rotations), like), halves[:, None].to(like.dtype) / 2
+
+
+def _pairs_of(observable: Tensor, rotation: _Rotation) -> tuple[Tensor, Tensor, Tensor]:
+    """Which strings a rotation turns, what they are, and the others: `(2, pairs, batch)`."""
+    (first, second), _, _ = rotation
+    rows, others = indices(first + second, observable), indices(second + first, observable)
+    own = observable.index_select(0, rows).unflatten(0, (2, -1))
+    return rows, own, observable.index_select(0, others).unflatten(0, (2, -1))
 
 
 class _Rotate(torch.autograd.Function):
@@ -109,8 +114,9 @@ class _Rotate(torch.autograd.Function):
         observable[place] = 1
         turned: list[Tensor] = []
         for number in range(len(rotations) - 1, -1, -1):
-            rows = [indices(strings, observable) for strings in rotations[number][0]]
-            turned += _turn(observable, rows, cos[number], sin[number])
+            rows, own, other = _pairs_of(observable, rotations[number])
+            turned.append(own.mul_(cos[number]).addcmul_(other, sin[number]))
+            observable.index_copy_(0, rows, own.flatten(0, 1))
         ctx.save_for_backward(parameters, cos, sin, *turned)
         ctx.rotations, ctx.num_parameters = rotations, parameters.shape[1]
         return observable
@@ -121,28 +127,16 @@ class _Rotate(torch.autograd.Function):
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
         _, cos, sin, *turned = ctx.saved_tensors
-        grad, grad_angles = grads[0].clone(), torch.empty_like(cos)
+        grad, halves = grads[0].clone(), cos.new_empty(len(cos), 2, cos.shape[1])
+        for number, rotation in enumerate(ctx.rotations):
+            rows, own, other = _pairs_of(grad, rotation)
+            torch.sum(turned.pop().mul(other), 1, out=halves[number])
+            own.mul_(cos[number]).addcmul_(other, sin[number], value=-1)
+            grad.index_copy_(0, rows, own.flatten(0, 1))
+        places, factors = _taken(ctx.rotations, cos)
+        slopes = (halves[:, 0] - halves[:, 1]) * factors
         total = cos.new_zeros(ctx.num_parameters, cos.shape[1])
-        for number, (pairs, _, factor) in enumerate(ctx.rotations):
-            rows = [indices(strings, grad) for strings in pairs]
-            other, after = turned.pop(), turned.pop()
-            first, second = (grad.index_select(0, strings) for strings in rows)
-            torch.sum((second * after).addcmul_(first, other, value=-1), 0, out=grad_angles[number])
-            grad_angles[number] *= factor
-            _turn(grad, rows, cos[number], -sin[number])
-        places = _places(ctx.rotations, grad)
-        return total.index_add_(0, places, grad_angles).T, None, None, None
-
-
-def _turn(
-    observable: Tensor, rows: Sequence[Tensor], cos: Tensor, sin: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Turn pairs of strings in place; returns what they are then."""
-    first, second = (observable.index_select(0, strings) for strings in rows)
-    after = (first * cos).addcmul_(second, sin, value=-1)
-    other = (second * cos).addcmul_(first, sin)
-    observable.index_copy_(0, rows[0], after).index_copy_(0, rows[1], other)
-    return after, other
+        return total.index_add_(0, places, slopes).T, None, None, None
 
 
 @lru_cache(maxsize=4096)

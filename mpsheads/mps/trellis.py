@@ -15,7 +15,7 @@ al. 2024 (arXiv:2406.11235); the table by rounds of Lloyd's algorithm on Gaussia
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,10 +56,6 @@ class Trellis:
     def bond_dim(self) -> int:
         """The bond dimension of the matrix product: as many as the bits that two windows share."""
         return len(self.values) >> self.shift
-
-    def to(self, device: torch.device | str) -> "Trellis":
-        """The same trellis on another device."""
-        return replace(self, values=self.values.to(device))
 
 
 @lru_cache
@@ -194,10 +190,7 @@ def _table(trellis: Trellis) -> np.ndarray:
 
 @constant
 def _factors(trellis: Trellis) -> np.ndarray:
-    """What, times the values of a step and 1, is their squared distance but for their own norm.
-
-    `(windows, values + 1)`.
-    """
+    """What, times the values of a step and 1, is their squared distance but for their own norm."""
     table = trellis.values.cpu().numpy()
     return np.concatenate([-2 * table, np.square(table).sum(1, keepdims=True)], 1)
 
