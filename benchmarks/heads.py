@@ -73,7 +73,7 @@ def _compare(in_features: int, out_features: int, options: argparse.Namespace) -
     calls: dict[str, Call] = {PLAIN: lambda inputs: plain_reference.amplitudes(inputs, raw)}
     calls |= {name: head.to(options.device) for name, head in heads.items()}
     parameters = {PLAIN: raw.numel()} | {n: head.num_parameters for n, head in heads.items()}
-    steps = {name: _training_step(call, x) for name, call in calls.items()}
+    steps = {name: training_step(call, x) for name, call in calls.items()}
     functions = {f"{name} forward": _forward(call, x) for name, call in calls.items()}
     functions |= {f"{name} both": step for name, step in steps.items()}
     if x.is_cuda:
@@ -88,7 +88,7 @@ def _compare(in_features: int, out_features: int, options: argparse.Namespace) -
             "forward_ratio": times[f"{PLAIN} forward"] / times[f"{name} forward"],
             "both_ratio": times[f"{PLAIN} both"] / times[f"{name} both"],
             "dense_ratio": times[f"{name} both"] / times[f"{DENSE} both"],
-            "peak_mb": _peak_bytes(steps[name]) / 1e6,
+            "peak_mb": peak_bytes(steps[name]) / 1e6,
         }
         for name in calls
     ]
@@ -125,7 +125,7 @@ def _forward(call: Call, x: Tensor) -> Callable[[], object]:
     return forward
 
 
-def _training_step(call: Call, x: Tensor) -> Callable[[], object]:
+def training_step(call: Call, x: Tensor) -> Callable[[], object]:
     """Gradients reach the parameters and the embeddings, as if an encoder were trained along."""
     inputs = x.clone().requires_grad_()
     return lambda: call(inputs).sum().backward()
@@ -139,7 +139,7 @@ def _synchronised(function: Callable[[], object]) -> Callable[[], object]:
     return call
 
 
-def _peak_bytes(function: Callable[[], object]) -> int:
+def peak_bytes(function: Callable[[], object]) -> int:
     """The most that torch holds at once while a function runs, beyond what it held before."""
     function()  # gradients are there
     if torch.cuda.is_available():

@@ -80,7 +80,7 @@ def test_the_benchmark_of_heads_runs_and_its_sides_agree(benchmark, capsys):
 
 def test_the_benchmark_of_heads_counts_memory(benchmark):
     x = torch.zeros(1000, requires_grad=True)
-    assert benchmark("heads")._peak_bytes(lambda: (x * 2 * 3).sum().backward()) in range(8000, 9000)
+    assert benchmark("heads").peak_bytes(lambda: (x * 2 * 3).sum().backward()) in range(8000, 9000)
 
 
 @pytest.mark.parametrize("name", ["seemps", "qiskit-aer", "quimb", "quimb-vmap", "tensornetwork"])
@@ -125,9 +125,13 @@ def test_the_two_kinds_of_quimb_are_not_timed_in_one_process(benchmark):
 def test_the_benchmark_of_scaling_draws_its_numbers(benchmark, tmp_path, capsys):
     picture, file = tmp_path / "scaling.png", tmp_path / "scaling.json"
     sizes = ["--qubits", "4", "8", "--bonds", "2", "3", "--batch", "2", "1", "--peers"]
+    sizes += ["--codes", "20", "40", "--float-codes", "20", "--embeddings", "8"]
     rounds = ["--repeats", "1", "--warmup", "0", "--compressed-sites", "6"]
     benchmark("scaling").main([*sizes, *rounds, "--json", str(file), "--plot", str(picture)])
-    assert set(json.loads(file.read_text())) == {"qubits", "bond dimension", "batch"}
+    sweeps = json.loads(file.read_text())
+    assert set(sweeps) == {"qubits", "bond dimension", "batch", "codes", "embeddings a step"}
+    assert len(sweeps["codes"]["mpsheads, 64 bytes"]) == 2
+    assert len(sweeps["codes"]["torch, 1,024 bytes"]) == 1
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "ms a state against bond dimension" in capsys.readouterr().out
 
