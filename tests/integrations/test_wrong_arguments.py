@@ -11,20 +11,21 @@ import mpsheads
 from mpsheads import MPSProjectionHead
 from mpsheads.experiments.running import Runner
 from mpsheads.heads import load_head, make_head
-from mpsheads.retrieval import Encoder, save_vectors
+from mpsheads.retrieval import EmbeddedCollection, Encoder, save_vectors
 from mpsheads.similarity import load_codes
 from mpsheads.training import (
     TrainingConfig,
     TrainingData,
+    contrastive_loss,
+    distillation_loss,
     hold_out,
     mine_hard_negatives,
     mine_triples,
     ranking_validation,
+    read_checkpoint,
     train,
     training_data,
 )
-from mpsheads.training.checkpoint import read_checkpoint
-from mpsheads.training.losses import contrastive_loss, distillation_loss
 from tests.integrations.tiny import FEATURES, write_bert
 from tests.later import Later
 
@@ -127,8 +128,8 @@ TABLE = {
     "no run": (FileNotFoundError, "checkpoint", lambda m: read_checkpoint(m.folder)),
     "scores: a list": (TypeError, "`scores`", lambda m: contrastive_loss([[1.0]], PAIRS[:1, 0])),
     "scores: none": (ValueError, "`scores`", lambda m: contrastive_loss(X[:0], PAIRS[:0, 0])),
-    "target: float": (ValueError, "`target`", lambda m: contrastive_loss(X, X[:, 0])),
-    "ignored: float": (ValueError, "`ignored`", lambda m: contrastive_loss(X, PAIRS[:, 0], X)),
+    "target: float": (TypeError, "`target`", lambda m: contrastive_loss(X, X[:, 0])),
+    "ignored: float": (TypeError, "`ignored`", lambda m: contrastive_loss(X, PAIRS[:, 0], X)),
     "teacher: one axis": (ValueError, "`teacher_scores`", lambda m: distillation_loss(X, X[0])),
     # the encoder and vectors
     "encoder: none": (TypeError, "`model`", lambda m: Encoder(None)),
@@ -191,6 +192,7 @@ def test_the_error_names_the_argument(made, case):
     assert type(caught.value) is error
 
 
+UNREAD = object.__new__(EmbeddedCollection)
 TAKE_A_DEVICE = {
     "load": lambda m, device: mpsheads.load(m.folder / "head", device=device),
     "load_head": lambda m, device: load_head(m.folder / "head", device=device),
@@ -199,7 +201,7 @@ TAKE_A_DEVICE = {
     "Encoder": lambda m, device: Encoder(m.folder, device=device),
     "Runner": lambda m, device: Runner(m.encoder, "x", m.folder / "x", device=device),
     "train": lambda m, device: run(m.folder, device=device),
-    "mine_triples": lambda m, device: mine_triples(None, device=device),
+    "mine_triples": lambda m, device: mine_triples(UNREAD, device=device),
 }
 
 
