@@ -18,7 +18,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
 STAMPS := .venv/.stamps
 TORCH_STAMP := $(STAMPS)/$(subst /,_,$(TORCH))
 

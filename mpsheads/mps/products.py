@@ -19,7 +19,8 @@ from mpsheads._derivatives import first_derivative
 Rows = slice | tuple[int, ...]
 """Which site of the register each observable's own site is, one for each observable."""
 
-_CACHE = 1 << 19  # numbers that are worked on at once
+_CACHE = 1 << 19  # numbers that are worked on at once on a CPU
+_MEMORY = 1 << 27  # elsewhere
 
 
 def dense_expectation(
@@ -107,9 +108,9 @@ def _chain(picked: Sequence[Tensor], *sites: Tensor) -> Tensor:
     return value[:, 0]
 
 
-def _parts(count: int, numbers: int) -> list[slice]:
+def _parts(count: int, numbers: int, device: torch.device) -> list[slice]:
     """Observables in parts of nearly equal size, of which each has so many numbers to work on."""
-    most = max(1, _CACHE // max(1, numbers))
+    most = max(1, (_CACHE if device.type == "cpu" else _MEMORY) // max(1, numbers))
     size = -(-count // -(-count // most))
     return [slice(start, start + size) for start in range(0, count, size)]
 
@@ -122,7 +123,7 @@ class _Chain(torch.autograd.Function):
         ctx.save_for_backward(components, *sites)
         widest = max(site.shape[1] for site in sites)
         numbers = widest * (len(components) + 1) * components.shape[2]
-        ctx.rows, ctx.parts = rows, _parts(len(sites[0]), numbers)
+        ctx.rows, ctx.parts = rows, _parts(len(sites[0]), numbers, components.device)
         picked = _picked(components, rows)
         return torch.cat(
             [_chain([c[:, part] for c in picked], *(s[part] for s in sites)) for part in ctx.parts]
@@ -152,18 +153,16 @@ class _Chain(torch.autograd.Function):
 
 
 class _Dense(torch.autograd.Function):
-    """`_dense`, some observables at a time, as one product of the two halves of the sites."""
+    """`_dense` in place, some observables at a time."""
 
     @staticmethod
     def forward(ctx, components: Tensor, rows: Sequence[slice], observable: Tensor) -> Tensor:
         ctx.save_for_backward(components, observable)
         ctx.rows = rows
         total = components.new_empty(observable.shape[1], components.shape[2])
-        for part, _, matrix, left, right in _halves(components, rows, observable):
-            value = torch.bmm(matrix, right)  # o l [r] i
-            here = total[part].copy_(value[:, 0])
-            for place, factor in enumerate(left, 1):
-                here.addcmul_(value[:, place], factor)
+        for part, picked, value, _ in _picked_parts(components, rows, observable):
+            _write_levels(value, picked, observable[:, part])
+            total[part] = value[0]
         return total
 
     @staticmethod
@@ -172,87 +171,65 @@ class _Dense(torch.autograd.Function):
         ctx, *grads: Tensor
     ) -> tuple[Tensor | None, ...]:
         components, observable = ctx.saved_tensors
-        half = len(ctx.rows) // 2
         grad_components = torch.empty_like(components)
         grad_observable = torch.empty_like(observable)
         totals = _picked(grad_components, ctx.rows)
-        for part, picked, matrix, left, right in _halves(components, ctx.rows, observable):
-            here, own = grads[0][part], [total[:, part] for total in totals]
-            if ctx.needs_input_grad[0] and half:
-                _write_grads(own[:half], picked[:half], torch.bmm(matrix, right), here)
-            weighted = here.new_empty(len(here), matrix.shape[1], here.shape[1])  # o l i
-            weighted[:, 0] = here
-            for place, factor in enumerate(left, 1):
-                torch.mul(here, factor, out=weighted[:, place])
-            if ctx.needs_input_grad[2]:
-                grad_observable[:, part] = (weighted @ right.mT).flatten(1).T  # o l [i] r
-            if ctx.needs_input_grad[0]:
-                back = torch.bmm(matrix.mT, weighted)  # o r [l] i
-                _write_grads(own[half:], picked[half:], back, None)
-        return (
-            grad_components if ctx.needs_input_grad[0] else None,
-            None,
-            grad_observable if ctx.needs_input_grad[2] else None,
-        )
+        base = len(components) + 1
+        for part, picked, value, grad in _picked_parts(components, ctx.rows, observable):
+            _write_levels(value, picked, observable[:, part])
+            grad[0] = grads[0][part]
+            for site, own in enumerate(picked[:-1]):  # strings before, component, strings after
+                here, others = (
+                    t.unflatten(0, (base**site, base, -1))[:, :, 0] for t in (grad, value)
+                )
+                _write_sums(totals[site][:, part], here[:, 0], others[:, 1:])
+                torch.mul(here[:, :1], own, out=here[:, 1:])
+            last, moved = picked[-1], grad.transpose(0, 1)  # o strings i
+            weights = observable[:, part].unflatten(0, (-1, base))[:, 1:].permute(2, 1, 0)
+            totals[-1][:, part] = torch.bmm(weights.contiguous(), moved).transpose(0, 1)
+            one = torch.cat([torch.ones_like(last[:1]), last]).permute(1, 2, 0)  # o i component
+            grad_observable[:, part] = torch.bmm(moved, one).flatten(1).T
+        return grad_components if ctx.needs_input_grad[0] else None, None, grad_observable
 
 
-def _halves(
+def _picked_parts(
     components: Tensor, rows: Sequence[slice], observable: Tensor
-) -> Iterator[tuple[slice, list[Tensor], Tensor, list[Tensor], Tensor]]:
-    """For each part of the observables, o of them, what their values are products of.
+) -> Iterator[tuple[slice, list[Tensor], Tensor, Tensor]]:
+    """Some observables at a time, the components of each of their sites, and memory to work in.
 
-    The components of each of their sites, the observables `(o, left strings, right strings)`, the
-    products of components of the left half of the sites, and those of the right half.
+    That is twice `(strings of all sites but the last, observables, states)`.
     """
-    half, base = len(rows) // 2, len(components) + 1
-    left, right = base**half, base ** (len(rows) - half)
-    matrix = observable.T.contiguous().view(-1, left, right)
-    for part in _parts(len(matrix), components.shape[2] * (left + right)):
+    strings, states = len(observable) // (len(components) + 1), components.shape[2]
+    parts = _parts(observable.shape[1], 2 * strings * states, components.device)
+    space = components.new_empty(2, strings, parts[0].stop if parts else 0, states)
+    for part in parts:
         picked = [site[:, part] for site in _picked(components, rows)]
-        products = _products(picked[half:])
-        yield part, picked, matrix[part], _factors(picked[:half]), products
+        yield part, picked, *space[:, :, : picked[0].shape[1]]
 
 
-def _products(picked: Sequence[Tensor]) -> Float[Tensor, "observables strings states"]:
-    """Products of (1, component, ...) over some sites, the first most significant."""
-    result = picked[0].new_empty(picked[0].shape[1], len(picked[0]) + 1, picked[0].shape[2])
-    result[:, 0] = 1
-    result[:, 1:] = picked[-1].transpose(0, 1)
-    for components in picked[-2::-1]:
-        one, others = result.unsqueeze(1), components.transpose(0, 1).unsqueeze(2)
-        grown = one.new_empty(len(result), len(components) + 1, *result.shape[1:])
-        grown[:, :1] = one
-        torch.mul(others, one, out=grown[:, 1:])
-        result = grown.flatten(1, 2)
-    return result
+def _write_levels(value: Tensor, picked: Sequence[Tensor], observable: Tensor) -> None:
+    """`_dense` in the memory `value`, whose first row it becomes.
+
+    The others stay what the components of their sites come times.
+    """
+    *sites, last = picked
+    table = observable.unflatten(0, (-1, len(last) + 1)).unsqueeze(3)  # strings component o 1
+    torch.mul(table[:, 1], last[0], out=value).add_(table[:, 0])
+    for place, component in enumerate(last[1:], 2):
+        value.addcmul_(table[:, place], component)
+    level = value
+    for components in reversed(sites):
+        level, *others = level.unflatten(0, (-1, len(components) + 1)).unbind(1)
+        for term, component in zip(others, components, strict=True):
+            level.addcmul_(term, component)
 
 
-def _factors(picked: Sequence[Tensor]) -> list[Tensor]:
-    """What `_products` gives, without the first, which is 1."""
-    if len(picked) > 1:
-        return list(_products(picked).unbind(1))[1:]
-    return [component for components in picked for component in components.unbind(0)]
-
-
-def _write_grads(
-    totals: Sequence[Tensor],
-    picked: Sequence[Tensor],
-    grad: Float[Tensor, "observables strings states"],
-    factor: Tensor | None,
+def _write_sums(
+    total: Float[Tensor, "components o i"],
+    grad: Float[Tensor, "strings o i"],
+    others: Float[Tensor, "strings components o i"],
 ) -> None:
-    """From the gradient of `_products`, times a factor, those of the components of each site."""
-    for place, (total, components) in enumerate(zip(totals, picked, strict=True)):
-        split = grad.unflatten(1, (len(components) + 1, -1))  # o p rest i
-        others = _factors(picked[place + 1 :])
-        for number, here in enumerate(total.unbind(0), 1):
-            terms = split[:, number].unbind(1)
-            if factor is None:
-                here.copy_(terms[0])
-            else:
-                torch.mul(terms[0], factor, out=here)
-            for term, product in zip(terms[1:], others, strict=True):
-                here.addcmul_(term if factor is None else term * factor, product)
-        if others:
-            grad = split[:, 0].clone()
-            for number, component in enumerate(components.unbind(0), 1):
-                grad.addcmul_(split[:, number], component.unsqueeze(1))
+    """The sums over strings of the products."""
+    torch.mul(grad[0], others[0], out=total)
+    for row, other in zip(grad[1:], others[1:], strict=True):
+        total.addcmul_(row, other)
