@@ -20,6 +20,7 @@ settings.register_profile("ci", deadline=None, max_examples=15, derandomize=True
 settings.register_profile("nightly", deadline=None, max_examples=1800, print_blob=True)
 settings.load_profile("ci")  # unless --hypothesis-profile names the other
 
+LONG = ("tests/compiled/", "tests/search/test_cluster.py", "tests/integrations/test_training.py")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -28,6 +29,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
         return None
     return "\npytestmark = pytest.mark.slow" in collection_path.read_text() or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_collection_finish() -> None:

@@ -204,7 +204,8 @@ def _picked_parts(
     space = components.new_empty(2, strings, parts[0].stop if parts else 0, states)
     for part in parts:
         picked = [site[:, part] for site in _picked(components, rows)]
-        yield part, picked, *space[:, :, : picked[0].shape[1]]
+        value, grad = space[:, :, : picked[0].shape[1]]
+        yield part, picked, value, grad
 
 
 def _write_levels(value: Tensor, picked: Sequence[Tensor], observable: Tensor) -> None:
