@@ -2,7 +2,7 @@
 
 Example:
     python benchmarks/gpu/parcel.py --encoder sentence-transformers/all-MiniLM-L6-v2 \
-        --pairs train-pairs.jsonl --output parcel
+        --dataset train-pairs:train --output parcel
 """
 
 import argparse
@@ -22,7 +22,7 @@ def read_pairs(parcel: Path) -> tuple[list[str], list[str]]:
 
 def pack(
     encoder: str,
-    pairs: Path,
+    dataset: str,
     output: Path,
     count: int,
     *,
@@ -33,9 +33,9 @@ def pack(
 
     Args:
         encoder: A folder or a name that transformers loads.
-        pairs: Lines of JSON with "query" and "document" (or "text" or "positive").
+        dataset: `COLLECTION[:SPLIT]`, as every command of mpsheads takes it.
         output: A new folder, or an empty one.
-        count: At most so many pairs, the first ones.
+        count: At most so many queries, the first ones, each with a document that is relevant.
         characters: Documents are cut after so many.
         most: Bytes of the folder, at most.
 
@@ -46,16 +46,19 @@ def pack(
     import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from mpsheads.retrieval import load_collection, parse_dataset
+
     if output.exists() and any(output.iterdir()):
         raise FileExistsError(f"`output` {output} holds something. Name a new folder.")
     output.mkdir(parents=True, exist_ok=True)
     AutoModel.from_pretrained(encoder, dtype=torch.float16).save_pretrained(output / ENCODER)
     AutoTokenizer.from_pretrained(encoder).save_pretrained(output / ENCODER)
-    with pairs.open(encoding="utf-8") as lines, (output / PAIRS).open("w") as file:
-        for _, line in zip(range(count), lines, strict=False):
-            row = json.loads(line)
-            text = next(row[name] for name in ("document", "text", "positive") if name in row)
-            pair = {"query": row["query"], "document": text[:characters]}
+    name, split, _ = parse_dataset(dataset)
+    collection = load_collection(name, split=split)
+    with (output / PAIRS).open("w") as file:
+        for query, judged in list(collection.qrels.items())[:count]:
+            document = collection.documents[max(judged, key=judged.__getitem__)]
+            pair = {"query": collection.queries[query], "document": document[:characters]}
             file.write(json.dumps(pair) + "\n")
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if size > most:
@@ -69,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--encoder", required=True, help="folder or name of a transformers encoder")
-    parser.add_argument("--pairs", type=Path, required=True, help="JSON lines: query, document")
+    parser.add_argument("--dataset", required=True, help="COLLECTION[:SPLIT]")
     parser.add_argument("--output", type=Path, default=Path("parcel"), help="default: parcel")
-    parser.add_argument("--count", type=int, default=10_000, help="pairs (default 10,000)")
+    parser.add_argument("--count", type=int, default=10_000, help="queries (default 10,000)")
     options = parser.parse_args(arguments)
-    size = pack(options.encoder, options.pairs, options.output, options.count)
+    size = pack(options.encoder, options.dataset, options.output, options.count)
     print(f"{options.output}: {size / (1 << 20):.1f} MiB")
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from benchmarks.gpu import parcel, run
-from benchmarks.gpu.parcel import PAIRS
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.training import last_layers
 from tests.integrations.tiny import write_bert
@@ -47,13 +46,13 @@ def test_a_table_that_fails_or_comes_too_late_is_said_so(tmp_path):
 @pytest.fixture
 def packed(tmp_path):
     """A parcel of a random encoder and forty pairs."""
-    pairs = tmp_path / PAIRS
-    rows = [{"query": f"word {i}", "text": f"word {i} and another"} for i in range(40)]
+    pairs = tmp_path / "mine.jsonl"
+    rows = [{"query": f"word {i}", "positive": f"word {i} and another"} for i in range(40)]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
     output, encoder = tmp_path / "parcel", tmp_path / "bert"
     encoder.mkdir()
     write_bert(encoder)
-    parcel.main([f"--encoder={encoder}", f"--pairs={pairs}", f"--output={output}"])
+    parcel.main([f"--encoder={encoder}", f"--dataset={pairs}", f"--output={output}"])
     return output
 
 
@@ -65,6 +64,8 @@ def test_the_last_layers_are_trained_from_a_parcel(packed):
 
 def test_too_large_a_parcel_is_refused(packed, tmp_path):
     with pytest.raises(ValueError, match="Take fewer pairs"):
-        parcel.pack(str(packed / "encoder"), packed / PAIRS, tmp_path / "other", 10, most=1000)
+        parcel.pack(
+            str(packed / "encoder"), str(tmp_path / "mine.jsonl"), tmp_path / "other", 10, most=1000
+        )
     with pytest.raises(FileExistsError, match="Name a new folder"):
-        parcel.pack(str(packed / "encoder"), packed / PAIRS, packed, 10)
+        parcel.pack(str(packed / "encoder"), "mine.jsonl", packed, 10)
