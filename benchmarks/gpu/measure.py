@@ -19,11 +19,22 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
+def failures(functions: Mapping[str, Function]) -> dict[str, str]:
+    """Of functions that raise, the last line of what: one must not cost the others' times."""
+    failed = {}
+    for name, function in functions.items():
+        try:
+            function()
+            wait()
+        except Exception as error:  # whatever a kernel does on a new card
+            failed[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
+    return failed
+
+
 def seconds(functions: Mapping[str, Function], rounds: int = 5) -> dict[str, float]:
     """Median seconds of a call, over rounds in which each function has its turn."""
     counts = {}
     for name, function in functions.items():
-        function()
         counts[name] = max(1, min(200, int(_ROUND / max(_timed(function, 1), 1e-7))))
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
@@ -95,9 +106,20 @@ class Limits:
 
 
 def graphed(function: Callable[[], Tensor]) -> Function:
-    """The call as one CUDA graph, which is launched at once; the call itself without a card."""
+    """The call as one CUDA graph, captured when first called; the call itself without a card."""
     if not torch.cuda.is_available():
         return function
+    graphs: list[torch.cuda.CUDAGraph] = []
+
+    def replay() -> None:
+        if not graphs:
+            graphs.append(_captured(function))
+        graphs[0].replay()
+
+    return replay
+
+
+def _captured(function: Function) -> torch.cuda.CUDAGraph:
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -107,4 +129,4 @@ def graphed(function: Callable[[], Tensor]) -> Function:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         function()
-    return graph.replay
+    return graph

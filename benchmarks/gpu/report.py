@@ -58,7 +58,7 @@ class Report:
         for title, table in self.tables.items():
             parts += [f"## {title}", table["about"]]
             if table["rows"]:
-                names = list(table["rows"][0])
+                names = list(dict.fromkeys(name for row in table["rows"] for name in row))
                 lines = [names, ["---"] * len(names)]
                 lines += [[_shown(row.get(name)) for name in names] for row in table["rows"]]
                 parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))

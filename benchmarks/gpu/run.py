@@ -6,6 +6,7 @@ Example:
 """
 
 import argparse
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("There is no card here. A rehearsal: --device cpu --tiny.")
+    if options.device == "cpu":
+        os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton
     torch.manual_seed(0)
     sizes = tables.Sizes.tiny() if options.tiny else tables.Sizes()
     report, device = Report(options.output, options.seconds), options.device

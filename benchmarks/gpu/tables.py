@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 import mpsheads
-from benchmarks.gpu.measure import Function, Limits, graphed, launches, peak_megabytes, seconds
+from benchmarks.gpu.measure import (
+    Function,
+    Limits,
+    failures,
+    graphed,
+    launches,
+    peak_megabytes,
+    seconds,
+)
 from benchmarks.gpu.report import Row
 from mpsheads import DenseHead, MPSProjectionHead, ReferenceHead, mps
 from mpsheads.ansatz import brickwork
@@ -85,6 +93,11 @@ def compiled(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
 def _head_rows(steps: Mapping[str, Function], forwards: Mapping[str, Function], limit: Limits,
                moved: float) -> Iterator[Row]:  # fmt: skip
     with mpsheads.assume_finite():
+        failed = failures(forwards) | failures(steps)
+        steps, forwards = (
+            {name: call for name, call in calls.items() if name not in failed}
+            for calls in (steps, forwards)
+        )
         both, once = seconds(steps), seconds(forwards)
         bound = moved / limit.bandwidth
         for name in forwards:
@@ -100,6 +113,7 @@ def _head_rows(steps: Mapping[str, Function], forwards: Mapping[str, Function], 
                 "launches of a step": launches(step) if step else None,
                 "peak MB of a step": peak_megabytes(step) if step else None,
             }
+    yield from ({"head": f"{name} failed: {why}"} for name, why in failed.items())
 
 
 def _forward(head: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
@@ -178,7 +192,7 @@ def codes(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
         work = 2.0 * queries.numel() * len(made)
         yield from _rows(scores, "bfloat16 product of floats", work, limit.half)
         for row in _rows(encoding, "nearest_codewords"):
-            yield {**row, "of the limit": None, "a second": len(z) / row["ms"] * 1e3}
+            yield row | ({"a second": len(z) / row["ms"] * 1e3} if "ms" in row else {})
 
 
 def circuits(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
@@ -198,6 +212,9 @@ def circuits(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
             state = mps.apply_circuit(mps.product_state(amplitudes), circuit, angles, truncation)
             written = sum(8.0 * site.numel() for site in state.sites)
             for row in _rows(functions, f"{layers} layers"):
+                if "ms" not in row:
+                    yield row
+                    continue
                 share = written / limit.bandwidth / row["ms"] * 1e3
                 yield {**row, "of the limit": share, "us a state": row["ms"] / count * 1e3}
 
@@ -233,11 +250,13 @@ def pairs(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
     }
     with torch.no_grad():
         for row in _rows(functions, "fidelity_matrix", 32.0 * n * 4**3 * count, limit.float32):
-            yield {**row, "us a pair": 1e3 * row["ms"] / count}
+            yield row | ({"us a pair": 1e3 * row["ms"] / count} if "ms" in row else {})
 
 
 def _rows(functions: dict[str, Function], base: str, work: float = 0.0,
           limit: float = 1.0) -> Iterator[dict]:  # fmt: skip
+    failed = failures(functions)
+    functions = {name: call for name, call in functions.items() if name not in failed}
     taken = seconds(functions)
     for name, function in functions.items():
         yield {
@@ -248,6 +267,7 @@ def _rows(functions: dict[str, Function], base: str, work: float = 0.0,
             "launches": launches(function),
             "peak MB": peak_megabytes(function),
         }
+    yield from ({"what": f"{name} failed: {why}"} for name, why in failed.items())
 
 
 def _kernels():

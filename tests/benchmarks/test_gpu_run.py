@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks.gpu import parcel, run
+from benchmarks.gpu import parcel, run, tables
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.training import last_layers
 from tests.integrations.tiny import write_bert
@@ -29,6 +29,15 @@ def test_without_a_card_it_says_how_to_rehearse(tmp_path):
         pytest.skip("There is a card.")
     with pytest.raises(SystemExit, match="--device cpu --tiny"):
         run.main(["--output", str(tmp_path)])
+
+
+def test_a_function_that_fails_costs_its_own_row_alone():
+    def broken():
+        raise RuntimeError("no such kernel")
+
+    rows = list(tables._rows({"whole": lambda: None, "broken": broken}, "whole"))
+    assert rows[0]["of whole"] == 1
+    assert rows[1] == {"what": "broken failed: RuntimeError: ['no such kernel']"}
 
 
 def test_a_table_that_fails_or_comes_too_late_is_said_so(tmp_path):
