@@ -88,7 +88,7 @@ class Method:
             )
         if self.settings and self.head not in LEARNED:
             raise ValueError(
-                f"The method {self.label!r} has the setting `{next(iter(self.settings))}`, but "
+                f"The method {self.label!r} has the setting `{next(iter(self.settings)):.80}`, but "
                 f'`head = "{self.head}"` takes none.'
             )
 

@@ -156,7 +156,9 @@ def check_config(
     if name == "mps":
         config = {"mixing": 0, "bits": None, "scramble": None, **config}
     if not isinstance(name, str) or name not in kinds:
-        raise ValueError(f"{file} names the head {name!r}; known are {', '.join(sorted(kinds))}.")
+        raise ValueError(
+            f"{file} names the head {name!r:.80}; known are {', '.join(sorted(kinds))}."
+        )
     values = {key: config.pop(key, value) for key, value in _REMOVED.items()}
     for key, value in {**values, "readout": config.get("readout")}.items():
         if value != _REMOVED.get(key, value) or value == "bloch":

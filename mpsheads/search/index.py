@@ -348,7 +348,7 @@ class Index:
             index._unread = data
             return index
         except (*damage, arrow.ArrowException) as error:
-            raise ValueError(f"{folder} is not a whole index: {error}") from error
+            raise ValueError(f"{folder} is not a whole index: {error!s:.300}") from error
 
     def verify(self) -> None:
         """Compare the files of a loaded index with their digest, the first time it is called.
