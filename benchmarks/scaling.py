@@ -172,6 +172,11 @@ def _plot(sweeps: dict[str, Times], path: Path) -> None:
             style = "o-" if library.startswith(OURS) else "s--"
             numbers = [_SHOWN[UNITS[name]] * costs[value] for value in values]
             axes.loglog(values, numbers, style, label=library, ms=4)
+        swept = sorted({value for costs in times.values() for value in costs})
+        axes.set_xticks(swept, [f"{value:,}" for value in swept], fontsize=8)
+        axes.minorticks_off()
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, high / 30), max(high, 3 * low))
         axes.set(xlabel=name, ylabel=UNITS[name])
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
