@@ -27,7 +27,7 @@ def failures(functions: Mapping[str, Function]) -> dict[str, str]:
             function()
             wait()
         except Exception as error:  # whatever a kernel does on a new card
-            failed[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
+            failed[name] = f"{type(error).__name__}: {str(error).strip()[-200:]}"
     return failed
 
 

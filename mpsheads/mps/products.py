@@ -182,14 +182,21 @@ class _Dense(torch.autograd.Function):
                 here, others = (
                     t.unflatten(0, (base**site, base, -1))[:, :, 0] for t in (grad, value)
                 )
-                _write_sums(totals[site][:, part], here[:, 0], others[:, 1:])
+                if ctx.needs_input_grad[0]:
+                    _write_sums(totals[site][:, part], here[:, 0], others[:, 1:])
                 torch.mul(here[:, :1], own, out=here[:, 1:])
             last, moved = picked[-1], grad.transpose(0, 1)  # o strings i
-            weights = observable[:, part].unflatten(0, (-1, base))[:, 1:].permute(2, 1, 0)
-            totals[-1][:, part] = torch.bmm(weights.contiguous(), moved).transpose(0, 1)
-            one = torch.cat([torch.ones_like(last[:1]), last]).permute(1, 2, 0)  # o i component
-            grad_observable[:, part] = torch.bmm(moved, one).flatten(1).T
-        return grad_components if ctx.needs_input_grad[0] else None, None, grad_observable
+            if ctx.needs_input_grad[0]:
+                weights = observable[:, part].unflatten(0, (-1, base))[:, 1:].permute(2, 1, 0)
+                totals[-1][:, part] = torch.bmm(weights.contiguous(), moved).transpose(0, 1)
+            if ctx.needs_input_grad[2]:
+                one = torch.cat([torch.ones_like(last[:1]), last]).permute(1, 2, 0)  # o i component
+                grad_observable[:, part] = torch.bmm(moved, one).flatten(1).T
+        return (
+            grad_components if ctx.needs_input_grad[0] else None,
+            None,
+            grad_observable if ctx.needs_input_grad[2] else None,
+        )
 
 
 def _picked_parts(

@@ -37,7 +37,7 @@ def test_a_function_that_fails_costs_its_own_row_alone():
 
     rows = list(tables._rows({"whole": lambda: None, "broken": broken}, "whole"))
     assert rows[0]["of whole"] == 1
-    assert rows[1] == {"what": "broken failed: RuntimeError: ['no such kernel']"}
+    assert rows[1] == {"what": "broken failed: RuntimeError: no such kernel"}
 
 
 def test_a_table_that_fails_or_comes_too_late_is_said_so(tmp_path):

@@ -22,6 +22,7 @@ from mpsheads.similarity import (
     top_k,
 )
 from mpsheads.training import TrainingConfig, TrainingData, train
+from tests.devices import pretend
 from tests.devices.places import PLACE, same
 
 IN, OUT, ROWS = 24, 8, 12
@@ -101,6 +102,22 @@ def test_a_step_waits_for_nothing(name):
         head(x).square().sum().backward()
         with PLACE.without_waiting():
             head(x).square().sum().backward()
+
+
+@pytest.mark.skipif(PLACE.name == "cuda", reason="There is CUDA, and its profiler.")
+def test_the_default_head_launches_what_the_page_says():
+    head, x = (PLACE.move(each) for each in made("default"))
+    x.requires_grad_()
+    counts = []
+    with assume_finite():
+        head(x)
+        for run in (lambda: head(x), lambda: head(x).sum().backward()):
+            with PLACE.without_waiting():
+                run()
+                counts.append(pretend.launches())
+    forward, backward = counts[0], counts[1] - counts[0]
+    assert 100 < forward < 120
+    assert 160 < backward < 180
 
 
 SCORES = {
