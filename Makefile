@@ -18,6 +18,7 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
 BIN := .venv/bin
+# What is never imported need not be compiled: that takes minutes.
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
 STAMPS := .venv/.stamps
 TORCH_STAMP := $(STAMPS)/$(subst /,_,$(TORCH))

@@ -25,20 +25,28 @@ _LAYER_RANK = 4  # a bond grows at most by this factor before it is trimmed
 _ZERO = 1e-13
 
 
-def pauli_string(string: str, batch_size: int = 1, *, dtype: torch.dtype = torch.float32) -> MPS:
+def pauli_string(
+    string: str,
+    batch_size: int = 1,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> MPS:
     """The observable named by one letter of `1XYZ` per site, as Pauli vectors.
 
     Args:
         string: For example `"11Z"`, site 0 first.
         batch_size: Number of copies.
         dtype: Real dtype.
+        device: Where the tensors are made.
 
     Raises:
         ValueError: If the string is empty or has another letter.
     """
     if not string or set(string) - set(PAULI):
         raise ValueError(f"`string` must be letters of {PAULI}, at least one, got {string!r}.")
-    rows = torch.eye(4, dtype=dtype)[[PAULI.index(letter) for letter in string]]
+    eye = torch.eye(4, dtype=dtype, device=device)
+    rows = eye.index_select(0, indices(map(PAULI.index, string), eye))
     return product_state(rows.expand(batch_size, -1, -1))
 
 

@@ -17,11 +17,10 @@ from mpsheads._checks import as_integers, check_equal
 from mpsheads._constants import indices
 from mpsheads.mps.arguments import check_sites
 from mpsheads.mps.circuit import Circuit
-from mpsheads.mps.gates import PAULI
-from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps
+from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
 from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import Rotations, as_rotations, rotate
-from mpsheads.mps.state import MPS, product_state, trim_bonds
+from mpsheads.mps.state import MPS, trim_bonds
 
 Places = tuple[tuple[int, ...], ...]
 
@@ -84,9 +83,8 @@ def evolve_cones(
             strings = _strings(paulis, len(cones.letters))
             observable = observable.index_select(0, indices(strings, observable))
         return (observable,)
-    eye = torch.eye(4, dtype=parameters.dtype, device=parameters.device)
-    rows = eye.index_select(0, indices(map(PAULI.index, cones.letters), eye))
-    string = product_state(rows.expand(len(parameters), -1, -1))
+    like = {"dtype": parameters.dtype, "device": parameters.device}
+    string = pauli_string(cones.letters, len(parameters), **like)
     evolved = evolve_observable(string, cones.circuit, parameters, cones.steps)
     if len(paulis) < 4:
         sites = tuple(site.index_select(2, indices(paulis, site)) for site in evolved.sites)

@@ -22,7 +22,7 @@ from mpsheads.similarity import (
     top_k,
 )
 from mpsheads.training import TrainingConfig, TrainingData, train
-from tests.devices import pretend
+from tests.devices import places
 from tests.devices.places import PLACE, same
 
 IN, OUT, ROWS = 24, 8, 12
@@ -114,7 +114,7 @@ def test_the_default_head_launches_what_the_page_says():
         for run in (lambda: head(x), lambda: head(x).sum().backward()):
             with PLACE.without_waiting():
                 run()
-                counts.append(pretend.launches())
+                counts.append(places.pretend.launches())
     forward, backward = counts[0], counts[1] - counts[0]
     assert 100 < forward < 120
     assert 160 < backward < 180
