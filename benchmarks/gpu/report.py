@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from mpsheads._files import replacing_text
+
 Row = Mapping[str, str | int | float | None]
 
 
@@ -48,9 +50,10 @@ class Report:
 
     def write(self) -> None:
         """Write both files."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "report.json").write_text(json.dumps(self.tables, indent=2) + "\n")
-        (self.folder / "report.md").write_text(self.markdown())
+        texts = {"json": json.dumps(self.tables, indent=2) + "\n", "md": self.markdown()}
+        for suffix, text in texts.items():
+            with replacing_text(self.folder / f"report.{suffix}") as file:
+                file.write(text)
 
     def markdown(self) -> str:
         """All tables."""

@@ -72,9 +72,10 @@ def heads(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
         if name in ("default head", "depth 2"):
             steps[f"{name}, CUDA graph"] = graphed(_step(head, x))
             forwards[f"{name}, CUDA graph"] = graphed(_forward(head, x))
-    fused = _fused(made["default head"], x)
-    if fused is not None:
-        forwards["default head, Triton"] = fused
+    kernels, head = _kernels(), made["default head"]
+    if kernels is not None and isinstance(head, MPSProjectionHead):
+        fused = kernels.FusedHead.of(head)
+        forwards["default head, Triton"] = lambda: fused(x)
     yield from _head_rows(steps, forwards, limit, 4 * (x.numel() + sizes.batch * sizes.kept))
 
 
@@ -133,16 +134,6 @@ def _step(head: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], Tensor]:
         return loss
 
     return step
-
-
-def _fused(head: nn.Module, x: Tensor) -> Function | None:
-    try:
-        from benchmarks.gpu.kernels import FusedHead
-    except ImportError:  # no Triton
-        return None
-    assert isinstance(head, MPSProjectionHead)
-    fused = FusedHead.of(head)
-    return lambda: fused(x)
 
 
 def similarities(device: str, sizes: Sizes, limit: Limits) -> Iterator[Row]:
