@@ -15,6 +15,7 @@ from mpsheads.mps import MPS
 from mpsheads.mps.state import trim_bonds
 
 _NO_DIRECTION = 1e-3  # a vector of expectation values so short is that of rounding
+_TINY = 1e-30  # of a tensor that is zero
 # by bits: width of the best equal cells, in standard deviations
 _BEST_CELLS = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 
@@ -109,12 +110,15 @@ def project_state(
 ) -> Float[Tensor, "batch out_features"]:
     """The kept sites of a state where all others are projected on 0, packed.
 
-    The tensors between kept sites are joined to the next; bonds are filled up with zeros.
+    The tensors between kept sites are joined to the next; bonds are filled up with zeros. Norms are
+    given up on the way.
     """
     sites, carry, last = [], None, set(kept)
     for place, site in enumerate(state.sites):
         site = site if place in last else site[:, :, 0]
         carry = site if carry is None else torch.einsum("blr,br...->bl...", carry, site)
+        size = carry.detach().flatten(1).abs().amax(1)  # so that long ways do not underflow
+        carry = carry / size.clamp_min(_TINY).view(-1, *[1] * (carry.ndim - 1))
         if place in last:
             sites.append(carry)
             carry = None

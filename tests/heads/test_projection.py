@@ -14,7 +14,7 @@ from mpsheads.encodings import qubit_amplitudes
 from mpsheads.heads import block_circuit, describe, freeze
 from mpsheads.heads.circuits import Register, pays_to_evolve
 from mpsheads.mps import bloch_vectors, to_dense
-from mpsheads.similarity import unpack_state
+from mpsheads.similarity import state_log_fidelity, unpack_state
 from tests.strategies import dense_circuit
 
 CIRCUIT = Circuit(3, [("su4", (0, 2)), ("h", 1), ("ccx", (1, 0, 2)), ("zyz", 2), ("cp", (2, 1))])
@@ -183,6 +183,15 @@ def test_the_state_readout_is_the_kept_state_with_the_others_projected(ansatz, s
     fidelity = (expected[:2].conj() @ expected[2:].T).abs().square()
     assert_close(head.similarity(z[:2], z[2:]), fidelity.log())
     assert_close(head.similarity(z[:2], z[2:], pairwise=True), fidelity.diagonal().log())
+
+
+def test_a_long_way_between_kept_sites_does_not_underflow(generator):
+    head = MPSProjectionHead(384, 144, 4, 2, "brickwork", "state", generator=generator)
+    x = torch.randn(3, 384, generator=generator)
+    single, double = head(x), head.double()(x.double())
+    assert_close(double.norm(dim=1), torch.full((3,), math.sqrt(5)).double())
+    fidelity = state_log_fidelity(single.double(), double, head.bond_dims, pairwise=True)
+    assert_close(fidelity, torch.zeros(3).double(), atol=1e-4, rtol=0)
 
 
 def test_the_state_readout_has_the_bonds_that_its_sites_need():
