@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MEASURE = "nDCG@10"
 _MAX_LENGTH = 128
 _TRAINING = {"epochs": 20, "batch_size": 128}
-_LONGER = {"epochs": 40, "batch_size": 256}
+_LARGER = {"batch_size": 256}
 _FAST = {"learning_rate": 2e-2}  # few steps, on texts of the kind that is searched, bear it
 _ROTATIONS = {"readout": "amplitude", "mixing": 24}
 _HEADS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -105,7 +105,7 @@ def _wanted(features: int) -> dict[str, tuple[int, str, dict[str, Any], dict[str
         for label, how in _HEADS.items()
     }
     for size in (size for size in (features // 6, features // 12, features // 24) if size >= 8):
-        heads[f"codes, {size} bytes"] = (size, "codes", {}, _LONGER)
+        heads[f"codes, {size} bytes"] = (size, "codes", {}, _LARGER)
     return heads
 
 

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from mpsheads._checks import check_choice, check_positive
 from mpsheads._constants import constant
 from mpsheads.heads.mixing import Mixing, Rotation, scrambler
-from mpsheads.mps.trellis import RATES, codewords, nearest_codewords, standard_trellis
+from mpsheads.mps.trellis import ERRORS, RATES
 from mpsheads.similarity import Codes, quantize_trellis
 from mpsheads.similarity.codes import code_bytes
 
@@ -75,15 +75,17 @@ class Amplitudes(nn.Module):
         return quantize_trellis(z, float(bits), centre=centre, span=float(self.span))
 
     def through_codes(self, z: Tensor, mixing: Mixing | Rotation | None) -> Tensor:
-        """What codes leave of vectors, with the gradient of the vectors (straight through)."""
+        """What codes leave of vectors, with their error as noise, through which gradients pass.
+
+        A word that is the nearest of a good code is `(1 - error) x` and noise of the variance
+        `error (1 - error)`, for numbers x of variance 1.
+        """
         assert self.span is not None
         assert self.bits is not None
-        centre, trellis = self._centre(mixing, z.shape[1]), standard_trellis(self.bits)
+        centre, error = self._centre(mixing, z.shape[1]), ERRORS[self.bits]
         away = math.sqrt(z.shape[1]) * normalize(z - centre)
-        words = codewords(nearest_codewords(away.detach().float(), trellis), trellis)
-        smooth = centre + self.span * away
-        coded = centre + self.span * words[:, : z.shape[1]].to(z.dtype)
-        return smooth + (coded - smooth).detach()
+        noise = math.sqrt(error * (1 - error)) * torch.randn_like(away)
+        return centre + self.span * ((1 - error) * away + noise)
 
     def _centre(self, mixing: Mixing | Rotation | None, kept: int) -> Float[Tensor, " kept"]:
         """What the mean becomes, as one row, not by the whole matrix."""

@@ -74,7 +74,8 @@ class MPSProjectionHead(ProjectionHead):
             features are encoded, at `min(out_features, in_features - out_features)` angles a layer;
             or "full" for any rotation of all features. `fit` chooses pairs and angles from data.
         bits: With the readout "amplitude": bits a number of codes, 1, 1.5, 2, 3, 4 or 8. Training
-            then goes through the codes: in training mode `similarity` takes documents as theirs.
+            then goes through the codes: in training mode `similarity` adds their error to
+            documents, as noise.
         scramble: Seed of the circuit that scrambles amplitudes for codes; drawn from the generator
             by default if there are `bits`.
         generator: Source of the initial parameters; torch's default one if `None`.
