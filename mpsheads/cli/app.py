@@ -34,6 +34,7 @@ _ALIASES = {
     "path": "head",
     "named": "head",
 }  # what a function calls it -> what the commands do
+_ALONE = {"--ray": "auto"}  # flags that need no value -> what they then mean
 
 
 class _OneLineGroup(typer.core.TyperGroup):
@@ -44,7 +45,7 @@ class _OneLineGroup(typer.core.TyperGroup):
 
     def main(self, args: Any = None, **extra: Any) -> Any:
         given = [str(arg) for arg in (sys.argv[1:] if args is None else args)]
-        args = [arg for arg in given if arg != "--debug"] or ["--help"]
+        args = _with_values([arg for arg in given if arg != "--debug"]) or ["--help"]
         code = 2
         try:
             code = super().main(args, **{**extra, "standalone_mode": False})
@@ -71,6 +72,15 @@ class _OneLineGroup(typer.core.TyperGroup):
         )
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(2)
+
+
+def _with_values(args: list[str]) -> list[str]:
+    """Arguments with what flags that stand alone mean, which Typer cannot say."""
+    following = [*args[1:], "--"]
+    return [
+        f"{arg}={_ALONE[arg]}" if arg in _ALONE and after.startswith("-") else arg
+        for arg, after in zip(args, following, strict=False)
+    ]
 
 
 def _shown(option: Any) -> str:

@@ -25,7 +25,7 @@ _VECTORS = "With a folder: keep the embeddings as they were before the head."
 _ROWS = "With a folder: passages of a shard, which is what a kill may cost."
 _RAY = (
     "With a folder that all machines see: spread the shards over the Ray cluster at this address; "
-    "auto finds that of this machine, local starts one."
+    "auto, as without one, finds that of this machine, local starts one."
 )
 Vectors = Mapping[str, "tuple[Tensor, list[str] | None]"]
 """Name, "queries" or "documents", to vectors and ids."""
@@ -42,7 +42,7 @@ def encode(
     keep_vectors: Annotated[bool, option(_VECTORS, "Passages", flag="--keep-vectors")] = False,
     rows: Annotated[int, option(_ROWS, "Passages")] = 16384,
     head: Annotated[str | None, option(options.HEAD, "Head", "FOLDER|KIND")] = None,
-    ray: Annotated[str | None, option(_RAY, metavar="ADDRESS")] = None,
+    ray: Annotated[str | None, option(_RAY, metavar="[ADDRESS]")] = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:

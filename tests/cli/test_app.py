@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from mpsheads.cli import main
-from mpsheads.cli.app import app
+from mpsheads.cli.app import _with_values, app
 
 COMMANDS = [
     "demo", "index", "search", "serve", "encode", "mine", "train", "evaluate", "info", "models",
@@ -129,3 +129,10 @@ def test_a_missing_package_is_one_line_that_says_how_to_install_it(tmp_path):
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1
     assert 'pip install "mpsheads[retrieval]"' in ran.stderr
+
+
+def test_ray_may_stand_alone():
+    seen = []
+    for given in ("a --ray", "a --ray --json", "a --ray host:1", "--ray=x"):
+        seen.append(" ".join(_with_values(given.split())))
+    assert seen == ["a --ray=auto", "a --ray=auto --json", "a --ray host:1", "--ray=x"]
