@@ -8,7 +8,8 @@ from mpsheads.cli.options import option, typer
 from mpsheads.cli.output import console, print_json
 
 _NAMES = (
-    "compression, data-size, epochs, frozen, little-data, research, similarity; all; or TOML files."
+    "circuit, compression, data-size, epochs, few-pairs, frozen, layers, little-data, research, "
+    "similarity; all; or TOML files."
 )
 _TRAIN = "Where heads are trained: a BEIR folder or an ir_datasets id, with a split after a colon."
 _TEST = (

@@ -96,7 +96,7 @@ class Runner:
                 )
             if trial.needs_training_collection:
                 training = self.training(experiment)
-                if trial.method.is_trained:
+                if trial.method.needs_pairs:
                     choose_queries(training, trial.fraction, 0)
             for test in experiment.tests:
                 self.embedded(test)
@@ -125,7 +125,7 @@ class Runner:
         method = trial.method
         tests = {name_of(test): self.embedded(test) for test in experiment.tests}
         training = self.training(experiment) if trial.needs_training_collection else None
-        head = self._head(trial, training)
+        head = self._head(experiment, trial, training)
         if method.is_trained:
             assert training is not None
             yield from self._trained(experiment, trial, head, tests, training, folder)
@@ -139,7 +139,9 @@ class Runner:
             similarity = angle_fidelity if method.similarity == "fidelity" else None
             yield from measure(head, trial.results, tests, training, similarity=similarity)
 
-    def _head(self, trial: Trial, training: EmbeddedCollection | None) -> ProjectionHead:
+    def _head(
+        self, experiment: Experiment, trial: Trial, training: EmbeddedCollection | None
+    ) -> ProjectionHead:
         """The head of a trial, fitted or waiting for training, or both."""
         method, features = trial.method, self.encoder.features
         if method.head == UNCOMPRESSED and method.is_trained and method.similarity == "fidelity":
@@ -148,9 +150,9 @@ class Runner:
             return TruncationHead(features, features)  # truncation to all of them is none
         documents = training.documents if training and method.needs_training_documents else None
         settings = {"documents": documents, "seed": trial.seed, **method.settings}
-        if method.head == "codes" and method.is_trained:
+        if method.fit == "pairs":
             assert training is not None
-            settings |= training_data(training).paired()
+            settings |= training_data(_part(experiment, trial, training)[0]).paired()
         return make_head(method.head, features, trial.size, **settings)
 
     def _trained(
@@ -174,6 +176,7 @@ class Runner:
                 head,
                 pooling=self.encoder.pooling or "mean",
                 trainable_layers=trial.method.layers,
+                max_length=trial.method.tokens,
             )
         validate = ranking_validation(held, experiment.measure) if held else None
         saved = (folder / CHECKPOINT).exists()
@@ -210,14 +213,11 @@ class Runner:
         config: TrainingConfig,
     ) -> tuple[TrainingData, EmbeddedCollection | None]:
         """Pairs with hard negatives, found by embeddings, and what is held out for validation."""
-        whole = trial.fraction == 1 and experiment.select == "last"  # the same for every seed
-        seed, count = 0 if whole else trial.seed, config.hard_negatives
-        choice = (id(training), trial.fraction, seed, count, experiment.select)
-        choice += (trial.method.trained,)
+        count = config.hard_negatives
+        choice = (id(training), trial.fraction, _seed_of_choice(experiment, trial), count)
+        choice += (experiment.select, trial.method.trained)
         if choice not in self._pairs:
-            part, held = training.only(choose_queries(training, trial.fraction, seed)), None
-            if experiment.select == "best":
-                part, held = hold_out(part, seed=seed)
+            part, held = _part(experiment, trial, training)
             data = training_data(part)
             if data.hard_negatives is None and count:
                 mined = mine_hard_negatives(data, count)
@@ -271,6 +271,20 @@ def run_experiments(
     with locked(file, is_file=True):
         for runner, chosen in jobs:
             runner.run(chosen)
+
+
+def _seed_of_choice(experiment: Experiment, trial: Trial) -> int:
+    """The seed that chooses queries; the same for every trial where all of them are taken."""
+    return 0 if trial.fraction == 1 and experiment.select == "last" else trial.seed
+
+
+def _part(
+    experiment: Experiment, trial: Trial, training: EmbeddedCollection
+) -> tuple[EmbeddedCollection, EmbeddedCollection | None]:
+    """What a trial is fitted to and trained on, and what is held out for validation."""
+    seed = _seed_of_choice(experiment, trial)
+    part = training.only(choose_queries(training, trial.fraction, seed))
+    return hold_out(part, seed=seed) if experiment.select == "best" else (part, None)
 
 
 def choose_queries(embedded: EmbeddedCollection, fraction: float, seed: int) -> list[str]:

@@ -58,7 +58,10 @@ class Method:
         similarity: How uncompressed embeddings are compared, "cosine" or "fidelity".
         settings: Settings of the head, as `make_head` takes them.
         training: Fields of `TrainingConfig` in which it differs from the experiment.
+        fit: What a head is fitted to before it is trained: "documents" or "pairs" of the training
+            collection; "" for pairs where codes are trained, else for documents.
         layers: How many of the encoder's last layers are trained, where they are.
+        tokens: Tokens after which a text is cut there.
         sizes: Numbers a vector, or bytes, where they are not those of the experiment.
     """
 
@@ -68,7 +71,9 @@ class Method:
     similarity: Literal["cosine", "fidelity"] = "cosine"
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    fit: Literal["", "documents", "pairs"] = ""
     layers: Positive = 4
+    tokens: Positive = 256
     sizes: tuple[Positive, ...] = ()
 
     def __post_init__(self) -> None:
@@ -80,6 +85,13 @@ class Method:
             raise ValueError(
                 f"`trained` cannot be {self.trained!r} for the method {self.label!r}: {self.head} "
                 f"is not measured so."
+            )
+        pairs = self.head == "codes" and self.is_trained
+        object.__setattr__(self, "fit", self.fit or ("pairs" if pairs else "documents"))
+        if self.fit == "pairs" and self.head not in ("mps", "codes", "dense"):
+            raise ValueError(
+                f"`fit` cannot be 'pairs' for the method {self.label!r}: {self.head} is not fitted "
+                f"to pairs."
             )
         if self.similarity != "cosine" and self.head != UNCOMPRESSED:
             raise ValueError(
@@ -106,6 +118,11 @@ class Method:
     def needs_training_documents(self) -> bool:
         """Whether something is trained on, or fitted to, the training collection."""
         return self.is_trained or self.head not in (UNCOMPRESSED, "truncation")
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether pairs of the training collection are needed."""
+        return self.is_trained or self.fit == "pairs"
 
     @property
     def is_quantiser(self) -> bool:

@@ -35,7 +35,7 @@ def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial
     """All trials of an experiment on an encoder; `ValueError` if a size does not fit its width."""
     trials = []
     for method in experiment.methods:
-        for fraction in experiment.fractions if method.is_trained else (1.0,):
+        for fraction in experiment.fractions if method.needs_pairs else (1.0,):
             for size in _sizes(experiment, method, features):
                 for seed in experiment.seeds if method.is_random else (0,):
                     trial = Trial(method, size, seed, fraction, ())
@@ -93,10 +93,12 @@ def _settings(experiment: Experiment, method: Method) -> dict[str, Any]:
     settings = dict(method.settings)
     if method.similarity != "cosine":
         settings["similarity"] = method.similarity
+    if method.fit == "pairs" and method.head != "codes":
+        settings["fit"] = method.fit
     if method.is_trained:
         settings |= {**experiment.training, **method.training}
-        if method.layers != 4:
-            settings["layers"] = method.layers
+        changed = {"layers": method.layers, "tokens": method.tokens}
+        settings |= {name: n for name, n in changed.items() if n != getattr(Method, name)}
         if experiment.select != "last":
             settings["select"] = experiment.select
     if method.needs_training_documents:
@@ -118,7 +120,10 @@ def check_heads(trials: Iterable[Trial], features: int) -> None:
         method = trial.method
         try:
             if method.head in LEARNED:
-                make_head(method.head, features, trial.size, **method.settings)
+                settings = dict(method.settings)
+                if settings.get("start") == "pca":  # the documents come later
+                    del settings["start"]
+                make_head(method.head, features, trial.size, **settings)
         except (TypeError, ValueError) as error:
             place = f"The method {method.label!r} at size {trial.size}"
             raise type(error)(f"{place}: {error}") from error

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mpsheads.experiments import Experiment, Method, key_of, read_results, run_experiments
+from mpsheads.experiments import Experiment, Method, key_of, read_results, run_experiments, running
 from mpsheads.experiments.running import Runner, choose_queries
 from mpsheads.retrieval import Encoder, write_triples
 from mpsheads.training import mine_triples
@@ -195,6 +195,25 @@ def test_uncompressed_vectors_need_no_training_collection(experiment, runner):
     plan = replace(experiment, train="no/such", methods=(Method("plain", "uncompressed"),))
     runner().run([plan])
     assert len(read_results(runner().file)) == 1
+
+
+def test_a_head_is_fitted_to_the_pairs_that_it_is_given_alone(experiment, runner, monkeypatch):
+    made, make = [], running.make_head
+    monkeypatch.setattr(
+        running, "make_head", lambda *sizes, **how: made.append(how) or make(*sizes, **how)
+    )
+    methods = (
+        Method("fitted", "mps", "nothing", fit="pairs"),
+        Method("trained", "dense", fit="pairs", settings={"start": "pca"}),
+        Method("codes", "codes", sizes=(8,)),
+    )
+    runner().run([replace(experiment, methods=methods, fractions=(6,), seeds=(0,))])
+    training = runner().embedded(experiment.train)
+    chosen = training.only(choose_queries(training, 6, 0))
+    rows = [training.query_ids.index(query_id) for query_id, _ in chosen.relevant_pairs()]
+    assert len(made) == 3
+    for how in made:
+        assert sorted(how["queries"].tolist()) == sorted(training.queries[rows].tolist())
 
 
 def test_parts_of_the_training_queries_lie_within_each_other(experiment, runner):

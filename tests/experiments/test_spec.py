@@ -42,6 +42,12 @@ def test_every_experiment_that_comes_along_can_be_planned(features):
             assert run.size == features or run.method.head != "uncompressed"
 
 
+@pytest.mark.slow
+def test_every_head_that_comes_along_can_be_made():
+    for made in find_experiments(["all"]):
+        check_heads(trials_of(made, "encoder", 384), 384)
+
+
 def test_the_defaults_are_those_of_the_paper(read):
     for name in NAMES:
         made = find_experiments([name])[0]
@@ -118,6 +124,7 @@ def test_triples_are_part_of_what_tells_results_apart(read):
         ("[[methods]]\nhead = 'mpz'\n", "`methods.0.head`: input should be 'uncompressed', 'mps'"),
         ("[[methods]]\nhead = 'pca'\ndepth = 1\n", "has the setting `depth`, but .* takes none"),
         ("[[methods]]\nhead = 'pca'\ntrained = 'layers'\n", "`trained` cannot be 'layers'"),
+        ("[[methods]]\nhead = 'pca'\nfit = 'pairs'\n", "`fit` cannot be 'pairs' for .* pca is not"),
         ("[[methods]]\nhead = 'mps'\nsimilarity = 'fidelity'\n", "`similarity` is for uncompr"),
         ("methods = [{ head = 'mps' }, { head = 'mps' }]\n", r"holds 'mps \(head\)' twice"),
         (f"seeds = [1, 2, 1]\n{METHODS}", "`seeds`: holds 1 twice, got"),
