@@ -7,6 +7,7 @@ Example:
 
 import argparse
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,19 +51,23 @@ def pack(
 
     if output.exists() and any(output.iterdir()):
         raise FileExistsError(f"`output` {output} holds something. Name a new folder.")
-    output.mkdir(parents=True, exist_ok=True)
-    AutoModel.from_pretrained(encoder, dtype=torch.float16).save_pretrained(output / ENCODER)
-    AutoTokenizer.from_pretrained(encoder).save_pretrained(output / ENCODER)
     name, split, _ = parse_dataset(dataset)
     collection = load_collection(name, split=split)
-    with (output / PAIRS).open("w") as file:
-        for query, judged in list(collection.qrels.items())[:count]:
-            document = collection.documents[max(judged, key=judged.__getitem__)]
-            pair = {"query": collection.queries[query], "document": document[:characters]}
-            file.write(json.dumps(pair) + "\n")
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    if size > most:
-        raise ValueError(f"`output` takes {size:,} bytes, more than {most:,}. Take fewer pairs.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".parcel-", dir=output.parent) as temporary:
+        folder = Path(temporary) / "parcel"  # so that a killed call leaves no half of one
+        network = AutoModel.from_pretrained(encoder, dtype=torch.float16)
+        network.save_pretrained(folder / ENCODER)
+        AutoTokenizer.from_pretrained(encoder).save_pretrained(folder / ENCODER)
+        with (folder / PAIRS).open("w") as file:
+            for query, judged in list(collection.qrels.items())[:count]:
+                document = collection.documents[max(judged, key=judged.__getitem__)]
+                pair = {"query": collection.queries[query], "document": document[:characters]}
+                file.write(json.dumps(pair) + "\n")
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        if size > most:
+            raise ValueError(f"`output` takes {size:,} bytes, more than {most:,}: fewer pairs fit.")
+        folder.rename(output)
     return size
 
 

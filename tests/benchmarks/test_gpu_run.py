@@ -72,9 +72,10 @@ def test_the_last_layers_are_trained_from_a_parcel(packed):
 
 
 def test_too_large_a_parcel_is_refused(packed, tmp_path):
-    with pytest.raises(ValueError, match="Take fewer pairs"):
+    with pytest.raises(ValueError, match="fewer pairs fit"):
         parcel.pack(
             str(packed / "encoder"), str(tmp_path / "mine.jsonl"), tmp_path / "other", 10, most=1000
         )
+    assert not list(tmp_path.glob("other")) + list(tmp_path.glob(".parcel*"))
     with pytest.raises(FileExistsError, match="Name a new folder"):
         parcel.pack(str(packed / "encoder"), "mine.jsonl", packed, 10)
