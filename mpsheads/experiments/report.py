@@ -68,7 +68,7 @@ def _cells(table: Table, row: Row) -> dict[str, str]:
         "size": str(row.size),
         "bits": str(row.bits),
         "trained": row.trained,
-        "queries": part(row.fraction) if trained else "–",
+        "queries": part(row.fraction) if trained or row.fraction != 1 else "–",
         "epoch": str(row.epoch) if trained else "–",
         "bytes": f"{row.bytes:,}",
         "parameters": f"{row.parameters:,}",

@@ -53,6 +53,13 @@ def test_every_line_of_a_markdown_table_has_as_many_cells_as_its_heading(written
     assert r"a \| b, \<i>odd\</i> \*label\*" in text
 
 
+def test_what_is_fitted_to_a_part_of_the_queries_says_to_which(tmp_path):
+    lines = [line for n in (300, 1000) for line in results("dense", fraction=n)]
+    lines += results("mps", fraction=1000, trained="nothing")
+    text = write_report(lines, tmp_path).read_text()
+    assert len(re.findall(r"\| (?:dense|mps) \|.*\| 1,000 \|", text)) == 2
+
+
 def test_the_same_results_give_the_same_files(tmp_path):
     lines = [line for line in sweep() if line["experiment"] == "data size"]
     for name in ("a", "b"):
