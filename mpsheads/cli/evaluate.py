@@ -80,8 +80,9 @@ def evaluate(
     report |= {"encoder": encoder and model.encoder, "baseline": baseline, "results": rows}
     report |= {"identical_ids": len(embedded.identical_ids), "note": collection.note}
     if run_output is not None:
-        last = list(heads)[-1]
-        write_run(embedded.rank(heads[last], top_k=top_k), run_output, tag=last.split("/")[-1])
+        ranked = (head or [_UNCOMPRESSED])[0]
+        tag = "-".join(Path(ranked).resolve().name.split())
+        write_run(embedded.rank(heads[ranked], top_k=top_k), run_output, tag=tag)
     if plot is not None:
         subtitle = f"{collection.name}, {len(embedded.query_ids):,} queries"
         points = quality_points(rows, measures[0])

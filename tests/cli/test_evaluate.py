@@ -249,3 +249,14 @@ def test_a_document_with_the_id_of_its_query_is_told(command, beir, vectors):
     assert "q30" not in read_run("run")["q30"]
     assert "as in BEIR" not in command(*given, "--keep-identical-ids").out
     assert "q30" in read_run("run")["q30"]
+
+
+def test_the_run_is_that_of_the_head_whatever_the_baseline_and_its_folder(command, data):
+    MPSProjectionHead(FEATURES, 16).save_pretrained("my heads/one")
+    MPSProjectionHead(FEATURES, 16).save_pretrained("my heads/a head")
+    options = ["--baseline", "truncation:6", "--top-k", 3, "--run-output"]
+    for folder, tag in {"my heads/one/": "one", "my heads/a head": "a-head"}.items():
+        assert command("evaluate", *data, "--head", folder, *options, "a").code == 0
+        assert command("evaluate", *data, "--head", folder, *options[2:], "b").code == 0
+        assert Path("a").read_text() == Path("b").read_text()
+        assert Path("a").read_text().split("\n")[0].endswith(f" 1 2 {tag}")
