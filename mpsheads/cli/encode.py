@@ -20,6 +20,7 @@ _OUTPUT = (
     "vectors, with their ids; a .npy file documents."
 )
 _BITS = "With a folder: bytes a passage of a head that is fitted to the first shard."
+_HEAD = f"{options.HEAD} For a folder of passages only a saved one."
 _TEXTS = "With a folder: keep the texts."
 _VECTORS = "With a folder: keep the embeddings as they were before the head."
 _ROWS = "With a folder: passages of a shard, which is what a kill may cost."
@@ -41,7 +42,7 @@ def encode(
     keep_text: Annotated[bool, option(_TEXTS, "Passages", flag="--keep-text")] = False,
     keep_vectors: Annotated[bool, option(_VECTORS, "Passages", flag="--keep-vectors")] = False,
     rows: Annotated[int, option(_ROWS, "Passages")] = 16384,
-    head: Annotated[str | None, option(options.HEAD, "Head", "FOLDER|KIND")] = None,
+    head: Annotated[str | None, option(_HEAD, "Head", "FOLDER|KIND")] = None,
     ray: Annotated[str | None, option(_RAY, metavar="[ADDRESS]")] = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
@@ -71,6 +72,8 @@ def encode(
     if source is not None:
         if output.suffix in _SUFFIXES:
             raise ValueError(f"`output` {output} must be a folder, for passages from {source}.")
+        if texts != Texts():
+            raise ValueError(f"Give the passages {source} or a collection by `dataset`, not both.")
         how: dict[str, Any] = {"bytes": bytes, "rows": rows, "seed": seed, "ray": ray}
         how |= {"keep_text": keep_text, "keep_vectors": keep_vectors}
         read = reading.passages(source)
@@ -123,7 +126,7 @@ def _read(texts: Texts, only_documents: bool) -> Vectors:
     files = {"queries": texts.query_vectors, "documents": texts.document_vectors}
     if texts.dataset is not None:
         file = Path(texts.dataset)
-        files = {"documents": file if file.suffix in _SUFFIXES else None}
+        files = files | {"documents": file} if file.suffix in _SUFFIXES else {}
     if only_documents and all(files.values()) and len(files) > 1:
         raise ValueError("`output` must end in .safetensors to hold queries and documents.")
     return {name: load_vectors(file, name=name) for name, file in files.items() if file}

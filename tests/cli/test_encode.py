@@ -58,8 +58,9 @@ def test_a_file_of_vectors_is_compressed(command, vectors, head, as_dataset):
     assert_close(torch.from_numpy(np.load("o.npy")), head(documents).detach())
 
 
-def test_a_file_of_queries_and_documents_keeps_both_and_their_ids(command, vectors, head):
-    both = ["--query-vectors", vectors["both"], "--document-vectors", vectors["both"]]
+@pytest.mark.parametrize("flag", ["--dataset", "--document-vectors"])
+def test_a_file_of_queries_and_documents_keeps_both_and_their_ids(command, vectors, head, flag):
+    both = ["--query-vectors", vectors["both"], flag, vectors["both"]]
     options = [*both, "--head", "my-head", "--output", "o.safetensors"]
     assert command("encode", *options).code == 0
     for name, count in {"queries": 40, "documents": 60}.items():
