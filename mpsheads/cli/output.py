@@ -13,11 +13,11 @@ _WIDTH = 110  # of a page that is not a terminal
 _NAME = 12  # columns that the first of a table has at least, if its texts need them
 
 
-def console() -> Any:
+def console(*, stderr: bool = False) -> Any:
     """Where tables go: stdout, as wide as the terminal or `COLUMNS`, or 110 in a file or a pipe."""
     rich = optional_import("rich.console", "retrieval")
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-    return rich.Console(width=width, highlight=False)
+    return rich.Console(width=width, highlight=False, stderr=stderr)
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ def search(
         _answer(held, query, top, as_json)
     else:
         with contextlib.suppress(EOFError):
-            while line := console().input("[bold]query>[/bold] ").strip():
+            while line := console(stderr=True).input("[bold]query>[/bold] ").strip():
                 _answer(held, line, top, as_json)
 
 

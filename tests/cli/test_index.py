@@ -51,9 +51,9 @@ def test_many_queries_become_a_run(command, idx, texts):
     assert set(command("search", idx, "--queries", texts, "--json").json) == set(TEXTS)
 
 
-def test_the_prompt_ends_at_the_end_of_its_input(command, idx):
-    ran = command("search", idx)  # of which there is none
-    assert ran.code == 0
+def test_the_prompt_ends_at_the_end_of_its_input_and_stays_off_stdout(command, idx):
+    ran = command("search", idx, "--json")  # of which there is none
+    assert (ran.code, ran.out, ran.err) == (0, "", "query> ")
 
 
 def test_queries_of_one_name_are_refused(command, idx):
@@ -97,6 +97,7 @@ WRONG = {
     ("index", "my.jsonl", "--engine-option", "x"): "`--engine-option` must be NAME=VALUE",
     ("index", "my.jsonl", "--bytes", "4"): "`--bytes` must be at least 8",
     ("encode", "my.jsonl", "--output", "x.npy"): "`--output` x.npy must be a folder",
+    ("encode", "my.jsonl", "--dataset", "x", "--output", "y"): "by `--dataset`, not both",
     ("search", "nope", "x"): "is no index",
     ("search", "idx", "x", "--queries", "q"): "not both",
     ("search", "idx", "x", "--run", "q"): "`--run` holds the rankings of `--queries`",
