@@ -44,7 +44,7 @@ class _PairColumns(Columns):
 
     known = {  # noqa: RUF012
         "id": (),
-        "text": ("positive", "document", "passage", "answer", "context", "text"),
+        "text": ("positive", "document", "passage", "answer", "context", *Columns.known["text"]),
         "title": ("query", "anchor", "question"),
     }
 
@@ -231,7 +231,8 @@ def _choose(place: str, names: list[str], strings: list[str], columns: Columns) 
         for part, known in columns.known.items()
     }
     if found["text"] is None:
-        others = [name for name in strings if name not in found.values()]
+        known = (*found.values(), *Columns.known["id"])
+        others = [name for name in strings if name not in known]
         if len(others) != 1:
             raise ValueError(
                 f"{place}: which of {listed} is the text? Call it so, or name it by `text_column`."

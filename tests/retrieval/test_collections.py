@@ -244,6 +244,10 @@ def test_passages_alone_ask_for_each_other(tmp_path: Path) -> None:
     }
     assert load_collection(file).queries == collection.queries
     assert "3 of its passages ask" in collection.note
+    write(file, jsonl([{"id": f"p{i}", "contents": f"{i}", "url": "x"} for i in range(31)]))
+    assert load_collection(file).by_neighbours
+    write(file, jsonl([{"id": f"p{i}", "note": f"{i}"} for i in range(31)]))
+    assert load_collection(file).by_neighbours
     write(tmp_path / "notes" / "a.md", "one\n\n" * 12)
     assert len(load_collection(tmp_path / "notes").documents) == 11
     for message, call in {
