@@ -68,7 +68,7 @@ def evaluate(
         query_id: {doc_id: float(-place) for place, doc_id in enumerate(doc_ids)}
         for query_id, doc_ids in ranked.items()
     }
-    per_query = {query_id: dict.fromkeys(measures, 0.0) for query_id in qrels}
+    per_query = {query_id: dict.fromkeys(measures, 0.0) for query_id in judgments}
     for metric in _provider().evaluator(list(names), judgments).iter_calc(scores):
         per_query[metric.query_id][names[metric.measure]] = float(metric.value)
     mean = {m: float(np.mean([row[m] for row in per_query.values()])) for m in measures}

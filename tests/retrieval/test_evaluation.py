@@ -65,7 +65,8 @@ def test_a_measure_agrees_with_its_definition(order: str, measure: str, expected
 
 
 def test_queries_without_a_ranking_or_a_relevant_document_count_zero() -> None:
-    result = evaluate({"q1": make_run("adbc"), "q7": make_run("a"), "q2": {}}, QRELS, ["nDCG@10"])
+    run = {"q1": make_run("adbc"), "q7": make_run("a"), "q2": {}}
+    result = evaluate(run, {**QRELS, "unjudged": {}}, ["nDCG@10"])
     assert result.per_query == {
         "q1": {"nDCG@10": 1.0},
         "q2": {"nDCG@10": 0.0},
