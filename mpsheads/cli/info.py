@@ -34,7 +34,7 @@ def info(
 
     [bold]Examples[/bold]
 
-    [cyan]mpsheads info demo-out/mps-128[/cyan]
+    [cyan]mpsheads info demo-out/mps-64-bytes[/cyan]
 
     [cyan]mpsheads info trained-head --dataset nfcorpus --figures figures[/cyan]
     """
