@@ -68,6 +68,8 @@ def rows(source: Any, columns: Columns, whole_files: bool) -> Iterator[tuple[str
 
 
 def _of_python(source: Any, columns: Columns) -> Iterator[tuple[str, Any]]:
+    if hasattr(source, "to_list"):  # a column of pandas or polars
+        source = source.to_list()
     if hasattr(source, "__arrow_c_stream__"):
         arrow = optional_import("pyarrow", "search")
         return _of_batches("the table", arrow.RecordBatchReader.from_stream(source), columns)
@@ -85,7 +87,7 @@ def _of_folder(folder: Path, columns: Columns, whole_files: bool) -> Iterator[tu
             return _of_file(corpus, columns)
     if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
         return _of_dataset(folder, columns)
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _TEXTS)
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _TEXTS and f.is_file())
     if not files:
         raise FileNotFoundError(
             f"`source` {folder} holds no corpus.jsonl, no saved dataset, and no .txt or .md file."

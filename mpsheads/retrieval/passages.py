@@ -30,7 +30,7 @@ class Passages:
             without queries and judgments; of a dataset that `datasets` saved to disk; or of `.txt`
             and `.md` files at any depth, with a passage a paragraph. An id of ir_datasets, or of a
             dataset on the Hugging Face hub (its split train). From Python also a list of strings,
-            or a table of pyarrow, polars or pandas.
+            a column of polars or pandas, or a table of these or of pyarrow.
         columns: What is read of a table.
         whole_files: In a folder of text files a passage is a file, not a paragraph.
         skip_bad_rows: Leave out rows that cannot be read. By default the first one raises.

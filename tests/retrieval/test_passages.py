@@ -75,7 +75,8 @@ def test_tables_and_lists_of_python_are_read_by_position():
     frame = pd.DataFrame({"text": texts}, index=[7, 3, 5])
     for source in (texts, tuple(texts), pa.table({"text": texts}), pl.DataFrame({"t": texts})):
         assert list(Passages(source)) == numbered
-    assert list(Passages(frame)) == numbered
+    for source in (frame, frame["text"], pl.Series(texts)):
+        assert list(Passages(source)) == numbered
     assert list(Passages(pl.DataFrame({"id": [4, 5], "body": ["x", "y"]}))) == [
         ("4", "x"),
         ("5", "y"),
@@ -87,6 +88,7 @@ def test_text_files_are_passages_by_line_paragraph_or_file(tmp_path):
     (tmp_path / "deep" / "a.md").write_text("# Title\n\nfirst\nline\n\n\n  \nlast\n")
     (tmp_path / "b.txt").write_text("one\n\ntwo\n")
     (tmp_path / "no.pdf").write_text("not read")
+    (tmp_path / "empty.md").mkdir()
     assert [(p.id, p.text) for p in Passages(tmp_path)] == [
         ("b.txt#1", "one"),
         ("b.txt#2", "two"),
