@@ -48,15 +48,17 @@ def index(
     from mpsheads._checks import check_choice
     from mpsheads._files import as_path
     from mpsheads.search import ENGINES, Index, check_index, read_manifest
-    from mpsheads.search.index import PASSAGES
+    from mpsheads.search.index import PASSAGES, check_place
 
     check_choice("engine", engine, tuple(ENGINES))
+    check_place(output)
     settings = _settings(engine_option)
     shards = as_path(source)
     if not (shards / "manifest.json").is_file():
         shards = output / PASSAGES
+        kept = (shards / "manifest.json").is_file() and read_manifest(shards).keep_vectors
         how: dict[str, Any] = {"bytes": bytes, "seed": seed}
-        how |= {"keep_text": True, "keep_vectors": keep_vectors or check > 0}
+        how |= {"keep_text": True, "keep_vectors": keep_vectors or check > 0 or kept}
         passages.encode_to_shards(reading.passages(source), model, shards, head, **how)
     elif keep_vectors:
         raise ValueError("`keep_vectors` is for texts, and `source` is encoded already.")

@@ -44,6 +44,13 @@ PASSAGES = "passages"
 """Where shards may lie in the folder of an index that was built of them."""
 
 
+def check_place(folder: Path) -> None:
+    """Raise `FileExistsError` if an index cannot be there: a file is, or a folder of others."""
+    others = [f.name for f in folder.glob("*") if f.name[0] != "." and f.name != PASSAGES]
+    if folder.is_file() or (others and not (folder / ABOUT).is_file()):
+        raise FileExistsError(f"{folder} holds something else than an index. Take another folder.")
+
+
 class Index:
     """Passages in a few bytes each, searched by embeddings of queries.
 
@@ -295,9 +302,7 @@ class Index:
         """
         self.verify()
         folder, keep = as_path(path), ~self._removed
-        others = [f.name for f in folder.glob("*") if f.name[0] != "." and f.name != PASSAGES]
-        if folder.is_file() or (others and not (folder / ABOUT).is_file()):
-            raise FileExistsError(f"`path` {folder} holds something else. Take another folder.")
+        check_place(folder)
         codes, table, engine = self.codes, self.table, self.engine
         if self._removed.any():
             mask = optional_import("pyarrow", "search").array(keep.numpy())

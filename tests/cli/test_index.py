@@ -1,6 +1,7 @@
 """From a file of texts to answers, by the commands."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -76,8 +77,9 @@ def test_encode_and_index_in_two_steps_give_the_same_index(command, idx, texts, 
 
 def test_the_same_command_again_changes_nothing(command, idx, texts, model_folder):
     before = (Index.load(idx).codes.packed, Index.load(idx).table)
-    options = ["--encoder", model_folder, "--bytes", 16, "--output", idx, "--check", 3]
-    assert command("index", texts, *options).code == 0
+    options = ["--encoder", model_folder, "--bytes", 16, "--output", idx]
+    for more in (["--check", 3], []):  # the vectors that it wanted stay
+        assert command("index", texts, *options, *more).code == 0
     assert before[0].equal(Index.load(idx).codes.packed)
     assert before[1].equals(Index.load(idx).table)
 
@@ -96,6 +98,7 @@ WRONG = {
     ("index", "my.jsonl", "--engine", "nope"): "`--engine` must be one of",
     ("index", "my.jsonl", "--engine-option", "x"): "`--engine-option` must be NAME=VALUE",
     ("index", "my.jsonl", "--bytes", "4"): "`--bytes` must be at least 8",
+    ("index", "my.jsonl", "--output", "."): ". holds something else than an index",
     ("encode", "my.jsonl", "--output", "x.npy"): "`--output` x.npy must be a folder",
     ("encode", "my.jsonl", "--dataset", "x", "--output", "y"): "by `--dataset`, not both",
     ("search", "nope", "x"): "is no index",
@@ -112,3 +115,4 @@ def test_a_mistake_is_one_line(command, texts, model_folder, arguments):
     assert ran.code == 2
     assert WRONG[arguments] in ran.err
     assert ran.err.count("\n") == 1
+    assert not Path("passages").exists()
