@@ -100,7 +100,7 @@ def top_k(
             part = slice(d, d + step) if rows is None else rows[d : d + step]
             scores = similarity(block, zd[part])
             columns = torch.arange(d, d + scores.shape[1], device=scores.device)
-            if d:  # earlier ones win ties, so only a higher score can come in
+            if d >= k:  # earlier ones win ties, so only a higher score can come in
                 better = (~(scores <= values[:, -1:])).any(0).nonzero()[:, 0]
                 scores, columns = scores[:, better], columns[better]
             columns = columns.expand(len(block), -1)

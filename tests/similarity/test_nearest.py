@@ -54,6 +54,13 @@ def test_any_similarity_and_fewer_documents_than_wanted():
     assert not top_k(x.requires_grad_(), y, 2)[0].requires_grad
 
 
+def test_more_documents_than_a_block_are_wanted_of_falling_similarity():
+    near = torch.ones(4, 1)
+    far = torch.linspace(1, 0, 16500)[:, None]
+    _, places = top_k(near, far, 16450, similarity=lambda q, d: q @ d.T)
+    assert_close(places, torch.arange(16450).expand(4, -1))
+
+
 def test_bad_arguments_are_named():
     z = angles(3, 6, 0, 1)
     with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):
