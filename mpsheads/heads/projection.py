@@ -267,9 +267,8 @@ class MPSProjectionHead(ProjectionHead):
         if bits is None:
             raise ValueError("Give `bits`, one of 8, 4, 2 and 1.")
         span = self.readout.span(int(bits), self.out_features) if bits in (8, 4, 2, 1) else 1.0
-        return similarity.quantize(
-            z, int(bits), kind=self.readout.kind, bond_dims=self.bond_dims, span=span
-        )
+        how: Any = {"bits": bits, "kind": self.readout.kind, "bond_dims": self.bond_dims}
+        return similarity.quantize(z, span=span, **how)
 
     @classmethod
     def for_bytes(

@@ -169,6 +169,7 @@ def test_bad_vectors_are_refused_by_name(name, kind):
         (lambda: code_layout(4, 8, bits="x"), ValueError, "`bits` must be one of"),
         (lambda: head_size_in_bytes(DenseHead(4, 2), 0), ValueError, "`bits` must be at least 1"),
         (lambda: MPSProjectionHead(4, 2).quantize(ONES[:, :2]), ValueError, "Give `bits`"),
+        (lambda: MPSProjectionHead(4, 2).quantize(ONES[:, :2], 1.5), ValueError, "`bits` must be"),
         (lambda: MPSProjectionHead(4, 2).fit(ONES[:1]), ValueError, "`x` must hold two rows"),
         (lambda: MPSProjectionHead(4, 2).fit(ONES), ValueError, "`x` must hold rows that differ"),
         (lambda: PCAHead(4, 1).fit(0 * ONES), ValueError, "`x` must hold rows that differ"),
