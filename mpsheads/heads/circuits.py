@@ -114,6 +114,14 @@ def needed_bonds(circuit: Circuit) -> list[int]:
     return bonds
 
 
+def bond_between(ansatz: str | Circuit, num_sites: int, depth: int) -> int:
+    """The bond dimension between blocks; one of a circuit on all `num_sites` may need more."""
+    needed = [1 if ansatz == "staircase" else 2**depth]
+    if isinstance(ansatz, Circuit) and ansatz.num_sites == num_sites:
+        needed += needed_bonds(ansatz)
+    return max(needed)
+
+
 @lru_cache
 def _family_ranks(name: str) -> tuple[int, ...]:
     factors = FAMILIES[name].factors(torch.zeros(FAMILIES[name].num_parameters))

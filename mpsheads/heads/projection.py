@@ -26,6 +26,7 @@ from mpsheads.heads.base import ProjectionHead, check_input, without_autocast
 from mpsheads.heads.circuits import (
     KeptObservables,
     Register,
+    bond_between,
     circuit_from_config,
     circuit_to_config,
     head_circuit,
@@ -128,7 +129,7 @@ class MPSProjectionHead(ProjectionHead):
         super().__init__(in_features, out_features, **config)
         _check_arguments(self.config, bits)
         self.readout = READOUTS[readout]
-        between = 1 if ansatz == "staircase" else min(bond_dim, 2**depth)
+        between = min(bond_dim, bond_between(ansatz, in_features, depth))
         kept = self.readout.num_kept(out_features, between)
         if kept > in_features:
             raise ValueError(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from mpsheads import Circuit, MPSProjectionHead, TruncationHead, oracle
-from mpsheads.ansatz import staircase
+from mpsheads.ansatz import brickwork, staircase
 from mpsheads.encodings import qubit_amplitudes
 from mpsheads.heads import block_circuit, describe, freeze
 from mpsheads.heads.circuits import Register, pays_to_evolve
@@ -162,10 +162,15 @@ def test_observables_that_are_large_or_all_different_are_not_evolved(monkeypatch
     assert freeze(MPSProjectionHead(16, 8, ansatz=staircase(16)))  # few are evolved all the same
 
 
-@pytest.mark.parametrize(("ansatz", "size"), [("staircase", 12), ("brickwork", 32)])
-def test_the_state_readout_is_the_kept_state_with_the_others_projected(ansatz, size, generator):
-    head = random_head(9, size, 2, 1, ansatz, "state", generator=generator)
-    assert len(head.kept_sites) == 3
+@pytest.mark.parametrize(
+    ("ansatz", "size", "kept"),
+    [("staircase", 12, 3), ("brickwork", 32, 3), (brickwork(9, 2), 80, 4)],
+)
+def test_the_state_readout_is_the_kept_state_with_the_others_projected(
+    ansatz, size, kept, generator
+):
+    head = random_head(9, size, 4, 1, ansatz, "state", generator=generator)
+    assert len(head.kept_sites) == kept
     x = torch.randn(4, 9, dtype=torch.float64, generator=generator)
     z = head(x)
     assert z.shape == (4, size)
