@@ -13,6 +13,7 @@ from mpsheads._arrays import takes_arrays
 from mpsheads._checks import check_vectors
 from mpsheads.encodings import components
 from mpsheads.heads.base import without_autocast
+from mpsheads.heads.mixing import FEW_LAYERS, Mixing
 from mpsheads.heads.projection import MPSProjectionHead
 
 
@@ -29,6 +30,7 @@ class FrozenHead(nn.Module):
         self.in_features, self.out_features = head.in_features, head.out_features
         self.similarity, self.quantize = self.head.similarity, self.head.quantize
         self.rows: Tensor | None
+        self.rotation: Tensor | None
         rows = None if head.amplitudes is None else head._kept_rows().detach()
         self.register_buffer("rows", rows)
         if rows is not None:
@@ -39,6 +41,9 @@ class FrozenHead(nn.Module):
                 '"state": there are no observables to freeze.'
             )
         self.head.to(torch.promote_types(head.angles.dtype, torch.float32))
+        mixing = self.head.mixing
+        few = isinstance(mixing, Mixing) and len(mixing.angles) <= FEW_LAYERS
+        self.register_buffer("rotation", None if few or mixing is None else mixing.matrix())
         evolved = head._observables.evolve(self.head.angles)
         self._lengths = [len(observable) for observable in evolved]
         for number, tensor in enumerate(site for observable in evolved for site in observable):
@@ -61,7 +66,10 @@ class FrozenHead(nn.Module):
         assert head._observables is not None
         with without_autocast(x):
             x = x.to(head.scale.dtype)
-            x = x if head.mixing is None else head.mixing(x)
+            if self.rotation is not None:
+                x = x @ self.rotation.T
+            elif head.mixing is not None:
+                x = head.mixing(x)
             return head.readout.vector(head._observables.meet(evolved, components(x, head.scale)))
 
 

@@ -26,7 +26,8 @@ from mpsheads._checks import is_traced
 from mpsheads._derivatives import first_derivative
 from mpsheads.mps import Circuit
 
-_FEW_LAYERS = 4  # up to which rotating a large batch is faster than making the matrix first
+FEW_LAYERS = 4
+"""Up to which rotating a large batch is faster than making the matrix first."""
 
 
 class Mixing(nn.Module):
@@ -67,7 +68,7 @@ class Mixing(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
         """The embeddings rotated; their norms stay. Cost: O(batch * features * layers)."""
-        if len(self.angles) > _FEW_LAYERS and len(x) > x.shape[1]:
+        if len(self.angles) > FEW_LAYERS and (is_traced(x) or len(x) > x.shape[1]):
             return x @ self.matrix().to(x.dtype).T
         return _apply(x, self.orders, self.angles.to(x.dtype))
 

@@ -22,10 +22,12 @@ SMALL = {
     ),
     "reference": lambda: ReferenceHead(8, 4),
     "pca": lambda: PCAHead(12, 4).fit(torch.randn(50, 12)),
+    "many rotations": lambda: MPSProjectionHead(6, 3, mixing=6),
+    "any rotation": lambda: MPSProjectionHead(6, 3, mixing="full"),
 }
 AOT = ("default", "a circuit with any gates")
-EXPORTED = ("default", "a circuit with any gates", "reference", "pca")
-ONNX = ("a circuit with any gates", "reference")
+EXPORTED = ("default", "a circuit with any gates", "reference", "pca", "many rotations")
+ONNX = ("a circuit with any gates", "reference", "any rotation")
 
 
 @pytest.mark.parametrize("name", SMALL)
