@@ -11,7 +11,7 @@ from mpsheads.similarity import Codes, cosine, top_k
 X = torch.randn(30, 24, generator=torch.Generator().manual_seed(1))
 HEADS = {
     "mps": lambda: MPSProjectionHead(24, 9).fit(X),
-    "codes": lambda: MPSProjectionHead.for_bytes(24, 8).fit(X),
+    "codes": lambda: MPSProjectionHead.for_bytes(24, 8).fit(X).eval(),
     "reference": lambda: ReferenceHead(24, 8),
     "dense": lambda: DenseHead(24, 8),
     "pca": lambda: PCAHead(24, 8).fit(X),
