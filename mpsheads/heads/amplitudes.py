@@ -91,9 +91,10 @@ class Amplitudes(nn.Module):
         """What the mean becomes, as one row, not by the whole matrix."""
         assert self.mean is not None
         mean = self.mean.to(torch.promote_types(self.mean.dtype, torch.float32))[None]
-        rows = (mean if mixing is None else mixing(mean))[:, :kept]
-        if self.scramble is not None:
-            rows = rows @ _scrambling(kept, self.scramble, like=rows).T
+        with torch.autocast(mean.device.type, enabled=False):
+            rows = (mean if mixing is None else mixing(mean))[:, :kept]
+            if self.scramble is not None:
+                rows = rows @ _scrambling(kept, self.scramble, like=rows).T
         return rows[0]
 
     @torch.no_grad()

@@ -42,6 +42,11 @@ def cosine(
         ValueError: If a number is not finite, or widths, devices or, pairwise, rows differ.
     """
     zq, zd = check_sides(zq, zd, pairwise=pairwise, angles=False)
+    with torch.autocast(zq.device.type, enabled=False):
+        return _cosine(zq, zd, pairwise)
+
+
+def _cosine(zq: Any, zd: Any, pairwise: bool) -> Tensor:
     dtype = next((z.dtype for z in (zq, zd) if isinstance(z, Tensor)), torch.float32)
     queries = normalize(as_numbers(zq, dtype))
     if pairwise:

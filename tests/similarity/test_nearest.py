@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mpsheads import cosine, log_fidelity, quantize, top_k
+from mpsheads import MPSProjectionHead, cosine, log_fidelity, quantize, top_k
 
 
 def angles(rows, width, seed, spread=math.pi, dtype=torch.float64):
@@ -59,6 +59,16 @@ def test_more_documents_than_a_block_are_wanted_of_falling_similarity():
     far = torch.linspace(1, 0, 16500)[:, None]
     _, places = top_k(near, far, 16450, similarity=lambda q, d: q @ d.T)
     assert_close(places, torch.arange(16450).expand(4, -1))
+
+
+def test_autocast_takes_no_precision_from_cosines_and_centres(generator):
+    x = torch.randn(40, 12, generator=generator)
+    head = MPSProjectionHead.for_bytes(12, 8, generator=generator).fit(1 + x)
+    z, codes = head(x), head.code(x)
+    expected = cosine(z, z), cosine(z, z, pairwise=True), cosine(z, codes)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_close((cosine(z, z), cosine(z, z, pairwise=True), cosine(z, codes)), expected)
+        assert_close(head.quantize(z).centre, codes.centre)
 
 
 def test_bad_arguments_are_named():
