@@ -203,6 +203,7 @@ class _Run:
             return self.head.logit_scale
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
+        self.model.eval()  # nothing is drawn
         ratio = self._teacher(batch).std() / self._similarity(batch).std()
         return float(ratio) / _TEMPERATURE
 

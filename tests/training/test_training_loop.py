@@ -205,13 +205,19 @@ def test_a_finished_run_is_returned_on_resume_without_training(make_data, tmp_pa
         run(new_head(), data, CONFIG, tmp_path)
 
 
-def test_equal_seeds_give_equal_weights_and_the_global_generator_is_left_alone(make_data, tmp_path):
+@pytest.mark.parametrize("coded", [False, True])
+def test_equal_seeds_give_equal_weights_and_the_global_generator_is_left_alone(
+    coded, make_data, tmp_path
+):
     heads = [new_head() for _ in "abc"]
+    if coded:  # which draws its noise in training
+        seeded = (torch.Generator().manual_seed(0) for _ in "abc")
+        heads = [MPSProjectionHead.for_bytes(12, 8, generator=each) for each in seeded]
     state = torch.get_rng_state()
     for head, seed in zip(heads, (1, 1, 2), strict=True):
         config, folder = replace(CONFIG, seed=seed), tmp_path / str(id(head))
         run(head, make_data(), config, folder)
-    weights = [head.linear.weight for head in heads]
+    weights = [torch.nn.utils.parameters_to_vector(head.parameters()) for head in heads]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert torch.equal(torch.get_rng_state(), state)
@@ -225,9 +231,11 @@ def test_the_head_of_the_best_epoch_is_kept(make_data, tmp_path):
         return next(scores)
 
     head = new_head()
-    head.register_forward_hook(lambda module, *_: modes.add(module.training))
+    head.register_forward_hook(
+        lambda module, *_: modes.add((torch.is_grad_enabled(), module.training))
+    )
     result = run(head, make_data(), CONFIG, tmp_path, validation=validate)
-    assert modes == {True}
+    assert modes == {(False, False), (True, True)}  # the first scale, and steps
     assert (result.best_epoch, result.best_validation) == (2, 0.7)
     assert torch.equal(load_head(tmp_path).linear.weight, weights[1])
     assert torch.equal(result.model.linear.weight, weights[1])
