@@ -102,6 +102,7 @@ def _describe(head: "ProjectionHead", path: str) -> dict[str, Any]:
         "root_mean_squares": {
             name: float(values.detach().double().square().mean().sqrt())
             for name, values in head.named_parameters()
+            if values.numel()
         },
     }
 

@@ -67,6 +67,12 @@ def test_a_saved_head_is_described(command, saved):
     assert "root mean square" in out
 
 
+def test_a_head_without_angles_gives_no_number_that_json_lacks(command):
+    MPSProjectionHead.for_bytes(FEATURES, 8).save_pretrained("other")
+    squares = command("info", "other", "--json").json["head"]["root_mean_squares"]
+    assert set(squares) == {"scale", "mixing.weight"}
+
+
 @pytest.mark.parametrize(
     "head",
     [DenseHead(FEATURES, 6), PCAHead(FEATURES, 6).fit(AXES), TruncationHead(FEATURES, 6)],
