@@ -97,10 +97,8 @@ def _answer_all(index: "Index", queries: str, top: int, run: Path | None, as_jso
 
 
 def _hits(index: "Index", texts: list[str], top: int) -> list[list[dict[str, Any]]]:
+    from mpsheads.search.storage import hits_at
+
     x = index.query_encoder.encode(texts, kind="query")
-    answers = []
-    for rows, scores in zip(*index.search_rows(x, top), strict=True):
-        found = index.table.take(rows[rows >= 0].numpy()).to_pylist()
-        pairs = zip(found, scores[: len(found)].tolist(), strict=True)
-        answers.append([{"id": p["id"], "score": s, "text": p.get("text")} for p, s in pairs])
-    return answers
+    found = zip(*index.search_rows(x, top), strict=True)
+    return [hits_at(index.table, rows, scores) for rows, scores in found]

@@ -7,6 +7,7 @@ import torch
 
 from mpsheads.heads import ProjectionHead
 from mpsheads.search.index import Index
+from mpsheads.search.storage import values_at
 
 
 class IndexBackend:
@@ -50,7 +51,7 @@ class IndexBackend:
             for i, query_id in about["query_idx_to_id"].items():
                 ids = list(top_ranked.get(query_id, ()))
                 found, values = self.index.search_compressed(z[i : i + 1], top_k, where=ids)
-                names = self.index.table["id"].take(found[found >= 0].numpy()).to_pylist()
+                names = values_at(self.index.table["id"], found[0].tolist())
                 rows.append([ids.index(name) for name in names])
                 scores.append(values[0, : len(names)].tolist())
         counts = [sum(place >= 0 for place in row) for row in rows]  # -1 where there are fewer

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from mpsheads.search.storage import (
     read_about,
     read_passages,
     string_table,
+    values_at,
     with_rows,
     write_data,
 )
@@ -205,11 +205,9 @@ class Index:
             ValueError: If `k` is below 1, or the embeddings are of another width or not finite.
         """
         rows, scores = self.search_rows(queries, k, where=where)
-        ids = self.table["id"]
-        found = ids.take(rows[rows >= 0].numpy()).to_pylist() if len(self.table) else []
-        names, counts = iter(found), (rows >= 0).sum(1).tolist()
-        kept = [row[:count] for row, count in zip(scores.tolist(), counts, strict=True)]
-        return [list(islice(names, count)) for count in counts], kept
+        names = [values_at(self.table["id"], found) for found in rows.tolist()]
+        pairs = zip(scores.tolist(), names, strict=True)
+        return names, [values[: len(found)] for values, found in pairs]
 
     def search_texts(
         self, texts: Sequence[str], k: int = 10, *, where: Any = None

@@ -19,7 +19,7 @@ from mpsheads._typing import PathLike
 from mpsheads.search.index import Index
 from mpsheads.search.measuring import vectors_of
 from mpsheads.search.shards import read_shards
-from mpsheads.search.storage import code_matrix
+from mpsheads.search.storage import code_matrix, hits_at
 from mpsheads.similarity import top_k
 
 with installed_by("serve", "fastapi"):
@@ -134,13 +134,8 @@ def _closest(x: Tensor, k: int, index: Index, vectors: Tensor) -> tuple[Tensor, 
 def _answer(index: Index, search: Any, encoder_milliseconds: float, *asked: Any) -> Answer:
     began = time.perf_counter()
     rows, scores = search(*asked)
-    taken, ids = 1000 * (time.perf_counter() - began), index.table["id"]
-    texts = index.table["text"] if "text" in index.table.column_names else None
-    hits = [
-        {"id": ids[row].as_py(), "score": score, "text": texts and texts[row].as_py()}
-        for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True)
-        if row >= 0
-    ]
+    taken = 1000 * (time.perf_counter() - began)
+    hits = hits_at(index.table, rows[0], scores[0])
     return Answer(hits=hits, milliseconds=taken, encoder_milliseconds=encoder_milliseconds)
 
 

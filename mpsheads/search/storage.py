@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mpsheads._files import read_json, write_array
 from mpsheads._hashes import hash_of_file
@@ -86,6 +87,20 @@ def code_matrix(column: Any) -> np.ndarray:
         for c in column.chunks
     ]
     return np.concatenate(parts).reshape(-1, size)
+
+
+def values_at(column: Any, rows: list[int]) -> list[Any]:
+    """The values of rows, without those of -1; one by one, since `take` joins the whole column."""
+    return [column[row].as_py() for row in rows if row >= 0]
+
+
+def hits_at(table: Any, rows: Tensor, scores: Tensor) -> list[dict[str, Any]]:
+    """What was found for one query, with `id`, `score` and `text`, which may be `None`."""
+    ids = values_at(table["id"], rows.tolist())
+    kept = "text" in table.column_names
+    texts = values_at(table["text"], rows.tolist()) if kept else [None] * len(ids)
+    found = zip(ids, scores.tolist()[: len(ids)], texts, strict=True)
+    return [{"id": i, "score": score, "text": text} for i, score, text in found]
 
 
 def other_columns(table: Any) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mpsheads import MPSProjectionHead
 from mpsheads.heads import DenseHead
 from mpsheads.retrieval import Passages
 from mpsheads.search import ENGINES, Index, check_index, encode_passages
+from mpsheads.search.storage import hits_at
 from mpsheads.similarity import top_k
 from tests.search.stub import Stub
 
@@ -46,6 +48,17 @@ def test_it_finds_what_the_heads_similarity_ranks_first(index, head):
     assert_close(torch.tensor(scores), values)
     assert index.search(queries.numpy(), 5) == (ids, scores)
     assert (len(index), index.nbytes) == (120, 120 * 16)
+
+
+def test_more_ids_and_texts_than_arrow_joins_are_searched(head):
+    """Arrow joins a column to take rows of it, which fails from 2 GB on; here in little memory."""
+    column = pa.chunked_array([pa.array(["x" * (1 << 25)])] * 65)
+    table = pa.table({"id": column, "text": column})
+    index = Index(head, head.code(X[:65]), table, ENGINES["exact"]())
+    ids, scores = index.search(X[2:3], 1)
+    hits = hits_at(table, *(found[0] for found in index.search_rows(X[2:3], 1)))
+    assert [len(hits[0]["id"]), len(hits[0]["text"])] == [len(ids[0][0])] * 2 == [1 << 25] * 2
+    assert hits[0]["score"] == scores[0][0]
 
 
 def test_where_keeps_to_ids_or_an_expression(index):
