@@ -56,7 +56,7 @@ def evaluate(
     from mpsheads.retrieval import check_measures, measure_heads, write_run
 
     where, measures = inputs.pick_device(model.device), measure or _MEASURES
-    check_measures(measures)
+    check_measures(measures, top_k)
     if plot is not None and not head:
         raise ValueError("`plot` needs at least one `head` to draw.")
     check_format(plot or "plot.png")

@@ -75,12 +75,13 @@ def evaluate(
     return Evaluation(per_query, mean)
 
 
-def check_measures(measures: Sequence[str]) -> list[Any]:
+def check_measures(measures: Sequence[str], top_k: int | None = None) -> list[Any]:
     """The measures of `ir_measures` that `evaluate` computes, by their names.
 
     Raises:
         ImportError: If ir_measures is missing.
-        ValueError: If there are none, or one is unknown, lacks its cut or has a wrong parameter.
+        ValueError: If there are none, or one is unknown, lacks its cut, has a wrong parameter, or
+            looks deeper than at the `top_k` documents that are ranked.
     """
     if not measures:
         raise ValueError("`measures` must name at least one measure, in a list.")
@@ -91,12 +92,14 @@ def check_measures(measures: Sequence[str]) -> list[Any]:
             usable = measure.params.get("cutoff", 1) >= 1 and _provider().supports(measure)
         except (NameError, KeyError, TypeError, ValueError, AssertionError):  # as it says no
             usable, measure = False, None
-        if not usable:
+        if measure is None or not usable:
             raise ValueError(
                 f"`measures` holds {name!r}, which is not computed here. Take such as nDCG@10, "
                 f"RR(rel=2)@10, R@100, P@5, AP or Success@5: R, P and Success need a cut, which "
                 f"is at least 1, and nDCG uses the grades, so it takes no (rel=...)."
             )
+        if top_k is not None and measure.params.get("cutoff", 0) > top_k:
+            raise ValueError(f"`top_k` must be at least the cut of `measures` {name}, got {top_k}.")
         parsed.append(measure)
     return parsed
 

@@ -117,9 +117,10 @@ def measure_heads(
 
     Raises:
         ImportError: If ir_measures or SciPy is missing.
-        ValueError: If `baseline` is not a label, a measure is unknown, or a head does not fit.
+        ValueError: If `baseline` is not a label, a measure is unknown or looks deeper than `top_k`,
+            or a head does not fit.
     """
-    check_measures(measures)
+    check_measures(measures, top_k)
     for label, head in heads.items():
         check_type(f"heads[{label!r}]", head, (ProjectionHead, type(None)))
     check_choice("baseline", baseline, tuple(heads))

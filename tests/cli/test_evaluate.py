@@ -190,7 +190,8 @@ def test_a_gzipped_folder_works_as_a_plain_one_does(command, data, beir):
         (["--head", "mps:x"], r"must end in a number"),
         (["--head", "pca:60"], r"`out_features` must not exceed"),
         (["--device", "nosuch"], r"`--device` 'nosuch' is not to be had"),
-        (["--top-k", "0"], r"`--top-k` must be at least 1"),
+        (["--top-k", "0", "--measure", "AP"], r"`--top-k` must be at least 1,"),
+        (["--top-k", "99"], r"`--top-k` must be at least the cut of .* R@100, got 99"),
         (["--plot", "plot.png"], r"`--plot` needs at least one `--head`"),
         ([*HEADS, "--plot", "plot.doc"], r"must end in one of"),
         ([*HEADS, "--run-output", "run"], r"`--run-output` takes .* got 3"),
@@ -254,9 +255,9 @@ def test_a_document_with_the_id_of_its_query_is_told(command, beir, vectors):
 def test_the_run_is_that_of_the_head_whatever_the_baseline_and_its_folder(command, data):
     MPSProjectionHead(FEATURES, 16).save_pretrained("my heads/one")
     MPSProjectionHead(FEATURES, 16).save_pretrained("my heads/a head")
-    options = ["--baseline", "truncation:6", "--top-k", 3, "--run-output"]
+    options = ["--baseline", "truncation:6", "--run-output"]
     for folder, tag in {"my heads/one/": "one", "my heads/a head": "a-head"}.items():
         assert command("evaluate", *data, "--head", folder, *options, "a").code == 0
-        assert command("evaluate", *data, "--head", folder, *options[2:], "b").code == 0
+        assert command("evaluate", *data, "--head", folder, "--run-output", "b").code == 0
         assert Path("a").read_text() == Path("b").read_text()
-        assert Path("a").read_text().split("\n")[0].endswith(f" 1 2 {tag}")
+        assert Path("a").read_text().split("\n")[0].endswith(f" 1 59 {tag}")
