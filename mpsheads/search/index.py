@@ -369,7 +369,7 @@ class Index:
     def _held(self, ids: Iterable[str]) -> Tensor:
         """Which rows have one of these ids and are not removed."""
         arrow, compute = (optional_import(f"pyarrow{n}", "search") for n in ("", ".compute"))
-        wanted = arrow.array(list_of_texts("ids", ids), arrow.string())
+        wanted = arrow.array(list_of_texts("ids", list(ids)), arrow.string())
         mask = compute.is_in(self.table["id"], value_set=wanted)
         return torch.from_numpy(mask.to_numpy().copy()) & ~self._removed
 

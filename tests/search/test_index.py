@@ -75,7 +75,7 @@ def test_where_keeps_to_ids_or_an_expression(index):
 
 
 def test_what_is_removed_is_not_found_and_what_is_added_is(index, head):
-    assert index.remove(["p3", "nobody"]) == 1
+    assert index.remove({"p3", "nobody"}) == 1
     assert len(index) == 119
     assert "p3" not in index.search(X[3:4], 119)[0][0]
     index.add(["p3", "new"], X[3:5] * 2, ["again", "more"])
