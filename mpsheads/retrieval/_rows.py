@@ -142,6 +142,9 @@ def json_rows(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
             chosen = _choose(place, list(record), strings, columns)
             title = chosen.title or columns.known["title"][0]  # which the first may lack
             chosen = chosen._replace(title=title)
+        own = columns.known["id"] if chosen.id is None else ()
+        if late := next((name for name in own if record.get(name) is not None), None):
+            raise ValueError(f"{place}: {late!r} is an id, which the first row lacks.")
         yield place, _fields(record.get, chosen)
 
 

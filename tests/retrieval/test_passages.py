@@ -105,9 +105,12 @@ def test_a_name_that_nobody_knows_is_refused():
         list(Passages("nobody/nothing"))
 
 
-def test_a_title_counts_where_the_first_row_has_none(tmp_path):
+def test_a_title_counts_where_the_first_row_has_none_and_an_id_is_refused(tmp_path):
     (tmp_path / "x.jsonl").write_text(jsonl([{"text": "a"}, {"title": "T", "text": "b"}]))
     assert [p.text for p in Passages(tmp_path / "x.jsonl")] == ["a", "T b"]
+    (tmp_path / "x.jsonl").write_text(jsonl([{"text": "a"}, {"id": "1", "text": "b"}]))
+    with pytest.raises(ValueError, match="line 2: 'id' is an id, which the first row lacks"):
+        list(Passages(tmp_path / "x.jsonl", skip_bad_rows=True))
 
 
 def test_columns_are_taken_by_name_or_as_asked(tmp_path):
