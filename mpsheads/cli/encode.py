@@ -138,6 +138,11 @@ def _encode(texts: Texts, model: Model, only_documents: bool) -> Vectors:
     from mpsheads.retrieval import encode_cached
 
     source, encoder = read_source(texts), make_encoder(model, texts)
+    if only_documents and source.collection.by_neighbours:
+        raise ValueError(
+            f"`output` of passages alone must be a folder, or end in .safetensors with the ids, "
+            f"since some passages ask: mpsheads encode {texts.dataset} --keep-vectors --output DIR."
+        )
     if only_documents and encoder is not None and texts.document_vectors is None:
         documents, pool = source.collection.documents, source.pool
         ids = list(documents) if pool is None else sorted(set().union(*pool.values()))

@@ -22,6 +22,7 @@ def texts():
     lines = [json.dumps({"id": i, "text": text}) for i, text in TEXTS.items()]
     with open("my.jsonl", "w") as file:  # noqa: PTH123
         file.write("\n".join(lines))
+    Path("ten.txt").write_text("gate\n" * 10)
     return "my.jsonl"
 
 
@@ -101,6 +102,7 @@ WRONG = {
     ("index", "my.jsonl", "--output", "."): ". holds something else than an index",
     ("encode", "my.jsonl", "--output", "x.npy"): "`--output` x.npy must be a folder",
     ("encode", "my.jsonl", "--dataset", "x", "--output", "y"): "by `--dataset`, not both",
+    ("encode", "--dataset", "ten.txt", "--output", "x.npy"): "since some passages ask",
     ("search", "nope", "x"): "is no index",
     ("search", "idx", "x", "--queries", "q"): "not both",
     ("search", "idx", "x", "--run", "q"): "`--run` holds the rankings of `--queries`",
