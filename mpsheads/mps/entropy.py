@@ -125,6 +125,8 @@ def renyi_entropy(
         entropy = -(torch.where(there, s, 0.0) ** 2 * log_p).sum(dim=-1)
     elif alpha == math.inf:
         entropy = -log_p[..., 0]
+    elif alpha < 2:  # log(sum p**alpha) as log(1 + sum(p**alpha - p)), which is right near 1, too
+        entropy = (s**2 * ((alpha - 1) * log_p).expm1()).sum(dim=-1).log1p() / (1 - alpha)
     else:
         powers = torch.where(there, alpha * log_p, -math.inf)
         entropy = powers.logsumexp(dim=-1) / (1 - alpha)

@@ -126,6 +126,12 @@ def test_entropies_of_known_states():
         assert_close(renyi_entropy(product, alpha), 0 * ones, atol=1e-14, rtol=0)
 
 
+@pytest.mark.parametrize("alpha", [1 - 1e-16 * 2, 1 + 1e-9, 1 + 1e-4])
+def test_orders_next_to_one_give_the_entropy_of_von_neumann(alpha, generator):
+    state = random_mps(6, 4, dtype=torch.float32, generator=generator)
+    assert_close(renyi_entropy(state, alpha), entanglement_entropy(state), atol=1e-4, rtol=0)
+
+
 def test_empty_bonds_and_gauges_change_nothing(generator):
     states = [
         ghz_state(5, 2, dtype=torch.complex128),
