@@ -82,7 +82,8 @@ def check_weights(weight: Tensor, name: str = "state") -> None:
         row = int((~good).reshape(len(weight), -1).any(dim=1).nonzero()[0])
         what = "is zero" if (weight[row] == 0).any() else "holds NaN or infinity"
         raise ValueError(
-            f"`{name}` must be finite with a norm above zero, but state {row} of the batch {what}."
+            f"`{name}` must be finite with a norm above zero, but state {row} of the batch {what} "
+            f"in {weight.dtype}. Factors out of its range belong in `log_norm`."
         )
 
 

@@ -14,9 +14,6 @@ from mpsheads.mps.arguments import check_pairs, check_weights
 from mpsheads.mps.linalg import kept_space, pulled_gram, qr, svd, to_unit, wide
 from mpsheads.mps.state import MPS, trim_bonds
 
-_RESCALE_DOUBLE = 16  # sites: between two of them double precision neither over- nor underflows
-_RESCALE_SINGLE = 4  # sites: the same in single precision
-
 
 @dataclass(frozen=True)
 class Truncation:
@@ -71,22 +68,20 @@ def canonicalize(state: MPS, center: int | None = None) -> MPS:
     state = trim_bonds(state)
     first, last = (0, state.n_sites - 1) if state.center is None else (state.center,) * 2
     tensors: dict[int, Tensor] = {}
-    log_norm = state.log_norm
+    log_norm = state.log_norm.double()
     for i in range(first, center):  # left to right
         site, following = (tensors.get(k, state.sites[k]) for k in (i, i + 1))
         q, r = qr(site.flatten(1, 2))
-        if (i - first) % _RESCALE_SINGLE == _RESCALE_SINGLE - 1 or i == center - 1:
-            r, log_norm = _rescale(r, log_norm)
+        r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.unflatten(1, site.shape[1:3])
         tensors[i + 1] = torch.einsum("bxl,blpr->bxpr", r, following)
     for i in range(last, center, -1):  # right to left
         before, site = (tensors.get(k, state.sites[k]) for k in (i - 1, i))
         q, r = qr(site.flatten(2, 3).mH)
-        if (last - i) % _RESCALE_SINGLE == _RESCALE_SINGLE - 1 or i == center + 1:
-            r, log_norm = _rescale(r, log_norm)
+        r, log_norm = _rescale(r, log_norm)
         tensors[i] = q.mH.unflatten(2, site.shape[2:4])
         tensors[i - 1] = torch.einsum("blpr,bxr->blpx", before, r.conj())
-    return state.with_sites(tensors, log_norm=log_norm, center=center)
+    return state.with_sites(tensors, log_norm=log_norm.to(state.log_norm.dtype), center=center)
 
 
 def compress(state: MPS, truncation: Truncation, *, first: int = 0, last: int | None = None) -> MPS:
@@ -139,14 +134,12 @@ def truncate_window(
     overlaps = _right_overlaps(state, start, stop)
     tensors: dict[int, Tensor] = {}
     losses: dict[int, Tensor] = {}
-    log_norm, carry = state.log_norm, None
+    log_norm, carry = state.log_norm.double(), None
     for i in range(start, cut[-1] + 1):
-        _, left, phys, right = state.sites[i].shape
+        phys, right = state.sites[i].shape[2:]
         rows = state.sites[i].flatten(1, 2)  # b (l p) r
         if carry is not None:
-            rows = (carry @ rows.unflatten(1, (left, phys)).flatten(2)).reshape(
-                len(rows), -1, right
-            )
+            rows = (carry @ state.sites[i].flatten(2)).unflatten(2, (phys, right)).flatten(1, 2)
         if i in cut:
             kept, losses[i] = _keep(rows, *overlaps[i], truncation)
             carry = kept.mH @ rows
@@ -157,9 +150,8 @@ def truncate_window(
             carry = rows
         else:
             kept, carry = qr(rows)
-        tensors[i] = kept.reshape(len(rows), -1, phys, kept.shape[2])
-        if (i - start) % _RESCALE_SINGLE == _RESCALE_SINGLE - 1 or i == cut[-1]:
-            carry, log_norm = _rescale(carry, log_norm)
+        tensors[i] = kept.unflatten(1, (-1, phys))
+        carry, log_norm = _rescale(carry, log_norm)
     end = cut[-1] + 1
     tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])  # b x [l] p r
     return _with_losses(state, tensors, losses, log_norm, end if end == stop else None)
@@ -192,7 +184,6 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
     bond = state.sites[stop].shape[3]
     gram = torch.eye(bond, dtype=dtype, device=state.device).expand(state.batch_size, -1, -1)
     factor = gram if dtype == state.dtype else None
-    every = _RESCALE_DOUBLE if dtype == state.dtype else _RESCALE_SINGLE  # also of the gradient
     overlaps = {}
     for i in range(stop, start - 1, -1):
         site = state.sites[i]
@@ -201,9 +192,8 @@ def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor
             with torch.no_grad():
                 root = (site.flatten(1, 2) @ factor).unflatten(1, site.shape[1:3]).flatten(2)
                 factor = qr(root.mH)[1].mH  # b l c
-        if (stop - i) % every == every - 1:
-            gram, size = to_unit(gram, 1, 2)
-            factor = None if factor is None else factor / size.sqrt()
+        gram, size = to_unit(gram, 1, 2)
+        factor = None if factor is None else factor / size.sqrt()
         overlaps[i - 1] = (gram, factor)
     check_weights(torch.einsum("bll->b", overlaps.pop(start - 1)[0]).real)
     return overlaps
@@ -224,12 +214,13 @@ def _with_losses(
     """New states whose records of truncation have grown by the weight dropped at each bond."""
     dropped = torch.stack(list(losses.values()), dim=1)
     bonds = indices(losses, dropped)
-    weight = state.discarded_weight.index_add(1, bonds, dropped.to(log_norm.dtype))
+    weight = state.discarded_weight
+    weight = weight.index_add(1, bonds, dropped.to(weight.dtype))
     infidelity = -torch.log1p(-dropped.detach().clamp(max=1.0)).sum(dim=1).expm1()
-    angle = state.truncation_angle + infidelity.clamp(0.0, 1.0).sqrt().asin().to(log_norm.dtype)
+    angle = state.truncation_angle + infidelity.clamp(0.0, 1.0).sqrt().asin().to(weight.dtype)
     return state.with_sites(
         tensors,
-        log_norm=log_norm,
+        log_norm=log_norm.to(weight.dtype),
         center=center,
         discarded_weight=weight,
         truncation_angle=angle,

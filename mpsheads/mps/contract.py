@@ -1,12 +1,15 @@
 """Overlaps, fidelities and distances of batches of MPS, by transfer matrices, in the log domain."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from mpsheads._checks import is_concrete
 from mpsheads.mps.arguments import check_pairs, check_weights
-from mpsheads.mps.linalg import to_unit
-from mpsheads.mps.pairs import log_overlap_matrix
+from mpsheads.mps.linalg import to_unit, unit_sites
+from mpsheads.mps.pairs import SAFE, log_overlap_matrix
 from mpsheads.mps.paths import einsum
 from mpsheads.mps.state import MPS
 
@@ -152,15 +155,27 @@ def _log_overlap(
     Logarithms are in double precision: those of long chains are large, and their differences small.
     """
     check_pairs(**{names[0]: bra, names[1]: ket})
-    env = ket.sites[0].new_ones(ket.batch_size, 1, 1)  # b l* l
+    log = bra.log_norm.double() + ket.log_norm.double()
+    if all(is_concrete(site) for site in (*bra.sites, *ket.sites)):
+        phase, sizes = _transfer(bra.sites, ket.sites, _RESCALE_EVERY)
+        limit = SAFE[sizes.dtype]
+        if ((sizes < limit) & (sizes > 1 / limit) & (phase.abs() > 0)).all():
+            return phase, sizes.double().log().sum(0) + log
+    (bras, first), (kets, second) = unit_sites(bra.sites), unit_sites(ket.sites)
+    phase, sizes = _transfer(bras, kets, 1)
+    return phase, sizes.double().log().sum(0) + log + first + second
+
+
+def _transfer(bra: Sequence[Tensor], ket: Sequence[Tensor], every: int) -> tuple[Tensor, Tensor]:
+    """Overlaps brought to size 1, and the sizes of so many sites together."""
+    env = ket[0].new_ones(len(ket[0]), 1, 1)  # b l* l
     sizes = []
-    for i, (a, c) in enumerate(zip(bra.sites, ket.sites, strict=True), 1):
+    for i, (a, c) in enumerate(zip(bra, ket, strict=True), 1):
         env = einsum("bxy,bxpu,bypv->buv", env, a.conj(), c)  # b [l*] [l] [p] r* r
-        if i % _RESCALE_EVERY == 0 or i == bra.n_sites:
+        if i % every == 0 or i == len(bra):
             env, size = to_unit(env, 1, 2)
             sizes.append(size.flatten())
-    log = torch.stack(sizes).double().log().sum(0)
-    return env[:, 0, 0], log + bra.log_norm.double() + ket.log_norm.double()
+    return env[:, 0, 0], torch.stack(sizes)
 
 
 def double_log_norm(state: MPS, name: str | None = None) -> Float[Tensor, " batch"]:

@@ -92,7 +92,7 @@ def reduced_density_matrix(
             env, _ = to_unit(env, 1, 2, 3, 4)
         block = state.sites[run[0]]
         for site in state.sites[run[0] + 1 : run[-1] + 1]:
-            block = einsum("blpu,buqv->blpqv", block, site).flatten(2, 3)
+            block, _ = to_unit(einsum("blpu,buqv->blpqv", block, site).flatten(2, 3), 1, 2, 3)
         if run is runs[-1]:
             env = einsum("bxyml,blpu,bmqv,buv->bxpyq", env, block, block.conj(), right)
         else:

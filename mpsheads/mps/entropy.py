@@ -13,7 +13,6 @@ from mpsheads.mps.density import (
     left_environments,
     reduced_density_matrix,
     right_environments,
-    step_right,
 )
 from mpsheads.mps.linalg import qr, singular_values, to_unit
 from mpsheads.mps.purified import purity_sweep
@@ -157,8 +156,7 @@ def purity(state: MPS, sites: int | Sequence[int]) -> Float[Tensor, " {state.bat
     run = last - first == len(order) - 1
     if run and (first == 0 or last == state.n_sites - 1):
         cut = last if first == 0 else first - 1  # the bond to these sites is right of this one
-        left = step_right(left_environments(state, cut)[-1], state.sites[cut], state.sites[cut])
-        both = left @ right_environments(state, cut)[0]  # b l* [l] r*
+        both = left_environments(state, cut + 1)[-1] @ right_environments(state, cut)[0]  # b l* r*
         trace = torch.einsum("bmm->b", both).real
         check_weights(trace)
         return torch.einsum("bmn,bnm->b", both, both).real / trace**2

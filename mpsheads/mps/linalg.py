@@ -14,6 +14,7 @@ Matrices are scaled to size 1 and entries below the range of normal numbers are 
 LAPACK returns NaN, or does not converge, on finite matrices that hold subnormal numbers.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -121,6 +122,14 @@ def to_unit(tensor: Inexact[Tensor, "*b"], *axes: int) -> tuple[Tensor, Tensor]:
     size = tensor.detach().abs().amax(dim=axes, keepdim=True)
     size = torch.where(size > 0, size, torch.ones_like(size))
     return tensor / size, size
+
+
+def unit_sites(
+    sites: Sequence[Inexact[Tensor, "batch _left _phys _right"]],
+) -> tuple[tuple[Tensor, ...], Float[Tensor, " batch"]]:
+    """Sites brought to size 1 each, and the logarithm of what they were over it, all together."""
+    units, sizes = zip(*(to_unit(site, 1, 2, 3) for site in sites), strict=True)
+    return units, torch.stack(sizes).double().log().sum(0).flatten()
 
 
 def _run(function: type[torch.autograd.Function], *arguments: Any) -> Any:

@@ -17,10 +17,12 @@ from torch.utils.checkpoint import checkpoint
 
 from mpsheads._checks import is_concrete
 from mpsheads.mps.arguments import check_alike
+from mpsheads.mps.linalg import unit_sites
 from mpsheads.mps.state import MPS
 
 _RESCALE_STEPS = 8
-_SAFE = {torch.float32: 1e25, torch.float64: 1e200}
+SAFE = {torch.float32: 1e25, torch.float64: 1e200}
+"""Sizes of environments, and their inverses, up to which nothing was lost on the way."""
 _QUERIES = 32
 _NUMBERS_IN_CACHE = 3 << 17
 _NUMBERS_ON_ACCELERATOR = 1 << 24
@@ -83,7 +85,8 @@ def log_overlap_matrix(
     chunk = chunk or _default_chunk(queries, documents, gradient)
     rows = []
     for block in zip(*(site.split(_QUERIES) for site in queries.sites), strict=True):
-        bras = _merged_bras(block)
+        units, of_bras = unit_sites(block)
+        bras = _merged_bras(units)
         columns = []
         for kets in zip(*(site.split(chunk) for site in documents.sites), strict=True):
             arguments = (bras, kets, workspace, transformed)
@@ -91,7 +94,8 @@ def log_overlap_matrix(
                 columns.append(checkpoint(_tile, *arguments, use_reentrant=False))
             else:
                 columns.append(_tile(*arguments))
-        rows.append([torch.cat(parts, dim=1) for parts in zip(*columns, strict=True)])
+        number, log = (torch.cat(parts, dim=1) for parts in zip(*columns, strict=True))
+        rows.append((number, log + of_bras[:, None]))
     number, log = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return number, log + queries.log_norm.double()[:, None] + documents.log_norm.double()
 
@@ -135,15 +139,17 @@ def _tile(
 ) -> tuple[Tensor, Tensor]:
     """Number and logarithm of all pairs of some queries and documents.
 
-    Few rescalings do, and many where a size came near the ends of its range. Where numbers cannot
-    be asked for, there are many from the start.
+    Few rescalings do, and many, also of the sites, where a size came near the ends of its range.
+    Where numbers cannot be asked for, there are many from the start.
     """
-    number, sizes = _steps(bras, kets, workspace, 1 if transformed else _RESCALE_STEPS)
-    limit = _SAFE[sizes.dtype]
-    safe = (sizes < limit) & (sizes > 1 / limit) & (number != 0)
-    if not transformed and not safe.all():
-        number, sizes = _steps(bras, kets, workspace, 1)
-    return number, sizes.double().log().sum(0)
+    if not transformed:
+        number, sizes = _steps(bras, kets, workspace, _RESCALE_STEPS)
+        limit = SAFE[sizes.dtype]
+        if ((sizes < limit) & (sizes > 1 / limit) & (number.abs() > 0)).all():
+            return number, sizes.double().log().sum(0)
+    kets, of_kets = unit_sites(kets)
+    number, sizes = _steps(bras, kets, workspace, 1)
+    return number, sizes.double().log().sum(0) + of_kets
 
 
 def _steps(

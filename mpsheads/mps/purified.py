@@ -188,6 +188,7 @@ def purity_sweep(
     """
     double = torch.einsum("bml,bny->bmlny", left, left)
     for site in sites:
+        site, _ = to_unit(site, 1, 2, 3, 4)  # four of them are multiplied at once
         bra = site.conj()
         step = "bmlny,blpku,bmqkv,byqjs,bnpjt->bvuts"
         double = einsum(step, double, site, bra, site, bra)

@@ -27,7 +27,8 @@ class MPS(Chain):
         sites: One tensor `(batch, left, phys, right)` per site, site 0 leftmost and most
             significant. The first left and the last right bond have dimension 1.
         log_norm: Natural logarithm of a factor that multiplies each state, `(batch,)`, real. It
-            keeps long chains within the range of floats.
+            keeps long chains within the range of floats. Of a site itself the numbers should be
+            less than 1e15, and the largest more than 1e-15: their squares meet in single precision.
         center: Orthogonality centre: the sites left of it are left-canonical, those right of it
             right-canonical. `None` where nothing is known. Algorithms that rely on it take the
             canonical sites for isometries in their gradients too: leave it out of states whose

@@ -163,7 +163,7 @@ def test_all_pairs_of_512_sites_neither_overflow_nor_underflow(dtype, generator)
     assert_close(total.diagonal(), torch.ones(3), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("small", [1e-3, 1e-8])
+@pytest.mark.parametrize("small", [1e-3, 1e-8, 1e-12])
 def test_sizes_that_fall_fast_are_rescaled_often_enough(small):
     n_sites = 40  # 40 overlaps of `small` in a row: 16 of them are below the smallest float32
     amplitudes = torch.tensor([[1.0, 0.0], [small, 1.0]])[:, None].expand(2, n_sites, 2)

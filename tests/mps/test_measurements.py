@@ -1,5 +1,7 @@
 """What all that is measured of a state has in common: gradients, `vmap`, and states of no norm."""
 
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -116,6 +118,16 @@ def test_vmap_agrees_with_its_members(name, generator):
     together = torch.func.vmap(lambda *tensors: smooth_values(name, *tensors))(*sites)
     alone = [smooth_values(name, *[site[i] for site in sites]) for i in range(4)]
     assert_close(together, torch.stack(alone))
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("name", [*SMOOTH, *WITHOUT_A_CHECK])
+def test_sites_of_any_size_give_the_same_in_single_precision(name, scale, generator):
+    state = random_mps(3, 2, batch_size=2, generator=generator)
+    log_norms = torch.full((2,), -3 * math.log(scale))
+    scaled = MPS(tuple(site * scale for site in state.sites), log_norms)
+    compute = {**SMOOTH, **WITHOUT_A_CHECK}[name]
+    assert_close(compute(scaled), compute(state), atol=2e-5, rtol=2e-5)  # logarithms near 80
 
 
 @pytest.mark.parametrize(("value", "what"), [(0.0, "is zero"), (torch.nan, "holds NaN or infin")])
