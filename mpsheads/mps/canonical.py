@@ -168,7 +168,7 @@ def _keep(
         return columns, weights[:, keep:].sum(-1) / weights.sum(-1)
     tails = weights.flip(-1).cumsum(-1).flip(-1)  # what dropping all from here on would cost
     ranks = (tails > truncation.cutoff * tails[:, :1]).sum(dim=-1).clamp(1, keep)
-    columns = columns[..., : int(ranks.max())]
+    columns = columns[..., : max(ranks.tolist(), default=1)]
     used = torch.arange(weights.shape[1], device=rows.device) < ranks[:, None]
     dropped = (weights * ~used).sum(-1) / weights.sum(-1)
     return columns * used[:, None, : columns.shape[2]], dropped

@@ -50,7 +50,7 @@ def sample(
     real = state.log_norm.dtype
     uniform = torch.rand(shape, dtype=real, device=state.device, generator=generator)
     widest = state.batch_size * max(site.shape[2] * site.shape[3] for site in state.sites)
-    chunk = max(1, _CHUNK_ELEMENTS // widest)
+    chunk = max(1, _CHUNK_ELEMENTS // max(1, widest))
     return torch.cat([_draw(state, rights, part) for part in uniform.split(chunk, dim=1)], dim=1)
 
 
@@ -80,7 +80,7 @@ def log_probability(
         _check_levels("outcomes", outcomes[:, :, i], i, phys)
     log = (state.log_norm.double() - double_log_norm(state, "state"))[:, None]
     vectors = state.sites[0].new_ones(*outcomes.shape[:2], 1)  # b s l
-    for site, level in zip(state.sites, outcomes.unbind(dim=2), strict=True):
+    for site, level in zip(state.sites, outcomes.long().unbind(dim=2), strict=True):
         vectors, size = to_unit(_take(_open(vectors, site), level), 2)
         log = log + size[..., 0].double().log()
     weight = (vectors * vectors.conj()).real[..., 0]

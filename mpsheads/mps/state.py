@@ -111,12 +111,14 @@ class MPS(Chain):
         return self.batch_size
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "MPS":
-        """Some states of the batch; an integer keeps the batch axis, with one state."""
+        """Some states of the batch, named or by a mask; an integer keeps the batch axis."""
         if isinstance(index, int) or (isinstance(index, Tensor) and index.ndim == 0):
             index = int(index)
             if not -self.batch_size <= index < self.batch_size:
                 raise IndexError(f"`index` {index} is outside a batch of {self.batch_size}.")
             index = slice(index, index + 1 or None)
+        if not isinstance(index, slice | Tensor) and {*map(type, index)} == {bool}:
+            index = torch.tensor(index)
         chosen: Any = index
         if not isinstance(index, slice) and getattr(index, "dtype", None) is not torch.bool:
             chosen = list(as_integers("index", index))

@@ -406,6 +406,12 @@ def test_vectors_are_truncated_as_states_are(generator):
     assert_close(found.discarded_weight, expected.discarded_weight)
 
 
+@pytest.mark.parametrize("cutoff", [0.0, 1e-3])
+def test_no_states_are_compressed_to_none(cutoff, generator):
+    none = random_mps(5, 4, generator=generator)[:0]
+    assert compress(none, Truncation(2, cutoff)).batch_size == 0
+
+
 @pytest.mark.parametrize("phys_dims", [3, [2, 2], [], 1])
 def test_vectors_that_no_sites_multiply_to_are_refused(phys_dims):
     with pytest.raises(ValueError, match="got 8 for `phys_dims`"):

@@ -132,6 +132,7 @@ def test_log_probabilities_of_long_chains_and_of_what_cannot_happen():
     bits = torch.zeros(1, 1, 512, dtype=torch.int64)
     found = log_probability(product_state(amplitudes), bits)
     assert_close(found, torch.tensor([[512 * math.log(0.36)]]), rtol=1e-4, atol=0)  # float32
+    assert_close(log_probability(product_state(amplitudes), bits.to(torch.uint8)), found)
     site = torch.tensor([1.0, 0.0]).expand(1, 3, 2).clone().requires_grad_()
     bits = torch.tensor([[[0, 0, 0], [0, 1, 0]]])
     found = log_probability(product_state(site), bits)
@@ -195,6 +196,10 @@ def test_the_bound_on_the_fidelity_stays_one_through_a_projection(generator):
     assert (fidelities(a, b) >= b.fidelity_bound - 1e-12).all()
     assert (b.fidelity_bound > 0.5).any()
     assert_close(project(exact, outcomes).truncation_angle, torch.zeros(40, dtype=torch.float64))
+
+
+def test_no_states_have_no_samples(generator):
+    assert sample(random_mps(3, 2, generator=generator)[:0], 2).shape == (0, 2, 3)
 
 
 @pytest.mark.slow

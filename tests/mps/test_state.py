@@ -175,7 +175,8 @@ def test_any_index_takes_the_states_and_all_their_records(state, data):
 def test_a_mask_takes_the_states_where_it_is_true(generator):
     state = random_mps(3, 2, batch_size=4, generator=generator)
     mask = torch.tensor([True, False, False, True])
-    assert_close(to_dense(state[mask]), to_dense(state)[mask])
+    for same in (mask, mask.tolist(), tuple(mask.tolist())):
+        assert_close(to_dense(state[same]), to_dense(state)[mask])
 
 
 @pytest.mark.parametrize(
