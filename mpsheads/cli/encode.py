@@ -97,9 +97,8 @@ def encode(
         ids = {name: ids for name, (_, ids) in vectors.items() if ids is not None}
         save_vectors(output, ids={} if only_documents else ids, **compressed)
     if as_json:
-        shapes = {name: list(tensor.shape) for name, tensor in compressed.items()}
-        size = output.stat().st_size
-        print_json({"output": str(output), "head": head, **shapes, "bytes": size})
+        about: dict[str, Any] = {name: list(tensor.shape) for name, tensor in compressed.items()}
+        print_json({"output": str(output), "head": head, **about, "bytes": output.stat().st_size})
     else:
         _print(compressed, words, output)
 

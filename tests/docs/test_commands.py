@@ -6,7 +6,7 @@ import shlex
 import pytest
 from typer.main import get_command
 
-from mpsheads.cli.app import app
+from mpsheads.cli.app import _with_values, app
 from tests.docs.pages import PAGES, ROOT, blocks
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def test_the_commands_of_all_pages_can_be_parsed():
     assert len(lines) > 20
     for line in lines:
         _, name, *arguments = shlex.split(line, comments=True)
-        assert COMMANDS[name].make_context(name, arguments).params, line
+        assert COMMANDS[name].make_context(name, _with_values(arguments)).params, line
 
 
 def test_the_page_on_the_command_line_names_every_command_and_flag_and_no_other():
