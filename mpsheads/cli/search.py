@@ -87,7 +87,10 @@ def _answer_all(index: "Index", queries: str, top: int, run: Path | None, as_jso
     if run is not None:
         scores = {q: {hit["id"]: hit["score"] for hit in hits} for q, hits in rankings.items()}
         write_run(scores, run)
-        console().print(f"rankings of {len(asked):,} queries written to {run}")
+        if as_json:
+            print_json({"queries": len(asked), "run": str(run)})
+        else:
+            console().print(f"rankings of {len(asked):,} queries written to {run}")
     elif as_json:
         print_json(rankings)
     else:

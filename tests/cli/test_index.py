@@ -46,7 +46,8 @@ def test_a_question_is_answered_from_texts_in_three_commands(command, idx):
 
 
 def test_many_queries_become_a_run(command, idx, texts):
-    command("search", idx, "--queries", texts, "--run", "out.trec", "--top", 3)
+    asked = ["search", idx, "--queries", texts, "--run", "out.trec", "--top", 3, "--json"]
+    assert command(*asked).json == {"queries": 5, "run": "out.trec"}
     run = read_run("out.trec")
     assert set(run) == set(TEXTS)
     assert all(max(run[i], key=run[i].get) == i for i in TEXTS)
@@ -71,6 +72,8 @@ def test_encode_and_index_in_two_steps_give_the_same_index(command, idx, texts, 
     assert command("encode", texts, *options).out.startswith("5 passages in 16 bytes each, 192")
     ran = command("index", "shards", "--output", "other", "--engine", "lists")
     assert "mpsheads search other" in ran.out.replace("\n", " ")
+    for unread in (["--keep-vectors"], ["--head", "x"], ["--id-column", "x"]):
+        assert "is encoded already" in command("index", "shards", *unread).err
     one, other = Index.load(idx), Index.load("other")
     assert one.codes.packed.equal(other.codes.packed)
     assert one.search_texts(["qubit gate"], 5) == other.search_texts(["qubit gate"], 5)
