@@ -15,6 +15,7 @@ from mpsheads.experiments.results import Line
 from mpsheads.experiments.running import with_relevant
 from mpsheads.experiments.spec import BITS, QUANTISERS, UNCOMPRESSED, Experiment, Method
 from mpsheads.experiments.tables import Comparison, Row, Table, compare, compare_all, make_tables
+from mpsheads.experiments.trials import trials_of
 from mpsheads.experiments.wording import LEVEL, joined, number, percentage, signed
 from mpsheads.plotting import QualityPoint, quality_vs_bytes
 from mpsheads.retrieval import (
@@ -97,9 +98,6 @@ def frontier_experiment(
         own, note = _possible_sizes(method, sizes, features, documents)
         measured += [method if method.in_bytes else replace(method, sizes=own)] if own else []
         notes += [note] if note else []
-    if len(measured) == 1 and UNCOMPRESSED not in methods:
-        rule = "`method`, `size` and `untrained` leave nothing to measure."
-        raise ValueError(" ".join([rule, *notes]))
     experiment = Experiment(
         "frontier",
         tuple(measured),
@@ -112,6 +110,9 @@ def frontier_experiment(
         select="best" if queries >= _LEAST_QUERIES and not untrained else "last",
         training=_TRAINING,
     )
+    if all(trial.method.head == UNCOMPRESSED for trial in trials_of(experiment, encoder, features)):
+        rule = "`method`, `size`, `bits` and `untrained` leave nothing to measure."
+        raise ValueError(" ".join([rule, *notes]))
     return experiment, notes
 
 

@@ -22,7 +22,7 @@ _SIZES: dict[str, Callable[[int, int], bool]] = {  # of features and bytes: whet
     "opq": lambda features, size: features % size == 0 and features // size >= 4,
     "rq": lambda _, size: size <= 64,
     "lsq": lambda _, size: size <= 64,
-    "rabitq": lambda features, size: size == -(-features // 8) + 8,
+    "rabitq": lambda features, size: size == rabitq_bytes(features),
     "itq": lambda features, size: 8 * size <= features,
     "turboquant": lambda features, size: 8 * size in (features * bits for bits in (1, 2, 3, 4)),
 }
@@ -48,6 +48,11 @@ def code(head: ProjectionHead, zd: Tensor, calibration: Tensor, bits: int) -> Te
 def quantiser_sizes(kind: str, features: int, sizes: Iterable[int]) -> list[int]:
     """Those numbers of bytes a vector that a quantiser can have."""
     return [size for size in sizes if _SIZES[kind](features, size)]
+
+
+def rabitq_bytes(features: int) -> int:
+    """The one number of bytes that "rabitq" can have."""
+    return -(-features // 8) + 8
 
 
 def fit_quantiser(

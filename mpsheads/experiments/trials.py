@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mpsheads._arrays import door
 from mpsheads._typing import Positive
-from mpsheads.experiments.quantise import quantiser_sizes
+from mpsheads.experiments.quantise import quantiser_sizes, rabitq_bytes
 from mpsheads.experiments.results import Line
 from mpsheads.experiments.spec import LEARNED, MAX_TRIPLES, UNCOMPRESSED, Experiment, Method
 from mpsheads.heads import make_head
@@ -53,6 +53,8 @@ def _sizes(experiment: Experiment, method: Method, features: int) -> Sequence[in
     if not method.in_bytes or method.sizes:
         return sizes
     codes = {-(-size * bits // 8) for size in sizes for bits in experiment.bits}
+    if method.head == "rabitq":
+        return [rabitq_bytes(features)]
     if method.is_quantiser:
         return sorted(quantiser_sizes(method.head, features, codes), reverse=True)
     return sorted((size for size in codes if 8 <= size <= features // 2), reverse=True)

@@ -24,7 +24,7 @@ def test_every_method_is_measured_and_a_setting_recommended(command, texts):
     rows = {row["label"]: row for row in report["rows"]}
     assert {row["method"] for row in rows.values()} == {
         *("uncompressed", "truncation", "pca", "dense", "reference", "mps", "mps, untrained"),
-        *("codes", "codes, untrained", "itq"),
+        *("codes", "codes, untrained", "itq", "rabitq"),
     }
     assert all(row["bytes"] <= 192 for row in rows.values())
     assert report["recommendation"]["bytes"] <= 16
@@ -60,7 +60,7 @@ def test_without_training_what_is_fitted_to_the_documents_is_left(command, fails
     options = ["--dataset", f"{beir}:test@judged", "--untrained", "--size", "8", "--bits", "32"]
     report = command(*texts, *options, "--json").json
     methods = {row["method"] for row in report["rows"]}
-    assert methods == {"uncompressed", "truncation", "pca", "mps, untrained"}
+    assert methods == {"uncompressed", "truncation", "pca", "rabitq", "mps, untrained"}
     assert len(report["tests"]) == 2
 
 
@@ -71,6 +71,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(fails, texts, beir):
         "at most the 48 numbers": ["--size", "49"],
         "`--bits`": ["--bits", "3"],
         "leave nothing to measure": ["--untrained", "--method", "mps"],
+        "`--bits` and `--untrained` leave": ["--method", "uncompressed"],
         "either `--train` or `--untrained`": ["--untrained", "--train", beir],
     }.items():
         assert message in fails(*texts, *options)

@@ -190,6 +190,7 @@ class TestExperiment:
         made, notes = plan()
         assert list(cells(made, "pq")) == [192, 128, 96, 64, 48, 32, 24, 16, 8, 4]
         assert list(cells(made, "opq")) == [96, 64, 48, 32, 24, 16, 8, 4]
+        assert list(cells(made, "rabitq")) == [384 // 8 + 8]
         assert "pq is fitted to few vectors, 1,000, and partly remembers them." in notes
         few, notes = plan(documents=100)
         assert cells(few, "pq") == {}
