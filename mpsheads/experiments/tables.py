@@ -121,9 +121,8 @@ class Table:
         """The values of a field in which rows of one method differ, none if it is one."""
         values: dict[tuple[str, Any], set[Any]] = {}
         for row in self.rows:
-            if not row.is_uncompressed:
-                method = row.label, name == "trained" or row.trained
-                values.setdefault(method, set()).add(getattr(row, name))
+            method = row.label, name == "trained" or row.trained
+            values.setdefault(method, set()).add(getattr(row, name))
         return sorted(set[Any]().union(*(found for found in values.values() if len(found) > 1)))
 
 

@@ -119,3 +119,10 @@ def test_tests_are_headed_by_split_or_by_collection_where_the_split_says_little(
     assert "| seeds | cisi/test | cranfield/test | dl19 | dl20 | mean |" in text
     text = write_report(results("dense", tests={"a/dl19": 5, "b/dl19": 5}), tmp_path).read_text()
     assert "| seeds | a/dl19 | b/dl19 |" in text
+
+
+def test_uncompressed_vectors_say_what_is_trained(tmp_path):
+    lines = uncompressed() + uncompressed(trained="layers")
+    text = write_report(lines, tmp_path).read_text()
+    for trained in ("nothing", "layers"):
+        assert text.count(f"| uncompressed | 48 | {trained} |") == 1
