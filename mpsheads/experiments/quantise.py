@@ -74,14 +74,12 @@ def fit_quantiser(
     (doi:10.1109/CVPR.2013.379); Gao and Long 2024 (arXiv:2405.12497); Gong et al. 2013
     (doi:10.1109/TPAMI.2012.193); Zandieh et al. 2025 (arXiv:2504.19874).
     """
-    count, features = documents.shape
+    features = documents.shape[1]
     check_choice("kind", kind, tuple(_SIZES))
     check_positive(size=size)
     if not quantiser_sizes(kind, features, [size]):
         raise ValueError(f"`size` of {kind} cannot be {size} bytes for {features} numbers.")
-    check_finite("documents", documents)
-    if count < (needed := fewest_vectors(kind, features)):
-        raise ValueError(f"{kind} needs {needed} `documents` to be fitted to, got {count}.")
+    check_documents(kind, documents)
     x = normalize(documents)
     if kind == "turboquant":
         turn = _random_rotation(features, seed)
@@ -91,6 +89,14 @@ def fit_quantiser(
     if kind == "itq":
         return _itq(x, 8 * size, seed)
     return _with_faiss(kind, size, seed, x.numpy())
+
+
+def check_documents(kind: str, documents: Tensor) -> None:
+    """Raise `ValueError` unless a quantiser can be fitted to these."""
+    count, features = documents.shape
+    check_finite("documents", documents)
+    if count < (needed := fewest_vectors(kind, features)):
+        raise ValueError(f"{kind} needs {needed} `documents` to be fitted to, got {count}.")
 
 
 def fewest_vectors(kind: str, features: int) -> int:

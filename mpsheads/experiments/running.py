@@ -18,7 +18,7 @@ from mpsheads._files import as_path, locked
 from mpsheads._progress import progress_bar
 from mpsheads._typing import PathLike
 from mpsheads.experiments.measuring import angle_fidelity, measure
-from mpsheads.experiments.quantise import fit_quantiser
+from mpsheads.experiments.quantise import check_documents, fit_quantiser
 from mpsheads.experiments.results import Key, Line, append_result, key_of, read_results
 from mpsheads.experiments.spec import UNCOMPRESSED, Experiment
 from mpsheads.experiments.trials import Trial, check_heads, encoder_labels, name_of, trials_of
@@ -98,6 +98,8 @@ class Runner:
                 training = self.training(experiment)
                 if trial.method.needs_pairs:
                     choose_queries(training, trial.fraction, 0)
+                if trial.method.is_quantiser:
+                    check_documents(trial.method.head, training.documents)
             for test in experiment.tests:
                 self.embedded(test)
         title = f"{self.name}: {', '.join(experiment.name for experiment in experiments)}"
@@ -257,7 +259,8 @@ def run_experiments(
 
     Raises:
         BlockingIOError: If another process writes to that file.
-        ValueError: If there are too few training queries; before anything is trained.
+        ValueError: If there are too few training queries, or too few documents for a quantiser;
+            before anything is trained.
     """
     jobs = []
     encoders = dict.fromkeys(name for each in experiments for name in each.encoders)

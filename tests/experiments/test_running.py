@@ -236,3 +236,10 @@ def test_heads_are_made_before_anything_is_run(experiment, model_folder, tmp_pat
     with pytest.raises(ValueError, match="'deep' at size 8: `depth`"):
         run_experiments([plan], tmp_path / "results.jsonl")
     assert not (tmp_path / "results.jsonl").exists()
+
+
+def test_too_few_documents_for_a_quantiser_are_seen_before_anything_is_trained(experiment, runner):
+    methods = (Method("mps", "mps"), Method("pq", "pq", sizes=(8,)))
+    with pytest.raises(ValueError, match="pq needs 256 `documents`"):
+        runner().run([replace(experiment, methods=methods)])
+    assert not runner().file.exists()
