@@ -70,7 +70,7 @@ def make_head(
         return _saved_head(named, in_features, {"out_features": out_features, **settings}, device)
     if size and not size.isdecimal():
         raise ValueError(f"`head` {named} must end in a number, as in {kind}:64.")
-    if not size and out_features is None and in_features % 3:
+    if not size and out_features is None and kind != _CODES and in_features % 3:
         raise ValueError(f"Give `out_features`: {in_features} features have no whole third.")
     if wrong := sorted(settings.keys() - set(_SETTINGS.get(kind, ()))):
         owners = [other for other, names in _SETTINGS.items() if wrong[0] in names]

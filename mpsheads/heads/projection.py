@@ -377,8 +377,8 @@ def _check_arguments(config: Mapping[str, Any], bits: int | float | None) -> Non
     """Raise `ValueError` on sizes and names that no head has."""
     check_positive(bond_dim=config["bond_dim"], depth=config["depth"])
     check_choice("readout", config["readout"], tuple(READOUTS))
-    if config["mixing"] not in (0, "full"):
-        check_positive(mixing=config["mixing"])
+    if config["mixing"] != "full":
+        check_integers(0, mixing=config["mixing"])
     if config.get("scramble") is not None:
         check_integers(0, scramble=config["scramble"])
     if bits is not None:

@@ -178,7 +178,7 @@ def test_it_survives_a_folder(mixing, generator, tmp_path):
     [
         ({"bits": 2.0}, '`readout` must be one of "amplitude"'),
         ({"readout": "amplitude", "bits": 2.5}, "`bits` must be one of"),
-        ({"readout": "amplitude", "mixing": -1}, "`mixing` must be at least 1"),
+        ({"readout": "amplitude", "mixing": -1}, "`mixing` must be at least 0"),
         ({"mixing": "half"}, "`mixing`"),
     ],
 )

@@ -153,7 +153,7 @@ def test_bad_vectors_are_refused_by_name(name, kind):
         (lambda: MPSProjectionHead(4, 2, readout=[]), ValueError, "`readout` must be one of"),
         (lambda: MPSProjectionHead(4, 2, readout="state"), ValueError, "`out_features` must be"),
         (lambda: MPSProjectionHead(4, 2, mixing="some"), TypeError, "`mixing` must be an int"),
-        (lambda: MPSProjectionHead(4, 2, mixing=-1), ValueError, "`mixing` must be at least 1"),
+        (lambda: MPSProjectionHead(4, 2, mixing=-1), ValueError, "`mixing` must be at least 0"),
         (lambda: MPSProjectionHead(4, 2, bits=2), ValueError, "`readout` must be one of"),
         (
             lambda: MPSProjectionHead(4, 2, readout="amplitude", bits=5),
@@ -168,6 +168,7 @@ def test_bad_vectors_are_refused_by_name(name, kind):
         (lambda: MPSProjectionHead.for_bytes(4, 7), ValueError, "`bytes` must be at least 8"),
         (lambda: code_layout(4, 8, bits="x"), ValueError, "`bits` must be one of"),
         (lambda: head_size_in_bytes(DenseHead(4, 2), 0), ValueError, "`bits` must be at least 1"),
+        (lambda: MPSProjectionHead(4, 2, mixing=False), TypeError, "`mixing` must be an integer"),
         (lambda: MPSProjectionHead(4, 2).quantize(ONES[:, :2]), ValueError, "Give `bits`"),
         (lambda: MPSProjectionHead(4, 2).quantize(ONES[:, :2], 1.5), ValueError, "`bits` must be"),
         (lambda: MPSProjectionHead(4, 2).fit(ONES[:1]), ValueError, "`x` must hold two rows"),

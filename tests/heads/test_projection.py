@@ -398,7 +398,7 @@ def test_it_is_described(generator):
         ({"ansatz": CIRCUIT, "out_features": 100}, "circuit on the 7 or 8 qubits of a block"),
         ({"readout": "bloch"}, "`readout` must be one of \"probability\".*got 'bloch'"),
         ({"depth": 0}, "`depth` must be at least 1, got 0"),
-        ({"mixing": -1}, "`mixing` must be at least 1, got -1"),
+        ({"mixing": -1}, "`mixing` must be at least 0, got -1"),
         ({"out_features": -4}, "`out_features` must be at least 1, got -4"),
     ],
 )
