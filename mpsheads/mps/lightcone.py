@@ -15,9 +15,10 @@ from torch import Tensor
 
 from mpsheads._checks import as_integers, check_equal
 from mpsheads._constants import indices
-from mpsheads.mps.arguments import check_sites
+from mpsheads.mps.arguments import check_sites, check_weights
 from mpsheads.mps.circuit import Circuit
 from mpsheads.mps.heisenberg import Step, evolve_observable, live_steps, pauli_string
+from mpsheads.mps.linalg import to_unit
 from mpsheads.mps.products import Rows, as_rows, chain_expectation, dense_expectation
 from mpsheads.mps.rotations import Rotations, as_rotations, rotate
 from mpsheads.mps.state import MPS, trim_bonds
@@ -139,7 +140,7 @@ def local_expectations(
         `(batch, observables)`, in [-1, 1].
 
     Raises:
-        ValueError: If sites, letters or parameters do not fit.
+        ValueError: If sites, letters or parameters do not fit, or a qubit is zero or not finite.
 
     Source: the Heisenberg picture; see `mpsheads.mps.heisenberg`. Cost: O(observables * window *
     bond**2) once, with a bond of up to 4 for each layer of the cone, and O(batch * observables *
@@ -181,8 +182,9 @@ def _evaluate(
 
 def _pauli_components(amplitudes: Tensor) -> Float[Tensor, "3 sites batch"]:
     """Expectation values of X, Y and Z of each input qubit."""
-    zero, one = amplitudes.permute(1, 0, 2).unbind(-1)  # site batch
-    norm = (zero.abs() ** 2 + one.abs() ** 2).clamp_min(torch.finfo(zero.dtype).tiny)
+    zero, one = to_unit(amplitudes, 2)[0].permute(1, 0, 2).unbind(-1)  # site batch
+    norm = zero.abs() ** 2 + one.abs() ** 2
+    check_weights(norm.T, "amplitudes")
     off = zero.conj() * one
     y = off.imag if off.is_complex() else torch.zeros_like(off)
     z = zero.abs() ** 2 - one.abs() ** 2

@@ -45,6 +45,16 @@ def test_strings_on_named_sites_agree_with_the_evolved_states(generator):
         assert_close(column, expectation(state, letters).real)
 
 
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_inputs_of_any_norm_but_zero_give_the_same(size, generator):
+    amplitudes, circuit = random_product(2, 3, torch.complex64, generator), staircase(3, 1)
+    found = local_expectations(size * amplitudes, circuit)
+    assert_close(found, local_expectations(amplitudes, circuit))
+    amplitudes[1, 2] = 0
+    with pytest.raises(ValueError, match="state 1 of the batch is zero"):
+        local_expectations(amplitudes, circuit)
+
+
 @pytest.mark.slow
 def test_gradients_agree_with_finite_differences(generator):
     circuit = brickwork(4, 1)
