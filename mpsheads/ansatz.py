@@ -150,8 +150,9 @@ def irredundant(
 def irredundant_staircase(n_sites: int, depth: int = 1, readout: str = "probability") -> Circuit:
     """`staircase` without redundant parameters; the last site is kept.
 
-    Angles, for three sites or more: 3 n - 1 for one layer, 9 n - 7 for two. A
-    second layer on two sites and a third on three reach all observables: more are left out.
+    Angles, for three sites or more: 3 n - 1 for one layer, 9 n - 7 for two; for the readout
+    "state" 7 n - 7 and 12 n - 12. For "probability" a second layer on two sites and a third on
+    three reach all observables: more are left out.
 
     Args:
         n_sites: Length of the chain, n.

@@ -24,7 +24,8 @@ def equalise_norm(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch fe
     """Each row brought to norm `sqrt(features)`, so that a feature has size about 1.
 
     Sentence embeddings of queries and of passages differ in norm; a fidelity of angles would see
-    that difference, a cosine does not. A row of zeros stays.
+    that difference, a cosine does not. A row of zeros stays, and rows of norm below 1e-12, which
+    are divided by that, come near it.
     """
     return normalize(x, eps=_TINY) * math.sqrt(x.shape[1])
 

@@ -5,7 +5,14 @@ import torch
 from torch.testing import assert_close
 
 from mpsheads import oracle
-from mpsheads.ansatz import brickwork, ghz, qft, staircase, trotter_ising
+from mpsheads.ansatz import (
+    brickwork,
+    ghz,
+    irredundant_staircase,
+    qft,
+    staircase,
+    trotter_ising,
+)
 from tests.strategies import dense_circuit
 
 ANSATZE = [staircase, brickwork]
@@ -51,6 +58,16 @@ def test_ansatze_have_the_parameters_of_their_docstrings_and_start_at_the_identi
     circuit = ansatz(n_sites, depth)
     assert (circuit.num_sites, circuit.num_parameters) == (n_sites, depth * count(n_sites))
     assert_close(dense_unitary(circuit), torch.eye(2**n_sites, dtype=torch.complex128))
+
+
+@pytest.mark.parametrize(
+    ("readout", "counts"), [("probability", [(3, -1), (9, -7)]), ("state", [(7, -7), (12, -12)])]
+)
+@pytest.mark.parametrize("n_sites", [3, 8])
+def test_irredundant_staircases_have_the_parameters_of_their_docstring(n_sites, readout, counts):
+    for depth, (slope, rest) in enumerate(counts, 1):
+        circuit = irredundant_staircase(n_sites, depth, readout)
+        assert circuit.num_parameters == slope * n_sites + rest
 
 
 def test_bonds_come_in_the_order_of_the_docstrings():
