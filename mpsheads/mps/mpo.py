@@ -89,7 +89,7 @@ def pauli_sum(
         ValueError: If a term has another letter, length or site, there is no term, the batch sizes
             of coefficients differ, or a real dtype cannot hold a term.
 
-    Source: Crosswhite and Bacon 2008 (arXiv:0708.1221), sec. III. Cost: O(terms * their length).
+    Source: Crosswhite and Bacon 2008 (arXiv:0708.1221), sec. III. Cost: O(terms * their length**2).
     """
     check_positive(n_sites=n_sites)
     pairs: list[Any] = list(terms.items() if isinstance(terms, Mapping) else terms)

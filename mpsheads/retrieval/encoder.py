@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mpsheads._checks import as_device
 from mpsheads._encoders import Pooling
+from mpsheads._files import as_path
 from mpsheads._hashes import hash_of_file
 from mpsheads._typing import PathLike, Positive
 from mpsheads.retrieval.models import NAMED_MODELS, files_of, is_whole, model_folder
@@ -70,7 +71,7 @@ class Encoder:
         query_prefix: str = "",
         document_prefix: str = "",
     ) -> None:
-        self.folder = model_folder(model)
+        self.folder = model_folder(model).absolute()  # found from another folder, too
         whole = is_whole(self.folder) and not (isinstance(model, str) and model in NAMED_MODELS)
         self.pooling: Pooling | None = pooling or (None if whole else "mean")
         self.max_length = max_length
@@ -81,7 +82,8 @@ class Encoder:
             _fastest_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
         )
         self.prefixes = {"query": query_prefix, "document": document_prefix}
-        self._name = str(model)
+        own = as_path(model).absolute() == self.folder
+        self._name = str(self.folder if own else model)
 
     def __repr__(self) -> str:
         return (
@@ -91,12 +93,11 @@ class Encoder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was read of the model's files, which another machine reads for itself."""
-        kept = {k: v for k, v in vars(self).items() if k not in ("_network", "_file_hashes")}
-        return kept | {"folder": self.folder.absolute()}
+        return {k: v for k, v in vars(self).items() if k not in ("_network", "_file_hashes")}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Arguments that make the same encoder again, on any device."""
+        """Arguments that make the same encoder again, on any device and from any folder."""
         return {
             "model": self._name,
             "pooling": self.pooling,

@@ -220,6 +220,15 @@ def test_the_fingerprint_is_that_of_the_content_not_of_the_place(
     assert first.fingerprint("query") != second.fingerprint("query")
 
 
+def test_a_relative_folder_is_found_from_another_one(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model_folder.parent)
+    encoder = Encoder(model_folder.name)
+    monkeypatch.chdir(tmp_path)
+    assert Encoder(**encoder.settings).fingerprint() == encoder.fingerprint()
+
+
 def test_features_and_fingerprint_need_no_weights_in_memory(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
