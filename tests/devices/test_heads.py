@@ -61,8 +61,9 @@ def made(name):
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_vectors_similarity_and_gradients(name):
+def test_vectors_similarity_and_gradients(name, monkeypatch):
     """Nothing is made on the CPU in between, forwards or backwards."""
+    monkeypatch.setattr(torch, "randn_like", torch.ones_like)  # the noise of training
     results = []
     for at in (PLACE.move, lambda x: x):
         head, x = made(name)
