@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from mpsheads._checks import check_positive
 from mpsheads.mps.operation import Operation
 
-CONTROL, NOT, SWAP = "●", "⊕", "×"
+CONTROL, NOT, SWAP = PLAIN = "●", "⊕", "×"
 """Symbols that stand on a wire without a box."""
 
 _SYMBOLS: dict[str, tuple[str, ...]] = {  # one for each site, in the order of the gate
@@ -43,7 +43,9 @@ def symbols(operation: Operation) -> tuple[str, ...]:
     name = "M" if operation.gate == "matrix" else operation.gate.upper()
     numbers = "₀₁₂"[: len(operation.sites)] if len(operation.sites) > 1 else [""]
     marks = _SYMBOLS.get(operation.gate, tuple(name + number for number in numbers))
-    return tuple(map(_dagger, marks)) if operation.adjoint else marks
+    if operation.adjoint:
+        return tuple(m if m in PLAIN else f"{m}†".removesuffix("††") for m in marks)
+    return marks
 
 
 def moments(operations: Iterable[Operation]) -> list[list[Operation]]:
@@ -86,7 +88,7 @@ def _column(operations: Sequence[Operation], num_sites: int) -> list[str]:
     crossed: set[int] = set()  # gaps, numbered by the site above, through which a line runs
     for operation in operations:
         for site, symbol in zip(operation.sites, symbols(operation), strict=True):
-            marks[site] = symbol if symbol in (CONTROL, NOT, SWAP) else f"┤{symbol}├"
+            marks[site] = symbol if symbol in PLAIN else f"┤{symbol}├"
         crossed.update(range(min(operation.sites), max(operation.sites)))
     width = max(map(len, marks.values()))
     middle = (width - 1) // 2
@@ -98,9 +100,3 @@ def _column(operations: Sequence[Operation], num_sites: int) -> list[str]:
         cells.append("─" * (before + 1) + mark + "─" * (width - len(mark) - before + 1))
         cells.append(gap if site in crossed else " " * (width + 2))
     return cells
-
-
-def _dagger(symbol: str) -> str:
-    if symbol in (CONTROL, NOT, SWAP):
-        return symbol
-    return symbol[:-1] if symbol.endswith("†") else symbol + "†"

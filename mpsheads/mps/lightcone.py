@@ -8,6 +8,7 @@ chain of 768 sites costs what a window of a few sites costs, and is never walked
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import torch
 from jaxtyping import Float, Inexact
@@ -81,7 +82,8 @@ def evolve_cones(
     if cones.rotations is not None:
         observable = rotate(cones.letters, cones.rotations, parameters)
         if len(paulis) < 4:
-            strings = _strings(paulis, len(cones.letters))
+            words = product(map(str, paulis), repeat=len(cones.letters))  # in base 4
+            strings = [int("".join(word), 4) for word in words]
             observable = observable.index_select(0, indices(strings, observable))
         return (observable,)
     like = {"dtype": parameters.dtype, "device": parameters.device}
@@ -106,14 +108,6 @@ def meet_inputs(
     if observable[0].ndim == 2:
         return dense_expectation(observable[0], components, rows)
     return chain_expectation(observable, components, rows)
-
-
-def _strings(paulis: Sequence[int], sites: int) -> tuple[int, ...]:
-    """The numbers in base 4 with so many digits, all among `paulis`."""
-    numbers = (0,)
-    for _ in range(sites):
-        numbers = tuple(4 * number + digit for number in numbers for digit in paulis)
-    return numbers
 
 
 def local_expectations(

@@ -124,9 +124,7 @@ def to_unit(tensor: Inexact[Tensor, "*b"], *axes: int) -> tuple[Tensor, Tensor]:
     return tensor / size, size
 
 
-def unit_sites(
-    sites: Sequence[Inexact[Tensor, "batch _left _phys _right"]],
-) -> tuple[tuple[Tensor, ...], Float[Tensor, " batch"]]:
+def unit_sites(sites: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Float[Tensor, " batch"]]:
     """Sites brought to size 1 each, and the logarithm of what they were over it, all together."""
     units, sizes = zip(*(to_unit(site, 1, 2, 3) for site in sites), strict=True)
     return units, torch.stack(sizes).double().log().sum(0).flatten()

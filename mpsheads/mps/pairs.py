@@ -21,8 +21,7 @@ from mpsheads.mps.linalg import unit_sites
 from mpsheads.mps.state import MPS
 
 _RESCALE_STEPS = 8
-SAFE = {torch.float32: 1e25, torch.float64: 1e200}
-"""Sizes of environments, and their inverses, up to which nothing was lost on the way."""
+SAFE = {torch.float32: 1e25, torch.float64: 1e200}  # sizes, and inverses, that lost nothing
 _QUERIES = 32
 _NUMBERS_IN_CACHE = 3 << 17
 _NUMBERS_ON_ACCELERATOR = 1 << 24

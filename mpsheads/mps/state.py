@@ -117,10 +117,10 @@ class MPS(Chain):
             if not -self.batch_size <= index < self.batch_size:
                 raise IndexError(f"`index` {index} is outside a batch of {self.batch_size}.")
             index = slice(index, index + 1 or None)
-        if not isinstance(index, slice | Tensor) and {*map(type, index)} == {bool}:
-            index = torch.tensor(index)
         chosen: Any = index
-        if not isinstance(index, slice) and getattr(index, "dtype", None) is not torch.bool:
+        if not isinstance(index, slice | Tensor) and {*map(type, index)} == {bool}:
+            chosen = torch.tensor(index)
+        elif not isinstance(index, slice) and getattr(index, "dtype", None) is not torch.bool:
             chosen = list(as_integers("index", index))
         return _pytree.tree_map(lambda tensor: tensor[chosen], self)
 

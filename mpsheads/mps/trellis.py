@@ -64,14 +64,8 @@ def standard_trellis(bits: int | float) -> Trellis:
     """The library's trellis for Gaussian numbers of variance 1.
 
     Its table is a constant, the same for all data: windows of 10 bits, but 8 for 8 bits a value,
-    where it is the best scalar quantiser. `benchmarks/trellis.py` makes it, and prints the mean
-    squared errors beside Shannon's limit, which is 2**(-2 bits):
-
-    | bits a value | 1 | 1.5 | 2 | 3 | 4 |
-    | --- | --- | --- | --- | --- | --- |
-    | error | .282 | .148 | .0776 | .0206 | .0057 |
-    | limit | .25 | .125 | .0625 | .0156 | .0039 |
-    | scalar | .363 | | .1175 | .0345 | .0095 |
+    where it is the best scalar quantiser. `benchmarks/trellis.py` makes it, and prints its `ERRORS`
+    beside Shannon's limit, which is 2**(-2 bits), and those of scalar quantisers.
 
     Args:
         bits: Bits a value, one of `RATES`.
