@@ -163,7 +163,6 @@ def _places(points: Sequence[QualityPoint], order: Sequence[str]) -> dict[Qualit
 
 def _scales(axes: Any, points: Sequence[QualityPoint], measure: str) -> None:
     """The axes, and the uncompressed quality."""
-    tidy(axes, title=measure, xlabel="bytes a vector (log scale)")
     sizes = sorted({point.bytes for point in points})
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 2**0.6, sizes[-1] * 2**0.45)
@@ -178,9 +177,8 @@ def _scales(axes: Any, points: Sequence[QualityPoint], measure: str) -> None:
     if levels:
         level = max(levels, key=lambda point: point.bytes).mean
         axes.axhline(level, color=INK, linewidth=1.5, linestyle=DOTTED, zorder=1.5)
-        at = {"xy": (0, level), "xycoords": ("axes fraction", "data"), "xytext": (4, 5)}
-        look = {"textcoords": "offset points", "fontsize": _SMALL, "color": INK, "zorder": 6}
-        axes.annotate(f"uncompressed {level:.3f}", **at, **look)
+        measure += f" (dotted line: uncompressed {level:.3f})"  # there it covers no point
+    tidy(axes, title=measure, xlabel="bytes a vector (log scale)")
 
 
 def _mark(axes: Any, point: QualityPoint, x: float, colour: str, *, faded: bool) -> None:
