@@ -66,7 +66,7 @@ class _OneLineGroup(typer.core.TyperGroup):
         flags = {option.name: _shown(option) for option in options}
         flags |= {name: flags[to] for name, to in _ALIASES.items() if to in flags}
         message = re.sub(
-            r"`(\w+)(?:\.\d+|=True)?`",
+            r"(?<!package )`(\w+)(?:\.\d+|=True)?`",
             lambda m: f"`{flags[m[1]]}`" if m[1] in flags else m[0],
             message,
         )

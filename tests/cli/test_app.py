@@ -136,3 +136,12 @@ def test_ray_may_stand_alone():
     for given in ("a --ray", "a --ray --json", "a --ray host:1", "--ray=x"):
         seen.append(" ".join(_with_values(given.split())))
     assert seen == ["a --ray=auto", "a --ray=auto --json", "a --ray host:1", "--ray=x"]
+
+
+@pytest.mark.slow
+def test_a_missing_package_is_not_taken_for_an_option(command, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    (tmp_path / "my.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+    ran = command("encode", tmp_path / "my.jsonl", "--output", tmp_path / "out", "--ray", "local")
+    assert ran.code == 2
+    assert "This needs the package `ray`. Install it with" in ran.err
