@@ -12,10 +12,10 @@ from torch.nn.functional import normalize, pad
 
 from mpsheads import similarity
 from mpsheads.mps import MPS
+from mpsheads.mps.linalg import to_unit
 from mpsheads.mps.state import trim_bonds
 
 _NO_DIRECTION = 1e-3  # a vector of expectation values so short is that of rounding
-_TINY = 1e-30  # of a tensor that is zero
 # by bits: width of the best equal cells, in standard deviations
 _BEST_CELLS = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.0308}
 
@@ -117,8 +117,7 @@ def project_state(
     for place, site in enumerate(state.sites):
         site = site if place in last else site[:, :, 0]
         carry = site if carry is None else torch.einsum("blr,br...->bl...", carry, site)
-        size = carry.detach().flatten(1).abs().amax(1)  # so that long ways do not underflow
-        carry = carry / size.clamp_min(_TINY).view(-1, *[1] * (carry.ndim - 1))
+        carry, _ = to_unit(carry, *range(1, carry.ndim))  # so that long ways do not underflow
         if place in last:
             sites.append(carry)
             carry = None
