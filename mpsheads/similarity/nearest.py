@@ -100,7 +100,8 @@ def top_k(
     for q in range(0, max(1, len(zq)), _QUERIES):
         block = zq[q : q + _QUERIES]
         values, places = torch.empty(0), torch.empty(0)
-        step = MANY if len(block) <= FEW else _DOCUMENTS
+        scanned = len(block) <= FEW and isinstance(zd, Codes) and zd.kind == "trellis"
+        step = 4 * MANY if scanned else _DOCUMENTS  # tables are made once for all
         for d in range(0, max(1, count), step):
             part = slice(d, d + step) if rows is None else rows[d : d + step]
             scores = similarity(block, zd[part])

@@ -11,7 +11,7 @@ from mpsheads._checks import is_concrete
 from mpsheads._constants import constant
 from mpsheads.mps.trellis import Trellis, codewords, look_up, ring_steps
 
-_TURNED = 2048  # rows turned at once, so that they stay in a cache
+_TURNED = 4096  # rows turned at once, so that they stay in a cache
 
 
 def pack_words(words: UInt8[Tensor, "batch steps"], trellis: Trellis) -> UInt8[Tensor, "batch _"]:
@@ -49,19 +49,27 @@ def byte_entries(
     packed: UInt8[Tensor, "batch bytes"], trellis: Trellis
 ) -> Iterator[Int[Tensor, " batch"]]:
     """For each byte in turn the rows of `entry_values` that words name, each time in one memory."""
-    turned = packed.new_empty(packed.shape[::-1])
-    for rows, part in zip(packed.split(_TURNED), turned.split(_TURNED, 1), strict=True):
-        part.copy_(rows.T)
-    seen = turned & (trellis.bond_dim - 1)
-    entries = torch.empty(len(packed), dtype=torch.int32)
-    for i, byte in enumerate(turned):
-        yield entries.copy_(byte).mul_(trellis.bond_dim).bitwise_or_(seen[i - 1])
+    turned = torch.cat([_triples(rows) for rows in packed.split(_TURNED)], 1)
+    entries = turned.new_empty(len(packed))
+    for i in range(packed.shape[1]):
+        torch.bitwise_right_shift(turned[i // 3], 16 - 8 * (i % 3), out=entries)
+        yield entries.bitwise_and_(256 * trellis.bond_dim - 1)
 
 
 def entry_values(trellis: Trellis) -> Float[Tensor, "entries values"]:
-    """The values of a byte, for each of its numbers and, below, what it sees of the one before."""
-    table = _byte_table(trellis, like=trellis.values)
-    return table.unflatten(0, (256, 256))[:, : trellis.bond_dim].flatten(0, 1)
+    """The values of a byte, for all that it can see of the one before and, below, its numbers."""
+    table = _byte_table(trellis, like=trellis.values).unflatten(0, (256, 256))
+    return table[:, : trellis.bond_dim].transpose(0, 1).flatten(0, 1)
+
+
+def _triples(packed: UInt8[Tensor, "batch bytes"]) -> Int[Tensor, "_ batch"]:
+    """Three bytes below the one before them, as a number: a row for the first three, and so on."""
+    count, width = packed.shape
+    threes = -(-width // 3)
+    ring = np.zeros((count, 3 * threes + 1), np.uint8)
+    ring[:, 0], ring[:, 1 : width + 1] = packed[:, -1], packed
+    words = np.ndarray((count, threes), "<i4", ring, strides=(ring.shape[1], 3))
+    return torch.from_numpy(np.ascontiguousarray(words.T).byteswap(inplace=True))
 
 
 def _byte_pairs(packed: UInt8[Tensor, "batch bytes"], trellis: Trellis) -> Tensor:

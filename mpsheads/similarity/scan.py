@@ -21,8 +21,10 @@ from mpsheads.similarity.packing import byte_entries, decode_bytes, entry_values
 
 FEW = 3
 """Queries that tables serve: with the square of a word they are the 16 bytes that move at once."""
-MANY = 1 << 16
-"""Documents at once by tables; a quarter of them are worth the making of tables."""
+MANY = 1 << 18
+"""Documents at once by tables: then what a call to torch costs is little beside its work."""
+WORTH = 1 << 15
+"""Documents that are worth the making of tables."""
 _DECODED = 1024
 _ROUNDING = 1e-6  # of the square of the centre, from which a word may take everything
 _TINY = 1e-24
@@ -49,7 +51,7 @@ def cosine_of_words(
     """
     trellis, centre = standard_trellis(codes.bits), codes.centre
     assert centre is not None
-    tables = len(queries) <= FEW and len(codes) >= MANY // 4 and fills_bytes(trellis)
+    tables = len(queries) <= FEW and len(codes) >= WORTH and fills_bytes(trellis)
     # A document is centre + span * word. Its square but for that of the centre is the last row.
     rows = _by_tables(queries, codes) if tables else _by_decoding(queries, codes)
     scores, away = rows[:-1], float(centre.square().sum())
@@ -72,29 +74,30 @@ def _by_decoding(queries: Tensor, codes: Codes) -> Float[Tensor, "rows documents
 
 def _by_tables(queries: Tensor, codes: Codes) -> Float[Tensor, "rows documents"]:
     """The same, as sums of one entry for each byte."""
-    trellis = standard_trellis(codes.bits)
-    tables = _tables(queries, codes, entry_values(trellis))
+    tables = _tables(queries, codes)
     columns = tables.shape[2]
     wide = tables.view(torch.float64 if columns == 2 else torch.complex128)[:, :, 0]
     out = queries.new_empty(len(queries) + 1, len(codes))
     for packed, part in zip(codes.packed.split(MANY), out.split(MANY, 1), strict=True):
         total, met = queries.new_zeros(len(packed), columns), wide.new_empty(len(packed))
-        for table, places in zip(wide, byte_entries(packed, trellis), strict=True):
+        entries = byte_entries(packed, standard_trellis(codes.bits))
+        for table, places in zip(wide, entries, strict=True):
             torch.index_select(table, 0, places, out=met)
             total += met.view(torch.float32).view_as(total)
         part.copy_(total.T[: len(out)])
     return out
 
 
-def _tables(
-    queries: Tensor, codes: Codes, values: Float[Tensor, "entries _"]
-) -> Float[Tensor, "bytes entries columns"]:
+def _tables(queries: Tensor, codes: Codes) -> Float[Tensor, "bytes entries columns"]:
     """What each entry of a byte adds to each row; columns are filled up to 2 or 4."""
-    count, filled = codes.bytes_per_vector, codes.bytes_per_vector * values.shape[1] - codes.width
+    values = entry_values(standard_trellis(codes.bits))
+    count, step = codes.bytes_per_vector, values.shape[1]
     sides = torch.cat([queries, 2 * codes.centre[None]]).mul_(codes.span)  # pyright: ignore
-    tables = queries.new_zeros(count, len(values), 2 if len(sides) == 2 else FEW + 1)
-    for column, side in enumerate(pad(sides, (0, filled)).unflatten(1, (count, -1))):
-        tables[:, :, column] = side @ values.T
-    inside = pad(torch.full((codes.width,), codes.span**2), (0, filled)).view(count, -1)
-    tables[:, :, len(sides) - 1] += inside @ values.square().T
+    factors = torch.stack([sides, torch.zeros_like(sides)], 1)
+    factors[-1, 1] = codes.span**2
+    factors = pad(factors, (0, count * step - codes.width)).unflatten(2, (count, step))
+    terms = torch.cat([values, values.square()], 1).T.contiguous()
+    tables = queries.new_empty(count, len(values), 2 if len(sides) == 2 else FEW + 1)
+    for column, factor in enumerate(factors.transpose(1, 2).flatten(2)):
+        tables[:, :, column] = factor @ terms
     return tables

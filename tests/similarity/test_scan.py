@@ -18,9 +18,11 @@ def _codes(rows: int, width: int, bits: float, generator: torch.Generator) -> Co
 
 @pytest.mark.parametrize("bits", RATES)
 @pytest.mark.parametrize("queries", [0, 1, 2, 3, 4])
-@pytest.mark.parametrize("many", [4, 1 << 16])
-def test_cosines_are_those_of_what_codes_stand_for(monkeypatch, bits, queries, many, generator):
-    monkeypatch.setattr(scan, "MANY", many)  # 4: tables, some rows at a time
+@pytest.mark.parametrize("tables", [True, False])
+def test_cosines_are_those_of_what_codes_stand_for(monkeypatch, bits, queries, tables, generator):
+    if tables:
+        monkeypatch.setattr(scan, "WORTH", 1)
+        monkeypatch.setattr(scan, "MANY", 4)  # some rows at a time
     codes = _codes(10, 37, bits, generator)
     zq = torch.randn(queries, 37, generator=generator)
     wanted = normalize(zq) @ normalize(codes.dequantize()).T
