@@ -67,13 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elsewhere = encode_cached(encoder, texts, kind="document", progress=True)
     held = _read(options.output)
     for key, method, size, seed in _wanted(options, tests[0].features):
+        fitted = None
         for test in tests:
             fitted_to = test.documents if elsewhere is None else elsewhere
             if (*key, test.name) in held:
                 continue
             if method in THEIRS and len(fitted_to) < fewest_vectors(method, test.features):
                 continue
-            scores, numbers = _fit(method, size, seed, fitted_to)
+            if fitted is None or elsewhere is None:
+                fitted = _fit(method, size, seed, fitted_to)
+            scores, numbers = fitted
             line = {"method": method, "bytes": size, "seed": seed, "test": test.name}
             line |= {"numbers": numbers, "scores": scores(test)}
             opened = gzip.open if options.output.suffix == ".gz" else open

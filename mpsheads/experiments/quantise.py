@@ -117,7 +117,7 @@ def _with_faiss(kind: str, size: int, seed: int, x: Any) -> tuple[Callable[[Tens
         turn = faiss.OPQMatrix(features, size)
         turn.niter = 20
         turn.pq = faiss.ProductQuantizer(features, size, 8)
-        turn.pq.cp.min_points_per_centroid = 1  # no warning on stderr
+        turn.pq.cp.seed, turn.pq.cp.min_points_per_centroid = seed + 1, 1  # no warning on stderr
         turn.train(x[:_SAMPLE])
     elif kind == "rabitq":
         turn, offset = faiss.RandomRotationMatrix(features, features), x.mean(0)
