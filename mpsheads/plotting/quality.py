@@ -189,7 +189,8 @@ def _mark(axes: Any, point: QualityPoint, x: float, colour: str, *, faded: bool)
     look |= {"alpha": 0.4, "zorder": 3} if faded else {"alpha": 1.0, "zorder": 4}
     axes.scatter(x, point.mean, s=80, marker=_MARKERS.get(point.bits, "P"), **look)
     if point.emphasis:
-        text = {"fontsize": _SMALL, "fontweight": "bold", "ha": "right", "zorder": 6}
+        text = {"fontsize": _SMALL, "fontweight": "bold", "ha": "right", "zorder": 3.8}
+        text["bbox"] = {"fc": "white", "ec": "none", "alpha": 0.85, "pad": 2}
         move = {"xytext": (-14, 12), "textcoords": "offset points"}
         axes.annotate(point.label, (x, point.mean), color=colour, **move, **text)
 
@@ -197,7 +198,7 @@ def _mark(axes: Any, point: QualityPoint, x: float, colour: str, *, faded: bool)
 def _handles(points: Sequence[QualityPoint], methods: Sequence[str], front: bool) -> list[Any]:
     """What the legend explains, under headings: methods, bits and the rest."""
     handles = [_dot("method", color=INK)]
-    for method in methods:
+    for method in [UNCOMPRESSED, *methods] if front else methods:
         look = {"color": colour_of(method, methods), "marker": "o", "ms": 8}
         handles.append(_dot(method, **look))
     bits = sorted({point.bits for point in points}, reverse=True)

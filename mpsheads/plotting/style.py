@@ -75,7 +75,7 @@ def draw_panels(
     """
     width, height = len(panels) * wide, 6.05
     figure = new_figure(title, subtitle, width=width, height=height)
-    size = ((wide - 1.1) / width, 3.45 / height)
+    size = ((wide - 1.25) / width, 3.45 / height)
     for place, draw in enumerate(panels):
         draw(figure.add_axes(((place * wide + 0.9) / width, 0.85 / height, *size)))
     return save_figure(figure, path)
