@@ -85,7 +85,7 @@ class Index:
     @classmethod
     def build(
         cls,
-        source: PathLike | Codes,
+        source: PathLike | Codes | Tensor | np.ndarray,
         head: ProjectionHead | None = None,
         *,
         ids: Sequence[str] | None = None,
@@ -94,13 +94,13 @@ class Index:
         engine: str = "exact",
         **options: Any,
     ) -> "Index":
-        """Build an index of codes, or of a folder that `encode_passages` wrote.
+        """Build an index of embeddings, of codes, or of a folder that `encode_passages` wrote.
 
         Args:
-            source: Codes, or the folder.
-            head: What made the codes; a folder holds its own.
-            ids: With codes: the ids of their rows; by default their numbers.
-            texts: With codes: the texts of the rows, if they are to be kept.
+            source: Embeddings `(rows, in_features)`, codes, or the folder.
+            head: What makes or made the codes; a folder holds its own.
+            ids: But for a folder: the ids of the rows; by default their numbers.
+            texts: But for a folder: the texts of the rows, if they are to be kept.
             shards: With a folder: the files that are taken; by default all.
             engine: How it is searched, one of `ENGINES`: `"exact"` reads all codes, `"lists"` those
                 of the nearest lists, the others keep a structure of a library beside them.
@@ -117,9 +117,11 @@ class Index:
         arrow = optional_import("pyarrow", "search")
         check_choice("engine", engine, tuple(ENGINES))
         encoder = None
-        if isinstance(source, Codes):
+        if isinstance(source, Codes | Tensor | np.ndarray):
             if head is None:
-                raise ValueError("Give `head`: what made the codes.")
+                raise ValueError("Give `head`: what makes or made the codes.")
+            if not isinstance(source, Codes):
+                source = codes_of(head, as_tensor("source", source))
             codes = source.to("cpu")
             named = list(map(str, range(len(codes)))) if ids is None else ids
             table = string_table(named, texts)

@@ -29,7 +29,7 @@ def head():
 
 @pytest.fixture
 def index(head):
-    return Index.build(head.code(X), head, ids=IDS, texts=TEXTS)
+    return Index.build(X.numpy(), head, ids=IDS, texts=TEXTS)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_what_is_removed_is_not_found_and_what_is_added_is(index, head):
 
 @pytest.mark.parametrize("engine", ["exact", "lists"])
 def test_it_is_read_back_as_it_was_saved(tmp_path, head, engine):
-    index = Index.build(head.code(X), head, ids=IDS, engine=engine)
+    index = Index.build(X, head, ids=IDS, engine=engine)
     index.remove(["p0", "p60"])
     index.save(tmp_path / "i")
     read = Index.load(tmp_path / "i")
