@@ -161,17 +161,9 @@ def _keep(
     rows: Tensor, gram: Tensor, factor: Tensor | None, truncation: Truncation
 ) -> tuple[Tensor, Tensor]:
     """Orthonormal columns of the space that is kept, and the share of the weight that is not."""
-    most = min(rows.shape[1:])
-    keep = min(most, truncation.max_bond or most)
-    columns, weights = kept_space(rows, gram, factor, keep)
-    if truncation.cutoff == 0.0:
-        return columns, weights[:, keep:].sum(-1) / weights.sum(-1)
-    tails = weights.flip(-1).cumsum(-1).flip(-1)  # what dropping all from here on would cost
-    ranks = (tails > truncation.cutoff * tails[:, :1]).sum(dim=-1).clamp(1, keep)
-    columns = columns[..., : max(ranks.tolist(), default=1)]
-    used = torch.arange(weights.shape[1], device=rows.device) < ranks[:, None]
-    dropped = (weights * ~used).sum(-1) / weights.sum(-1)
-    return columns * used[:, None, : columns.shape[2]], dropped
+    keep = min(*rows.shape[1:], truncation.max_bond or rows.shape[1])
+    columns, weights, used = kept_space(rows, gram, factor, keep, truncation.cutoff)
+    return columns, (weights * ~used).sum(-1) / weights.sum(-1)
 
 
 def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor, Tensor | None]]:

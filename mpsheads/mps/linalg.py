@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Inexact
+from jaxtyping import Bool, Float, Inexact
 from torch import Tensor
 
 from mpsheads._checks import is_concrete
@@ -79,8 +79,9 @@ def kept_space(
     gram: Inexact[Tensor, "batch n n"],
     factor: Inexact[Tensor, "batch n c"] | None,
     keep: int,
-) -> tuple[Inexact[Tensor, "batch m keep"], Float[Tensor, "batch m"]]:
-    """The space that holds most of the weight of `rows factor`, and the weights.
+    cutoff: float = 0.0,
+) -> tuple[Inexact[Tensor, "batch m _keep"], Float[Tensor, "batch m"], Bool[Tensor, "batch m"]]:
+    """The space that holds most of the weight of `rows factor`, the weights, and which are kept.
 
     These are the leading eigenvectors of `rows gram rows^dagger`, where gram is
     `factor factor^dagger`: with rows the left part of a state and gram the overlaps of the right
@@ -94,13 +95,19 @@ def kept_space(
             taken as singular vectors, to full precision. `None`: from the eigenvectors, to half of
             the digits of the wide dtype, which is all of single precision.
         keep: Vectors to keep, at most m.
+        cutoff: Share of the weight that may be dropped in order to keep fewer.
 
     Returns:
         Orthonormal columns `(batch, m, keep)` in the dtype of `rows`, right up to a rotation among
-        themselves, and all m squared singular values, largest first, in the dtype of `gram`.
+        themselves, zero where one of the batch keeps fewer; all m squared singular values, largest
+        first, in the dtype of `gram`; and which of them are kept.
     """
-    vectors, weights = _run(_KeptSpace, rows, gram, factor, keep)
-    return vectors[..., :keep].to(rows.dtype), weights
+    vectors, weights = _run(_KeptSpace, rows, gram, factor, keep, cutoff)
+    used = _kept(weights, keep, cutoff)
+    if cutoff > 0.0:
+        keep = max([1, *used.sum(-1).tolist()])
+        vectors = vectors * used[:, None]
+    return vectors[..., :keep].to(rows.dtype), weights, used
 
 
 def pulled_gram(
@@ -165,7 +172,7 @@ class _KeptSpace(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        rows: Tensor, gram: Tensor, factor: Tensor | None, keep: int
+        rows: Tensor, gram: Tensor, factor: Tensor | None, keep: int, cutoff: float
     ) -> tuple[Tensor, Tensor]:
         if factor is None:
             spread = rows.to(gram.dtype)
@@ -180,7 +187,7 @@ class _KeptSpace(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        rows, gram, _, ctx.keep = inputs
+        rows, gram, _, ctx.keep, ctx.cutoff = inputs
         ctx.save_for_backward(rows, gram, *output)
 
     @staticmethod
@@ -190,20 +197,29 @@ class _KeptSpace(torch.autograd.Function):
         grad_vectors, grad_weights = grads
         s, size = to_unit(weights.sqrt(), -1)
         size = size[..., None]  # everything but the results is brought to size 1
-        kept, dropped, width = s[..., None, :k], s[..., k:, None], _broadening(s)
-        gap = kept - dropped  # 1 / (kept**2 - dropped**2) is wanted, finite where the two agree
+        kept, dropped, width = s[..., None, :k], s[..., None], _broadening(s)
+        used = _kept(weights, k, ctx.cutoff)
+        gap = torch.where(used[..., None, :k] & ~used[..., None], kept - dropped, 0.0)
+        # 1 / (kept**2 - dropped**2) is wanted, finite where the two agree
         gaps = gap / (gap**2 + width**2) / (kept + dropped + width)
-        turned = gaps * (vectors[..., k:].mH @ grad_vectors[..., :k])
+        turned = gaps * (vectors.mH @ grad_vectors[..., :k])
         # the gradient of rows gram rows^dagger is vectors core vectors^dagger / size**2; from here
         # on the precision of the states is enough
         core = torch.diag_embed((grad_weights * size[..., 0] ** 2).to(vectors.dtype))
-        core = core + torch.nn.functional.pad(turned, (0, s.shape[-1] - k, k, 0))
+        core = core + torch.nn.functional.pad(turned, (0, s.shape[-1] - k))
         core, vectors, gram = (x.to(rows.dtype) for x in (core, vectors, gram))
         size = size.to(rows.real.dtype)
         image = vectors.mH @ rows / size  # all kept first: m n
         grad_gram = image.mH @ core @ image
         grad_rows = vectors @ ((core + core.mH) @ (image @ gram)) / size
-        return grad_rows, grad_gram, None, None
+        return grad_rows, grad_gram, None, None, None
+
+
+def _kept(weights: Tensor, keep: int, cutoff: float) -> Tensor:
+    """Which weights are kept: at most `keep`, and no more than the cutoff asks for."""
+    used = (torch.arange(weights.shape[-1], device=weights.device) < keep).expand_as(weights)
+    tails = weights.flip(-1).cumsum(-1).flip(-1)  # what dropping all from here on would cost
+    return used & (tails > cutoff * tails[..., :1]) if cutoff > 0.0 else used
 
 
 class _Pulled(torch.autograd.Function):

@@ -65,7 +65,7 @@ def kept(dtype, m, n, c, seed, batch=2):
 def test_the_kept_space_is_that_of_the_leading_singular_vectors(dtype, m, n, c, keep):
     rows, gram, factor = kept(dtype, m, n, c, 5)
     root = factor if wide(dtype) == dtype else None
-    vectors, weights = kept_space(rows, gram, root, keep)
+    vectors, weights, _ = kept_space(rows, gram, root, keep)
     u, s, _ = torch.linalg.svd(rows.to(gram.dtype) @ factor, full_matrices=False)
     expected = torch.nn.functional.pad(s**2, (0, m - s.shape[1]))
     assert_close(weights, expected)
@@ -138,7 +138,7 @@ def test_gradients_of_the_kept_space_agree_with_finite_differences(
     inputs = (rows[None].requires_grad_(), root[None].requires_grad_())
 
     def kept_part(x, f):
-        vectors, weights = kept_space(x, f @ f.mH, f.detach() if with_factor else None, 2)
+        vectors, weights, _ = kept_space(x, f @ f.mH, f.detach() if with_factor else None, 2)
         carry = vectors.mH @ x
         return seen(vectors @ carry) + seen(vectors @ vectors.mH) + weights[:, :2].sum()
 
@@ -153,7 +153,7 @@ def test_a_kept_space_larger_than_the_rank_has_the_gradient_of_what_stays_within
     right, root = fixed(1, 2, 4, dtype=dtype), fixed(1, 4, 4, dtype=dtype)
 
     def kept_part(x):
-        vectors, weights = kept_space(x @ right, root @ root.mH, root, 3)
+        vectors, weights, _ = kept_space(x @ right, root @ root.mH, root, 3)
         return seen(vectors @ vectors.mH @ x @ right), weights.sum()
 
     assert gradcheck(kept_part, (left,))
@@ -190,7 +190,7 @@ def test_subnormal_entries_break_no_decomposition_and_no_global_flag_is_set(
     assert_close(q @ r, matrix, atol=1e-5, rtol=0)
     assert_close(u * s[:, None] @ vh, matrix, atol=2e-5, rtol=0)  # 8 x 8 matrices of size 10
     gram = (matrix @ matrix.mH).to(wide(dtype))
-    vectors, weights = kept_space(matrix, gram, None, 3)
+    vectors, weights, _ = kept_space(matrix, gram, None, 3)
     assert_close(vectors.mH @ vectors, eye[:, :3, :3], atol=1e-5, rtol=0)
     assert weights.isfinite().all()
     assert (torch.full((64,), 1e-40) * 0.5 > 0).all()  # subnormal numbers are still numbers
@@ -215,7 +215,7 @@ def test_single_precision_gradients_are_finite_on_hard_matrices(name, dtype):
     matrix = HARD[name](dtype).requires_grad_()
     q, r = qr(matrix)
     gram = fixed(1, *[matrix.shape[1]] * 2, dtype=wide(dtype))
-    vectors, weights = kept_space(matrix[None], gram @ gram.mH, None, 2)
+    vectors, weights, _ = kept_space(matrix[None], gram @ gram.mH, None, 2)
     loss = sum(map(seen, (q, r, vectors, weights)))
     loss = loss + singular_values(matrix)[0]
     (grad,) = torch.autograd.grad(loss, matrix)
@@ -229,7 +229,7 @@ def test_vmap_equals_the_batch_with_gradients(dtype, generator):
 
     def everything(x):
         q, r = qr(x)
-        vectors, weights = kept_space(x[None], gram[None], gram[None] / 2**0.5, 2)
+        vectors, weights, _ = kept_space(x[None], gram[None], gram[None] / 2**0.5, 2)
         values = singular_values(x), weights[0]
         return q @ r, vectors[0] @ vectors[0].mH, *values
 
