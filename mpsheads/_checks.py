@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _ASSUMED: ContextVar[bool] = ContextVar("assume_finite", default=False)
 
@@ -192,10 +193,14 @@ def check_sample(name: str, x: Tensor, numbers: int) -> None:
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether torch traces or transforms the code, so that it must be made of torch's functions."""
+    """Whether torch traces or transforms the code, so that it must be made of torch's functions.
+
+    Within a transform or forward mode all of it must, also what does not depend on its arguments.
+    """
     return (
         torch.compiler.is_compiling()
-        or torch._C._functorch.is_functorch_wrapped_tensor(x)  # pyright: ignore
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
         or x.is_meta
     )
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
-from mpsheads._checks import check_equal, is_concrete
+from mpsheads._checks import check_equal, is_concrete, is_traced
 from mpsheads.mps.arguments import (
     check_alike,
     check_complex,
@@ -227,7 +227,7 @@ def _act(
 ) -> Inexact[Tensor, "g _b3 _al q e _rc"]:
     """One site of an operator applied to the same site of a state (e = 1), or of an operator."""
     g, b, left, phys, extra, right = tensor.shape
-    if left * extra * right == 1:  # a product state: nothing to permute, bound by writing
+    if left * extra * right == 1 and not is_traced(tensor):  # a product: bound by writing
         _, _, a, q, _, c = factor.shape
         rows = factor.movedim(4, 2).flatten(3)  # g b p (a q c)
         grown = _Spread.apply(tensor.reshape(g, b, phys), rows)
@@ -248,22 +248,14 @@ class _Spread(torch.autograd.Function):
     Over an axis of two, products by elements are several times faster than BLAS.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(vectors: Tensor, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors, rows)
         columns = vectors.unsqueeze(3).unbind(2)
         total = columns[0] * rows[:, :, 0]
         for column, row in zip(columns[1:], rows.unbind(2)[1:], strict=True):
-            if is_concrete(total):
-                total.addcmul_(column, row)
-            else:  # torch.func has no rule for the former
-                total = total + column * row
+            total.addcmul_(column, row)
         return total
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:

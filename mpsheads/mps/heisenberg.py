@@ -94,9 +94,8 @@ def live_steps(string: str, circuit: Circuit) -> tuple[Step, ...]:
     A control that nothing sees afterwards, for example, stays a projection on 0 or 1: two of the
     four products that the gate's map is a sum of vanish, whatever the parameters.
     """
-    generator = torch.Generator().manual_seed(0)
-    shape = (2, circuit.num_parameters)
-    maps = _maps(circuit, torch.randn(shape, generator=generator, dtype=torch.float64))
+    angles = np.random.default_rng(0).standard_normal((2, circuit.num_parameters))
+    maps = _maps(circuit, torch.from_numpy(angles))
     observable = pauli_string(string, 2, dtype=torch.float64)
     steps = []
     for layer in layers(circuit, maps, _LAYER_RANK, reverse=True):

@@ -368,6 +368,18 @@ def test_gradients_agree_with_finite_differences(generator):
     assert torch.autograd.gradcheck(lambda *own: value(x.detach(), *own), (head.angles, head.scale))
 
 
+@pytest.mark.parametrize("readout", ["probability", "direction", "amplitude", "state"])
+def test_an_ensemble_is_one_batch_of_weights_with_torch_func(readout, generator):
+    heads = [MPSProjectionHead(12, 4, readout=readout, generator=generator) for _ in range(2)]
+    x = torch.randn(3, 12, generator=generator)
+
+    def one(weights, buffers):
+        return torch.func.functional_call(heads[0], (weights, buffers), (x,))
+
+    stacked = torch.func.stack_module_state(heads)  # pyright: ignore
+    assert_close(torch.func.vmap(one)(*stacked), torch.stack([head(x) for head in heads]))
+
+
 def test_it_is_described(generator):
     head = MPSProjectionHead(768, 256, depth=2, generator=generator)
     text = describe(head)

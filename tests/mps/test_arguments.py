@@ -9,6 +9,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.testing import assert_close
 
 import mpsheads.ansatz as ansatz
@@ -36,6 +37,7 @@ from mpsheads.mps import (
     standard_trellis,
     to_dense,
 )
+from mpsheads.mps.gates import FAMILIES
 from tests.later import Later
 
 pytestmark = pytest.mark.slow
@@ -338,6 +340,32 @@ def test_second_derivatives_raise_where_they_would_be_wrong(name):
     assert torch.autograd.gradcheck(loss, angles.clone().requires_grad_(), fast_mode=True)
     with pytest.raises(NotImplementedError, match="Second derivatives"):
         torch.autograd.functional.hessian(loss, angles)
+
+
+ZEROS = product_state(torch.eye(2, dtype=torch.complex128)[[0] * 5][None])
+DEEP = ansatz.brickwork(5, 2)
+RANDOM, XX = state(5, 1, ZEROS.dtype), FAMILIES["rxx"].matrix
+FORWARD = {
+    "product states": lambda a: expectation(apply_circuit(ZEROS, DEEP, a), "ZZ", (1, 2)).real,
+    "a gate with zeros": lambda a: (
+        expectation(apply_gate(RANDOM, XX(a[:1] - a[:1].detach()), (0, 2)), "Z1111").real
+    ),
+    "local": lambda a: local_expectations(torch.ones(1, 5, 2).double(), DEEP, a).sum(1),
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_forward_mode_and_vmap_agree_with_backward(name):
+    loss = FORWARD[name]
+    angles = torch.linspace(0, 1, DEEP.num_parameters, dtype=torch.float64)
+    tangent = angles.cos()
+    slope = torch.func.jacrev(loss)(angles) @ tangent
+    assert_close(torch.func.jvp(loss, (angles,), (tangent,))[1], slope)
+    with forward_ad.dual_level():
+        dual = loss(forward_ad.make_dual(angles, tangent))
+        assert_close(forward_ad.unpack_dual(dual).tangent, slope)
+    both = torch.func.vmap(loss)(torch.stack([angles, tangent]))
+    assert_close(both, torch.stack([loss(angles), loss(tangent)]))
 
 
 def test_forward_mode_is_refused_by_name():
