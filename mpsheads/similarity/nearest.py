@@ -1,6 +1,7 @@
 """Cosine of all pairs, and the closest documents of each query without the matrix of all pairs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ def top_k(
         step = 4 * MANY if scanned else _DOCUMENTS  # tables are made once for all
         for d in range(0, max(1, count), step):
             part = slice(d, d + step) if rows is None else rows[d : d + step]
-            scores = similarity(block, zd[part])
+            scores = similarity(block, _take(zd, part))
             columns = torch.arange(d, d + scores.shape[1], device=scores.device)
             if d >= k:  # earlier ones win ties, so only a higher score can come in
                 better = (~(scores <= values[:, -1:])).any(0).nonzero()[:, 0]
@@ -118,6 +119,15 @@ def top_k(
         parts.append((values, places))
     values, places = (torch.cat(column) for column in zip(*parts, strict=True))
     return values, places if rows is None else rows[places]
+
+
+def _take(z: Tensor | Codes, rows: slice | Tensor) -> Tensor | Codes:
+    """Rows that are there; of codes fifty times as fast as by their numbers in brackets."""
+    if isinstance(rows, slice):
+        return z[rows]
+    if isinstance(z, Codes):
+        return replace(z, packed=z.packed.index_select(0, rows))
+    return z.index_select(0, rows)
 
 
 def _check_rows(rows: Tensor, count: int) -> None:
