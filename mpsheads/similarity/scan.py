@@ -23,7 +23,7 @@ FEW = 3
 """Queries that tables serve: with the square of a word they are the 16 bytes that move at once."""
 MANY = 1 << 18
 """Documents at once by tables: then what a call to torch costs is little beside its work."""
-WORTH = 1 << 15
+WORTH = 25_000
 """Documents that are worth the making of tables."""
 _DECODED = 1024
 _ROUNDING = 1e-6  # of the square of the centre, from which a word may take everything
