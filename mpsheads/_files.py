@@ -177,7 +177,7 @@ def replacing_all(folder: PathLike) -> Iterator[Path]:
     folder = as_path(folder)
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(folder / "")
+        temporary = _temporary(folder / "files")
         temporary.mkdir()
         try:
             yield temporary
@@ -195,9 +195,14 @@ def _temporary(path: Path) -> Path:
     for stale in path.parent.glob(f"{glob.escape(start)}*.tmp"):
         process = stale.name.removeprefix(start).split("-")[0]
         if process.isdecimal() and _is_dead(int(process)):
-            shutil.rmtree(stale, ignore_errors=True)
-            stale.unlink(missing_ok=True)
+            discard(stale)
     return path.with_name(f"{start}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a folder that a dead process left, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
 
 
 def _is_dead(process: int) -> bool:

@@ -15,6 +15,7 @@ from mpsheads._files import locked, replacing, replacing_all, write_array
 def test_several_files_replace_the_old_ones_and_no_mixture_can_be_read(tmp_path, monkeypatch):
     def write(content: str) -> None:
         with replacing_all(tmp_path) as folder:
+            assert folder.parent == tmp_path  # which may be a disk of its own
             for name in ("config.json", "weights"):
                 (folder / name).write_text(content)
 
