@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mpsheads._arrays import as_tensor
 from mpsheads._checks import check_choice, check_equal, check_type, check_vectors, list_of_texts
-from mpsheads._files import as_path, locked, map_array, naming, replacing
+from mpsheads._files import as_path, discard, locked, map_array, naming, replacing
 from mpsheads._optional import optional_import
 from mpsheads._typing import PathLike, Positive
 from mpsheads.heads import MPSProjectionHead, ProjectionHead, freeze, load_head
@@ -309,7 +309,7 @@ class Index:
             codes, table, engine = codes[keep], table.filter(mask), engine.keep(keep)
         with naming(folder), locked(folder):
             for stale in folder.glob(".*.tmp"):
-                shutil.rmtree(stale)
+                discard(stale)
             with tempfile.TemporaryDirectory(suffix=".tmp", prefix=".", dir=folder) as temporary:
                 write_data(Path(temporary) / "data", self.head, codes, table, engine)
                 target = folder / f"data-{content_digest(Path(temporary) / 'data')}"

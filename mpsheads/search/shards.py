@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from mpsheads._checks import check_equal, first_fault
-from mpsheads._files import as_path, locked, read_json, replacing
+from mpsheads._files import as_path, discard, locked, read_json, replacing
 from mpsheads._hashes import hash_of_file
 from mpsheads._optional import optional_import
 from mpsheads._progress import progress_bar
@@ -334,7 +334,7 @@ def _table(manifest: Manifest, part: list[Passage], codes: Codes, vectors: Tenso
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    for stale in folder.rglob(".*.tmp"):  # of writers that were killed
-        stale.unlink(missing_ok=True)
+    for stale in list(folder.rglob(".*.tmp")):  # of writers that were killed
+        discard(stale)
     with replacing(folder / _MANIFEST) as file:
         file.write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")

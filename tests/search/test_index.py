@@ -101,6 +101,7 @@ def test_it_is_read_back_as_it_was_saved(tmp_path, head, engine):
     assert_close(torch.tensor(scores), torch.tensor(scored))
     assert (len(read), len(read.codes), read.engine.name) == (118, 118, engine)
     read.add(["p0"], X[:1])
+    (tmp_path / "i" / ".index.json.other-1.tmp").touch()  # of a writer that was killed
     read.save(tmp_path / "i")  # over the files that are mapped
     assert Index.load(tmp_path / "i").search(X[:1], 1)[0] == [["p0"]]
     (before,) = (tmp_path / "i").glob("data-*")

@@ -79,6 +79,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path):
             encode(folder, encoder=Stub(fails_at=at))
         with pytest.raises(ValueError, match="not whole yet"):
             next(read_shards(folder))
+        killed = folder / "head" / ".files.other-1.tmp"  # within its last steps
+        killed.mkdir(parents=True)
+        (killed / "half").touch()
         assert encode(folder) == whole
         assert contents(folder) == contents(tmp_path / "whole")
 
