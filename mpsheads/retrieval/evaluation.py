@@ -54,7 +54,7 @@ def evaluate(
         ValueError: If a measure is unknown, there are no judgments, an id is not Unicode or holds a
             NUL, a tab or a line break, a grade is not a whole number or too high, or a score NaN.
     """
-    names = dict(zip(check_measures(measures), measures, strict=True))
+    parsed = dict(zip(measures, check_measures(measures), strict=True))
     check_rows("run", run)
     check_rows("qrels", qrels)
     grade_of = partial(whole_number, "`qrels`: a grade", most=MOST_GRADE)
@@ -69,8 +69,9 @@ def evaluate(
         for query_id, doc_ids in ranked.items()
     }
     per_query = {query_id: dict.fromkeys(measures, 0.0) for query_id in judgments}
-    for metric in _provider().evaluator(list(names), judgments).iter_calc(scores):
-        per_query[metric.query_id][names[metric.measure]] = float(metric.value)
+    for metric in _provider().evaluator(set(parsed.values()), judgments).iter_calc(scores):
+        equal = (name for name, measure in parsed.items() if measure == metric.measure)
+        per_query[metric.query_id] |= dict.fromkeys(equal, float(metric.value))
     mean = {m: float(np.mean([row[m] for row in per_query.values()])) for m in measures}
     return Evaluation(per_query, mean)
 

@@ -76,6 +76,11 @@ def test_queries_without_a_ranking_or_a_relevant_document_count_zero() -> None:
     assert result.values("nDCG@10") == [1.0, 0.0, 0.0]
 
 
+def test_a_measure_of_two_names_has_its_value_under_both() -> None:
+    mean = evaluate({"q1": make_run("xa")}, {"q1": QRELS["q1"]}, ["RR@10", "P@1", "MRR@10"]).mean
+    assert mean == {"RR@10": 0.5, "P@1": 0.0, "MRR@10": 0.5}
+
+
 def test_an_empty_run_scores_zero() -> None:
     assert evaluate({}, QRELS).mean == {"nDCG@10": 0.0, "RR@10": 0.0, "R@100": 0.0}
 
