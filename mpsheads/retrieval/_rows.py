@@ -140,7 +140,8 @@ def json_rows(file: Path, columns: Columns) -> Iterator[tuple[str, Any]]:
         if chosen is None:
             strings = [name for name, value in record.items() if isinstance(value, str)]
             chosen = _choose(place, list(record), strings, columns)
-            title = chosen.title or columns.known["title"][0]  # which the first may lack
+            titles = (name for name in columns.known["title"] if name != chosen.text)
+            title = chosen.title or next(titles, None)  # which the first may lack
             chosen = chosen._replace(title=title)
         own = columns.known["id"] if chosen.id is None else ()
         if late := next((name for name in own if record.get(name) is not None), None):
@@ -232,7 +233,8 @@ def _choose(place: str, names: list[str], strings: list[str], columns: Columns) 
         if column is not None and column not in names:
             raise ValueError(f"{place}: `{part}_column` {column!r} is not there, only {listed}.")
     found = {
-        part: getattr(columns, part) or next((n for n in known if n in names), None)
+        part: getattr(columns, part)
+        or next((n for n in known if n in names and n not in columns), None)
         for part, known in columns.known.items()
     }
     if found["text"] is None:

@@ -118,6 +118,11 @@ def test_columns_are_taken_by_name_or_as_asked(tmp_path):
     file.write_text("key,head,body,more\n1,T,x,y\n")
     assert list(Passages(file)) == [("0", "x")]
     assert list(Passages(file, Columns("more", "key", "head"))) == [("1", "T y")]
+    file.write_text("id,title,body\n1,T,x\n")
+    (tmp_path / "x.jsonl").write_text(jsonl([{"id": "1", "title": "T"}]))
+    for each in (file, tmp_path / "x.jsonl"):
+        assert list(Passages(each, Columns(text="title"))) == [("1", "T")]
+    file.write_text("key,head,body,more\n1,T,x,y\n")
     with pytest.raises(ValueError, match=r"`id_column` 'nope' is not there, only key, head"):
         list(Passages(file, Columns(id="nope")))
     file.write_text("q,r\n1,2\n")
