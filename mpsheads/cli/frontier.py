@@ -113,14 +113,13 @@ def _print(measured: "Table", chosen: "Recommendation", notes: list[str], files:
     out.print(
         f"Pareto front of {len(measured.rows)} settings: {measured.encoder}, "
         f"{', '.join(measured.tests)}; trained and fitted on {measured.train}",
-        markup=False,
     )
     columns = [name for name in _COLUMNS if name in texts[measured.rows[0]]]
     front = pareto_front(measured.rows)
     shown = [[str(row), *(texts[row][name] for name in columns)] for row in front]
     out.print(table(["numbers × bits", *columns], shown))
     for text in (chosen.sentence, *notes, f"results, report and figure: {', '.join(files)}"):
-        out.print(f"{text}\n", markup=False)
+        out.print(f"{text}\n")
 
 
 def _print_json(

@@ -135,7 +135,7 @@ def _print(report: dict[str, Any]) -> None:
         out.print(table(["mpsheads", ""], rows, left=2))
         return
     head = report["head"]
-    out.print(head["description"], markup=False, soft_wrap=True)
+    out.print(head["description"], soft_wrap=True)
     squares = head["root_mean_squares"].items()
     rows = [[name, f"root mean square {value:.3g}"] for name, value in squares]
     out.print(table(["parameters", ""], rows, left=2))

@@ -38,7 +38,7 @@ def models(
     if as_json:
         print_json({"name": name, "folder": str(folder), "fetched": not was_here})
         return
-    console().print(f"{name} is in {folder}", soft_wrap=True, markup=False)
+    console().print(f"{name} is in {folder}", soft_wrap=True)
 
 
 def _list(as_json: bool) -> None:

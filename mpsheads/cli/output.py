@@ -14,10 +14,14 @@ _NAME = 12  # columns that the first of a table has at least, if its texts need 
 
 
 def console(*, stderr: bool = False) -> Any:
-    """Where tables go: stdout, as wide as the terminal or `COLUMNS`, or 110 in a file or a pipe."""
+    """Where tables go: stdout, as wide as the terminal or `COLUMNS`, or 110 in a file or a pipe.
+
+    Brackets are no markup, `:book:` is no picture: ids and files may be called so.
+    """
     rich = optional_import("rich.console", "retrieval")
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-    return rich.Console(width=width, highlight=False, stderr=stderr)
+    as_it_stands = {"highlight": False, "markup": False, "emoji": False}
+    return rich.Console(width=width, stderr=stderr, **as_it_stands)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -55,7 +59,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
 def with_interval(measure: Mapping[str, Any], separator: str = " ") -> str:
     """A mean with its interval: `0.691 [0.630, 0.749]`."""
     low, high = measure["interval"]
-    return f"{measure['mean']:.3f}{separator}\\[{low:.3f}, {high:.3f}]"
+    return f"{measure['mean']:.3f}{separator}[{low:.3f}, {high:.3f}]"
 
 
 def probability(p: float | None) -> str:

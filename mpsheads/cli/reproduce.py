@@ -84,5 +84,5 @@ def reproduce(
         print_json({"results": str(file), "lines": len(lines), "report": str(report)})
         return
     out = console()
-    out.print(report.read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+    out.print(report.read_text(encoding="utf-8"), soft_wrap=True)
     out.print(f"{len(lines):,} results in {file}; report in {report}")

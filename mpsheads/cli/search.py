@@ -62,12 +62,12 @@ def _answer(index: "Index", query: str, top: int, as_json: bool) -> None:
         return
     out = console()
     for place, hit in enumerate(hits, 1):
-        out.print(f"[bold]{place:2d}[/bold]  {hit['score']:.4f}  ", end="")
-        out.print(hit["id"], style="cyan", markup=False)
+        out.print(f"[bold]{place:2d}[/bold]  {hit['score']:.4f}  ", end="", markup=True)
+        out.print(hit["id"], style="cyan")
         if hit["text"]:
             text = " ".join(hit["text"].split())
             shown = text if len(text) <= _SHOWN else text[:_SHOWN] + " …"
-            out.print(shown, markup=False, soft_wrap=False)
+            out.print(shown, soft_wrap=False)
     if not hits:
         out.print("The index is empty.")
 
@@ -96,7 +96,7 @@ def _answer_all(index: "Index", queries: str, top: int, run: Path | None, as_jso
     else:
         for each in asked:
             named = ", ".join(f"{hit['id']} {hit['score']:.3f}" for hit in rankings[each.id])
-            console().print(f"{each.id}: {named}", markup=False, soft_wrap=True)
+            console().print(f"{each.id}: {named}", soft_wrap=True)
 
 
 def _hits(index: "Index", texts: list[str], top: int) -> list[list[dict[str, Any]]]:

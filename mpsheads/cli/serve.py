@@ -51,9 +51,7 @@ def serve(
         place.listen()
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{place.getsockname()[1]}"
-        console().print(
-            f"{index} is served at {address}; Ctrl-C ends it", markup=False, soft_wrap=True
-        )
+        console().print(f"{index} is served at {address}; Ctrl-C ends it", soft_wrap=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[place])

@@ -70,11 +70,11 @@ def test_queries_of_one_name_are_refused(command, idx):
 def test_encode_and_index_in_two_steps_give_the_same_index(command, idx, texts, model_folder):
     options = ["--encoder", model_folder, "--bytes", 16, "--keep-text", "--output", "shards"]
     assert command("encode", texts, *options).out.startswith("5 passages in 16 bytes each, 192")
-    ran = command("index", "shards", "--output", "other", "--engine", "lists")
-    assert "mpsheads search other" in ran.out.replace("\n", " ")
+    ran = command("index", "shards", "--output", "other[a]:book:", "--engine", "lists")
+    assert "mpsheads search other[a]:book:" in ran.out.replace("\n", " ")
     for unread in (["--keep-vectors"], ["--head", "x"], ["--id-column", "x"]):
         assert "is encoded already" in command("index", "shards", *unread).err
-    one, other = Index.load(idx), Index.load("other")
+    one, other = Index.load(idx), Index.load("other[a]:book:")
     assert one.codes.packed.equal(other.codes.packed)
     assert one.search_texts(["qubit gate"], 5) == other.search_texts(["qubit gate"], 5)
 
