@@ -69,22 +69,19 @@ def encode(
     from mpsheads.retrieval import save_vectors
 
     where = pick_device(model.device)
+    how: dict[str, Any] = {"bytes": bytes, "rows": rows, "ray": ray}
+    how |= {"keep_text": keep_text, "keep_vectors": keep_vectors}
     if source is not None:
         if output.suffix in _SUFFIXES:
             raise ValueError(f"`output` {output} must be a folder, for passages from {source}.")
         if texts != Texts():
             raise ValueError(f"Give the passages {source} or a collection by `dataset`, not both.")
-        how: dict[str, Any] = {"bytes": bytes, "rows": rows, "seed": seed, "ray": ray}
-        how |= {"keep_text": keep_text, "keep_vectors": keep_vectors}
+        how |= {"seed": seed}
         read = reading.passages(source)
         manifest, features = passages.encode_to_shards(read, model, output, head, **how)
         print_json(asdict(manifest)) if as_json else _print_manifest(manifest, features, output)
         return
-    if output.suffix not in _SUFFIXES:
-        raise ValueError(
-            f"`output` {str(output)!r} must end in .npy or .safetensors, or give the passages for "
-            f"a folder first: mpsheads encode SOURCE --output FOLDER."
-        )
+    _check_file(output, how, reading)
     only_documents = output.suffix == ".npy"
     with locked(output, is_file=True):
         vectors = _read(texts, only_documents) or _encode(texts, model, only_documents)
@@ -101,6 +98,23 @@ def encode(
         print_json({"output": str(output), "head": head, **about, "bytes": output.stat().st_size})
     else:
         _print(compressed, words, output)
+
+
+def _check_file(output: Path, how: dict[str, Any], reading: passages.Reading) -> None:
+    """Raise `ValueError` unless it is a file of vectors, and no option is for a folder."""
+    if output.suffix not in _SUFFIXES:
+        raise ValueError(
+            f"`output` {str(output)!r} must end in .npy or .safetensors, or give the passages for "
+            f"a folder first: mpsheads encode SOURCE --output FOLDER."
+        )
+    usual = {"bytes": 64, "rows": 16384, "ray": None, "keep_text": False, "keep_vectors": False}
+    usual |= asdict(passages.Reading())
+    given = {**how, **asdict(reading)}.items()
+    if unread := [name for name, value in given if value != usual[name]]:
+        raise ValueError(
+            f"`{unread[0]}` is for passages in a folder, not for {output}: say by `head` what "
+            f"compresses, such as codes:64."
+        )
 
 
 def _print(compressed: "Mapping[str, Tensor]", words: str, output: Path) -> None:

@@ -88,6 +88,9 @@ def test_bad_usage_is_one_line_and_leaves_nothing(fails, vectors, beir, data):
     assert "must end in .npy or .safetensors" in fails(*options, "--output", "o.txt")
     line = fails(*options, "--output", "o.npy", "--head", "nosuch")
     assert "'nosuch' is not a folder" in line
+    for unread in (["--bytes", 32], ["--keep-text"], ["--id-column", "x"], ["--rows", 9]):
+        line = fails(*options, "--output", "o.npy", *unread)
+        assert f"`{unread[0]}` is for passages in a folder, not for o.npy" in line
     assert "Missing option '--output'" in fails(*options)
     broken = vectors["documents"].with_name("broken.npy")
     broken.write_bytes(vectors["documents"].read_bytes()[:-9])
