@@ -269,16 +269,17 @@ def add(first: MPS, second: MPS) -> MPS:
     """
     check_pairs(first=first, second=second)
     log_norm = torch.maximum(first.log_norm, second.log_norm)
-    both = (first, second)
-    ends = [s.sites[0] * (s.log_norm - log_norm).exp()[:, None, None, None] for s in both]
+    shares = [(s.log_norm - log_norm) / s.n_sites for s in (first, second)]  # else out of range
+    x, y = (share.exp()[:, None, None, None] for share in shares)
+    pairs = [(a * x, b * y) for a, b in zip(first.sites, second.sites, strict=True)]
     if first.n_sites == 1:
-        return MPS.unchecked([ends[0] + ends[1]], log_norm)
-    sites = [torch.cat(ends, dim=3)]
-    for a, b in zip(first.sites[1:-1], second.sites[1:-1], strict=True):
+        return MPS.unchecked([sum(pairs[0])], log_norm)
+    sites = [torch.cat(pairs[0], dim=3)]
+    for a, b in pairs[1:-1]:
         above = torch.nn.functional.pad(a, (0, b.shape[3]))
         below = torch.nn.functional.pad(b, (a.shape[3], 0))
         sites.append(torch.cat([above, below], dim=1))
-    sites.append(torch.cat([first.sites[-1], second.sites[-1]], dim=1))
+    sites.append(torch.cat(pairs[-1], dim=1))
     return MPS.unchecked(sites, log_norm)
 
 

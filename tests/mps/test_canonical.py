@@ -370,6 +370,14 @@ def test_a_sum_is_the_sum_of_the_vectors(first, seed):
     assert total.dtype == first.dtype
 
 
+def test_a_sum_whose_norms_lie_in_sites_of_one_state_and_in_the_factor_of_the_other_has_both():
+    state = product_state(torch.ones(1, 400, 2))  # norm exp(139), in the sites
+    for total in (add(state, canonicalize(state)), add(canonicalize(state), state)):
+        double = log_norm(state) + math.log(2)
+        assert_close(log_norm(compress(total, Truncation(1))), double)
+        assert_close(log_norm(total), double)
+
+
 def test_a_sum_of_states_of_other_sizes_or_kinds_is_refused(generator):
     state = random_mps(3, 2, batch_size=2, generator=generator)
     with pytest.raises(ValueError, match="batch size must agree: `first` has 2, `second` has 1"):
