@@ -182,7 +182,7 @@ def _coefficients(
     """`(batch, 1 + terms)`: a one, then each coefficient times i for every Y of its string."""
     if any(not isinstance(value, Number | Tensor | np.ndarray) for value in values):
         raise TypeError(f"The coefficients of `terms` must be numbers or tensors, got {values}.")
-    phases = [1j ** sum(letter == "Y" for _, letter in string) for string in strings]
+    phases = [1j ** (sum(letter == "Y" for _, letter in string) % 4) for string in strings]
     if not dtype.is_complex:
         odd = [i for i, phase in enumerate(phases) if phase.imag]
         if odd or any(torch.as_tensor(value).is_complex() for value in values):

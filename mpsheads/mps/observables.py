@@ -94,7 +94,7 @@ def variance(state: MPS, operator: MPO) -> Float[Tensor, " _batch"]:
     Cost: O(n_sites * max_bond**3 * w**2) a state, w the operator's bond dimension.
     """
     mean = _sandwich(state, operator, squared=False)
-    return _sandwich(state, operator, squared=True).real - mean.abs() ** 2
+    return (_sandwich(state, operator, squared=True).real - mean.abs() ** 2).clamp_min(0)
 
 
 def correlation(
@@ -205,7 +205,7 @@ def _of_string(state: MPS, string: str, sites: int | Sequence[int] | None) -> Te
         env = env / environment_size(env[:, 0])[:, None, None, None]
     values = torch.einsum("bkvu,buv->bk", env, right_environments(state, last)[0])
     check_weights(values[:, 0].real)
-    phase = 1j ** list(letters.values()).count("Y")
+    phase = 1j ** (list(letters.values()).count("Y") % 4)  # exactly
     value = values[:, 1] / values[:, 0].real
     return value * phase if state.dtype.is_complex else value * phase.real
 

@@ -95,6 +95,10 @@ def test_an_operator_is_a_pytree_and_moves():
     assert repr(operator).startswith("MPO(batch_size=1, n_sites=3, max_bond=3")
 
 
+def test_more_than_a_hundred_letters_y_are_as_real_as_two():
+    assert pauli_sum({"Y" * 102: 1.0}, 102, dtype=torch.float64).dtype == torch.float64
+
+
 def test_hundreds_of_sites_are_quick_and_keep_their_bonds():
     assert set(heisenberg_hamiltonian(768, field=0.1).bond_dims) == {5}
 

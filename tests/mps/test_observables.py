@@ -99,6 +99,12 @@ def test_mpo_expectations_and_variances_agree_with_the_oracle(case, bond, dtype,
     assert_close(expectation(state[2:], operator), found[2:], **tol)
 
 
+def test_variances_of_eigenstates_are_never_negative():
+    up = product_state(torch.eye(2)[[0] * 20].expand(5, -1, -1))
+    bonds = ising_hamiltonian(20, torch.linspace(0.1, 1.1, 5), 0.0, dtype=torch.float32)
+    assert (variance(up, bonds) >= 0).all()
+
+
 def test_an_mpo_for_each_state(generator):
     state = random_mps(4, 3, batch_size=3, dtype=torch.float64, generator=generator)
     couplings = torch.tensor([0.5, 1.0, -2.0], dtype=torch.float64)
