@@ -81,11 +81,11 @@ def standard_trellis(bits: int | float) -> Trellis:
 def nearest_codewords(
     x: Float[Tensor, "batch width"], trellis: Trellis
 ) -> UInt8[Tensor, "batch steps"]:
-    """The word nearest to each vector, by the contraction over (min, +).
+    """The word nearest to each vector, or nearly, by the contraction over (min, +).
 
     Where the ring closes, the bits that the last and the first window share come from a pass over
-    that neighbourhood alone, as if it lay in the middle of a long chain; a short ring is gone round
-    more than once. They are the best ones but for rare cases, in which the word is a near second.
+    that neighbourhood alone, as if it lay in the middle of a long chain. That adds up to 1 % to the
+    error of rings of 128 steps, 2 % of 32, 5 % of 20, and multiplies it on a few steps.
 
     Args:
         x: Vectors, finite. Zeros are added to fill `ring_steps`.
