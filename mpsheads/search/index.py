@@ -313,6 +313,8 @@ class Index:
             with tempfile.TemporaryDirectory(suffix=".tmp", prefix=".", dir=folder) as temporary:
                 write_data(Path(temporary) / "data", self.head, codes, table, engine)
                 target = folder / f"data-{content_digest(Path(temporary) / 'data')}"
+                if target.exists() and content_digest(target) not in target.name:
+                    shutil.rmtree(target)  # damaged since
                 if not target.exists():
                     (Path(temporary) / "data").rename(target)
             about = {"format": FORMAT, "data": target.name, "engine": engine.name}

@@ -105,8 +105,10 @@ def test_it_is_read_back_as_it_was_saved(tmp_path, head, engine):
     read.save(tmp_path / "i")  # over the files that are mapped
     assert Index.load(tmp_path / "i").search(X[:1], 1)[0] == [["p0"]]
     (before,) = (tmp_path / "i").glob("data-*")
+    (before / "codes.npy").write_bytes(b"damaged")
     read.save(tmp_path / "i")  # equal content
     assert list((tmp_path / "i").glob("data-*")) == [before]
+    Index.load(tmp_path / "i").verify()
 
 
 def test_a_folder_of_shards_is_indexed(tmp_path, shards):
