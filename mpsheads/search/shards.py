@@ -209,9 +209,16 @@ def read_shards(folder: PathLike, names: Sequence[str] | None = None) -> Iterato
         file, digest = folder / name, shards[name]
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing. Encode the passages again.")
-        if hash_of_file(file) != digest:
-            raise ValueError(f"{file} was changed or damaged. Delete it and encode again.")
+        _hash_of(file, digest)
         yield parquet.read_table(file)
+
+
+def _hash_of(file: Path, known: str | None) -> str:
+    """SHA-256 of a shard; raises `ValueError` if another one is known."""
+    digest = hash_of_file(file)
+    if known not in (None, digest):
+        raise ValueError(f"{file} was changed or damaged. Delete it and encode again.")
+    return digest
 
 
 def codes_of(head: ProjectionHead, x: Tensor) -> Codes:
@@ -258,6 +265,7 @@ def _write_shards(
 ) -> dict[str, str]:
     """Write those shards that are not there; returns the SHA-256 of each by its name."""
     parquet, digests = optional_import("pyarrow.parquet", "search"), {}
+    known = read_manifest(folder).shards
 
     def missing() -> Iterator[_Shard]:
         rest = iter(passages)
@@ -268,9 +276,9 @@ def _write_shards(
             if not file.exists():
                 yield file, part, texts
                 continue
+            digests[file.name] = _hash_of(file, known.get(file.name))
             held = (parquet.read_metadata(file).metadata or {}).get(_TEXTS, b"").decode()
             check_equal(f"passages of {file.name}, by their hash,", shard=held, source=texts)
-            digests[file.name] = hash_of_file(file)
             advance(len(part))
 
     here = map(partial(write, advance=advance), missing())
