@@ -340,7 +340,7 @@ class Index:
 
         arrow = optional_import("pyarrow", "search")
         damage = (KeyError, TypeError, ValueError, RuntimeError, EOFError, SafetensorError)
-        folder = as_path(path)
+        folder, about = as_path(path), {}
         try:
             about = read_about(folder)
             data = folder / Path(str(about["data"])).name  # in this folder, whatever it says
@@ -354,7 +354,11 @@ class Index:
             index = cls(head, codes, table, engine, about["encoder"])
             index._unread = data
             return index
-        except (*damage, arrow.ArrowException) as error:
+        except (*damage, OSError, arrow.ArrowException) as error:
+            if about and read_about(folder) != about:  # replaced meanwhile
+                return cls.load(folder)
+            if isinstance(error, OSError):
+                raise
             raise ValueError(f"{folder} is not a whole index: {error!s:.300}") from error
 
     def verify(self) -> None:

@@ -13,6 +13,7 @@ from mpsheads import MPSProjectionHead
 from mpsheads.heads import DenseHead
 from mpsheads.retrieval import Passages
 from mpsheads.search import ENGINES, Index, check_index, encode_passages
+from mpsheads.search import index as index_module
 from mpsheads.search.storage import hits_at
 from mpsheads.similarity import top_k
 from tests.search.stub import Stub
@@ -109,6 +110,22 @@ def test_it_is_read_back_as_it_was_saved(tmp_path, head, engine):
     read.save(tmp_path / "i")  # equal content
     assert list((tmp_path / "i").glob("data-*")) == [before]
     Index.load(tmp_path / "i").verify()
+
+
+def test_an_index_that_is_replaced_while_it_is_read_is_read_anew(
+    tmp_path, index, head, monkeypatch
+):
+    index.save(tmp_path)
+    newer, read = Index.build(X[:7], head), index_module.read_about
+
+    def read_about(folder):
+        about = read(folder)
+        if about["passages"] != 7:
+            newer.save(tmp_path)
+        return about
+
+    monkeypatch.setattr(index_module, "read_about", read_about)
+    assert len(Index.load(tmp_path)) == 7
 
 
 def test_a_folder_of_shards_is_indexed(tmp_path, shards):
