@@ -85,6 +85,7 @@ class PCAHead(_ShorteningHead):
         self.register_buffer("components", torch.zeros(out_features, in_features))
 
     @takes_arrays
+    @torch.no_grad()
     def fit(self, x: Float[Tensor, "samples _"]) -> "PCAHead":
         """Set the mean and the principal axes from embeddings; returns the head itself.
 

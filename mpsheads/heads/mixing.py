@@ -141,8 +141,8 @@ class Mixing(nn.Module):
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
         """Heads of version 0.1 have half of the features as pairs."""
-        saved = state_dict.get(f"{prefix}angles")
-        if saved is not None and saved.shape[1] == self.orders.shape[1] // 2:
+        saved, pairs = state_dict.get(f"{prefix}angles"), self.orders.shape[1] // 2
+        if saved is not None and saved.shape[1] == pairs != self.angles.shape[1]:
             self.angles = nn.Parameter(torch.empty_like(saved, device=self.angles.device))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 

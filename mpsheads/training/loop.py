@@ -198,14 +198,15 @@ class _Run:
                 self.log_scale.fill_(self._first_scale()).log_()
 
     def _first_scale(self) -> float:
-        """The one at which logits of head and teacher spread equally."""
+        """The one at which logits of head and teacher spread equally; the usual one if none do."""
         if not isinstance(self.data.queries, Tensor):
             return self.head.logit_scale
         sample = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
         batch = self.data.batch(sample[:_SCALE_SAMPLE].to(self.data.pairs.device))
         self.model.eval()  # nothing is drawn
-        ratio = self._teacher(batch).std() / self._similarity(batch).std()
-        return float(ratio) / _TEMPERATURE
+        both = self._teacher(batch), self._similarity(batch)
+        ratio = float(torch.div(*(scores.std(correction=0) for scores in both)))
+        return ratio / _TEMPERATURE if 0 < ratio < torch.inf else self.head.logit_scale
 
     def epoch(self, advance: Callable[[int], None]) -> None:
         """Train for one epoch, validate, and write the checkpoint."""

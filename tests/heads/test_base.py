@@ -185,8 +185,9 @@ def test_the_dense_head_is_a_linear_layer_with_tanh(generator):
 def test_pca_keeps_the_directions_of_largest_variance(generator):
     x = torch.randn(200, 5, dtype=torch.float64, generator=generator)
     x = x * torch.tensor([5.0, 0.1, 3.0, 0.1, 1.0]) + 10
-    head = PCAHead(5, 3).double().fit(x)
+    head = PCAHead(5, 3).double().fit(x.clone().requires_grad_())
     z = head(x)
+    assert not z.requires_grad
     _, s, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     assert_close(z.norm(dim=0), s[:3])
     assert_close(z.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)

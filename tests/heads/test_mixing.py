@@ -212,6 +212,15 @@ def test_a_scrambler_spreads_each_feature_over_all(width):
         assert spread.std() / spread.mean() < 0.1
 
 
+def test_loading_weights_keeps_the_parameters_that_an_optimiser_holds():
+    """Also where half of the features are kept, as in heads of version 0.1."""
+    head = MPSProjectionHead(8, 4).double()
+    before = dict(head.named_parameters())
+    head.load_state_dict(MPSProjectionHead(8, 4).state_dict())
+    assert all(before[name] is parameter for name, parameter in head.named_parameters())
+    assert head.mixing.angles.dtype == torch.float64
+
+
 def test_a_head_is_fitted_to_what_its_kept_qubits_should_hold(generator):
     """Two latent numbers, each copied to many features with noise, are what two qubits keep."""
     latent = torch.randn(500, 2, generator=generator)

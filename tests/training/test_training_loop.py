@@ -23,7 +23,7 @@ from mpsheads.training.loop import _usual_rate
 
 HEADS = {
     "dense": lambda g: DenseHead(12, 4, generator=g),
-    "mps": lambda g: MPSProjectionHead(12, 4, generator=g),
+    "mps": lambda g: MPSProjectionHead(12, 6, generator=g),
     "reference": lambda g: ReferenceHead(12, 4, normalize=True, generator=g),
 }
 CONFIG = TrainingConfig(epochs=4, batch_size=16, hard_negatives=2)
@@ -61,6 +61,14 @@ def failing_at(call, validation):
 
 def without_seconds(lines):
     return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def test_one_pair_with_hard_negatives_is_trained_on(make_data, tmp_path):
+    """One similarity has no spread from which a scale would come."""
+    data, head = one_pair(make_data()), new_head("mps")
+    result = run(head, data, replace(CONFIG, loss="contrastive", epochs=1), tmp_path)
+    assert 0 < result.history[0]["loss"]
+    assert result.scale == pytest.approx(head.logit_scale, rel=0.1)
 
 
 @pytest.mark.slow
