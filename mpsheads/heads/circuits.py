@@ -124,7 +124,8 @@ def bond_between(ansatz: str | Circuit, num_sites: int, depth: int) -> int:
 
 @lru_cache
 def _family_ranks(name: str) -> tuple[int, ...]:
-    factors = FAMILIES[name].factors(torch.zeros(FAMILIES[name].num_parameters))
+    angles = torch.zeros(FAMILIES[name].num_parameters, dtype=torch.float32)  # also where the
+    factors = FAMILIES[name].factors(angles)  # default dtype is of 16 bits, as in transformers
     return tuple(factor.shape[-1] for factor in factors[:-1])
 
 

@@ -162,8 +162,8 @@ class Rotation(nn.Module):
         self, features: int, rows: int, *, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(rows, features))
-        nn.init.orthogonal_(self.weight, generator=generator)
+        start = nn.init.orthogonal_(_precise(torch.empty(rows, features)), generator=generator)
+        self.weight = nn.Parameter(start.to(torch.get_default_dtype()))
 
     is_fitted = True  # there are no pairs to choose
 
@@ -199,7 +199,7 @@ def scrambler(width: int, seed: int) -> Mixing:
     mixing = Mixing(width, pairs, layers, generator=generator)
     seen = [torch.randperm(width, generator=generator) for _ in range(layers)]
     mixing.orders.copy_(_relative([*seen, torch.arange(width)]))
-    quarters = torch.randint(4, (layers, pairs), generator=generator)
+    quarters = torch.randint(4, (layers, pairs), generator=generator).float()
     with torch.no_grad():
         mixing.angles = nn.Parameter((2 * quarters + 1) * (math.pi / 4), requires_grad=False)
     return mixing

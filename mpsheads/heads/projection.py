@@ -171,8 +171,9 @@ class MPSProjectionHead(ProjectionHead):
         if states or not pays_to_evolve(self.circuit, self.needed_bonds, self.kept_sites):
             return None
         observables = KeptObservables(self.circuit, self.register)
-        evolved = observables.evolve(torch.zeros(self.circuit.num_parameters))
-        observables.meet(evolved, components(torch.ones(1, self.in_features), torch.ones(())))
+        zeros = torch.zeros(self.circuit.num_parameters, dtype=torch.float32)
+        x = torch.ones(1, self.in_features, dtype=torch.float32)
+        observables.meet(observables.evolve(zeros), components(x, x[0, 0]))
         return observables
 
     def forward(self, x: Float[Tensor, "batch _"]) -> Float[Tensor, "batch {self.out_features}"]:

@@ -17,6 +17,8 @@ from mpsheads import (
     make_head,
 )
 from mpsheads.heads import HEADS, compress_vectors, describe, head_size_in_bytes
+from mpsheads.heads.circuits import _family_ranks
+from mpsheads.heads.mixing import scrambler
 
 
 @pytest.fixture(params=HEADS)
@@ -39,6 +41,23 @@ def test_every_head_has_the_interface(head, generator):
     assert head.num_parameters == sum(t.numel() for t in real)
     assert "in_features=12, out_features=4" in repr(head)
     assert f"{type(head).__name__} 12 -> 4" in describe(head)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("mixing", [1, "full"])
+def test_a_head_is_made_where_16_bits_are_the_default(mixing, dtype, generator):
+    """As transformers makes it, while it loads a model of such an encoder."""
+    scrambled = scrambler(12, 1).matrix()
+    _family_ranks.cache_clear()
+    torch.set_default_dtype(dtype)
+    try:
+        head = MPSProjectionHead(12, 4, mixing=mixing, generator=generator)
+        again = scrambler(12, 1).matrix()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in head.parameters()} == {dtype}
+    assert head(torch.ones(2, 12, dtype=dtype)).isfinite().all()
+    assert torch.equal(again, scrambled)
 
 
 def test_a_batch_equals_its_members_and_an_empty_one_is_taken(head, generator):
