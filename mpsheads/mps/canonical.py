@@ -141,7 +141,9 @@ def truncate_window(
         if carry is not None:
             rows = (carry @ state.sites[i].flatten(2)).unflatten(2, (phys, right)).flatten(1, 2)
         if i in cut:
-            kept, losses[i] = _keep(rows, *overlaps[i], truncation)
+            most = min(*rows.shape[1:], truncation.max_bond or rows.shape[1])
+            kept, weights, used = kept_space(rows, *overlaps[i], most, truncation.cutoff)
+            losses[i] = (weights * ~used).sum(-1) / weights.sum(-1)
             carry = kept.mH @ rows
         elif rows.shape[1] <= rows.shape[2]:
             kept = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device).expand(
@@ -155,15 +157,6 @@ def truncate_window(
     end = cut[-1] + 1
     tensors[end] = torch.einsum("bxl,blpr->bxpr", carry, state.sites[end])  # b x [l] p r
     return _with_losses(state, tensors, losses, log_norm, end if end == stop else None)
-
-
-def _keep(
-    rows: Tensor, gram: Tensor, factor: Tensor | None, truncation: Truncation
-) -> tuple[Tensor, Tensor]:
-    """Orthonormal columns of the space that is kept, and the share of the weight that is not."""
-    keep = min(*rows.shape[1:], truncation.max_bond or rows.shape[1])
-    columns, weights, used = kept_space(rows, gram, factor, keep, truncation.cutoff)
-    return columns, (weights * ~used).sum(-1) / weights.sum(-1)
 
 
 def _right_overlaps(state: MPS, start: int, stop: int) -> dict[int, tuple[Tensor, Tensor | None]]:
