@@ -151,10 +151,15 @@ def replacing(path: PathLike) -> Iterator[Path]:
     """Give a temporary name beside `path`, renamed to `path` when the block ends without an error.
 
     So a reader sees the old file or the whole new one, and several writers do no harm. The file
-    gets the user's usual permissions. An `OSError`, as on a full disk, names `path`.
+    gets the user's usual permissions. An `OSError`, as on a full disk, names `path`. What is no
+    file, such as `/dev/null` or a pipe, is written to and never replaced; a link stays one.
     """
     path = as_path(path)
     with naming(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            yield path
+            return
+        path = path.resolve() if path.is_symlink() else path
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
         try:
