@@ -158,6 +158,10 @@ def _of_csv(file: Path, delimiter: str, columns: Columns) -> Iterator[tuple[str,
         if header is None:
             raise ValueError(f"{file} is empty.")
         chosen = _choose(str(file), header, header, columns)
+        if len(header) == 1 and (other := ({*";,\t"} - {delimiter}) & {*header[0]}):
+            raise ValueError(
+                f"{file} must have fields parted by {delimiter!r}, not {min(other)!r}."
+            )
         for row in reader:
             place = f"{file}, line {reader.line_num}"
             if len(row) == len(header):
