@@ -103,5 +103,5 @@ def _hits(index: "Index", texts: list[str], top: int) -> list[list[dict[str, Any
     from mpsheads.search.storage import hits_at
 
     x = index.query_encoder.encode(texts, kind="query")
-    found = zip(*index.search_rows(x, top), strict=True)
+    found = zip(*index.search_rows(x, min(top, len(index) or top)), strict=True)
     return [hits_at(index.table, rows, scores) for rows, scores in found]

@@ -206,7 +206,7 @@ class Index:
         Raises:
             ValueError: If `k` is below 1, or the embeddings are of another width or not finite.
         """
-        rows, scores = self.search_rows(queries, k, where=where)
+        rows, scores = self.search_rows(queries, min(k, len(self) or k), where=where)
         names = [values_at(self.table["id"], found) for found in rows.tolist()]
         pairs = zip(scores.tolist(), names, strict=True)
         return names, [values[: len(found)] for values, found in pairs]
