@@ -109,12 +109,11 @@ def _check_file(output: Path, how: dict[str, Any], reading: passages.Reading) ->
         )
     usual = {"bytes": 64, "rows": 16384, "ray": None, "keep_text": False, "keep_vectors": False}
     usual |= asdict(passages.Reading())
-    given = {**how, **asdict(reading)}.items()
-    if unread := [name for name, value in given if value != usual[name]]:
-        raise ValueError(
-            f"`{unread[0]}` is for passages in a folder, not for {output}: say by `head` what "
-            f"compresses, such as codes:64."
-        )
+    for name, value in {**how, **asdict(reading)}.items():
+        if value != usual[name]:
+            raise ValueError(
+                f"`{name}` is for passages in a folder, not for {output}: give `head`."
+            )
 
 
 def _print(compressed: "Mapping[str, Tensor]", words: str, output: Path) -> None:

@@ -14,14 +14,11 @@ _NAME = 12  # columns that the first of a table has at least, if its texts need 
 
 
 def console(*, stderr: bool = False) -> Any:
-    """Where tables go: stdout, as wide as the terminal or `COLUMNS`, or 110 in a file or a pipe.
-
-    Brackets are no markup, `:book:` is no picture: ids and files may be called so.
-    """
+    """Where tables go: stdout, as wide as the terminal or `COLUMNS`, or 110 in a file or a pipe."""
     rich = optional_import("rich.console", "retrieval")
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH
-    as_it_stands = {"highlight": False, "markup": False, "emoji": False}
-    return rich.Console(width=width, stderr=stderr, **as_it_stands)
+    plain = {"highlight": False, "markup": False, "emoji": False}  # for ids as [old] and :book:
+    return rich.Console(width=width, stderr=stderr, **plain)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
