@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from mpsheads._checks import check_finite
 from mpsheads._typing import PathLike
 from mpsheads.plotting.style import BLUE, COLOUR_MAP, draw_panels, tidy, whole_numbers
 
@@ -26,7 +27,7 @@ def angle_histogram(z: Tensor, path: PathLike, *, subtitle: str = "") -> Path:
         subtitle: A quiet line, such as the name of the collection.
 
     Raises:
-        ValueError: If `z` is no matrix, or the format is unknown.
+        ValueError: If `z` is no matrix or not finite, or the format is unknown.
         ImportError: If matplotlib is missing.
     """
     panels = [partial(angle_map_on, z), partial(angle_histogram_on, z)]
@@ -73,6 +74,7 @@ def _values(z: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The outputs and the edges of the cells: 0 to pi of angles that fill half of that."""
     if z.ndim != 2 or 0 in z.shape:
         raise ValueError(f"`z` must have shape (texts, outputs), got {tuple(z.shape)}.")
+    check_finite("z", z)
     low, high = float(z.min()), float(z.max())
     if low >= 0 and math.pi / 2 < high - low and high <= math.pi + 1e-5:
         low, high = 0.0, math.pi

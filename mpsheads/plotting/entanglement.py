@@ -61,9 +61,14 @@ def entropy_profile(states: MPS | Iterable[MPS]) -> EntropyProfile:
     Args:
         states: What `head.state(x)` returns, or several of them for many texts.
 
+    Raises:
+        ValueError: If there is no batch, or one has another number of sites.
+
     Cost: that of `mpsheads.mps.entanglement_entropy`, one batch at a time.
     """
     batches = [states] if isinstance(states, MPS) else list(states)
+    if len(numbers := {batch.n_sites for batch in batches}) != 1:
+        raise ValueError(f"`states` must have one number of sites, got {sorted(numbers)}.")
     entropies = [entanglement_entropy(batch, base=2).detach().cpu() for batch in batches]
     dims = torch.tensor([batch.bond_dims for batch in batches]).amax(dim=0)
     return EntropyProfile(torch.cat(entropies), dims.double().log2())

@@ -104,6 +104,11 @@ def test_entropies_show_their_medians_by_place_or_by_bond(profile, axes):
     assert axes.get_xlabel() == "bond"
     with pytest.raises(ValueError, match=r"no bond can carry entanglement"):
         entropy_on(entropy_profile(product_state(torch.tensor([[[1.0, 0.0]] * 4]))), axes)
+    with pytest.raises(ValueError, match=r"`states` must have one number of sites, got \[\]"):
+        entropy_profile([])
+    several = [product_state(torch.tensor([[[1.0, 0.0]] * n])) for n in (4, 5)]
+    with pytest.raises(ValueError, match=r"`states` must have one number of sites, got \[4, 5\]"):
+        entropy_profile(several)
 
 
 def test_the_profile_holds_the_entropies_of_all_batches_in_bits(generator):
@@ -147,3 +152,5 @@ def test_low_values_are_at_the_bottom_of_the_map(axes):
     angle_map_on(torch.ones(5, 2), Figure().add_subplot())  # equal values can be drawn
     with pytest.raises(ValueError, match=r"`z` must have shape \(texts, outputs\)"):
         angle_map_on(torch.zeros(0, 3), axes)
+    with pytest.raises(ValueError, match=r"`z` .*finite"):
+        angle_map_on(torch.full((5, 2), torch.nan), axes)
