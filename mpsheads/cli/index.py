@@ -60,7 +60,7 @@ def index(
         how: dict[str, Any] = {"bytes": bytes, "seed": seed}
         how |= {"keep_text": True, "keep_vectors": keep_vectors or check > 0 or kept}
         passages.encode_to_shards(reading.passages(source), model, shards, head, **how)
-    elif keep_vectors or head or bytes != 64 or reading != passages.Reading():
+    elif keep_vectors or head or bytes != 64 or (model, reading) != (Model(), passages.Reading()):
         raise ValueError("`source` is encoded: leave out `bytes`, `head` and what is for texts.")
     manifest = read_manifest(shards)
     if check and not manifest.keep_vectors:

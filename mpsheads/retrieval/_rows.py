@@ -88,6 +88,7 @@ def _of_folder(folder: Path, columns: Columns, whole_files: bool) -> Iterator[tu
     if (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file():
         return _of_dataset(folder, columns)
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in _TEXTS and f.is_file())
+    files = [f for f in files if not any(p[0] == "." for p in f.relative_to(folder).parts)]
     if not files:
         raise FileNotFoundError(
             f"`source` {folder} holds no corpus.jsonl, no saved dataset, and no .txt or .md file."

@@ -72,7 +72,10 @@ def test_encode_and_index_in_two_steps_give_the_same_index(command, idx, texts, 
     assert command("encode", texts, *options).out.startswith("5 passages in 16 bytes each, 192")
     ran = command("index", "shards", "--output", "other[a]:book:", "--engine", "lists")
     assert "mpsheads search other[a]:book:" in ran.out.replace("\n", " ")
-    for unread in (["--keep-vectors"], ["--head", "x"], ["--id-column", "x"], ["--bytes", 32]):
+    for unread in (
+        ["--keep-vectors"], ["--head", "x"], ["--id-column", "x"], ["--bytes", 32],
+        ["--encoder", "mpnet"],
+    ):  # fmt: skip
         assert "`SOURCE` is encoded" in command("index", "shards", *unread).err
     one, other = Index.load(idx), Index.load("other[a]:book:")
     assert one.codes.packed.equal(other.codes.packed)

@@ -89,6 +89,8 @@ def test_text_files_are_passages_by_line_paragraph_or_file(tmp_path):
     (tmp_path / "b.txt").write_text("one\n\ntwo\n")
     (tmp_path / "no.pdf").write_text("not read")
     (tmp_path / "empty.md").mkdir()
+    (tmp_path / ".trash").mkdir()
+    (tmp_path / ".trash" / "c.md").write_text("forgotten")
     assert [(p.id, p.text) for p in Passages(tmp_path)] == [
         ("b.txt#1", "one"),
         ("b.txt#2", "two"),
