@@ -268,7 +268,7 @@ def locked(path: PathLike, *, is_file: bool = False) -> Iterator[None]:
 
     path = as_path(path)
     place = path.with_name(f".{path.name}.lock") if is_file else path / ".lock"
-    made = not place.parent.exists()
+    made = [folder for folder in place.parents if not folder.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(place)
     try:
@@ -290,5 +290,5 @@ def locked(path: PathLike, *, is_file: bool = False) -> Iterator[None]:
             place.unlink()
         lock.release()
         with suppress(OSError):  # something was written
-            if made:
-                place.parent.rmdir()
+            for folder in made:
+                folder.rmdir()

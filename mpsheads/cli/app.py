@@ -3,6 +3,7 @@
 import inspect
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -48,7 +49,9 @@ class _OneLineGroup(typer.core.TyperGroup):
         args = _with_values([arg for arg in given if arg != "--debug"]) or ["--help"]
         code = 2
         try:
-            code = super().main(args, **{**extra, "standalone_mode": False})
+            with warnings.catch_warnings():
+                warnings.showwarning = _note
+                code = super().main(args, **{**extra, "standalone_mode": False})
         except (ValueError, TypeError, OSError, ImportError) as error:
             if "--debug" in given:
                 raise
@@ -72,6 +75,11 @@ class _OneLineGroup(typer.core.TyperGroup):
         )
         sys.stderr.write(f"Error: {message}\n")
         sys.exit(2)
+
+
+def _note(message: Any, *_: Any, **__: Any) -> None:
+    """A warning in one line, without the place in the code."""
+    sys.stderr.write(f"Warning: {' '.join(str(message).split())}\n")
 
 
 def _with_values(args: list[str]) -> list[str]:

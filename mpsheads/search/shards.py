@@ -145,6 +145,11 @@ def encode_passages(
         raise NotADirectoryError(f"`output` {folder} is a file; it must be a folder.")
     with locked(folder):
         count, generator = passages.check(), torch.Generator().manual_seed(seed)
+        if head is None and (first := min(count, rows)) < 2:
+            raise ValueError(
+                f"`head` is fitted to the first passages, to two at least and better some "
+                f"thousand, but there is {first}. Give a saved one."
+            )
         new = MPSProjectionHead.for_bytes(encoder.features, bytes, own=True, generator=generator)
         used = head or new
         check_equal("number of features", head=used.in_features, encoder=encoder.features)

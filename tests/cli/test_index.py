@@ -45,6 +45,17 @@ def test_a_question_is_answered_from_texts_in_three_commands(command, idx):
     assert TEXTS["b"] in shown
 
 
+def test_few_passages_are_warned_of_in_one_line_and_one_is_too_few(command, fails, model_folder):
+    options = ["--encoder", model_folder, "--bytes", 16, "--output"]
+    Path("one.txt").write_text("gate\n")
+    assert "better some thousand, but there is 1" in fails("index", "one.txt", *options, "a/b")
+    assert not Path("a").exists()
+    Path("three.txt").write_text("gate\nqubit\nstate\n")
+    warned = command("index", "three.txt", *options, "idx").err
+    assert warned.startswith("Warning: `x` holds 3 rows")
+    assert warned.count("\n") == 1
+
+
 def test_many_queries_become_a_run(command, idx, texts):
     asked = ["search", idx, "--queries", texts, "--run", "out.trec", "--top", 10**12, "--json"]
     assert command(*asked).json == {"queries": 5, "run": "out.trec"}
