@@ -1,6 +1,6 @@
 """The trials of an experiment, what each result of them will say, and which are asked for."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +32,12 @@ class Trial:
 
 
 def trials_of(experiment: Experiment, encoder: str, features: int) -> list[Trial]:
-    """All trials of an experiment on an encoder; `ValueError` if a size does not fit its width."""
+    """All trials of an experiment on an encoder.
+
+    Raises:
+        ValueError: If a size does not fit its width, or results would call two tests the same.
+    """
+    _check_distinct("test", {test: name_of(test) for test in experiment.tests})
     trials = []
     for method in experiment.methods:
         for fraction in experiment.fractions if method.needs_pairs else (1.0,):
@@ -177,12 +182,16 @@ def encoder_labels(encoders: Iterable[str]) -> dict[str, str]:
     Raises:
         ValueError: If two would be called the same.
     """
+    labels = {name: Path(name).name if "/" in name else name for name in encoders}
+    _check_distinct("encoder", labels)
+    return labels
+
+
+def _check_distinct(kind: str, labels: Mapping[str, str]) -> None:
     by_label: dict[str, str] = {}
-    for name in encoders:
-        label = Path(name).name if "/" in name else name
+    for name, label in labels.items():
         if by_label.setdefault(label, name) != name:
             raise ValueError(
-                f"`encoder` {by_label[label]} and {name} are both called {label!r} in results. "
+                f"`{kind}` {by_label[label]} and {name} are both called {label!r} in results. "
                 f"Run them into different folders, with `output`."
             )
-    return {name: label for label, name in by_label.items()}

@@ -217,6 +217,13 @@ def test_two_encoders_may_not_be_called_the_same():
         encoder_labels(["a/tiny", "b/tiny"])
 
 
+@pytest.mark.parametrize("other", ["b/mini:test", "mini:test@judged"])
+def test_two_tests_may_not_be_called_the_same(read, other):
+    plan = read(METHODS + f'tests = ["/a/mini:test", "/{other}"]\n')
+    with pytest.raises(ValueError, match=f"/a/mini:test and /{other} are both called 'mini/test'"):
+        trials_of(plan, "minilm", 384)
+
+
 def test_names_leave_out_where_a_collection_lies(tmp_path):
     (tmp_path / "mini").mkdir()
     assert name_of(f"{tmp_path}/mini:dl19") == "mini/dl19"
