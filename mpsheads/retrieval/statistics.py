@@ -66,10 +66,11 @@ def paired_test(differences: Sequence[float], *, seed: int = 0) -> float:
     if len(x) < 2:
         raise ValueError(f"`differences` must be those of at least 2 queries, got {len(x)}.")
     rng, total, extreme = np.random.default_rng(seed), x.sum(), 1
+    least = abs(total) - 1e-12 * np.abs(x).sum()  # sums that are equal differ by rounding
     for done in range(0, _SAMPLES, batch := _batch(len(x))):
         flips = rng.integers(0, 2, (min(batch, _SAMPLES - done), len(x)), dtype=bool).astype(float)
         sums = np.abs(total - 2 * flips @ x)
-        extreme += np.count_nonzero(sums >= abs(total) * (1 - 1e-12))
+        extreme += np.count_nonzero(sums >= least)
     return float(extreme / (_SAMPLES + 1))
 
 

@@ -174,6 +174,7 @@ def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
 
 def test_equal_systems_do_not_differ_and_a_constant_shift_does() -> None:
     assert paired_test([0.0] * 3) == 1.0
+    assert paired_test([0.1, 0.2, 0.3, -0.6] * 2) == 1.0  # their sum is 1e-16
     assert paired_test([1.0] * 30) == 1 / 10_001
 
 
