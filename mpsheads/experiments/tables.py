@@ -275,7 +275,9 @@ def _compared(tables: Sequence[Table]) -> list[Table]:
         rows = []
         for row in table.rows:
             plain = _nearest(row, [other for other in whole if other.bits == 32])
-            kept = row.mean / plain.mean if row.mean and plain and plain.mean else None
+            kept = None
+            if row.mean is not None and plain and plain.mean:
+                kept = row.mean / plain.mean
             rows.append(replace(row, kept=kept, comparison=next(comparisons)))
         compared.append(replace(table, rows=tuple(rows)))
     return compared

@@ -156,6 +156,8 @@ def test_what_is_kept_of_uncompressed_vectors_is_a_part_of_their_mean():
     plain, dense = row(found, "uncompressed"), row(found, "dense")
     assert dense.kept == pytest.approx(dense.mean / plain.mean)
     assert plain.kept == 1.0
+    nothing = [line | {"scores": dict.fromkeys(line["scores"], 0.0)} for line in results("dense")]
+    assert row(table(uncompressed() + nothing), "dense").kept == 0.0
     other = results("uncompressed, fidelity", 0.01, size=48, seeds=1, trained="nothing")
     found = table(uncompressed() + other)  # without the baseline these take its place
     assert found.baseline == "uncompressed"
