@@ -91,11 +91,11 @@ def fit_quantiser(
     return _with_faiss(kind, size, seed, x.numpy())
 
 
-def check_documents(kind: str, documents: Tensor) -> None:
-    """Raise `ValueError` unless a quantiser can be fitted to these."""
+def check_documents(kind: str, documents: Tensor, needed: int | None = None) -> None:
+    """Raise `ValueError` unless a quantiser, or what needs so many, can be fitted to these."""
     count, features = documents.shape
     check_finite("documents", documents)
-    if count < (needed := fewest_vectors(kind, features)):
+    if count < (needed := needed or fewest_vectors(kind, features)):
         raise ValueError(f"{kind} needs {needed} `documents` to be fitted to, got {count}.")
 
 

@@ -98,8 +98,11 @@ class Runner:
                 training = self.training(experiment)
                 if trial.method.needs_pairs:
                     choose_queries(training, trial.fraction, 0)
-                if trial.method.is_quantiser:
-                    check_documents(trial.method.head, training.documents)
+                method = trial.method
+                if method.is_quantiser:
+                    check_documents(method.head, training.documents)
+                elif "pca" in (method.head, method.settings.get("start")):
+                    check_documents(method.label, training.documents, trial.size + 1)
             for test in experiment.tests:
                 self.embedded(test)
         title = f"{self.name}: {', '.join(experiment.name for experiment in experiments)}"
@@ -259,8 +262,8 @@ def run_experiments(
 
     Raises:
         BlockingIOError: If another process writes to that file.
-        ValueError: If there are too few training queries, or too few documents for a quantiser;
-            before anything is trained.
+        ValueError: If there are too few training queries, or too few documents for PCA or a
+            quantiser; before anything is trained.
     """
     jobs = []
     encoders = dict.fromkeys(name for each in experiments for name in each.encoders)

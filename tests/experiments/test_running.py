@@ -238,8 +238,13 @@ def test_heads_are_made_before_anything_is_run(experiment, model_folder, tmp_pat
     assert not (tmp_path / "results.jsonl").exists()
 
 
-def test_too_few_documents_for_a_quantiser_are_seen_before_anything_is_trained(experiment, runner):
-    methods = (Method("mps", "mps"), Method("pq", "pq", sizes=(8,)))
-    with pytest.raises(ValueError, match="pq needs 256 `documents`"):
-        runner().run([replace(experiment, methods=methods)])
+@pytest.mark.parametrize(("head", "needed"), [("pq", 256), ("pca", 9)])
+def test_too_few_documents_to_fit_to_are_seen_before_anything_is_trained(
+    experiment, runner, beir, head, needed
+):
+    few = "".join(f"q{i}\td{i}\t1\n" for i in range(8))
+    (beir / "qrels" / "few.tsv").write_text(f"query-id\tcorpus-id\tscore\n{few}")
+    methods = (Method("mps", "mps"), Method(head, head, sizes=(8,)))
+    with pytest.raises(ValueError, match=f"{head} needs {needed} `documents`"):
+        runner().run([replace(experiment, train=f"{beir}:few", methods=methods)])
     assert not runner().file.exists()
