@@ -76,6 +76,8 @@ def reproduce(
         room.run_experiments(chosen, file, device=device, progress=show_progress())
     names = {experiment.name for experiment in chosen}
     lines = [line for line in room.read_results(file) if not name or line["experiment"] in names]
+    if not lines:
+        raise ValueError(f"{file} holds no results of {', '.join(names) if name else 'any kind'}.")
     labels = dict.fromkeys(line["method"] for line in lines)
     if baseline != "dense" and baseline not in labels:
         raise ValueError(f"`baseline` {baseline!r} has no results; there are {'; '.join(labels)}.")

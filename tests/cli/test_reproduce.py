@@ -76,6 +76,10 @@ def test_bad_usage_is_one_line_before_anything_is_encoded(fails, own, data, tmp_
         assert not (tmp_path / "cache").exists(), options
     assert "There is no experiment 'compresion'" in fails("reproduce", "compresion")
     assert "There is no file nosuch.jsonl" in fails("reproduce", "--report-only", "nosuch.jsonl")
+    Path("empty.jsonl").touch()
+    for names, kind in ([], "any kind"), (["frozen"], "frozen"):
+        message = fails("reproduce", *names, "--report-only", "empty.jsonl")
+        assert f"empty.jsonl holds no results of {kind}." in message
     assert not Path("reproduction").exists()
 
 
