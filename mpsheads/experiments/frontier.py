@@ -110,7 +110,10 @@ def frontier_experiment(
         select="best" if queries >= _LEAST_QUERIES and not untrained else "last",
         training=_TRAINING,
     )
-    if all(trial.method.head == UNCOMPRESSED for trial in trials_of(experiment, encoder, features)):
+    possible = {trial.method.label for trial in trials_of(experiment, encoder, features)}
+    without = [method.label for method in measured if method.label not in possible]
+    notes += [f"{label} can have none of these numbers of bytes." for label in without]
+    if possible == {UNCOMPRESSED}:
         rule = "`method`, `size`, `bits` and `untrained` leave nothing to measure."
         raise ValueError(" ".join([rule, *notes]))
     return experiment, notes

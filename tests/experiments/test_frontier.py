@@ -184,6 +184,8 @@ class TestExperiment:
         assert list(cells(made, "pca", 1024)) == [170, 85]
         assert "reference cannot have 341, 170, 85 numbers" in " ".join(notes)
         assert "pca cannot have 1024, 512, 341 numbers" in " ".join(notes)
+        _, notes = plan(sizes=(8,), bits=(32,), methods=("pca", "turboquant"))
+        assert notes == ["turboquant can have none of these numbers of bytes."]
 
     def test_codes_of_quantisers_divide_the_features(self, plan):
         pytest.importorskip("faiss")
