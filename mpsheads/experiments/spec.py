@@ -74,7 +74,7 @@ class Method:
     fit: Literal["", "documents", "pairs"] = ""
     layers: Positive = 4
     tokens: Positive = 256
-    sizes: tuple[Positive, ...] = ()
+    sizes: Annotated[tuple[Positive, ...], AfterValidator(_unique)] = ()
 
     def __post_init__(self) -> None:
         default = "head" if self.head in LEARNED else "nothing"

@@ -135,6 +135,7 @@ def test_triples_are_part_of_what_tells_results_apart(read):
         (f"sizes = 16\n{METHODS}", "`sizes.*`: .* valid tuple, got 16"),
         (f"sizes = [16, 0]\n{METHODS}", r"`sizes\.1`: .* greater than or equal to 1, got 0"),
         (f"sizes = [16, 16]\n{METHODS}", "`sizes.*`: holds 16 twice"),
+        ("methods = [{ head = 'mps', sizes = [8, 8] }]\n", "`methods.*sizes.*`: holds 8 twice"),
         (f"sizes.wide = [16]\n{METHODS}", "valid integer.*got 'wide'"),
         (f"bits = [3]\n{METHODS}", "`bits.0`: input should be 32, 8, 4, 2 or 1, got 3"),
         (f"fractions = [1.5]\n{METHODS}", r"parts in \(0, 1\] or whole numbers .* got 1.5"),
