@@ -42,8 +42,10 @@ def info(
     from mpsheads.heads import load_head
 
     where = pick_device(model.device)
-    if figures is not None and not (path and (dataset or document_vectors)):
-        raise ValueError("`figures` needs `path` and texts: `dataset` or `document_vectors`.")
+    texts = dataset or document_vectors
+    if (figures or texts) and not (path and figures and texts):
+        rule = "`figures` needs `path` and texts, which are for it alone"
+        raise ValueError(f"{rule}: `dataset` or `document_vectors`.")
     report = _machine(where)
     if path is not None:
         head = load_head(path, device=where)

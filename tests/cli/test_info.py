@@ -117,6 +117,7 @@ def test_mistakes_are_one_line_and_write_nothing(fails, saved, alone, tmp_path):
     for message, arguments in {
         "`PATH` './nosuch' is not a folder": ["./nosuch"],
         "`--figures` needs": ["my-head", "--figures", "f"],
+        "are for it alone": ["my-head", "--dataset", "nosuch"],
         "(batch, 48), got (60, 32)": [*("my-head", alone[0], wide, "--figures", "f")],
     }.items():
         assert message in fails("info", *arguments)
