@@ -63,13 +63,13 @@ def entry_values(trellis: Trellis) -> Float[Tensor, "entries values"]:
 
 
 def _triples(packed: UInt8[Tensor, "batch bytes"]) -> Int[Tensor, "_ batch"]:
-    """Three bytes below the one before them, as a number: a row for the first three, and so on."""
+    """Numbers of four bytes, the first one highest: each holds three and the one before them."""
     count, width = packed.shape
     threes = -(-width // 3)
     ring = np.zeros((count, 3 * threes + 1), np.uint8)
     ring[:, 0], ring[:, 1 : width + 1] = packed[:, -1], packed
-    words = np.ndarray((count, threes), "<i4", ring, strides=(ring.shape[1], 3))
-    return torch.from_numpy(np.ascontiguousarray(words.T).byteswap(inplace=True))
+    words = np.ndarray((count, threes), ">i4", ring, strides=(ring.shape[1], 3))
+    return torch.from_numpy(words.T.astype(np.int32, order="C"))
 
 
 def _byte_pairs(packed: UInt8[Tensor, "batch bytes"], trellis: Trellis) -> Tensor:
